@@ -1,0 +1,202 @@
+# Spork's build. Everything it makes is under build/; `make help` lists the targets.
+#
+#   V=1             show the commands
+#   T=PATTERN       with a test target: only the tests whose name contains PATTERN
+#   CROSS=PREFIX    the GNU toolchain's prefix (x86_64-linux-gnu-)
+#   DEBUG_CHECKS=0  leave the structures' check() calls and the lock order checker out of the kernel
+
+CROSS        ?= x86_64-linux-gnu-
+DEBUG_CHECKS ?= 1
+BUILD        := build
+PYTHON       := /usr/bin/python3
+
+KCC      := $(CROSS)gcc
+KCXX     := $(CROSS)g++
+HOSTCXX  ?= g++
+MUSL_CC  ?= musl-gcc
+GLIBC_CC := $(CROSS)gcc
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+ifeq ($(V),1)
+say = @:
+Q   =
+else
+say = @printf '  %-5s %s\n' $(1) '$(2)'
+Q   = @
+endif
+
+# ---- Sources -------------------------------------------------------------------------------
+
+kernel_sources := $(sort $(wildcard boot/*.S arch/x86_64/*.S arch/x86_64/*.cc lib/*.cc \
+                    kernel/*.cc kernel/*/*.cc vm/*.cc tests/kernel/*.cc))
+host_sources   := $(sort $(wildcard tests/host/*.cc vm/*.cc arch/host/*.cc) \
+                    $(filter-out lib/kernel_%.cc,$(wildcard lib/*.cc)))
+user_lib       := $(sort $(wildcard user/lib/*.c))
+user_tests     := $(sort $(wildcard user/tests/*.c))
+user_demos     := $(sort $(wildcard user/demos/*.c))
+user_init      := $(sort $(wildcard user/init/*.c))
+user_headers   := $(sort $(wildcard user/*/*.h))
+
+kernel_objects := $(patsubst %,$(BUILD)/kernel/%.o,$(kernel_sources))
+host_objects   := $(patsubst %,$(BUILD)/host/%.o,$(host_sources))
+test_programs  := $(patsubst user/tests/%.c,$(BUILD)/user/tests/%,$(user_tests))
+demo_programs  := $(patsubst user/demos/%.c,$(BUILD)/user/demos/%,$(user_demos))
+programs       := $(BUILD)/user/init/init $(test_programs) $(demo_programs)
+
+kernel_elf := $(BUILD)/kernel/spork.elf
+host_tests := $(BUILD)/host/vm_tests
+root_cpio  := $(BUILD)/root.cpio
+iso        := $(BUILD)/spork.iso
+
+# ---- Flags ---------------------------------------------------------------------------------
+
+# Frame pointers and the absence of sibling calls keep a panic's backtrace complete.
+kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only -fno-pic -fno-pie \
+    -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
+    -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
+    -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
+warnings     := -Wall -Wextra -Werror -Wno-unused-parameter
+kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
+    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS
+kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
+    -Wl,--build-id=none -T boot/kernel.ld
+host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -fno-omit-frame-pointer $(warnings) -DSPORK_CHECKS=1 -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 \
+    -Iarch/host/include -I. -MMD -MP
+host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
+user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -static -Wall -Wextra -Werror -Wno-unused-parameter -pthread -I.
+
+# ---- What a user runs ----------------------------------------------------------------------
+
+all: $(kernel_elf) $(root_cpio) ## build the kernel and its root file system
+
+kernel: $(kernel_elf) ## build the kernel alone
+
+run: $(BUILD)/setup/run ## install what is missing, build, and boot the ISO in this terminal
+	@$(MAKE) --no-print-directory iso
+	$(Q)tools/spork boot $(RUNFLAGS)
+
+iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
+
+test: $(BUILD)/setup/run $(BUILD)/setup/test ## run every test
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests)
+	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system
+
+test-host: $(BUILD)/setup/run $(BUILD)/setup/test ## test vm/ in a host process (Catch2, ASan, UBSan)
+	@$(MAKE) --no-print-directory $(host_tests)
+	$(Q)tests/run $(if $(T),-T '$(T)') host
+
+test-kernel: $(BUILD)/setup/run ## run the tests inside the kernel
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tests/run $(if $(T),-T '$(T)') kernel
+
+test-user: $(BUILD)/setup/run $(BUILD)/setup/test ## run each program of user/tests on Linux and on Spork
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tests/run $(if $(T),-T '$(T)') user
+
+test-system: $(BUILD)/setup/run $(BUILD)/setup/test ## boot by every route and drive a real shell
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
+	$(Q)tests/run $(if $(T),-T '$(T)') system
+
+lint: $(BUILD)/setup/run $(BUILD)/setup/lint ## clang-format, clang-tidy and the thread-safety analysis
+	$(Q)tools/lint
+
+format: $(BUILD)/setup/lint ## lay the sources out as clang-format wants them
+	$(Q)tools/lint --fix-format
+
+setup: ## check the tools that run, test and lint need, and install what is missing
+	$(Q)tools/setup run test lint
+
+clean: ## remove everything that was built
+	$(Q)rm -rf $(BUILD)
+
+help: ## list these targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: all kernel run iso test test-host test-kernel test-user test-system lint format setup \
+        clean help FORCE
+
+# ---- Tools that must be there --------------------------------------------------------------
+
+# A stamp for each group of packages; the script is quick when nothing is missing.
+$(BUILD)/setup/%: tools/setup
+	$(Q)tools/setup $*
+	$(Q)mkdir -p $(@D) && touch $@
+
+# ---- Flag files ----------------------------------------------------------------------------
+
+# A file whose time changes only when the flags or the list of objects that it holds do.
+define remember
+$(1): FORCE
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' >$$@
+endef
+$(eval $(call remember,$(BUILD)/kernel/flags,$(KCXX) $(kernel_cxx)))
+$(eval $(call remember,$(BUILD)/kernel/objects,$(kernel_link) $(kernel_objects)))
+$(eval $(call remember,$(BUILD)/host/flags,$(HOSTCXX) $(host_cxx)))
+$(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
+$(eval $(call remember,$(BUILD)/user/flags,$(MUSL_CC) $(GLIBC_CC) $(user_c) $(user_lib)))
+$(eval $(call remember,$(BUILD)/user/programs,$(programs)))
+FORCE:
+
+# ---- Kernel --------------------------------------------------------------------------------
+
+$(BUILD)/kernel/%.cc.o: %.cc $(BUILD)/kernel/flags | $(BUILD)/setup/run
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(KCXX) $(kernel_cxx) -c $< -o $@
+
+$(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(BUILD)/setup/run
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(KCC) $(kernel_flags) -c $< -o $@
+
+$(kernel_elf): $(kernel_objects) boot/kernel.ld $(BUILD)/kernel/objects
+	$(call say,LINK,$@)
+	$(Q)$(KCXX) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
+
+# ---- Host tests ----------------------------------------------------------------------------
+
+$(BUILD)/host/%.cc.o: %.cc $(BUILD)/host/flags | $(BUILD)/setup/run $(BUILD)/setup/test
+	@mkdir -p $(@D)
+	$(call say,HOST,$<)
+	$(Q)$(HOSTCXX) $(host_cxx) -c $< -o $@
+
+$(host_tests): $(host_objects) $(BUILD)/host/objects
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) -fsanitize=address,undefined $(host_objects) $(host_libs) -o $@
+
+# ---- User programs -------------------------------------------------------------------------
+
+# Static musl programs; those named glibc_* are linked with glibc, those named pie_* with glibc as
+# static position-independent executables.
+$(BUILD)/user/%: user/%.c $(user_lib) $(user_headers) $(BUILD)/user/flags | $(BUILD)/setup/run
+	@mkdir -p $(@D)
+	$(call say,USER,$<)
+	$(Q)$(if $(filter glibc_% pie_%,$(notdir $*)),$(GLIBC_CC),$(MUSL_CC)) $(user_c) \
+	    $(if $(filter pie_%,$(notdir $*)),-static-pie -fPIE) \
+	    -MMD -MP -MF $@.d -MT $@ $< $(user_lib) -o $@
+
+$(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(BUILD)/setup/run
+	@mkdir -p $(@D)
+	$(call say,USER,$@)
+	$(Q)$(MUSL_CC) $(user_c) $(user_init) -o $@
+
+# ---- Images --------------------------------------------------------------------------------
+
+$(root_cpio): $(programs) $(BUILD)/user/programs tools/sporklib/rootfs.py tools/sporklib/cpio.py \
+              $(wildcard /bin/busybox /bin/bash-static) | $(BUILD)/setup/run
+	$(call say,CPIO,$@)
+	$(Q)tools/spork image -o $@ $(foreach p,$(programs),--program $(p))
+
+$(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
+	$(call say,ISO,$@)
+	$(Q)tools/spork iso -o $@
+
+-include $(kernel_objects:.o=.d) $(host_objects:.o=.d)
