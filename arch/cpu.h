@@ -1,0 +1,35 @@
+// The processor, as machine-independent code sees it. Implemented by arch/x86_64 and, with one
+// CPU for each host thread, by arch/host.
+#pragma once
+
+#include "lib/types.h"
+
+#include <cstdint>
+
+struct thread;
+
+inline constexpr unsigned max_cpus = 16;
+
+namespace cpu {
+unsigned id();    // of the calling CPU, 0..count()-1; stable only with interrupts off
+unsigned count(); // CPUs that run threads
+
+// Interrupts off, nested: each push needs its pop, and the last pop restores what was before
+// the first push.
+void interrupts_push_off();
+void interrupts_pop_off();
+bool interrupts_enabled();
+
+// What a CPU does in a loop that waits for another CPU with interrupts off: a pause, and
+// answering TLB shootdowns that are addressed to it.
+void relax();
+
+thread* current(); // the running thread; null early in boot
+void set_current(thread* t);
+
+// Asks another CPU to run its scheduler on its way back to user mode or out of idle.
+void send_reschedule(unsigned cpu);
+// Waits for an interrupt. Called with interrupts off; enables them and halts in one step, so that
+// a wake-up cannot be lost in between; returns with interrupts off.
+void halt_until_interrupt();
+} // namespace cpu

@@ -1,0 +1,24 @@
+// The rest of what the kernel asks of the machine.
+#pragma once
+
+#include "lib/result.h"
+#include "lib/types.h"
+
+#include <cstddef>
+#include <span>
+
+// Polled output on the first serial port and QEMU's debug console; works from the first instruction in C++ and in a panic.
+void console_write_polled(const char* text, size_t length);
+
+// ISA interrupt lines through the I/O APIC, edge triggered. The handler runs with interrupts off.
+void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context);
+
+// Powers off through ACPI. The status goes to QEMU's isa-debug-exit when it is there and `failure` is set.
+[[noreturn]] void machine_power_off(bool failure);
+[[noreturn]] void machine_reboot();
+
+// Starts all other CPUs that ACPI lists; returns when each has reached secondary_cpu_main().
+void machine_start_other_cpus();
+
+// Fills from RDRAND if the processor has it; returns how much was filled.
+size_t machine_random(std::span<std::byte> out);

@@ -1,0 +1,99 @@
+// pmap: the physical map of one address space; the only code that touches page tables and TLBs.
+//
+// After NetBSD's pmap(9). Everything in a pmap can be thrown away and will be rebuilt by faults,
+// except wired mappings. Each pmap belongs to one vmspace (the kernel's own to nobody), which
+// calls it with its vm_map locked for reading at least; pmap::lock_ guards the page tables
+// themselves, and a page's pv list (who maps this page) is guarded by its pv lock.
+//
+// Every call that takes rights away (remove, protect, page_protect) has flushed the TLBs of all
+// processors that may hold the old translation before it returns: the caller may free the page.
+// A call that only adds rights flushes nothing; a stale entry then costs a spurious fault, which
+// the fault handler answers by entering the mapping again.
+//
+// Machine-dependent data members come from <machine/pmap_machine.h>.
+#pragma once
+
+#include "lib/lock.h"
+#include "lib/result.h"
+#include "lib/types.h"
+#include "vm/prot.h"
+
+#include <machine/pmap_machine.h>
+#include <optional>
+
+struct vm_page;
+
+struct pmap_enter_flags {
+    bool wired = false;                  // never removed but by remove() or unwire()
+    vm_prot access = vm_prot::none;      // why it is entered: sets referenced and modified bits now
+};
+
+// What pmap::lookup() found at an address.
+struct pmap_mapping {
+    paddr_t pa;
+    vm_prot prot;
+    bool wired;
+    bool referenced;
+    bool modified;
+};
+
+class pmap {
+public:
+    // A user pmap with nothing mapped. Null when out of memory.
+    static pmap* create();
+    // Removes everything, leaves no CPU with this pmap loaded, and frees it.
+    void destroy();
+    static pmap& kernel();
+
+    // Maps `page` at `va` (page aligned) with `prot`, replacing what was there. ENOMEM when no
+    // page-table page is to be had; then nothing has changed. Does not sleep.
+    status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
+    // Unmaps [start, end).
+    void remove(vaddr_t start, vaddr_t end);
+    // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them).
+    void protect(vaddr_t start, vaddr_t end, vm_prot prot);
+    // Makes the mapping at `va` an ordinary one.
+    void unwire(vaddr_t va);
+    std::optional<pmap_mapping> lookup(vaddr_t va) const;
+
+    // Copies the mappings of [start, end) from `from`, write-protected, into this pmap as far as
+    // memory lasts (pmap_copy(9): a hint, used by the cow+pte fork mode).
+    void copy(pmap& from, vaddr_t start, vaddr_t end);
+
+    // All mappings of a page, in every pmap: lower to `prot`; none removes them.
+    static void page_protect(vm_page& page, vm_prot prot);
+    // Whether any mapping of the page has been used or written since the last clear.
+    static bool is_referenced(vm_page& page);
+    static bool is_modified(vm_page& page);
+    static bool clear_referenced(vm_page& page); // returns the old value
+    static bool clear_modified(vm_page& page);
+    // How many mappings a page has.
+    static unsigned mapping_count(vm_page& page);
+
+    // Loads this pmap on the calling CPU (context switch, interrupts off).
+    void activate();
+
+    uint64_t resident_pages() const; // mappings, without locks: a statistic
+    uint64_t wired_pages() const;
+    uint64_t table_pages() const;    // page-table pages it owns
+
+    // Kernel mappings without a pv entry: [va, va+size) to pa, page aligned, prot without user
+    // access. Kernel pmap only. ENOMEM.
+    static status kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device = false);
+    static void kernel_remove(vaddr_t va, size_t size);
+
+    // Panics unless counts agree with the tables and every pv entry with its mapping.
+    void check() const;
+
+private:
+    friend struct pmap_machine;
+    pmap_machine md_;
+};
+
+// Page-table pages in use by all user pmaps: a leak check for tests.
+uint64_t pmap_table_pages_in_use();
+// TLB flushes so far (uvmexp-like counters).
+struct pmap_statistics {
+    uint64_t flushes_local, flushes_remote, shootdown_interrupts;
+};
+pmap_statistics pmap_get_statistics();

@@ -1,0 +1,155 @@
+// The kernel's locks. Each knows its rank (lib/lock_rank.h); take them through the guards at
+// the end of this file.
+//
+//   spin_lock    short, interrupts off while held, usable in interrupt handlers. A CPU that
+//                waits for one keeps answering TLB shootdowns, so its holder may wait for
+//                every other CPU to flush.
+//   sleep_lock   a mutex: the waiter sleeps. Never in interrupt handlers.
+//   rw_lock      many readers or one writer; the waiter sleeps, and writers go first.
+//
+// All three work on arch/host too, where a waiter is a host thread.
+#pragma once
+
+#include "lib/lock_rank.h"
+#include "lib/thread_annotations.h"
+#include "lib/wait_queue.h"
+
+#include <atomic>
+#include <cstdint>
+
+struct thread;
+
+class CAPABILITY("spin_lock") spin_lock {
+public:
+    constexpr explicit spin_lock(lock_rank rank, const char* name = "spin_lock")
+        : name_(name), rank_(rank) {}
+    spin_lock(const spin_lock&) = delete;
+
+    void lock() ACQUIRE();
+    // For a second lock of a rank that is held already; the caller says why that is safe.
+    void lock_nested() ACQUIRE();
+    bool try_lock() TRY_ACQUIRE(true);
+    void unlock() RELEASE();
+    // Whether the calling CPU (host thread) holds it.
+    bool held() const;
+    void assert_held() const ASSERT_CAPABILITY(this);
+    const char* name() const { return name_; }
+    lock_rank rank() const { return rank_; }
+
+private:
+    void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+
+    const char* name_;
+    std::atomic<uint32_t> owner_{0}; // CPU number + 1; 0 when free
+    lock_rank rank_;
+};
+
+class CAPABILITY("sleep_lock") sleep_lock {
+public:
+    explicit sleep_lock(lock_rank rank, const char* name = "sleep_lock")
+        : name_(name), rank_(rank) {}
+    sleep_lock(const sleep_lock&) = delete;
+
+    void lock() ACQUIRE();          // may sleep
+    void lock_nested() ACQUIRE();   // as for spin_lock
+    bool try_lock() TRY_ACQUIRE(true);
+    void unlock() RELEASE();
+    bool held() const; // by the calling thread
+    void assert_held() const ASSERT_CAPABILITY(this);
+    lock_rank rank() const { return rank_; }
+    thread* owner() const { return owner_; }
+
+private:
+    void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+
+    const char* name_;
+    spin_lock guard_{lock_rank::sleep_lock, "sleep_lock guard"};
+    wait_queue waiters_;
+    thread* owner_ = nullptr; // written under guard_
+    lock_rank rank_;
+};
+
+class CAPABILITY("rw_lock") rw_lock {
+public:
+    explicit rw_lock(lock_rank rank, const char* name = "rw_lock") : name_(name), rank_(rank) {}
+    rw_lock(const rw_lock&) = delete;
+
+    void lock() ACQUIRE();          // exclusive; may sleep
+    void lock_nested() ACQUIRE();
+    bool try_lock() TRY_ACQUIRE(true);
+    void unlock() RELEASE();
+    void lock_shared() ACQUIRE_SHARED(); // may sleep
+    void unlock_shared() RELEASE_SHARED();
+    // Writer to reader without letting another writer in between.
+    void downgrade() NO_THREAD_SAFETY_ANALYSIS;
+    bool held_exclusive() const; // by the calling thread
+    bool held_any() const;       // exclusively by the caller, or shared by anybody
+    void assert_held() const ASSERT_CAPABILITY(this);
+    void assert_held_shared() const ASSERT_SHARED_CAPABILITY(this);
+    lock_rank rank() const { return rank_; }
+
+private:
+    void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+
+    const char* name_;
+    mutable spin_lock guard_{lock_rank::sleep_lock, "rw_lock guard"};
+    wait_queue readers_waiting_;
+    wait_queue writers_waiting_;
+    uint32_t readers_ = 0;         // all under guard_
+    uint32_t writers_wanting_ = 0;
+    thread* writer_ = nullptr;
+    lock_rank rank_;
+};
+
+// Holds any of the above exclusively for a scope. unlock()/lock() allow a gap in it.
+template <class Lock> class SCOPED_CAPABILITY lock_guard {
+public:
+    explicit lock_guard(Lock& lock) ACQUIRE(lock) : lock_(&lock) { lock_->lock(); }
+    ~lock_guard() RELEASE() {
+        if (held_)
+            lock_->unlock();
+    }
+    lock_guard(const lock_guard&) = delete;
+    void unlock() RELEASE() {
+        held_ = false;
+        lock_->unlock();
+    }
+    void lock() ACQUIRE() {
+        lock_->lock();
+        held_ = true;
+    }
+
+private:
+    Lock* lock_;
+    bool held_ = true;
+};
+template <class Lock> lock_guard(Lock&) -> lock_guard<Lock>;
+
+class SCOPED_CAPABILITY read_guard {
+public:
+    explicit read_guard(rw_lock& lock) ACQUIRE_SHARED(lock) : lock_(&lock) { lock_->lock_shared(); }
+    ~read_guard() RELEASE_GENERIC() { lock_->unlock_shared(); }
+    read_guard(const read_guard&) = delete;
+
+private:
+    rw_lock* lock_;
+};
+
+// The locks that the calling thread (sleep locks) and CPU (spin locks) hold, for the rank
+// check and for panics. One per thread and one per CPU; provided by the environment.
+struct held_locks {
+    static constexpr unsigned capacity = 16;
+    struct entry {
+        const void* lock;
+        const char* name;
+        lock_rank rank;
+    };
+    entry entries[capacity];
+    unsigned count = 0;
+
+    void push(const void* lock, const char* name, lock_rank rank, bool nested);
+    void pop(const void* lock);
+    bool holds(const void* lock) const;
+};
+held_locks& thread_held_locks(); // the calling thread's sleep locks
+held_locks& cpu_held_locks();    // the calling CPU's spin locks; interrupts are off

@@ -1,0 +1,41 @@
+// The one lock order of the kernel, outermost first. A thread may take a lock only if its rank
+// is greater than that of every lock it holds; builds with checks verify this at run time
+// (lock_nested() is the exception for two locks of one rank, with its own rule at the caller).
+// Sleep locks come before spin locks: a spin lock is never held while sleeping.
+#pragma once
+
+#include <cstdint>
+
+enum class lock_rank : uint8_t {
+    none,
+    // Sleep locks.
+    exec,            // process::exec_lock: one execve or clone with shared parts at a time
+    mount,           // the mount table
+    vnode,           // vnode::lock_, a directory before its entries
+    file_position,   // file::position_lock_
+    pipe,            // pipe::lock_
+    tty,             // tty::lock_ (sleep part)
+    vm_map,          // vm_map::lock_
+    vm_amap,         // vm_amap::lock_
+    uvm_object,      // uvm_object::lock_
+    // Spin locks.
+    process_tree,    // the pid table, parents, children, groups, sessions
+    fd_table,        // fd_table::lock_
+    signal,          // sig_handlers::lock_, pending signals
+    futex,           // a futex hash bucket
+    poll,            // poll_queue::lock_
+    tty_spin,        // tty and line-discipline buffers, shared with the interrupt handler
+    process,         // process::lock_
+    vm_commit,       // the commit account
+    pmap,            // pmap::lock_
+    pv,              // pv lists of pages
+    wait,            // wait_queue guards that have no better name
+    sleep_lock,      // the spin lock inside a sleep lock
+    timer,           // timer queues
+    scheduler,       // run queues
+    pool,            // allocators: pools
+    page_queues,     // free pages
+    tlb,             // shootdown mailboxes
+    device,          // uart and other registers
+    console,         // printk's buffer
+};

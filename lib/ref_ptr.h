@@ -1,0 +1,86 @@
+// Shared ownership by intrusive reference counts.
+//
+// A class derives from ref_counted<T> and provides `void last_reference_gone()`, which gives
+// the object back to wherever it came from (its pool). A raw pointer never owns.
+#pragma once
+
+#include "lib/assert.h"
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+template <class T> class ref_counted {
+public:
+    ref_counted() = default;
+    ref_counted(const ref_counted&) = delete;
+    ref_counted& operator=(const ref_counted&) = delete;
+
+    void add_reference() {
+        [[maybe_unused]] uint32_t before = references_.fetch_add(1, std::memory_order_relaxed);
+        CHECK_ASSERT(before != 0);
+    }
+    void drop_reference() {
+        uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
+        ASSERT(before != 0);
+        if (before == 1)
+            static_cast<T*>(this)->last_reference_gone();
+    }
+    // For look-ups in a table that does not own: takes a reference unless the last one is gone.
+    bool try_add_reference() {
+        uint32_t n = references_.load(std::memory_order_relaxed);
+        while (n != 0)
+            if (references_.compare_exchange_weak(n, n + 1, std::memory_order_acquire))
+                return true;
+        return false;
+    }
+    uint32_t references() const { return references_.load(std::memory_order_acquire); }
+
+private:
+    std::atomic<uint32_t> references_{1};
+};
+
+template <class T> class ref_ptr {
+public:
+    constexpr ref_ptr() = default;
+    constexpr ref_ptr(std::nullptr_t) {}
+    // A further reference to an object that somebody else keeps alive during the call.
+    explicit ref_ptr(T* object) : object_(object) {
+        if (object_)
+            object_->add_reference();
+    }
+    // Takes over the reference that the caller owns (a new object is born with one).
+    static ref_ptr adopt(T* object) {
+        ref_ptr p;
+        p.object_ = object;
+        return p;
+    }
+    ref_ptr(const ref_ptr& other) : ref_ptr(other.object_) {}
+    ref_ptr(ref_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+    template <class U>
+        requires std::is_convertible_v<U*, T*>
+    ref_ptr(const ref_ptr<U>& other) : ref_ptr(static_cast<T*>(other.get())) {}
+    template <class U>
+        requires std::is_convertible_v<U*, T*>
+    ref_ptr(ref_ptr<U>&& other) noexcept : object_(other.leak()) {}
+    ~ref_ptr() {
+        if (object_)
+            object_->drop_reference();
+    }
+    ref_ptr& operator=(ref_ptr other) noexcept {
+        std::swap(object_, other.object_);
+        return *this;
+    }
+
+    T* get() const { return object_; }
+    T* operator->() const { return object_; }
+    T& operator*() const { return *object_; }
+    explicit operator bool() const { return object_ != nullptr; }
+    friend bool operator==(const ref_ptr& a, const ref_ptr& b) { return a.object_ == b.object_; }
+    void reset() { *this = ref_ptr(); }
+    // Hands the reference over to the caller, who must adopt() or drop it.
+    [[nodiscard]] T* leak() { return std::exchange(object_, nullptr); }
+
+private:
+    T* object_ = nullptr;
+};

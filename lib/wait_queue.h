@@ -1,0 +1,51 @@
+// Where threads sleep until somebody wakes them.
+//
+// Every wait_queue is guarded by a spin lock of its owner, the same that guards the condition
+// waited for. wait() enters the queue and releases the guard in one step, so a wake-up cannot
+// fall between the test of the condition and the sleep:
+//
+//     lock_guard guard(lock_);
+//     while (!ready_)
+//         queue_.wait(lock_);
+//
+// A woken thread re-takes the guard and must test its condition again.
+#pragma once
+
+#include "lib/list.h"
+#include "lib/result.h"
+#include "lib/thread_annotations.h"
+#include "lib/types.h"
+
+struct thread;
+class spin_lock;
+
+// One sleeping thread; lives on its stack. Opaque to everybody but the scheduler.
+struct waiter {
+    list_node on_queue;
+    thread* sleeper = nullptr;
+    bool woken = false;
+};
+
+class wait_queue {
+public:
+    constexpr wait_queue() = default;
+
+    // Sleeps until woken; signals do not end it. `guard` is released meanwhile. `why` names the
+    // reason for ps and panics ("pipe_read", "vfork"), as NetBSD's wmesg does.
+    void wait(spin_lock& guard, const char* why) REQUIRES(guard);
+    // Sleeps until woken, until `deadline` (absolute, since boot) is past: timedout, or until a
+    // signal that is not blocked is pending: intr. Callers turn intr into restartsys as fits.
+    status wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline = forever)
+        REQUIRES(guard);
+    // As wait_interruptible, but only a signal that kills ends it.
+    status wait_killable(spin_lock& guard, const char* why, nanos_t deadline = forever)
+        REQUIRES(guard);
+
+    // Wakes the longest sleeper or all. The caller holds the guard. Return how many were woken.
+    unsigned wake_one();
+    unsigned wake_all();
+    bool empty() const { return waiters_.empty(); }
+
+private:
+    list<waiter, &waiter::on_queue> waiters_;
+};

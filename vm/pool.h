@@ -1,0 +1,104 @@
+// Typed pools of kernel objects, after NetBSD's pool(9): each type has one, fed by whole pages.
+//
+//     static pool<vm_anon> anons{"vm_anon"};
+//     vm_anon* a = anons.create(args...);      // null when out of memory; does not sleep
+//     anons.destroy(a);
+//
+// Pools are global objects: constinit, usable before constructors run. All pools are on one list, so that a test can compare the numbers of live
+// objects by name before and after (`pool_base::first()`).
+#pragma once
+
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/types.h"
+
+#include <new>
+#include <utility>
+
+class pool_base {
+public:
+    constexpr pool_base(const char* name, size_t size, size_t align)
+        : name_(name), size_(size), align_(align) {}
+    pool_base(const pool_base&) = delete;
+
+    void* allocate();            // null when out of memory
+    void deallocate(void* object);
+
+    const char* name() const { return name_; }
+    size_t object_size() const { return size_; }
+    uint64_t live() const { return live_.load(std::memory_order_relaxed); }
+    uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }
+    pool_base* next() const { return next_; }
+    static pool_base* first();
+    // Panics unless free lists and counts agree.
+    void check();
+    // Gives empty slabs back to the page allocator (leak checks call it on all pools).
+    void trim();
+
+private:
+    struct slab;
+    const char* name_;
+    size_t size_, align_;
+    spin_lock lock_{lock_rank::pool, "pool"};
+    slab* partial_ GUARDED_BY(lock_) = nullptr;
+    slab* empty_ GUARDED_BY(lock_) = nullptr;
+    std::atomic<uint64_t> live_{0}, pages_{0};
+    pool_base* next_ = nullptr;
+    bool registered_ GUARDED_BY(lock_) = false;
+};
+
+template <class T> class pool : public pool_base {
+public:
+    constexpr explicit pool(const char* name) : pool_base(name, sizeof(T), alignof(T)) {}
+    template <class... Args> T* create(Args&&... args) {
+        void* memory = allocate();
+        return memory ? new (memory) T(std::forward<Args>(args)...) : nullptr;
+    }
+    void destroy(T* object) {
+        if (!object)
+            return;
+        object->~T();
+        deallocate(object);
+    }
+};
+
+// Untyped memory of any size (argument lists, buffers): kmem(9). Null when out of memory; does not sleep; 16-byte aligned, page
+// aligned from page_size up. `size` at free must be that of the allocation. Counted in the leak checks too.
+void* kmem_alloc(size_t size);
+void* kmem_zalloc(size_t size);
+void kmem_free(void* memory, size_t size);
+uint64_t kmem_bytes_in_use();
+
+// Owns a kmem_alloc of `count` T (trivial types).
+template <class T> class kmem_array {
+public:
+    kmem_array() = default;
+    explicit kmem_array(size_t count)
+        : data_(static_cast<T*>(kmem_zalloc(count * sizeof(T)))), count_(data_ ? count : 0) {}
+    kmem_array(kmem_array&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+    kmem_array& operator=(kmem_array&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(count_, other.count_);
+        return *this;
+    }
+    ~kmem_array() {
+        if (data_)
+            kmem_free(data_, count_ * sizeof(T));
+    }
+    explicit operator bool() const { return data_ != nullptr; }
+    T* data() const { return data_; }
+    size_t size() const { return count_; }
+    T& operator[](size_t i) const { return data_[i]; }
+    T* begin() const { return data_; }
+    T* end() const { return data_ + count_; }
+
+private:
+    T* data_ = nullptr;
+    size_t count_ = 0;
+};
+
+// Failure injection, for tests: the n-th allocation from now (pages, pools, kmem) by the calling
+// thread fails (n = 1: the next); 0 turns it off. Returns how many were still to come.
+uint64_t alloc_fail_after(uint64_t n);
+bool alloc_should_fail(); // asked by every allocator

@@ -1,0 +1,52 @@
+// uvm_aobj: memory-backed object, a sparse array of zero-filled pages: shared anonymous memory
+// (MAP_SHARED|MAP_ANONYMOUS, memfd, System V) and the contents of tmpfs files. read(2), write(2)
+// and mmap(2) of one file use the same pages here.
+#pragma once
+
+#include "vm/uvm_object.h"
+
+class uvm_aobj;
+
+// A page pinned against truncation and reuse while somebody copies to or from it without the object's lock.
+class held_page {
+public:
+    held_page() = default;
+    held_page(ref_ptr<uvm_aobj> object, vm_page* page);
+    held_page(held_page&&) noexcept;
+    held_page& operator=(held_page&&) noexcept;
+    ~held_page();
+    explicit operator bool() const { return page_ != nullptr; }
+    char* data() const;
+    vm_page* page() const { return page_; }
+
+private:
+    ref_ptr<uvm_aobj> object_;
+    vm_page* page_ = nullptr;
+};
+
+class uvm_aobj : public uvm_object {
+public:
+    // `charge`: the pages are charged to the commit account as they are promised (anonymous shared memory: size; files: none).
+    static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, bool charge);
+
+    // Pins the page at `index`: for reading a hole gives an empty held_page (read it as zeros); with `for_write` the page is
+    // made. fault beyond the last page of size(); nomem. Sleeps on the object lock; call it without spin locks.
+    expected<held_page> hold(uint64_t index, bool for_write);
+    // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping and zeroes the rest of the last
+    // page; growing reads as zeros. ENOMEM (only when charged).
+    status resize(uint64_t size);
+    // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
+    void set_identity(const char* name, uint64_t device, uint64_t inode);
+    uint64_t resident_pages() const;
+
+    void last_reference_gone() override;
+    expected<vm_page*> get(uint64_t index, bool write) override;
+    vm_page* lookup(uint64_t index) override;
+    uint64_t size() const override;
+    const char* name() const override;
+    uint64_t device() const override;
+    uint64_t inode() const override;
+    // Panics unless every page in it says that it belongs here and the counts agree.
+    void check();
+
+};

@@ -1,0 +1,86 @@
+// vm_page: one per physical page frame; and the allocator of free pages.
+//
+// Owned by the free list, by a vm_anon, by a uvm_object, or by the kernel (page tables, pools, stacks).
+#pragma once
+
+#include "arch/memory.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/result.h"
+#include "lib/types.h"
+
+#include <machine/pmap_machine.h>
+#include <atomic>
+#include <cstdint>
+
+struct boot_info;
+class vm_anon;
+class uvm_object;
+
+enum class page_owner : uint8_t { free, kernel, page_table, anon, object, reserved };
+
+struct vm_page {
+    page_owner owner_kind = page_owner::free;
+    bool clean = true;            // object pages: not written since the pager last wrote it
+    uint16_t reserved_bits = 0;
+    // Mappings that must stay, plus holds by code that uses the page without the owner's lock. Under the owner's lock.
+    uint32_t wire_count = 0;
+    union {
+        vm_anon* anon;            // owner_kind anon
+        uvm_object* object;       // owner_kind object
+    };
+    uint64_t index = 0;           // object: page number within it
+    list_node queue;              // free list, or a list of its owner
+    page_machine md;              // pv list head; belongs to pmap
+
+    paddr_t physical() const;
+    void* data() const { return direct_map(physical()); }
+};
+
+// Hands over the machine's memory. Once, before anything else in vm/.
+void vm_page_init(boot_info& info);
+
+// A page of undefined (zeroed when asked) contents. Null when there is none. Does not sleep. `kind` is recorded.
+vm_page* vm_page_alloc(page_owner kind, bool zeroed = false);
+void vm_page_free(vm_page* page);
+// 2^order physically contiguous pages, for pools' big blocks and kernel stacks; order <= 10. Null when there are none.
+vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind);
+void vm_page_free_contiguous(vm_page* page, unsigned order);
+// The vm_page of a physical address; null if it is not RAM that the allocator was given.
+vm_page* vm_page_of(paddr_t pa);
+
+struct vm_page_statistics {
+    uint64_t total, free, kernel, page_table, anon, object;
+};
+vm_page_statistics vm_page_get_statistics();
+// Puts an end to fear: walks all pages and panics unless the counts agree.
+void vm_page_check();
+
+// Owns a page until it is handed on.
+class owned_page {
+public:
+    owned_page() = default;
+    explicit owned_page(vm_page* page) : page_(page) {}
+    owned_page(owned_page&& other) noexcept : page_(other.release()) {}
+    owned_page& operator=(owned_page&& other) noexcept {
+        reset();
+        page_ = other.release();
+        return *this;
+    }
+    ~owned_page() { reset(); }
+    explicit operator bool() const { return page_ != nullptr; }
+    vm_page* get() const { return page_; }
+    vm_page* operator->() const { return page_; }
+    [[nodiscard]] vm_page* release() {
+        vm_page* p = page_;
+        page_ = nullptr;
+        return p;
+    }
+    void reset() {
+        if (page_)
+            vm_page_free(release());
+    }
+
+private:
+    vm_page* page_ = nullptr;
+};
