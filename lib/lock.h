@@ -57,15 +57,15 @@ public:
     bool held() const; // by the calling thread
     void assert_held() const ASSERT_CAPABILITY(this);
     lock_rank rank() const { return rank_; }
-    thread* owner() const { return owner_; }
+    thread* owner() const; // null when free
 
 private:
     void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
 
     const char* name_;
+    std::atomic<uintptr_t> state_{0}; // owner and waiting bit: see lib/sleep_lock.cc
     spin_lock guard_{lock_rank::sleep_lock, "sleep_lock guard"};
-    wait_queue waiters_;
-    thread* owner_ = nullptr; // written under guard_
+    wait_queue waiters_ GUARDED_BY(guard_);
     lock_rank rank_;
 };
 
@@ -90,14 +90,17 @@ public:
 
 private:
     void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+    void note_acquire(bool nested);
+    void note_release();
+    uint64_t waiting_bit() const REQUIRES(guard_);
 
     const char* name_;
-    mutable spin_lock guard_{lock_rank::sleep_lock, "rw_lock guard"};
-    wait_queue readers_waiting_;
-    wait_queue writers_waiting_;
-    uint32_t readers_ = 0;         // all under guard_
-    uint32_t writers_wanting_ = 0;
-    thread* writer_ = nullptr;
+    std::atomic<uint64_t> state_{0};        // writer, waiting, readers: see lib/rw_lock.cc
+    std::atomic<thread*> writer_{nullptr};  // who, while there is one
+    spin_lock guard_{lock_rank::sleep_lock, "rw_lock guard"};
+    wait_queue readers_waiting_ GUARDED_BY(guard_);
+    wait_queue writers_waiting_ GUARDED_BY(guard_);
+    uint32_t writers_wanting_ GUARDED_BY(guard_) = 0;
     lock_rank rank_;
 };
 
@@ -147,6 +150,9 @@ struct held_locks {
     entry entries[capacity];
     unsigned count = 0;
 
+    // The held lock that forbids taking one of `rank` now, or null.
+    const entry* conflict(lock_rank rank) const;
+    // Panics if there is a conflict (unless `nested`).
     void push(const void* lock, const char* name, lock_rank rank, bool nested);
     void pop(const void* lock);
     bool holds(const void* lock) const;

@@ -1,0 +1,148 @@
+// The state is one word: bit 0 a writer holds it, bit 1 somebody waits (or is about to), the
+// rest the number of readers. While nobody waits, taking and releasing are one
+// compare-and-exchange; with bit 1 set the state changes under guard_ only, where waiters test
+// it before they sleep, so that a wake-up is never missed.
+//
+// A reader does not pass a writer that waits: writers_wanting_ counts those from their first
+// look at the state to the moment when they own it, including the time between being woken and
+// running.
+#include "arch/cpu.h"
+#include "lib/assert.h"
+#include "lib/lock.h"
+
+namespace {
+
+constexpr uint64_t writing = 1, waiting = 2, one_reader = 4;
+constexpr bool has_readers(uint64_t state) { return state >= one_reader; }
+
+} // namespace
+
+void rw_lock::note_acquire([[maybe_unused]] bool nested) {
+#if SPORK_CHECKS
+    if (cpu_held_locks().count != 0) [[unlikely]]
+        panic("rw_lock %s: taken while spin_lock %s is held", name_,
+              cpu_held_locks().entries[0].name);
+    if (thread_held_locks().holds(this)) [[unlikely]]
+        panic("rw_lock %s: taken twice by one thread", name_);
+    thread_held_locks().push(this, name_, rank_, nested);
+#endif
+}
+
+void rw_lock::note_release() {
+#if SPORK_CHECKS
+    thread_held_locks().pop(this);
+#endif
+}
+
+// The waiting bit as it must be when the lock is taken or released under guard_.
+uint64_t rw_lock::waiting_bit() const {
+    return writers_wanting_ != 0 || !readers_waiting_.empty() ? waiting : 0;
+}
+
+void rw_lock::acquire(bool nested) {
+    note_acquire(nested);
+    uint64_t free = 0;
+    if (!state_.compare_exchange_strong(free, writing, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]] {
+        lock_guard guard(guard_);
+        writers_wanting_++;
+        for (;;) {
+            uint64_t before = state_.fetch_or(waiting, std::memory_order_acquire);
+            if ((before & ~waiting) == 0)
+                break;
+            writers_waiting_.wait(guard_, name_);
+        }
+        writers_wanting_--;
+        state_.store(writing | waiting_bit(), std::memory_order_relaxed);
+    }
+    writer_.store(cpu::current(), std::memory_order_relaxed);
+}
+
+void rw_lock::lock() { acquire(false); }
+void rw_lock::lock_nested() { acquire(true); }
+
+bool rw_lock::try_lock() {
+    uint64_t free = 0;
+    if (!state_.compare_exchange_strong(free, writing, std::memory_order_acquire,
+                                        std::memory_order_relaxed))
+        return false;
+#if SPORK_CHECKS
+    thread_held_locks().push(this, name_, rank_, true);
+#endif
+    writer_.store(cpu::current(), std::memory_order_relaxed);
+    return true;
+}
+
+void rw_lock::unlock() {
+    ASSERT(held_exclusive());
+    note_release();
+    writer_.store(nullptr, std::memory_order_relaxed);
+    uint64_t mine = writing;
+    if (state_.compare_exchange_strong(mine, 0, std::memory_order_release,
+                                       std::memory_order_relaxed)) [[likely]]
+        return;
+    lock_guard guard(guard_);
+    if (writers_wanting_ != 0)
+        writers_waiting_.wake_one();
+    else
+        readers_waiting_.wake_all();
+    state_.store(waiting_bit(), std::memory_order_release);
+}
+
+void rw_lock::lock_shared() {
+    note_acquire(false);
+    uint64_t state = state_.load(std::memory_order_relaxed);
+    while (!(state & (writing | waiting)))
+        if (state_.compare_exchange_weak(state, state + one_reader, std::memory_order_acquire,
+                                         std::memory_order_relaxed)) [[likely]]
+            return;
+
+    lock_guard guard(guard_);
+    for (;;) {
+        state = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
+        if (!(state & writing) && writers_wanting_ == 0)
+            break;
+        readers_waiting_.wait(guard_, name_);
+    }
+    state_.store((state + one_reader) | waiting_bit(), std::memory_order_relaxed);
+}
+
+void rw_lock::unlock_shared() {
+    note_release();
+    uint64_t state = state_.load(std::memory_order_relaxed);
+    ASSERT(has_readers(state));
+    while (!(state & waiting))
+        if (state_.compare_exchange_weak(state, state - one_reader, std::memory_order_release,
+                                         std::memory_order_relaxed)) [[likely]]
+            return;
+
+    lock_guard guard(guard_);
+    // Read again: the bit may have gone since, and then other readers come and go freely. Setting
+    // it makes the state ours to change.
+    state = (state_.fetch_or(waiting, std::memory_order_relaxed) & ~waiting) - one_reader;
+    if (!has_readers(state) && writers_wanting_ != 0)
+        writers_waiting_.wake_one();
+    state_.store(state | waiting_bit(), std::memory_order_release);
+}
+
+void rw_lock::downgrade() {
+    ASSERT(held_exclusive());
+    writer_.store(nullptr, std::memory_order_relaxed);
+    lock_guard guard(guard_);
+    state_.fetch_or(waiting, std::memory_order_relaxed);
+    if (writers_wanting_ == 0)
+        readers_waiting_.wake_all();
+    state_.store(one_reader | waiting_bit(), std::memory_order_release);
+}
+
+bool rw_lock::held_exclusive() const {
+    return (state_.load(std::memory_order_relaxed) & writing) &&
+           writer_.load(std::memory_order_relaxed) == cpu::current();
+}
+
+bool rw_lock::held_any() const {
+    return held_exclusive() || has_readers(state_.load(std::memory_order_relaxed));
+}
+
+void rw_lock::assert_held() const { CHECK_ASSERT(held_exclusive()); }
+void rw_lock::assert_held_shared() const { CHECK_ASSERT(held_any()); }

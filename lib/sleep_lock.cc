@@ -1,0 +1,90 @@
+// The state is one word: the owner, and bit 0 when somebody waits (or is about to). Taking and
+// releasing a lock that nobody waits for is one compare-and-exchange; with the bit set the
+// owner must go through guard_, under which waiters test the state before they sleep, so that a
+// wake-up is never missed.
+#include "arch/cpu.h"
+#include "lib/assert.h"
+#include "lib/lock.h"
+
+namespace {
+
+constexpr uintptr_t waiting = 1;
+// Stands for the thread before there are threads.
+constexpr uintptr_t boot_owner = 2;
+
+uintptr_t self() {
+    auto t = reinterpret_cast<uintptr_t>(cpu::current());
+    return t ? t : boot_owner;
+}
+
+} // namespace
+
+void sleep_lock::acquire(bool nested) {
+    const uintptr_t me = self();
+#if SPORK_CHECKS
+    if (cpu_held_locks().count != 0) [[unlikely]]
+        panic("sleep_lock %s: taken while spin_lock %s is held", name_,
+              cpu_held_locks().entries[0].name);
+    if (held()) [[unlikely]]
+        panic("sleep_lock %s: taken twice by one thread", name_);
+    thread_held_locks().push(this, name_, rank_, nested);
+#else
+    (void)nested;
+#endif
+    uintptr_t free = 0;
+    if (state_.compare_exchange_strong(free, me, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) [[likely]]
+        return;
+
+    lock_guard guard(guard_);
+    for (;;) {
+        // With the bit set, only a holder of guard_ changes the state.
+        uintptr_t before = state_.fetch_or(waiting, std::memory_order_acquire);
+        if ((before & ~waiting) == 0) {
+            state_.store(waiters_.empty() ? me : me | waiting, std::memory_order_relaxed);
+            return;
+        }
+        waiters_.wait(guard_, name_);
+    }
+}
+
+void sleep_lock::lock() { acquire(false); }
+void sleep_lock::lock_nested() { acquire(true); }
+
+bool sleep_lock::try_lock() {
+    uintptr_t free = 0;
+    if (!state_.compare_exchange_strong(free, self(), std::memory_order_acquire,
+                                        std::memory_order_relaxed))
+        return false;
+#if SPORK_CHECKS
+    thread_held_locks().push(this, name_, rank_, true);
+#endif
+    return true;
+}
+
+void sleep_lock::unlock() {
+#if SPORK_CHECKS
+    ASSERT(held());
+    thread_held_locks().pop(this);
+#endif
+    uintptr_t mine = self();
+    if (state_.compare_exchange_strong(mine, 0, std::memory_order_release,
+                                       std::memory_order_relaxed)) [[likely]]
+        return;
+    lock_guard guard(guard_);
+    // The one that is woken competes for the lock with whoever comes by; it or the next release
+    // looks after the others, because the bit stays while any are queued.
+    waiters_.wake_one();
+    state_.store(waiters_.empty() ? 0 : waiting, std::memory_order_release);
+}
+
+bool sleep_lock::held() const {
+    return (state_.load(std::memory_order_relaxed) & ~waiting) == self();
+}
+
+thread* sleep_lock::owner() const {
+    uintptr_t o = state_.load(std::memory_order_relaxed) & ~waiting;
+    return o == boot_owner ? nullptr : reinterpret_cast<thread*>(o);
+}
+
+void sleep_lock::assert_held() const { CHECK_ASSERT(held()); }

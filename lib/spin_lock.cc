@@ -1,0 +1,61 @@
+#include "arch/cpu.h"
+#include "lib/assert.h"
+#include "lib/lock.h"
+
+void spin_lock::acquire(bool nested) {
+    cpu::interrupts_push_off();
+    const uint32_t self = cpu::id() + 1;
+#if SPORK_CHECKS
+    // Before the wait: a violated order is reported, not dead-locked on.
+    if (owner_.load(std::memory_order_relaxed) == self) [[unlikely]]
+        panic("spin_lock %s: taken twice by CPU %u", name_, self - 1);
+    cpu_held_locks().push(this, name_, rank_, nested);
+#else
+    (void)nested;
+#endif
+    uint32_t expected = 0;
+    while (!owner_.compare_exchange_weak(expected, self, std::memory_order_acquire,
+                                         std::memory_order_relaxed)) [[unlikely]] {
+        // Read until it looks free: only then is an atomic write worth the bus traffic.
+        // relax() answers TLB shootdowns, which the holder may be waiting for.
+        do
+            cpu::relax();
+        while (owner_.load(std::memory_order_relaxed) != 0);
+        expected = 0;
+    }
+}
+
+void spin_lock::lock() { acquire(false); }
+void spin_lock::lock_nested() { acquire(true); }
+
+bool spin_lock::try_lock() {
+    cpu::interrupts_push_off();
+    uint32_t expected = 0;
+    if (!owner_.compare_exchange_strong(expected, cpu::id() + 1, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) {
+        cpu::interrupts_pop_off();
+        return false;
+    }
+#if SPORK_CHECKS
+    // It did not wait, so it cannot be part of a dead-lock, whatever its rank.
+    cpu_held_locks().push(this, name_, rank_, true);
+#endif
+    return true;
+}
+
+void spin_lock::unlock() {
+#if SPORK_CHECKS
+    ASSERT(held());
+    cpu_held_locks().pop(this);
+#endif
+    owner_.store(0, std::memory_order_release);
+    cpu::interrupts_pop_off();
+}
+
+// Without the lock, interrupts may be on; but kernel code does not change its CPU unless it
+// sleeps, so that the two numbers are of one moment for all that matters here.
+bool spin_lock::held() const {
+    return owner_.load(std::memory_order_relaxed) == cpu::id() + 1;
+}
+
+void spin_lock::assert_held() const { CHECK_ASSERT(held()); }
