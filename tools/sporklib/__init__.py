@@ -1,0 +1,1 @@
+"""What tools/spork and the tests share: images, machines, and the conversation with their init."""

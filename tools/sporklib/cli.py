@@ -1,0 +1,295 @@
+"""The commands of tools/spork."""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from . import cpio
+from .channel import job_file
+from .iso import make_iso
+from .machine import Config, Machine, run_folder
+from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
+from .rootfs import build_root
+from .session import FAILURE_STATUS, OnConsole, Outcome, Piped, Session, log_to, terminal_size
+from .symbols import symbolize
+
+DEFAULT_PATH = "/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin"
+
+RUN_HELP = """\
+Runs one command on the kernel, in a machine of its own, and exits with its status: 128+N when
+signal N ended it, 124 when the time was up, 125 when the kernel panicked or the machine did not
+work. Without a command it runs a login shell. On a terminal the command gets that terminal
+(Ctrl-] q ends the machine); otherwise stdin, stdout and stderr are passed on as they are.
+"""
+
+
+def say(text: str) -> None:
+    print(f"spork: {text}", file=sys.stderr, flush=True)
+
+
+# ---- Building ------------------------------------------------------------------------------
+
+
+def build(*targets: Path) -> None:
+    """Brings build/ up to date, unless SPORK_NO_BUILD says that it is."""
+    if os.environ.get("SPORK_NO_BUILD"):
+        return
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    BUILD.mkdir(exist_ok=True)
+    names = [str(target.relative_to(ROOT)) for target in targets]
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # runs may start at the same time
+        make = subprocess.run(
+            ["make", "-s", "--no-print-directory", *names],
+            cwd=ROOT, env=environment, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False,
+        )
+    if make.returncode != 0:
+        raise ToolError("the build failed")
+
+
+# ---- run and boot --------------------------------------------------------------------------
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option("--smp", type=int, default=2, metavar="N", help="number of processors (2)")
+    option("--mem", default="256M", metavar="SIZE", help="memory (256M)")
+    option("--append", action="append", default=[], metavar="WORDS",
+           help="words for the kernel's command line")
+    option("--uefi", action="store_true", help="boot the ISO by GRUB under UEFI")
+    option("--icount", action="store_true",
+           help="count instructions: the same run gives the same numbers (one processor)")
+    option("--gdb", action="store_true", help="wait for GDB before the first instruction")
+    option("--timeout", type=float, metavar="S", help="seconds until the machine is ended")
+    option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
+    option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
+
+
+def parse_addition(text: str) -> tuple[Path, str]:
+    host, colon, guest = text.rpartition(":")
+    if not colon or not guest.startswith("/"):
+        host, guest = text, "/" + Path(text).resolve().name
+    path = Path(host)
+    if not path.exists():
+        raise ToolError(f"--add: {host} is not there")
+    return path, guest.rstrip("/") or "/"
+
+
+def parse_variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ToolError(f"--env: {text} is not NAME=VALUE")
+    return name, value
+
+
+def make_initrd(arguments: argparse.Namespace, console: bool, output: Path) -> Path:
+    """The base archive and after it one with the job and what --add gives."""
+    base = ROOT_CPIO.read_bytes()
+    environment = {
+        "PATH": DEFAULT_PATH,
+        "HOME": "/root",
+        "USER": "root",
+        "LOGNAME": "root",
+        "TERM": os.environ.get("TERM", "vt100") if console else "dumb",
+    }
+    environment |= dict(parse_variable(text) for text in arguments.env)
+    command = arguments.command or ["/bin/sh", "-l"]
+    directory = arguments.cwd or ("/" if arguments.command else "/root")
+    size = terminal_size(sys.stdout.fileno()) if console else None
+    extra = cpio.Archive(cpio.directories(base))
+    extra.file("/etc/spork/run", job_file(command, environment, directory, console, size))
+    for addition in arguments.add:
+        extra.add(*parse_addition(addition))
+    initrd = output / "root.cpio"
+    initrd.write_bytes(base + extra.finish())
+    return initrd
+
+
+def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
+    kernel = arguments.kernel or KERNEL
+    config = Config(
+        kernel=kernel,
+        initrd=initrd,
+        words=" ".join(arguments.append),
+        smp=arguments.smp,
+        memory=arguments.mem,
+        icount=arguments.icount,
+        gdb=arguments.gdb,
+        extra=arguments.qemu,
+    )
+    if arguments.iso or arguments.uefi:
+        config.route = "uefi" if arguments.uefi else "bios"
+        config.iso = folder / "spork.iso"
+        make_iso(config.iso, kernel, initrd, config.words, config.route)
+    return config
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """A folder for one run, which stays only if the run fails; and orderly ends by signals."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, stop)
+    folder = run_folder()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
+    """Says what went wrong, if anything; gives the exit status."""
+    if outcome.why is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return outcome.status
+    if outcome.panic is not None:
+        sys.stderr.write(symbolize(outcome.panic, kernel))
+    elif not shown and outcome.status == FAILURE_STATUS:
+        tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
+        sys.stderr.write("".join(f"{line}\n" for line in tail))
+    for name in ("root.cpio", "spork.iso", "uefi-variables.fd"):
+        (folder / name).unlink(missing_ok=True)
+    say(f"{outcome.why}; the console's text is in {folder / 'console.log'}")
+    return outcome.status
+
+
+def converse(
+    config: Config, folder: Path, make: Callable[[Machine, Callable[[bytes], None]], Session],
+    verbose: bool,
+) -> Outcome:
+    """Starts the machine and runs the session that `make` builds for it to its end."""
+    with (folder / "console.log").open("wb") as log, Machine(config, folder) as machine:
+        write_log = log_to(log)
+
+        def listen(data: bytes) -> None:
+            write_log(data)
+            if verbose:
+                sys.stderr.buffer.write(data)
+                sys.stderr.buffer.flush()
+
+        if machine.gdb_port is not None:
+            say(f"waiting for GDB: gdb {config.kernel} -ex 'target remote :{machine.gdb_port}'")
+        return make(machine, listen).run()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.command[:1] == ["--"]:
+        del arguments.command[0]
+    if arguments.kernel:
+        build(ROOT_CPIO)
+    else:
+        build(KERNEL, ROOT_CPIO)
+    console = os.isatty(0) and os.isatty(1)
+    with workspace() as folder:
+        config = make_config(arguments, make_initrd(arguments, console, folder), folder)
+
+        def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
+            if console:
+                return OnConsole(machine, 0, 1, arguments.timeout, listen,
+                                 show_boot=arguments.console, may_power_off=not arguments.command)
+            return Piped(machine, 0, 1, 2, arguments.timeout, listen)
+
+        verbose = arguments.console and not console
+        outcome = converse(config, folder, make, verbose)
+        return conclude(outcome, folder, config.kernel, shown=verbose)
+
+
+def boot(arguments: argparse.Namespace) -> int:
+    direct = arguments.direct
+    words = bool(arguments.append)
+    if direct or words or arguments.kernel:
+        build(KERNEL, ROOT_CPIO)
+    else:
+        build(ISO)
+    with workspace() as folder:
+        arguments.iso = not direct
+        if direct or words or arguments.kernel:
+            config = make_config(arguments, ROOT_CPIO, folder)
+        else:
+            config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
+                            smp=arguments.smp, memory=arguments.mem, icount=arguments.icount,
+                            gdb=arguments.gdb, extra=arguments.qemu)
+
+        def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
+            return OnConsole(machine, 0, 1, arguments.timeout, listen, show_boot=True)
+
+        outcome = converse(config, folder, make, verbose=False)
+        return conclude(outcome, folder, config.kernel, shown=True)
+
+
+# ---- Images and symbols --------------------------------------------------------------------
+
+
+def image(arguments: argparse.Namespace) -> int:
+    arguments.output.write_bytes(build_root(arguments.program))
+    return 0
+
+
+def iso(arguments: argparse.Namespace) -> int:
+    make_iso(arguments.output, KERNEL, ROOT_CPIO)
+    return 0
+
+
+def symbolize_stdin(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(symbolize(sys.stdin.read(), arguments.kernel))
+    return 0
+
+
+# ---- Commands ------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="tools/spork", description="Spork's machines and images.")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    each = commands.add_parser("run", help="run a command on the kernel", description=RUN_HELP)
+    add_machine_options(each)
+    each.add_argument("--iso", action="store_true", help="boot an ISO by GRUB under BIOS")
+    each.add_argument("--add", action="append", default=[], metavar="HOST[:GUEST]",
+                      help="put a file or folder into the root file system (as /NAME)")
+    each.add_argument("--env", action="append", default=[], metavar="K=V", help="set a variable")
+    each.add_argument("--cwd", metavar="DIR", help="the command's working directory")
+    each.add_argument("-v", "--console", action="store_true", help="show what the kernel prints")
+    each.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...")
+    each.set_defaults(action=run)
+
+    each = commands.add_parser("boot", help="boot the ISO with its menu, on this terminal")
+    add_machine_options(each)
+    each.add_argument("--direct", action="store_true", help="boot the kernel without GRUB")
+    each.set_defaults(action=boot)
+
+    each = commands.add_parser("image", help="make the root file system's archive")
+    each.add_argument("-o", "--output", type=Path, required=True)
+    each.add_argument("--program", type=Path, action="append", default=[])
+    each.set_defaults(action=image)
+
+    each = commands.add_parser("iso", help="make the ISO for BIOS and UEFI")
+    each.add_argument("-o", "--output", type=Path, required=True)
+    each.set_defaults(action=iso)
+
+    each = commands.add_parser("symbolize", help="add functions and lines to a panic's text")
+    each.add_argument("--kernel", type=Path, default=KERNEL)
+    each.set_defaults(action=symbolize_stdin)
+    return top
+
+
+def main(argv: list[str]) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.action(arguments))
+    except ToolError as error:
+        say(str(error))
+        return FAILURE_STATUS

@@ -1,0 +1,55 @@
+"""Makes GRUB images of the kernel and its root file system."""
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .paths import ROOT, ToolError, cross_tool
+
+GRUB_CFG = ROOT / "boot" / "grub.cfg"
+PLATFORMS = {"bios": "i386-pc", "uefi": "x86_64-efi"}
+
+
+def _menu(words: str | None) -> str:
+    """GRUB's configuration: the menu, or one that boots at once with `words` for the kernel."""
+    text = GRUB_CFG.read_text()
+    if words is None:
+        return text
+    text = re.sub(r"^set timeout=.*$", "set timeout=0", text, flags=re.M)
+    return re.sub(r"(multiboot2 /boot/spork\.elf).*$", rf"\1 {words}", text, count=1, flags=re.M)
+
+
+def make_iso(
+    output: Path,
+    kernel: Path,
+    root: Path,
+    words: str | None = None,
+    firmware: str | None = None,
+) -> None:
+    """Writes the image. With `firmware` ("bios" or "uefi") it is for that one and small; without,
+    for both. With `words` GRUB does not wait, and hands them to the kernel."""
+    tool = shutil.which("grub-mkrescue") or shutil.which("grub2-mkrescue")
+    if tool is None:
+        raise ToolError("grub-mkrescue is not installed: run tools/setup run")
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix="iso-") as folder:
+        boot = Path(folder) / "tree" / "boot"
+        (boot / "grub").mkdir(parents=True)
+        strip = [cross_tool("objcopy"), "--strip-debug", str(kernel), str(boot / "spork.elf")]
+        subprocess.run(strip, check=True)
+        shutil.copyfile(root, boot / "root.cpio")
+        (boot / "grub" / "grub.cfg").write_text(_menu(words))
+        image = Path(folder) / "image.iso"
+        command = [tool, "-o", str(image), "--locales=", "--fonts=", "--themes="]
+        if firmware is not None:
+            for parent in ("/usr/lib/grub", "/usr/share/grub"):
+                if (Path(parent) / PLATFORMS[firmware]).is_dir():
+                    command += ["-d", f"{parent}/{PLATFORMS[firmware]}"]
+        done = subprocess.run(
+            [*command, str(boot.parent)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0 or not image.exists():
+            raise ToolError(f"grub-mkrescue failed:\n{done.stderr}")
+        image.replace(output)

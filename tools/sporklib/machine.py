@@ -1,0 +1,207 @@
+"""One QEMU: its command line, its life, and why it ended.
+
+Both serial lines and QEMU's monitor are socket pairs, so nothing has to be found or cleaned up in
+the file system. QEMU is killed when this process ends, in whatever way.
+"""
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from .paths import BUILD, KERNEL, ToolError, ovmf, qboot
+
+Route = Literal["direct", "bios", "uefi"]
+
+
+@dataclass
+class Config:
+    """What machine to make. The direct route takes kernel, initrd and words; the others an ISO."""
+
+    kernel: Path = KERNEL
+    initrd: Path | None = None
+    words: str = ""
+    iso: Path | None = None
+    route: Route = "direct"
+    smp: int = 2
+    memory: str = "256M"
+    icount: bool = False
+    gdb: bool = False
+    extra: list[str] = field(default_factory=list)
+
+
+@dataclass
+class End:
+    """How QEMU ended: its exit status, and the guest's reason if it was the guest that stopped."""
+
+    status: int
+    reason: str | None
+
+    @property
+    def panicked(self) -> bool:
+        """The kernel wrote a status to the debug-exit port, which makes QEMU's status odd."""
+        return self.status > 0 and self.status % 2 == 1
+
+    @property
+    def powered_off(self) -> bool:
+        return self.status == 0 and self.reason == "guest-shutdown"
+
+    @property
+    def reset(self) -> bool:
+        """The guest asked for a reset, or lost itself in a triple fault."""
+        return self.status == 0 and self.reason == "guest-reset"
+
+
+def run_folder() -> Path:
+    """A new folder for one run's files, under build/run or the system's temporary folder."""
+    parent = BUILD / "run"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="spork-"))
+
+
+def _die_with_parent() -> None:
+    """Runs in the new process before QEMU: asks Linux to kill it when its parent ends."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Machine:
+    """A running machine. Use it in a with statement; leaving that ends it."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self.gdb_port = _free_port() if config.gdb else None
+        self.console, console_far = socket.socketpair()
+        self.channel, channel_far = socket.socketpair()
+        self.monitor, monitor_far = socket.socketpair()
+        self._reason: str | None = None
+        self._monitor_text = b""
+        far_ends = (console_far, channel_far, monitor_far)
+        command = self._command(*(far.fileno() for far in far_ends))
+        self.log = folder / "qemu.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[far.fileno() for far in far_ends],
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        for far in far_ends:
+            far.close()
+        for near in (self.console, self.channel, self.monitor):
+            near.setblocking(False)
+        self.monitor.send(b'{"execute": "qmp_capabilities"}\n')  # events come only after it
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        for near in (self.console, self.channel, self.monitor):
+            near.close()
+
+    def _command(self, console: int, channel: int, monitor: int) -> list[str]:
+        config = self.config
+        qemu = shutil.which("qemu-system-x86_64")
+        if qemu is None:
+            raise ToolError("qemu-system-x86_64 is not installed: run tools/setup run")
+        command = [qemu, "-M", "pc", "-nodefaults", "-display", "none", "-vga", "none",
+                   "-net", "none", "-no-reboot", "-m", config.memory, "-cpu", "max,la57=off",
+                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        for name, fd in (("com1", console), ("com2", channel)):
+            command += ["-chardev", f"socket,id={name},fd={fd}", "-serial", f"chardev:{name}"]
+        command += ["-chardev", f"socket,id=qmp,fd={monitor}", "-mon", "chardev=qmp,mode=control"]
+        if config.icount:
+            command += ["-accel", "tcg,thread=single", "-smp", "1", "-seed", "1",
+                        "-icount", "shift=0,sleep=off",
+                        "-rtc", "base=2024-01-01T00:00:00,clock=vm"]
+        else:
+            command += ["-accel", "tcg,thread=multi", "-smp", str(config.smp)]
+        command += self._boot_options()
+        if self.gdb_port is not None:
+            command += ["-gdb", f"tcp:127.0.0.1:{self.gdb_port}", "-S"]
+        return command + config.extra
+
+    def _boot_options(self) -> list[str]:
+        config = self.config
+        if config.route == "direct":
+            options = ["-kernel", str(config.kernel)]
+            firmware = qboot()
+            if firmware is not None:
+                options += ["-bios", str(firmware)]
+            if config.initrd is not None:
+                options += ["-initrd", str(config.initrd)]
+            if config.words:
+                options += ["-append", config.words]
+            return options
+        if config.iso is None:
+            raise ToolError("this route needs an ISO")
+        options = ["-cdrom", str(config.iso), "-boot", "d"]
+        if config.route == "uefi":
+            code, variables = ovmf()
+            mine = self.folder / "uefi-variables.fd"
+            shutil.copyfile(variables, mine)
+            options += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}",
+                        "-drive", f"if=pflash,format=raw,file={mine}"]
+        return options
+
+    def read_monitor(self) -> bool:
+        """Takes in what QEMU has to report; false when it has hung up."""
+        try:
+            data = self.monitor.recv(65536)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        self._monitor_text += data
+        *lines, self._monitor_text = self._monitor_text.split(b"\n")
+        for line in lines:
+            event = json.loads(line)
+            if event.get("event") == "SHUTDOWN":
+                self._reason = event["data"].get("reason")
+        return bool(data)
+
+    def kill(self) -> None:
+        """Ends QEMU at once, if it has not ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def wait(self, timeout: float) -> End:
+        """How QEMU ended; call it once it has hung up. Kills it after `timeout` seconds."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        said = self.log.read_text(errors="replace").strip()
+        if self.process.returncode == 1 and "qemu-system" in said:
+            raise ToolError(f"QEMU did not start:\n{said}")
+        return End(self.process.returncode, self._reason)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,68 @@
+"""The root file system: busybox and its links, bash, init, /etc, the project's programs."""
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .cpio import Archive
+from .paths import ToolError, first_file
+
+DIRECTORIES = (
+    "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin", "/etc",
+    "/dev", "/proc", "/home", "/mnt", "/var", "/var/log", "/run", "/tests", "/demos",
+)
+
+ETC = {
+    "hostname": "spork\n",
+    "passwd": "root:x:0:0:root:/root:/bin/sh\n"
+    "daemon:x:1:1:daemon:/:/bin/false\n"
+    "student:x:1000:1000:student:/home/student:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/:/bin/false\n",
+    "group": "root:x:0:\ndaemon:x:1:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n",
+    "shells": "/bin/sh\n/bin/ash\n/bin/bash\n",
+    "os-release": 'NAME=Spork\nID=spork\nPRETTY_NAME="Spork"\n',
+    "profile": "export PATH=/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin\n"
+    "export PS1='\\u@\\h:\\w\\$ '\n"
+    "umask 022\n",
+}
+
+
+def busybox_links(busybox: Path) -> list[str]:
+    """The paths under which busybox offers its applets, as it lists them itself."""
+    listing = subprocess.run([busybox, "--list-full"], capture_output=True, text=True, check=False)
+    if listing.returncode != 0:
+        raise ToolError(f"{busybox} does not run here: {listing.stderr.strip()}")
+    skipped = {"/sbin/init", "/linuxrc", "/bin/busybox"}
+    return sorted({"/" + line.strip("/") for line in listing.stdout.split()} - skipped)
+
+
+def build_root(programs: list[Path]) -> bytes:
+    """The archive of the base system. The folder of each program says where it goes: init to
+    /sbin, tests to /tests, demos to /demos."""
+    busybox = first_file("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
+    if busybox is None:
+        raise ToolError("no static busybox found: run tools/setup run")
+    archive = Archive()
+    for path in DIRECTORIES:
+        archive.directory(path)
+    archive.directory("/root", 0o700)
+    archive.directory("/home/student")
+    archive.directory("/tmp", 0o1777)
+    archive.directory("/var/tmp", 0o1777)
+    for name, text in ETC.items():
+        archive.file(f"/etc/{name}", text.encode())
+    archive.symlink("/etc/mtab", "/proc/mounts")
+
+    archive.file("/bin/busybox", busybox.read_bytes(), 0o755)
+    for link in busybox_links(busybox):
+        archive.symlink(link, "busybox" if link.startswith("/bin/") else "/bin/busybox")
+    bash = first_file("/bin/bash-static", "/usr/bin/bash-static")
+    if bash is not None:
+        archive.file("/bin/bash", bash.read_bytes(), 0o755)
+
+    places = {"init": "/sbin", "tests": "/tests", "demos": "/demos"}
+    for program in sorted(programs):
+        place = places[program.parent.name]
+        archive.file(f"{place}/{program.name}", program.read_bytes(), 0o755)
+    return archive.finish()
