@@ -1,0 +1,95 @@
+// file: an open file description, and fd_table: what a process's descriptors mean.
+#pragma once
+
+#include "kernel/poll.h"
+#include "kernel/uio.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "lib/result.h"
+#include "vm/uvm_object.h"
+
+#include <cstdint>
+
+struct linux_stat;
+class vnode;
+class dir_sink;
+
+// Open flags (Linux x86-64 values).
+enum : uint32_t {
+    O_ACCMODE_ = 3, O_RDONLY_ = 0, O_WRONLY_ = 1, O_RDWR_ = 2, O_CREAT_ = 0100, O_EXCL_ = 0200, O_NOCTTY_ = 0400,
+    O_TRUNC_ = 01000, O_APPEND_ = 02000, O_NONBLOCK_ = 04000, O_DIRECT_ = 040000, O_LARGEFILE_ = 0100000,
+    O_DIRECTORY_ = 0200000, O_NOFOLLOW_ = 0400000, O_NOATIME_ = 01000000, O_CLOEXEC_ = 02000000, O_PATH_ = 010000000,
+};
+
+// Shared by fork and dup. Subclasses: vnode_file, pipe_end, tty_file, ... Each method's default is the errno
+// that Linux gives when an object cannot do it.
+class file : public ref_counted<file> {
+public:
+    explicit file(uint32_t flags) : flags_(flags) {}
+    virtual ~file() = default;
+    virtual void last_reference_gone() = 0; // closes and frees
+
+    // The access mode has been checked by the caller; they block unless nonblocking(). Errors as read(2), write(2); when
+    // interrupted before anything was moved: restartsys.
+    virtual expected<int64_t> read(uio& io) { (void)io; return fail(Errno::inval); }
+    virtual expected<int64_t> write(uio& io) { (void)io; return fail(Errno::inval); }
+    virtual expected<int64_t> read_at(uio& io, uint64_t offset) { (void)io; (void)offset; return fail(Errno::spipe); }
+    virtual expected<int64_t> write_at(uio& io, uint64_t offset) { (void)io; (void)offset; return fail(Errno::spipe); }
+    virtual expected<int64_t> seek(int64_t offset, int whence) { (void)offset; (void)whence; return fail(Errno::spipe); }
+    virtual expected<int64_t> ioctl(uint64_t command, uint64_t argument) { (void)command; (void)argument; return fail(Errno::notty); }
+    virtual status stat(linux_stat& out) = 0;
+    virtual status truncate(uint64_t size) { (void)size; return fail(Errno::inval); }
+    virtual expected<int64_t> read_directory(dir_sink& sink) { (void)sink; return fail(Errno::notdir); }
+    // Which POLL* events hold now; registers `p` (may be null) for a later change.
+    virtual uint32_t poll(poller* p) { (void)p; return POLLIN_ | POLLOUT_; }
+    // What mmap maps. nodev when it cannot be mapped.
+    virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
+    virtual status sync() { return fail(Errno::inval); }
+    // The inode behind it; null for pipes and the like.
+    virtual vnode* node() { return nullptr; }
+    // What /proc/PID/fd/N and strace show: "pipe:[12]", or empty when the vnode's path says it.
+    virtual void describe(char* out, size_t size) { if (size) out[0] = 0; }
+
+    uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+    void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
+    bool readable() const { return (flags() & O_ACCMODE_) != O_WRONLY_ && !(flags() & O_PATH_); }
+    bool writable() const { return (flags() & O_ACCMODE_) != O_RDONLY_ && !(flags() & O_PATH_); }
+    bool nonblocking() const { return flags() & O_NONBLOCK_; }
+
+private:
+    std::atomic<uint32_t> flags_;
+};
+
+// The descriptors of a process, or of several (CLONE_FILES, and vfork without it copies). Reference counted.
+class fd_table : public ref_counted<fd_table> {
+public:
+    static expected<ref_ptr<fd_table>> create();
+    expected<ref_ptr<fd_table>> copy(); // fork. ENOMEM
+    void last_reference_gone();
+
+    expected<ref_ptr<file>> get(int fd);       // EBADF
+    // The lowest free descriptor >= from. EMFILE by RLIMIT_NOFILE, ENOMEM.
+    expected<int> install(ref_ptr<file> f, bool close_on_exec, int from = 0);
+    // dup2: puts it at exactly `fd`, closing what is there.
+    status install_at(int fd, ref_ptr<file> f, bool close_on_exec);
+    status close(int fd);                      // EBADF
+    // Two descriptors at once or none (pipe2, socketpair).
+    status install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_exec, int out[2]);
+    expected<bool> close_on_exec(int fd);
+    status set_close_on_exec(int fd, bool value);
+    void close_all_on_exec();                  // exec, after the point of no return
+    status close_range(unsigned first, unsigned last, bool only_mark);
+    // For /proc/PID/fd: the first open descriptor >= from, or -1.
+    int next_open(int from);
+    unsigned open_count();
+
+private:
+    struct slot {
+        ref_ptr<file> open;
+        bool cloexec = false;
+    };
+    friend class pool_access;
+    spin_lock lock_{lock_rank::fd_table, "fd_table"};
+    slot* slots_ GUARDED_BY(lock_) = nullptr; // kmem
+    unsigned capacity_ GUARDED_BY(lock_) = 0;
+};

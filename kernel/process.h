@@ -1,0 +1,125 @@
+// process: a thread group with an address space; the family tree, groups and sessions.
+//
+// `process_tree_lock` (rank process_tree) guards everything marked TREE. A process is reference counted: its parent's
+// list of children holds a reference until it has been waited for, each of its threads holds one.
+#pragma once
+
+#include "kernel/signal.h"
+#include "kernel/thread.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "vm/vmspace.h"
+
+struct session;
+class tty;
+
+struct credentials {
+    uint32_t uid = 0, euid = 0, suid = 0, fsuid = 0;
+    uint32_t gid = 0, egid = 0, sgid = 0, fsgid = 0;
+    uint32_t group_count = 0;
+    uint32_t groups[32] = {};
+    bool superuser() const { return euid == 0; }
+};
+
+struct linux_rlimit {
+    uint64_t current, maximum;
+};
+enum : unsigned {
+    RLIMIT_CPU_, RLIMIT_FSIZE_, RLIMIT_DATA_, RLIMIT_STACK_, RLIMIT_CORE_, RLIMIT_RSS_, RLIMIT_NPROC_, RLIMIT_NOFILE_,
+    RLIMIT_MEMLOCK_, RLIMIT_AS_, RLIMIT_LOCKS_, RLIMIT_SIGPENDING_, RLIMIT_MSGQUEUE_, RLIMIT_NICE_, RLIMIT_RTPRIO_,
+    RLIMIT_RTTIME_, rlimit_count,
+};
+
+// A session and its controlling terminal. TREE.
+struct session : ref_counted<session> {
+    explicit session(pid_t id) : sid(id) {}
+    void last_reference_gone();
+    pid_t sid;
+    tty* terminal = nullptr;
+};
+
+enum class process_state : uint8_t { alive, stopped, zombie };
+
+// Resources used by a process, or by its children that were waited for.
+struct usage {
+    nanos_t user_time = 0, system_time = 0;
+    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0, max_rss_pages = 0;
+    void add(const usage& other);
+};
+
+struct process : ref_counted<process> {
+    process();
+    ~process();
+    void last_reference_gone();
+
+    pid_t pid = 0;
+    ref_ptr<vmspace> vm;                 // under `lock`; null for the kernel process and zombies
+    ref_ptr<sig_handlers> handlers;      // set at creation; exec may replace it
+    spin_lock lock{lock_rank::process, "process"};
+    credentials cred;                    // under `lock`; written by its own threads
+    linux_rlimit limits[rlimit_count];   // under `lock`
+    ref_ptr<vnode> executable;           // under `lock`
+    fork_mode mode = fork_mode::cow;     // inherited
+    nanos_t start_time = 0;
+    uint64_t timer_slack = 50000;
+
+    // TREE
+    process* parent = nullptr;
+    list_node among_children;
+    list<process, &process::among_children> children;
+    list<thread, &thread::in_process> threads;
+    unsigned live_threads = 0;
+    list_node in_table;
+    pid_t group = 0;
+    ref_ptr<session> sess;
+    bool executed = false;               // setpgid by the parent is refused after exec
+    process_state state = process_state::alive;
+    int exit_signal = 17;                // SIGCHLD
+    int wait_status = 0;                 // as wait4 reports it
+    bool stop_reported = true, continue_reported = true;
+    int stop_signal = 0;
+    usage own_usage;                     // of threads that have ended
+    usage child_usage;
+    wait_queue child_changed;            // wait4 sleeps here; guard: process_tree_lock
+    bool subreaper = false;
+    int parent_death_signal = 0;
+    bool no_child_zombies = false;       // SIGCHLD ignored or SA_NOCLDWAIT
+
+    // Signals to the whole process, under handlers->lock_.
+    signal_queue pending;
+    bool exiting = false;                // exit_group, a fatal signal or exec by another thread: threads leave
+    thread* exec_survivor = nullptr;     // ... all but this one
+    int group_exit_status = 0;
+    bool stopping = false;               // a stop signal took effect; threads park in signal_deliver
+    wait_queue stop_queue;               // guard: handlers->lock_
+
+    sleep_lock exec_lock{lock_rank::exec, "exec"};
+    struct interval_timers* timers = nullptr; // the signal developer's
+};
+
+extern spin_lock process_tree_lock;
+extern process* init_process;
+
+// Looks a process up by pid; null if there is none. With a reference.
+ref_ptr<process> process_find(pid_t pid);
+ref_ptr<thread> thread_find(pid_t tid);
+// Iterates in pid order: the first process with pid >= from, zombies too. For /proc and kill(-1).
+ref_ptr<process> process_next(pid_t from);
+// pids: allocated for processes and threads alike. 0 when there are none left.
+pid_t pid_allocate();
+void pid_release(pid_t pid);
+unsigned process_count();
+
+// Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
+[[noreturn]] void process_exit_group(int wait_status);
+// Ends the running thread; the last one takes the process with it.
+[[noreturn]] void thread_exit(int wait_status);
+// The parent's news: stopped, continued. Wakes wait4 and sends SIGCHLD as SA_NOCLDSTOP says.
+void process_report_stop(process& p, int signo);
+void process_report_continue(process& p);
+
+// The vmspace of a process with a reference, or null (kernel process, zombie).
+ref_ptr<vmspace> process_vmspace(process& p);
+// Permission for kill(2).
+bool credentials_may_signal(const credentials& sender, const credentials& target);

@@ -1,0 +1,72 @@
+// thread: one flow of control, with its kernel stack. A process has one or more; kernel threads belong to the kernel process.
+#pragma once
+
+#include "arch/thread.h"
+#include "kernel/file.h"
+#include "kernel/signal.h"
+#include "kernel/vfs.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+
+struct process;
+
+enum class thread_state : uint8_t { created, runnable, running, sleeping, stopped, dead };
+
+struct thread : ref_counted<thread> {
+    thread();
+    ~thread();
+    void last_reference_gone();
+
+    pid_t tid = 0;
+    process* proc = nullptr;            // set once; the process outlives its threads
+    machine_thread machine;             // the running thread's own, else the scheduler's
+    char name[16] = {};                 // comm: PR_SET_NAME, exec
+
+    // Scheduler's, under the lock of run queue `cpu` (see kernel/sched.h).
+    std::atomic<thread_state> state{thread_state::created};
+    std::atomic<bool> on_cpu{false};    // its stack is in use by a CPU
+    unsigned cpu = 0;                   // where it runs or ran last
+    uint32_t allowed_cpus = UINT32_MAX; // affinity
+    list_node on_run_queue;
+    const char* wait_reason = nullptr;  // why it sleeps, for ps and panics
+    nanos_t run_started = 0, user_time = 0, system_time = 0, mode_since = 0;
+    uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
+    held_locks sleep_locks;
+
+    // Own thread's only (others read files and fs through process_table locks in /proc: they take a reference under `lock`).
+    spin_lock lock{lock_rank::process, "thread"};
+    ref_ptr<fd_table> files;            // GUARDED_BY(lock) for writes and for readers that are other threads
+    ref_ptr<fs_context> fs;             // likewise
+    uint64_t clear_child_tid = 0;       // user address: zeroed and futex-woken at exit
+    uint64_t robust_list = 0;
+    list_node in_process;               // process::threads, under the process_tree lock
+    list_node in_tid_table;
+
+    // Signals, under proc->handlers->lock_.
+    sigset blocked = 0;
+    sigset saved_mask = 0;              // valid while restore_mask
+    bool restore_mask = false;
+    signal_queue pending;
+    linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
+    // A call that a signal interrupted and that restart_syscall continues.
+    nanos_t restart_deadline = 0;
+    uint64_t restart_arguments[4] = {};
+    enum class restart_kind : uint8_t { none, nanosleep, poll, futex } restart = restart_kind::none;
+
+    // vfork: while this child borrows its parent's vmspace, who waits (see kernel/fork.cc).
+    struct vfork_wait* vfork_parent = nullptr;
+
+    bool kernel_thread = false;
+    uint32_t held_cpu_depth = 0;
+};
+
+thread& current_thread();
+process& current_process();
+
+// The kernel's own threads. `entry` returns to end the thread. ENOMEM.
+expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*), void* argument);
+// Pins a kernel thread to one CPU before it first runs.
+expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name, void (*entry)(void*), void* argument);
+// Waits until it has ended.
+void kernel_thread_join(thread& t);

@@ -1,0 +1,48 @@
+// uio: where the bytes of a read or a write go to or come from: segments in the running program
+// or one buffer in the kernel (as BSD's uio(9)).
+#pragma once
+
+#include "lib/result.h"
+#include "lib/types.h"
+
+#include <cstddef>
+
+struct uio_segment {
+    uint64_t address; // user address or kernel pointer
+    uint64_t size;
+};
+
+class uio {
+public:
+    enum class direction { read, write }; // read: the kernel fills the caller's memory
+
+    // One user range; a user range outside the user half gives EFAULT when moved.
+    uio(direction d, vaddr_t user, uint64_t size);
+    // One kernel buffer.
+    uio(direction d, void* kernel, uint64_t size);
+    // Several user ranges; the array stays the caller's.
+    uio(direction d, const uio_segment* segments, size_t count);
+
+    uint64_t remaining() const { return remaining_; }
+    uint64_t moved() const { return moved_; }
+    direction dir() const { return direction_; }
+    // Copies `size` (at most remaining()) bytes between `kernel` and the segments and advances. EFAULT: what
+    // was moved before the bad address counts in moved(). May sleep; no spin lock may be held.
+    status move(void* kernel, uint64_t size);
+    status move_zeros(uint64_t size); // direction read
+    // The usual end of a read or write: how much was moved, or the error if nothing was.
+    expected<int64_t> result(status s) const {
+        if (moved_ == 0 && !s)
+            return fail(s.error());
+        return int64_t(moved_);
+    }
+
+private:
+    direction direction_;
+    bool kernel_;
+    const uio_segment* segments_;
+    size_t count_;
+    uio_segment single_{};
+    uint64_t offset_ = 0; // in segments_[0]
+    uint64_t remaining_ = 0, moved_ = 0;
+};

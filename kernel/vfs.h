@@ -1,0 +1,63 @@
+// The file name space, as the rest of the kernel uses it: paths to vnodes, opening for exec, mounting the
+// initial tree. Vnodes themselves are in kernel/vnode.h; the file systems in kernel/fs/.
+#pragma once
+
+#include "kernel/file.h"
+#include "lib/ref_ptr.h"
+#include "lib/result.h"
+
+#include <string_view>
+
+struct boot_info;
+class vnode;
+
+// Where a thread's paths start: root, current directory, umask. Shared by CLONE_FS, else copied.
+class fs_context : public ref_counted<fs_context> {
+public:
+    static expected<ref_ptr<fs_context>> create(); // at the root. ENOMEM
+    expected<ref_ptr<fs_context>> copy();
+    void last_reference_gone();
+
+    ref_ptr<vnode> current_directory();
+    void set_current_directory(ref_ptr<vnode> directory);
+    uint32_t umask() const { return umask_.load(); }
+    uint32_t set_umask(uint32_t mask) { return umask_.exchange(mask & 0777); }
+
+private:
+    spin_lock lock_{lock_rank::fd_table, "fs_context"};
+    ref_ptr<vnode> cwd_ GUARDED_BY(lock_);
+    std::atomic<uint32_t> umask_{022};
+};
+
+// Makes the root tmpfs and unpacks every module that is a newc cpio archive (several may be concatenated). Panics only
+// if memory does not suffice. Call from a kernel thread.
+void vfs_init(boot_info& info);
+
+// An executable: a regular file with an x bit for the caller. Holds write access off (ETXTBSY) until destroyed.
+class exec_file {
+public:
+    // at_fd and flags as execveat. ENOENT EACCES ENOTDIR ELOOP ETXTBSY ENAMETOOLONG...
+    static expected<exec_file> open(int at_fd, const char* path, int at_flags);
+    exec_file(exec_file&&) noexcept;
+    exec_file& operator=(exec_file&&) noexcept;
+    ~exec_file();
+
+    // Up to `size` bytes at `offset`; fewer only at the end of the file.
+    expected<size_t> read(uint64_t offset, void* to, size_t size);
+    uint64_t size() const;
+    ref_ptr<uvm_object> object() const; // what its segments map
+    ref_ptr<vnode> node() const;        // for /proc/PID/exe
+    uint32_t mode() const;              // st_mode, uid, gid: setuid bits
+    uint32_t uid() const;
+    uint32_t gid() const;
+
+private:
+    exec_file() = default;
+    ref_ptr<vnode> node_;
+};
+
+// The absolute path of a vnode for getcwd, /proc/PID/exe and cwd, maps. ENOENT if it was unlinked; ERANGE.
+expected<size_t> vfs_path_of(vnode& node, char* out, size_t size);
+
+// Opens for kernel use and for init: /dev/console as descriptors 0, 1 and 2.
+expected<ref_ptr<file>> vfs_open(const char* path, uint32_t flags, uint32_t mode);
