@@ -1,0 +1,22 @@
+// machine_thread: the machine's part of a thread, embedded in struct thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+struct machine_thread {
+    uint64_t stack_base = 0;  // lowest mapped address of the kernel stack; 0 for an idle thread
+    uint64_t stack_top = 0;   // first address above it
+    uint64_t saved_rsp = 0;   // while it is not running
+    void* fpu_area = nullptr; // XSAVE area, 64-byte aligned; valid while it is not running
+    uint64_t fs_base = 0;     // likewise
+    uint64_t gs_base = 0;
+    // Interrupt state below the spin lock that is held over a switch (see cpu_data).
+    bool interrupts_were_on = false;
+
+    // Something (a signal, the end of its time slice) waits for this thread on its way to user mode. Anybody sets
+    // it, after having made the thing visible, and then interrupts the CPU if the thread is running
+    // elsewhere. The return to user mode clears it, calls before_return_to_user(), turns interrupts
+    // off and looks again.
+    std::atomic<bool> work_pending{false};
+};

@@ -1,0 +1,25 @@
+// What happens when the kernel finds that it is wrong. panic() itself is in lib/assert.h.
+#pragma once
+
+#include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+struct thread;
+struct trap_frame;
+
+// As panic(), with the registers of the code that failed.
+[[noreturn]] void panic_with_frame(const trap_frame& frame, const char* format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// Describes a thread in a few words ("7 ash, in pipe_read"); without locks and without trusting anything.
+// Supplied by the process code; where it is missing, threads have no names.
+[[gnu::weak]] void panic_describe_thread(thread* t, char* out, size_t size);
+
+bool panicking();
+// NMI: stops this CPU if another one has panicked, after noting what it was doing. False otherwise.
+bool panic_stop_this_cpu(const trap_frame& frame);
+
+// Return addresses of the calls on a kernel stack, innermost first. Trusts nothing.
+size_t backtrace_from(uint64_t rbp, std::span<uint64_t> out);
