@@ -13,16 +13,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from . import cpio
-from .channel import job_file
 from .iso import make_iso
+from .job import Job, parse_addition, parse_variable
 from .machine import Config, Machine, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .rootfs import build_root
-from .session import FAILURE_STATUS, OnConsole, Outcome, Piped, Session, log_to, terminal_size
+from .session import (
+    FAILURE_STATUS,
+    TIMEOUT_STATUS,
+    OnConsole,
+    Outcome,
+    Piped,
+    Session,
+    log_to,
+    terminal_size,
+)
 from .symbols import symbolize
-
-DEFAULT_PATH = "/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin"
 
 RUN_HELP = """\
 Runs one command on the kernel, in a machine of its own, and exits with its status: 128+N when
@@ -74,44 +80,16 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
 
 
-def parse_addition(text: str) -> tuple[Path, str]:
-    host, colon, guest = text.rpartition(":")
-    if not colon or not guest.startswith("/"):
-        host, guest = text, "/" + Path(text).resolve().name
-    path = Path(host)
-    if not path.exists():
-        raise ToolError(f"--add: {host} is not there")
-    return path, guest.rstrip("/") or "/"
-
-
-def parse_variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ToolError(f"--env: {text} is not NAME=VALUE")
-    return name, value
-
-
-def make_initrd(arguments: argparse.Namespace, console: bool, output: Path) -> Path:
-    """The base archive and after it one with the job and what --add gives."""
-    base = ROOT_CPIO.read_bytes()
-    environment = {
-        "PATH": DEFAULT_PATH,
-        "HOME": "/root",
-        "USER": "root",
-        "LOGNAME": "root",
-        "TERM": os.environ.get("TERM", "vt100") if console else "dumb",
-    }
-    environment |= dict(parse_variable(text) for text in arguments.env)
-    command = arguments.command or ["/bin/sh", "-l"]
-    directory = arguments.cwd or ("/" if arguments.command else "/root")
-    size = terminal_size(sys.stdout.fileno()) if console else None
-    extra = cpio.Archive(cpio.directories(base))
-    extra.file("/etc/spork/run", job_file(command, environment, directory, console, size))
-    for addition in arguments.add:
-        extra.add(*parse_addition(addition))
-    initrd = output / "root.cpio"
-    initrd.write_bytes(base + extra.finish())
-    return initrd
+def make_job(arguments: argparse.Namespace, console: bool) -> Job:
+    return Job(
+        command=arguments.command or ["/bin/sh", "-l"],
+        environment=dict(parse_variable(text) for text in arguments.env),
+        directory=arguments.cwd or ("/" if arguments.command else "/root"),
+        console=console,
+        terminal=os.environ.get("TERM", "vt100") if console else "dumb",
+        size=terminal_size(1) if console else None,
+        additions=[parse_addition(text) for text in arguments.add],
+    )
 
 
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
@@ -152,8 +130,10 @@ def workspace() -> Iterator[Path]:
 
 def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
     """Says what went wrong, if anything; gives the exit status."""
-    if outcome.why is None:
+    if outcome.why is None or outcome.status not in (TIMEOUT_STATUS, FAILURE_STATUS):
         shutil.rmtree(folder, ignore_errors=True)
+        if outcome.why is not None:
+            say(outcome.why)
         return outcome.status
     if outcome.panic is not None:
         sys.stderr.write(symbolize(outcome.panic, kernel))
@@ -194,7 +174,8 @@ def run(arguments: argparse.Namespace) -> int:
         build(KERNEL, ROOT_CPIO)
     console = os.isatty(0) and os.isatty(1)
     with workspace() as folder:
-        config = make_config(arguments, make_initrd(arguments, console, folder), folder)
+        initrd = make_job(arguments, console).write_initrd(folder / "root.cpio")
+        config = make_config(arguments, initrd, folder)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
             if console:
@@ -227,6 +208,8 @@ def boot(arguments: argparse.Namespace) -> int:
             return OnConsole(machine, 0, 1, arguments.timeout, listen, show_boot=True)
 
         outcome = converse(config, folder, make, verbose=False)
+        if outcome.why is None:
+            outcome.status = 0  # the shell's own status says nothing about the machine
         return conclude(outcome, folder, config.kernel, shown=True)
 
 

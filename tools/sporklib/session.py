@@ -2,6 +2,7 @@
 
     Session     the loop: collects the console, decodes the channel, keeps the deadline
     Piped       a command whose stdin, stdout and stderr go through the channel
+    Captured    a command whose output a test reads
     OnConsole   this process's terminal is the machine's console
 
 All waiting is one poll() over the machine's sockets and the host's descriptors; nothing blocks
@@ -302,6 +303,37 @@ class Piped(Session):
         elif self._taken[stream] >= WINDOW_OUT // 8:
             self.send(Frame.CREDIT + stream, self._taken[stream].to_bytes(4, "little"))
             self._taken[stream] = 0
+
+
+class Captured(Session):
+    """A command without stdin, whose stdout and stderr go to a function as they come."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        on_output: Callable[[int, bytes], None],
+        timeout: float | None = None,
+        on_console: Callable[[bytes], None] | None = None,
+    ) -> None:
+        super().__init__(machine, timeout, on_console)
+        self._on_output = on_output
+
+    def frame(self, kind: int, payload: bytes) -> None:
+        super().frame(kind, payload)
+        if kind == Frame.READY:
+            self.send(Frame.CLOSE)
+        elif kind & 0xF0 == Frame.DATA:
+            stream = kind & 0xF
+            self._on_output(stream, payload)
+            self.send(Frame.CREDIT + stream, len(payload).to_bytes(4, "little"))
+
+    def no_status(self, end: End) -> tuple[int, str | None]:
+        return FAILURE_STATUS, "the machine powered off before the command had ended"
+
+    def restart_clock(self, seconds: float) -> None:
+        """The time-out counts from now."""
+        if self._why_stopped is None:
+            self._deadline = time.monotonic() + seconds
 
 
 class OnConsole(Session):

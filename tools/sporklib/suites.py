@@ -1,0 +1,325 @@
+"""The suites that tests/run runs. Each takes a pattern or None and gives its results."""
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .job import Job
+from .machine import Config, Machine, run_folder
+from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO
+from .results import Result, Tap, read_junit
+from .session import Captured, Outcome, Session
+from .symbols import symbolize
+
+RESULTS = BUILD / "test-results"
+HOST_LIMIT = 900.0  # seconds for all of the host tests
+KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
+PROGRAM_LIMIT = 120.0  # for one program of user/tests
+KERNEL_CPUS = (1, 4)
+
+
+def progress(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def why_it_ended(outcome: Outcome) -> str:
+    """What became of a machine that did not end well; with a panic's text if there was one."""
+    text = outcome.why or ""
+    if outcome.panic is not None:
+        text += "\n" + symbolize(outcome.panic, KERNEL)
+    elif outcome.console:
+        tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
+        text += "\nthe console's last lines:\n" + "\n".join(tail)
+    return text
+
+
+# ---- host ----------------------------------------------------------------------------------
+
+
+def host(pattern: str | None) -> list[Result]:
+    """Catch2 over vm/ on the simulated machine."""
+    program = BUILD / "host" / "vm_tests"
+    report = RESULTS / "host.xml"
+    report.unlink(missing_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    command = [str(program), "-r", "junit", "-o", str(report), "-d", "yes"]
+    if pattern:
+        command.append(f"*{pattern}*")
+    started = time.monotonic()
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", timeout=HOST_LIMIT, check=False)
+        status, said = done.returncode, done.stdout + done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        status, said = -1, str(error)
+    seconds = time.monotonic() - started
+    try:
+        results = read_junit(report)
+    except (OSError, ValueError, SyntaxError):
+        results = []
+    if status != 0 and not any(result.verdict == "failed" for result in results):
+        results.append(Result("vm_tests", "the whole run", "failed",
+                              f"ended with status {status}\n{said}", seconds))
+    progress(f"vm_tests: {len(results)} results in {seconds:.1f} s")
+    return results
+
+
+# ---- kernel --------------------------------------------------------------------------------
+
+
+def kernel(pattern: str | None) -> list[Result]:
+    """The tests linked into the kernel, which prints KTAP; once for each number of processors."""
+    results = []
+    for cpus in KERNEL_CPUS:
+        results += _kernel_boot(cpus, pattern)
+    return results
+
+
+def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
+    group = f"smp{cpus}"
+    tap = Tap()
+    results: list[Result] = []
+    pending = b""
+    last = started = time.monotonic()
+
+    def listen(data: bytes) -> None:
+        nonlocal pending, last
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            point = tap.line(line.decode(errors="replace"))
+            if point is None:
+                continue
+            now = time.monotonic()
+            verdict = "skipped" if point.skipped else "passed" if point.ok else "failed"
+            results.append(Result(group, point.name, verdict, point.skipped or "", now - last))
+            last = now
+
+    folder = run_folder()
+    words = f"ktest={pattern}" if pattern else "ktest"
+    config = Config(initrd=ROOT_CPIO, words=words, smp=cpus)
+    with Machine(config, folder) as machine:
+        outcome = Session(machine, KERNEL_LIMIT, listen).run()
+    shutil.rmtree(folder, ignore_errors=True)
+
+    for result, point in zip(results, tap.points):
+        result.details = result.details or "\n".join(point.comments)
+    if outcome.status != 0:
+        running = f"after test {len(results)}"
+        if results and tap.planned and len(results) < tap.planned:
+            running = f"in the test after {results[-1].name}"
+        results.append(Result(group, running, "failed", why_it_ended(outcome)))
+    elif tap.planned is None or tap.missing():
+        results.append(Result(group, "plan", "failed", "\n".join(tap.faults()) + "\n" +
+                              why_it_ended(outcome)))
+    failed = sum(result.verdict == "failed" for result in results)
+    seconds = time.monotonic() - started
+    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {len(results) - failed} of "
+             f"{tap.planned or 0} passed in {seconds:.1f} s")
+    return results
+
+
+# ---- user ----------------------------------------------------------------------------------
+
+
+class _Run:
+    """One program's run on one of the two kernels."""
+
+    def __init__(self) -> None:
+        self.output: list[str] = []
+        self.status: int | None = None
+        self.died: str | None = None  # what ended the run, when the program did not itself
+        self.seconds = 0.0
+
+    @property
+    def tap(self) -> Tap:
+        tap = Tap()
+        for line in self.output:
+            tap.line(line)
+        return tap
+
+    def result(self, group: str, name: str) -> Result:
+        tap = self.tap
+        faults = tap.faults()
+        if self.died is not None:
+            faults.append(self.died)
+        elif self.status != 0:
+            faults.append(f"exit status {self.status}")
+        if not faults and tap.planned == 0:
+            return Result(group, name, "skipped", tap.skip_all or "nothing to do", self.seconds)
+        if not faults:
+            return Result(group, name, "passed", "", self.seconds)
+        details = "\n".join(faults)
+        if self.output:
+            details += "\noutput:\n" + "\n".join(f"    {line}" for line in self.output[-60:])
+        return Result(group, name, "failed", details, self.seconds)
+
+    def outcomes(self) -> dict[str, str]:
+        """What a user sees of it: each point's outcome, and the exit status."""
+        seen = {f"{p.number} - {p.name}": "ok" if p.ok else "not ok" for p in self.tap.points}
+        seen["exit status"] = self.died or str(self.status)
+        return seen
+
+
+def user(pattern: str | None) -> list[Result]:
+    """Each program of user/tests on Linux and on Spork; both must pass."""
+    names = sorted(path.stem for path in (ROOT / "user" / "tests").glob("*.c"))
+    names = [name for name in names if not pattern or pattern in name]
+    alone = {name for name in names if _is_spork_only(name)}
+    on_spork = _run_on_spork(names)
+    results = []
+    for name in names:
+        spork = on_spork[name]
+        both = [spork.result("spork", name)]
+        if name not in alone:
+            linux = _run_on_linux(name)
+            both.insert(0, linux.result("linux", name) if linux else
+                        Result("linux", name, "skipped", "this machine cannot run it"))
+            if linux:
+                _show_differences(name, linux, spork)
+        results += both
+        progress(f"{name}: " + ", ".join(f"{r.verdict} on {r.group.title()}" for r in both))
+    return results
+
+
+def _is_spork_only(name: str) -> bool:
+    text = (ROOT / "user" / "tests" / f"{name}.c").read_text(errors="replace")
+    return re.search(r"^// *spork-only\b", text, re.MULTILINE) is not None
+
+
+def _run_on_linux(name: str) -> _Run | None:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return None
+    run = _Run()
+    started = time.monotonic()
+    environment = {"PATH": os.environ.get("PATH", "/bin:/usr/bin"), "HOME": "/root", "TERM": "dumb"}
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [BUILD / "user" / "tests" / name], cwd=folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=PROGRAM_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            output, _ = process.communicate()
+            run.died = f"did not end in {PROGRAM_LIMIT:.0f} s"
+    status = process.returncode
+    run.output = output.decode(errors="replace").splitlines()
+    run.status = status if status >= 0 else 128 - status
+    run.seconds = time.monotonic() - started
+    return run
+
+
+# Runs in the guest. The marks stand on lines of their own whatever a program prints.
+GUEST_LOOP = """\
+for name in "$@"; do
+    mkdir -p /tmp/$name && cd /tmp/$name
+    echo "@@ begin $name"
+    /tests/$name </dev/null 2>&1
+    status=$?
+    echo
+    echo "@@ end $name $status"
+done
+"""
+
+
+def _run_on_spork(names: list[str]) -> dict[str, _Run]:
+    """Runs the programs in one machine, and in a new one what a dying machine left over."""
+    runs = {name: _Run() for name in names}
+    left = list(names)
+    while left:
+        outcome, ended = _spork_boot(left, runs)
+        if ended == 0:  # it did not even come to the first one
+            runs[left[0]].died = why_it_ended(outcome)
+        left = left[max(ended, 1) :]
+    return runs
+
+
+def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
+    """One boot; gives how it ended and how many of the programs are done with."""
+    pending = b""
+    current: str | None = None
+    started = 0.0
+    ended = 0
+
+    def line(text: str) -> None:
+        nonlocal current, started, ended
+        word, _, rest = text.partition(" ")
+        if word == "@@" and rest.startswith("begin "):
+            current, started = rest.split()[1], time.monotonic()
+            session.restart_clock(PROGRAM_LIMIT)
+        elif word == "@@" and rest.startswith("end ") and current is not None:
+            run = runs[current]
+            run.status = int(rest.split()[2])
+            run.seconds = time.monotonic() - started
+            if run.output and run.output[-1] == "":
+                run.output.pop()
+            current = None
+            ended += 1
+        elif current is not None:
+            runs[current].output.append(text)
+
+    def output(stream: int, data: bytes) -> None:
+        nonlocal pending
+        *lines, pending = (pending + data).split(b"\n")
+        for each in lines:
+            line(each.decode(errors="replace"))
+
+    folder = run_folder()
+    job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names])
+    config = Config(initrd=job.write_initrd(folder / "root.cpio"))
+    with Machine(config, folder) as machine:
+        session = Captured(machine, output, PROGRAM_LIMIT)
+        outcome = session.run()
+    shutil.rmtree(folder, ignore_errors=True)
+    if current is not None:
+        if pending:
+            runs[current].output.append(pending.decode(errors="replace"))
+        runs[current].died = "the machine ended: " + why_it_ended(outcome)
+        ended += 1
+    elif outcome.status != 0 and ended == len(names):
+        runs[names[-1]].died = "the machine ended badly after it: " + why_it_ended(outcome)
+    return outcome, ended
+
+
+def _show_differences(name: str, linux: _Run, spork: _Run) -> None:
+    there, here = linux.outcomes(), spork.outcomes()
+    for what in dict.fromkeys([*there, *here]):
+        if there.get(what) != here.get(what):
+            first = (here.get(what) or "nothing").splitlines()[0]
+            progress(f"    {name}: {what}: Linux {there.get(what) or 'nothing'}, Spork {first}")
+
+
+# ---- system --------------------------------------------------------------------------------
+
+
+def system(pattern: str | None) -> list[Result]:
+    """pytest over tests/system."""
+    report = RESULTS / "system.xml"
+    report.unlink(missing_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+               f"--junitxml={report}", "tests/system"]
+    if pattern:
+        command += ["-k", pattern]
+    environment = os.environ | {"SPORK_NO_BUILD": "1", "PYTHONPATH": str(ROOT / "tools")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=sys.stdout, stderr=subprocess.STDOUT, check=False)
+    nothing_matched = 5
+    if done.returncode == nothing_matched:
+        return []
+    try:
+        results = read_junit(report)
+    except (OSError, ValueError, SyntaxError):
+        results = []
+    if done.returncode != 0 and not any(result.verdict == "failed" for result in results):
+        results.append(Result("", "pytest", "failed", f"ended with status {done.returncode}"))
+    return results
