@@ -93,6 +93,13 @@ struct process : ref_counted<process> {
     int group_exit_status = 0;
     bool stopping = false;               // a stop signal took effect; threads park in signal_deliver
     wait_queue stop_queue;               // guard: handlers->lock_
+    unsigned stop_count = 0;             // threads that have still to park before the stop is reported
+    int stop_signo = 0;                  // what it will be reported with
+    bool stop_dequeued = false;          // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
+    bool stop_reporting = false;         // a thread is in process_report_stop
+    bool continue_due = false;           // SIGCONT came after a reported stop: process_report_continue is to be called
+    bool stop_complete = false;          // every thread has parked
+    unsigned queued_signals = 0;         // pending_signals that are queued, here and with its threads
 
     sleep_lock exec_lock{lock_rank::exec, "exec"};
     struct interval_timers* timers = nullptr; // the signal developer's

@@ -7,6 +7,9 @@ struct thread;
 
 // Makes `t` runnable: new, or woken. Chooses a CPU: its last one, or an idle one that it may run on. Any context.
 void sched_make_runnable(thread& t);
+// A signal for `t` (its signal_flags are set already): ends its sleep if it sleeps in wait_interruptible, or, when
+// `kill`, in wait_killable; if it runs in user mode elsewhere, interrupts that CPU. Any context; signal lock held.
+void sched_interrupt(thread& t, bool kill);
 // Gives up the CPU; the running thread stays runnable.
 void thread_yield();
 // Leaves the CPU for good: state is dead. The next thread drops the reference that the scheduler had.

@@ -80,22 +80,52 @@ public:
     void last_reference_gone();
 
     spin_lock lock_{lock_rank::signal, "sig_handlers"};
-    linux_sigaction actions[signal_max] GUARDED_BY(lock_){};
+    linux_sigaction actions[signal_max] GUARDED_BY(lock_){}; // of signal n at [n - 1]
 };
 
-// Sends. `info` may be null (SI_USER of the current process when `from_user`, else SI_KERNEL). Ignored signals are discarded, SIGCONT and stops
-// cancel each other, sleepers are woken. Never fails for want of memory (the info is lost then, as on Linux).
+// Bits of thread::signal_flags: read without a lock by sleepers, written under the handlers' lock.
+enum : uint32_t {
+    signal_flag_pending = 1, // an unblocked signal can be taken
+    signal_flag_kill = 2,    // ... and it kills, or the process is exiting
+    signal_flag_stop = 4,    // the process is stopping: the thread is to park
+};
+
+// Sends, from any context. `info` may be null (SI_KERNEL). Ignored signals are discarded, SIGCONT and stops cancel each
+// other, sleepers are woken. Never fails for want of memory (the info is lost then, as on Linux).
+// The caller may hold process_tree_lock and nothing of a higher rank; a zombie target is left alone.
 void signal_send_process(process& target, int signo, const linux_siginfo* info);
 void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
 void signal_send_group(pid_t group, int signo, const linux_siginfo* info); // a process group, from the kernel (tty)
 // A signal that the running thread caused (a fault): delivered even if blocked or ignored (then it kills).
 void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 
+// The same for rt_sigqueueinfo and timers: EAGAIN when the queue is full (RLIMIT_SIGPENDING, or no memory) and the
+// info would be lost. `to_thread` may be null: the process. Caller holds process_tree_lock.
+status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info);
+
+// Begins the end of a process: every thread but `survivor` (null for exit_group; the caller for exec) leaves
+// through thread_exit(p.group_exit_status) at its next return to user mode, sleepers are woken. False when somebody
+// else has begun already, and then nothing has changed. No locks held.
+bool signal_begin_exit(process& p, thread* survivor, int wait_status);
+// exec, once the other threads have gone: the process goes on living.
+void signal_end_exec(process& p);
+// thread_exit calls this for the running thread, before it leaves process::threads, without locks: a group stop does
+// not wait for it any more, and signals that it alone was woken for find another thread.
+void signal_thread_exiting(thread& self);
+
+// What a parent's SIGCHLD action says to exit.cc and wait.cc. Any lock of a lower rank may be held.
+bool signal_parent_discards_children(process& parent); // SIG_IGN or SA_NOCLDWAIT: no zombies
+bool signal_parent_ignores_stops(process& parent);     // SIG_IGN or SA_NOCLDSTOP
+// Whether `signo` would have no effect on `self`: blocked or ignored (for SIGTTIN and SIGTTOU).
+bool signal_blocked_or_ignored(thread& self, int signo);
+
 // Whether a sleep should end: an unblocked signal is pending that is not ignored (or the process is stopping or dying).
 bool signal_pending(thread& self);
 // The same for signals that kill.
 bool signal_kill_pending(thread& self);
-// Called before every return to user mode while signal_work(thread) says so: takes the next signal, stops, kills
+// Whether signal_deliver has something to do before the return to user mode through `frame`. Without locks.
+bool signal_work(thread& self, const trap_frame& frame);
+// Called before every return to user mode while signal_work() says so: takes the next signal, stops, kills
 // (does not return) or builds the handler's frame and redirects `frame`; handles restarts of interrupted calls.
 void signal_deliver(thread& self, trap_frame& frame);
 // Recomputes thread.machine.work_pending after a mask change.

@@ -46,8 +46,10 @@ struct thread : ref_counted<thread> {
     // Signals, under proc->handlers->lock_.
     sigset blocked = 0;
     sigset saved_mask = 0;              // valid while restore_mask
-    bool restore_mask = false;
+    std::atomic<bool> restore_mask{false};
     signal_queue pending;
+    std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
+    bool stop_counted = false;          // process::stop_count waits for it to park
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
     nanos_t restart_deadline = 0;
