@@ -1,0 +1,232 @@
+// Pipes: order, ends, blocking and not, and what is written whole.
+#include "../lib/proc.h"
+
+#include <limits.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+struct ends {
+    int in, out; // read from `in` what was written to `out`
+};
+
+static struct ends make(int flags)
+{
+    int fd[2];
+    need(pipe2(fd, flags) == 0);
+    return (struct ends){fd[0], fd[1]};
+}
+
+static void drop(struct ends p)
+{
+    close(p.in);
+    close(p.out);
+}
+
+static void bytes(void)
+{
+    char text[32];
+    struct ends p = make(0);
+    ok(p.in < p.out, "the reading end is the lower descriptor");
+    is(write(p.out, "first", 5), 5, "write");
+    is(write(p.out, "second", 6), 6, "and write");
+    is(read(p.in, text, 3), 3, "read less than there is");
+    is(read(p.in, text + 3, 20), 8, "read more than there is");
+    is(memcmp(text, "firstsecond", 11), 0, "the bytes come in order");
+    is(write(p.out, "", 0), 0, "a write of nothing");
+    is_errno(write(p.in, "x", 1), EBADF, "the reading end is not for writing");
+    is_errno(read(p.out, text, 1), EBADF, "nor the writing end for reading");
+    is_errno(lseek(p.in, 0, SEEK_CUR), ESPIPE, "there is no place in a pipe");
+    is_errno(pread(p.in, text, 1, 0), ESPIPE, "for pread");
+    struct stat st;
+    need(fstat(p.in, &st) == 0);
+    ok(S_ISFIFO(st.st_mode), "stat says that it is one");
+    is_errno(pipe2((int[2]){0}, 0x1), EINVAL, "flags that are none");
+    drop(p);
+}
+
+static void end_of_file(void)
+{
+    char byte;
+    struct ends p = make(0);
+    need(write(p.out, "x", 1) == 1);
+    int copy = dup(p.out);
+    close(p.out);
+    need(read(p.in, &byte, 1) == 1);
+    need(fcntl(p.in, F_SETFL, O_NONBLOCK) == 0);
+    is_errno(read(p.in, &byte, 1), EAGAIN, "no end while any writer is left");
+    close(copy);
+    is(read(p.in, &byte, 1), 0, "the end when the last one is closed");
+    is(read(p.in, &byte, 1), 0, "and it stays the end");
+    close(p.in);
+
+    signal(SIGPIPE, SIG_IGN);
+    p = make(0);
+    close(p.in);
+    is_errno(write(p.out, "x", 1), EPIPE, "nobody to read: EPIPE");
+    close(p.out);
+}
+
+static void non_blocking(void)
+{
+    static char block[4096];
+    char byte;
+    struct ends p = make(O_NONBLOCK);
+    is_errno(read(p.in, &byte, 1), EAGAIN, "an empty pipe");
+    size_t total = 0;
+    ssize_t n;
+    while ((n = write(p.out, block, sizeof block)) > 0)
+        total += (size_t)n;
+    is(errno, EAGAIN, "a full pipe");
+    is(total, 65536, "which holds 64 KiB");
+    is(fcntl(p.out, F_GETPIPE_SZ), 65536, "as F_GETPIPE_SZ says");
+    need(read(p.in, block, 100) == 100);
+    is_errno(write(p.out, block, PIPE_BUF), EAGAIN, "a small write is whole or not at all");
+    need(read(p.in, block, 4096) == 4096);
+    is(write(p.out, block, PIPE_BUF), PIPE_BUF, "with room for it, it is whole");
+    int count = 0;
+    is(ioctl(p.in, FIONREAD, &count), 0, "FIONREAD");
+    is(count, 65536 - 100, "counts what can be read");
+    drop(p);
+}
+
+enum { RECORD = 512, RECORDS = 400, WRITERS = 4 };
+
+static struct ends shared;
+
+static void write_records(void *which)
+{
+    char record[RECORD];
+    memset(record, 'A' + *(int *)which, RECORD);
+    for (int i = 0; i < RECORDS; i++)
+        need(write(shared.out, record, RECORD) == RECORD);
+}
+
+// Several writers at once, each write at most PIPE_BUF: no two are mixed.
+static void atomicity(void)
+{
+    shared = make(0);
+    int which[WRITERS] = {0, 1, 2, 3}, of[WRITERS] = {0}, mixed = 0;
+    for (int i = 0; i < WRITERS; i++)
+        spawn(write_records, &which[i]);
+    close(shared.out);
+    char record[RECORD];
+    for (size_t have = 0;;) {
+        ssize_t n = read(shared.in, record + have, RECORD - have);
+        need(n >= 0);
+        if (n == 0)
+            break;
+        if ((have += (size_t)n) < RECORD)
+            continue;
+        have = 0;
+        for (int i = 1; i < RECORD; i++)
+            mixed += record[i] != record[0];
+        of[(record[0] - 'A') & 3]++;
+    }
+    is(mixed, 0, "records of %d bytes by %d writers are not mixed", RECORD, WRITERS);
+    for (int i = 0; i < WRITERS; i++)
+        is(of[i], RECORDS, "all of writer %d's have come", i);
+    for (int i = 0; i < WRITERS; i++)
+        need(wait(NULL) > 0);
+}
+
+static void write_big(void *size)
+{
+    static char block[300000];
+    for (size_t i = 0; i < sizeof block; i++)
+        block[i] = (char)(i * 7 % 251);
+    need(write(shared.out, block, *(size_t *)size) == (ssize_t)*(size_t *)size);
+}
+
+// A write of more than fits sleeps until all of it has been taken.
+static void big_write(void)
+{
+    static char block[300000];
+    size_t size = sizeof block, have = 0;
+    shared = make(0);
+    pid_t child = spawn(write_big, &size);
+    close(shared.out);
+    need(eventually(proc_state(child) == 'S'));
+    is(waitpid(child, NULL, WNOHANG), 0, "a writer waits while nobody reads");
+    for (ssize_t n; (n = read(shared.in, block + have, size - have)) > 0;)
+        have += (size_t)n;
+    is(have, size, "the reader gets everything");
+    bool same = true;
+    for (size_t i = 0; i < size; i++)
+        same = same && block[i] == (char)(i * 7 % 251);
+    ok(same, "in order");
+    is_exit(reap(child), 0, "and the write was whole");
+}
+
+static void read_one(void *unused)
+{
+    char byte;
+    (void)unused;
+    need(read(shared.in, &byte, 1) == 1 && byte == 'w');
+}
+
+static void read_end(void *unused)
+{
+    char byte;
+    (void)unused;
+    close(shared.out);
+    need(read(shared.in, &byte, 1) == 0);
+}
+
+static void wake_ups(void)
+{
+    shared = make(0);
+    pid_t child = spawn(read_one, NULL);
+    need(eventually(proc_state(child) == 'S'));
+    need(write(shared.out, "w", 1) == 1);
+    is_exit(reap(child), 0, "a write wakes a sleeping reader");
+    child = spawn(read_end, NULL);
+    need(eventually(proc_state(child) == 'S'));
+    close(shared.out);
+    is_exit(reap(child), 0, "so does the last close");
+
+    shared = make(0);
+    size_t size = 300000;
+    child = spawn(write_big, &size);
+    need(eventually(proc_state(child) == 'S'));
+    close(shared.out);
+    close(shared.in);
+    need(kill(child, 0) == 0);
+    // the child has its own copy of the reading end: it goes on waiting, and can be killed
+    need(kill(child, SIGKILL) == 0);
+    is_killed(reap(child), SIGKILL, "a sleeping writer can be killed");
+}
+
+static void through_cat(void)
+{
+    struct ends to = make(O_CLOEXEC), from = make(O_CLOEXEC);
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        dup2(to.in, STDIN_FILENO);
+        dup2(from.out, STDOUT_FILENO);
+        execl("/bin/cat", "cat", NULL);
+        _exit(111);
+    }
+    close(to.in);
+    close(from.out);
+    char text[8];
+    for (int i = 0; i < 200; i++) { // to and fro
+        need(write(to.out, "ping", 4) == 4);
+        need(read(from.in, text, 4) == 4 && memcmp(text, "ping", 4) == 0);
+    }
+    close(to.out);
+    is(read(from.in, text, 1), 0, "200 times through cat and back, then the end");
+    is_exit(reap(child), 0, "which cat saw too");
+}
+
+int main(void)
+{
+    subtest("bytes", bytes);
+    subtest("the end", end_of_file);
+    subtest("without blocking", non_blocking);
+    subtest("small writes are whole", atomicity);
+    subtest("big writes", big_write);
+    subtest("sleepers wake", wake_ups);
+    subtest("another program", through_cat);
+    return done();
+}
