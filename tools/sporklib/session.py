@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import select
@@ -186,14 +187,12 @@ class Session:
             self._why_stopped = (status, why)
 
     def _outcome(self) -> Outcome:
-        end = None
         if self._open:
             self.machine.kill()
-            status, why = self._why_stopped or (TIMEOUT_STATUS, "timed out")
-            return Outcome(status, why, bytes(self._console), end)
+            stopped = self._why_stopped or (TIMEOUT_STATUS, "timed out")
+            return Outcome(*stopped, bytes(self._console), None)
         end = self.machine.wait(POWER_OFF_GRACE)
-        status, why = self._judge(end)
-        return Outcome(status, why, bytes(self._console), end)
+        return Outcome(*self._judge(end), bytes(self._console), end)
 
     def _judge(self, end: End) -> tuple[int, str | None]:
         if end.panicked or self._panic_seen:
@@ -261,7 +260,7 @@ class Piped(Session):
             if output.pending:
                 grouped.setdefault(output.fd, []).append(stream)
         for fd, streams in grouped.items():
-            yield fd, select.POLLOUT, lambda streams=streams: self._write(streams[0])
+            yield fd, select.POLLOUT, functools.partial(self._write, streams[0])
 
     def busy(self) -> bool:
         return any(output.pending for output in self._outputs.values())

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from .job import Job
 from .machine import Config, Machine, run_folder
 from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO
-from .results import Result, Tap, read_junit
+from .results import Result, Tap, Verdict, read_junit
 from .session import Captured, Outcome, Session
 from .symbols import symbolize
 
@@ -97,7 +96,7 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
             if point is None:
                 continue
             now = time.monotonic()
-            verdict = "skipped" if point.skipped else "passed" if point.ok else "failed"
+            verdict: Verdict = "skipped" if point.skipped else "passed" if point.ok else "failed"
             results.append(Result(group, point.name, verdict, point.skipped or "", now - last))
             last = now
 

@@ -1,0 +1,151 @@
+"""tools/sporklib by itself, without a machine."""
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from sporklib import channel, cpio, results, symbols
+from sporklib.iso import _menu
+from sporklib.job import parse_addition, parse_variable
+from sporklib.paths import ToolError
+
+
+def unpack(archive: bytes, folder: Path) -> None:
+    """Unpacks with the system's own cpio when it is there, else with busybox's."""
+    folder.mkdir()
+    subprocess.run(["/bin/busybox", "cpio", "-idm", "--quiet"], input=archive, cwd=folder, check=True)
+
+
+def test_archive_is_what_cpio_reads(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "inner").mkdir(parents=True)
+    (source / "inner" / "file").write_bytes(bytes(range(256)) * 33)
+    (source / "inner" / "file").chmod(0o640)
+    (source / "link").symlink_to("inner/file")
+    archive = cpio.Archive()
+    archive.add(source, "/a/b")
+    archive.file("/bin/program", b"x", 0o755)
+    unpack(archive.finish(), tmp_path / "out")
+    out = tmp_path / "out"
+    assert (out / "a/b/inner/file").read_bytes() == bytes(range(256)) * 33
+    assert stat.S_IMODE((out / "a/b/inner/file").stat().st_mode) == 0o640
+    assert (out / "a/b/link").readlink() == Path("inner/file")
+    assert stat.S_IMODE((out / "bin/program").stat().st_mode) == 0o755
+
+
+def test_archives_may_follow_each_other() -> None:
+    first = cpio.Archive()
+    first.directory("/etc")
+    one = first.finish()
+    assert len(one) % 4 == 0
+    second = cpio.Archive(cpio.directories(one))
+    second.file("/etc/spork/run", b"arg=ls\0")
+    names = [path for path, _ in cpio.entries(second.finish())]
+    assert names == ["/etc/spork", "/etc/spork/run"]
+
+
+def test_equal_contents_give_equal_archives() -> None:
+    def build() -> bytes:
+        archive = cpio.Archive()
+        archive.file("/x/y", b"data")
+        return archive.finish()
+
+    assert build() == build()
+
+
+def test_decoder_finds_the_magic_word_and_frames_cut_anywhere() -> None:
+    frames = [(0x11, b"out"), (0x41, b"\x00\x07\x00\x00"), (0x12, b"")]
+    stream = b"firmware noise" + channel.MAGIC + b"".join(channel.encode(*f) for f in frames)
+    for step in (1, 2, 3, 7, len(stream)):
+        decoder = channel.Decoder()
+        got = [f for at in range(0, len(stream), step) for f in decoder.feed(stream[at : at + step])]
+        assert got == frames
+
+
+def test_both_ends_of_the_channel_agree() -> None:
+    header = (Path(__file__).parents[2] / "user/init/channel.h").read_text()
+    for name, value in re.findall(r"FRAME_(\w+) = (0x[0-9a-f]+)", header):
+        assert channel.Frame[name] == int(value, 16)
+    assert re.search(rf"CHANNEL_WINDOW_IN = {channel.WINDOW_IN}\b", header)
+    assert re.search(rf"CHANNEL_WINDOW_OUT = {channel.WINDOW_OUT}\b", header)
+
+
+def read_tap(text: str) -> results.Tap:
+    tap = results.Tap()
+    for line in text.splitlines():
+        tap.line(line)
+    return tap
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("1..2\nok 1 - a\nok 2 - b\n", None),
+        ("ok 1 - a\nok 2 - b\n1..2\n", None),
+        ("1..1\nok 1 - a # SKIP not here\n", None),
+        ("1..2\nok 1 - a\nnot ok 2 - b\n# why\n", "not ok 2 - b"),
+        ("1..2\nok 1 - a\n", "without a result"),
+        ("1..1\nok 1 - a\nok 2 - b\n", "2 results"),
+        ("ok 1 - a\n", "no plan"),
+        ("1..1\nok 1 - a\nBail out! broken\n", "Bail out"),
+        ("hello\n", "no plan"),
+    ],
+)
+def test_tap(text: str, fault: str | None) -> None:
+    faults = "\n".join(read_tap(text).faults())
+    assert (fault is None and not faults) or (fault is not None and fault in faults)
+
+
+def test_comments_belong_to_their_failure() -> None:
+    tap = read_tap("TAP version 13\n1..2\nnot ok 1 - a\n# here\nok 2 - b\n")
+    assert tap.points[0].comments == ["# here"]
+    assert tap.points[1].comments == []
+
+
+def test_junit_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    written = [
+        results.Result("group", "good", "passed"),
+        results.Result("group", "bad", "failed", "line 1\n\x1b[31mline 2"),
+        results.Result("group", "other", "skipped", "no Linux"),
+    ]
+    results.write_junit(path, "suite", written)
+    read = results.read_junit(path)
+    assert [(r.name, r.verdict) for r in read] == [(r.name, r.verdict) for r in written]
+    assert "line 1" in read[1].details
+
+
+def test_symbolize_names_a_call_by_its_line(tmp_path: Path) -> None:
+    source = tmp_path / "p.c"
+    source.write_text("void callee(void);\nvoid caller(void) {\n    callee();\n    callee();\n}\n"
+                      "void _start(void) { caller(); }\nvoid callee(void) { }\n")
+    elf = tmp_path / "p"
+    subprocess.run(["gcc", "-g", "-O0", "-nostdlib", "-static", "-no-pie",
+                    "-Wl,-Ttext=0xffffffff", "-o", elf, source], check=True)
+    listing = subprocess.run(["objdump", "-d", elf], capture_output=True, text=True, check=True)
+    after_call = re.findall(r"call .*<callee>\n\s*([0-9a-f]+):", listing.stdout)
+    text = symbols.symbolize(f"  [<{after_call[0].zfill(16)}>]\n", elf)
+    assert "caller" in text and "p.c:3" in text
+    assert symbols.symbolize("nothing here\n", elf) == "nothing here\n"
+
+
+def test_menu_that_does_not_wait() -> None:
+    text = _menu("one two")
+    assert "set timeout=0" in text
+    assert text.count("multiboot2 /boot/spork.elf one two\n") == 1
+    assert "set timeout=1" in _menu(None)
+
+
+def test_options(tmp_path: Path) -> None:
+    file = tmp_path / "prog"
+    file.write_text("x")
+    assert parse_addition(str(file)) == (file, "/prog")
+    assert parse_addition(f"{file}:/opt/x") == (file, "/opt/x")
+    assert parse_variable("A=b=c") == ("A", "b=c")
+    with pytest.raises(ToolError):
+        parse_addition(str(tmp_path / "absent"))
+    with pytest.raises(ToolError):
+        parse_variable("novalue")
