@@ -107,6 +107,8 @@ struct process : ref_counted<process> {
 
 extern spin_lock process_tree_lock;
 extern process* init_process;
+// The owner of the kernel's own threads: pid 0, no address space, in no table.
+process& kernel_process();
 
 // Looks a process up by pid; null if there is none. With a reference.
 ref_ptr<process> process_find(pid_t pid);
@@ -128,5 +130,11 @@ void process_report_continue(process& p);
 
 // The vmspace of a process with a reference, or null (kernel process, zombie).
 ref_ptr<vmspace> process_vmspace(process& p);
+// The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
+inline uint64_t process_limit(unsigned resource) {
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    return self.limits[resource].current;
+}
 // Permission for kill(2).
 bool credentials_may_signal(const credentials& sender, const credentials& target);

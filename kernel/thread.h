@@ -3,6 +3,7 @@
 
 #include "arch/thread.h"
 #include "kernel/file.h"
+#include "kernel/sched.h"
 #include "kernel/signal.h"
 #include "kernel/vfs.h"
 #include "lib/list.h"
@@ -30,6 +31,10 @@ struct thread : ref_counted<thread> {
     uint32_t allowed_cpus = UINT32_MAX; // affinity
     list_node on_run_queue;
     const char* wait_reason = nullptr;  // why it sleeps, for ps and panics
+    std::atomic<sleep_kind> sleep{sleep_kind::uninterruptible}; // what may end it; set before `state`
+    // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with whatever is
+    // loaded. Written by the thread itself or before its first run.
+    pmap* user_map = nullptr;
     nanos_t run_started = 0, user_time = 0, system_time = 0, mode_since = 0;
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
@@ -38,6 +43,7 @@ struct thread : ref_counted<thread> {
     spin_lock lock{lock_rank::process, "thread"};
     ref_ptr<fd_table> files;            // GUARDED_BY(lock) for writes and for readers that are other threads
     ref_ptr<fs_context> fs;             // likewise
+    uint64_t set_child_tid = 0;         // CLONE_CHILD_SETTID: user address, stored at the first run
     uint64_t clear_child_tid = 0;       // user address: zeroed and futex-woken at exit
     uint64_t robust_list = 0;
     list_node in_process;               // process::threads, under the process_tree lock
@@ -60,8 +66,13 @@ struct thread : ref_counted<thread> {
     struct vfork_wait* vfork_parent = nullptr;
 
     bool kernel_thread = false;
-    uint32_t held_cpu_depth = 0;
+    void (*kernel_entry)(void*) = nullptr;
+    void* kernel_argument = nullptr;
 };
+
+// Time in user mode ends here and time in the kernel begins, and back: at every trap from user mode.
+void thread_enter_kernel(thread& self);
+void thread_leave_kernel(thread& self);
 
 thread& current_thread();
 process& current_process();

@@ -18,6 +18,7 @@
 
 struct thread;
 class spin_lock;
+enum class sleep_kind : uint8_t;
 
 // One sleeping thread; lives on its stack. Opaque to everybody but the scheduler.
 struct waiter {
@@ -47,5 +48,8 @@ public:
     bool empty() const { return waiters_.empty(); }
 
 private:
+    status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline)
+        REQUIRES(guard);
+
     list<waiter, &waiter::on_queue> waiters_;
 };
