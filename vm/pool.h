@@ -12,6 +12,7 @@
 #include "lib/lock.h"
 #include "lib/types.h"
 
+#include <atomic>
 #include <new>
 #include <utility>
 
@@ -37,12 +38,21 @@ public:
 
 private:
     struct slab;
+    constexpr size_t first_offset() const;
+    slab* slab_of(void* object) const;
+    slab* grow() REQUIRES(lock_);
+    void give_back(slab* s) REQUIRES(lock_);
+    void enlist() REQUIRES(lock_);
+
     const char* name_;
-    size_t size_, align_;
+    size_t size_, align_;                       // as asked for
     spin_lock lock_{lock_rank::pool, "pool"};
-    slab* partial_ GUARDED_BY(lock_) = nullptr;
-    slab* empty_ GUARDED_BY(lock_) = nullptr;
-    std::atomic<uint64_t> live_{0}, pages_{0};
+    slab* partial_ GUARDED_BY(lock_) = nullptr; // some objects used, some free
+    slab* empty_ GUARDED_BY(lock_) = nullptr;   // none used; full slabs are on no list
+    unsigned empty_count_ GUARDED_BY(lock_) = 0;
+    uint16_t order_ = 0;                        // of a slab, and how much it holds: set by enlist()
+    uint16_t stride_ = 0, capacity_ = 0;
+    std::atomic<uint64_t> live_{0}, pages_{0};  // written under lock_
     pool_base* next_ = nullptr;
     bool registered_ GUARDED_BY(lock_) = false;
 };
@@ -74,7 +84,9 @@ template <class T> class kmem_array {
 public:
     kmem_array() = default;
     explicit kmem_array(size_t count)
-        : data_(static_cast<T*>(kmem_zalloc(count * sizeof(T)))), count_(data_ ? count : 0) {}
+        : data_(count <= SIZE_MAX / sizeof(T) ? static_cast<T*>(kmem_zalloc(count * sizeof(T)))
+                                              : nullptr),
+          count_(data_ ? count : 0) {}
     kmem_array(kmem_array&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
     kmem_array& operator=(kmem_array&& other) noexcept {
@@ -101,4 +113,9 @@ private:
 // Failure injection, for tests: the n-th allocation from now (pages, pools, kmem) by the calling
 // thread fails (n = 1: the next); 0 turns it off. Returns how many were still to come.
 uint64_t alloc_fail_after(uint64_t n);
-bool alloc_should_fail(); // asked by every allocator
+extern std::atomic<bool> alloc_fail_armed;
+bool alloc_fail_this_one();
+// Asked by every allocator.
+inline bool alloc_should_fail() {
+    return alloc_fail_armed.load(std::memory_order_relaxed) && alloc_fail_this_one();
+}

@@ -11,7 +11,7 @@
 
 struct thread;
 struct machine_thread;
-class pmap;
+struct pmap_machine;
 
 // Intel SDM vol. 3, 8.7.
 struct [[gnu::packed]] task_state_segment {
@@ -39,7 +39,7 @@ struct alignas(64) cpu_data {
     uint32_t lapic_id;
     uint32_t interrupts_off_depth; // pushes without their pop
     bool interrupts_were_on;       // before the first push; belongs to the running thread
-    pmap* loaded_pmap;             // written by pmap::activate(); read by others for shootdowns
+    pmap_machine* loaded_pmap;     // what is in CR3, null before the first; written by tlb.cc alone
     held_locks spin_locks;
     uint64_t idle_stack_top;       // the stack it was started on
     task_state_segment tss;

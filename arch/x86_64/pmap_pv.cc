@@ -1,0 +1,244 @@
+// pv lists: from a page to its mappings, and what is done to all mappings of a page.
+//
+// Each list has a lock, found by hashing the page's frame. Order: a pmap's lock before the pv
+// lock, as enter() and remove() take them. page_protect() comes from the other side: it
+// finds the pmaps in the list. It only tries for a pmap's lock, and lets go of the list and
+// starts again when somebody else has it. While it holds the pv lock an entry's pmap cannot go
+// away, because destroy() must take the entry out first.
+//
+// A mapping's PTE may be read, and its accessed and dirty bits changed, with the pv lock
+// alone: whoever unmaps a page clears the PTE first, then takes the entry out under the pv lock,
+// and frees page tables last, so the table is there as long as the entry is. The PTE may be clear
+// already, or map another page that enter() put in its place; that is why the frame is compared.
+#include "arch/pmap.h"
+
+#include "arch/cpu.h"
+#include "lib/assert.h"
+#include "vm/pool.h"
+
+#include "pmap_tables.h"
+
+#include <array>
+#include <machine/tlb.h>
+#include <utility>
+
+namespace {
+
+constexpr size_t lock_count = 64;
+struct alignas(64) padded_lock {
+    spin_lock lock{lock_rank::pv, "pv list"};
+};
+constinit std::array<padded_lock, lock_count> pv_locks;
+
+constinit pool<pv_entry> pv_entries{"pv_entry"};
+
+spin_lock& pv_lock_of(const vm_page& page) {
+    return pv_locks[(reinterpret_cast<uintptr_t>(&page) / sizeof(vm_page)) % lock_count].lock;
+}
+
+// Walks without the pmap's lock, which the pv entry allows (see above).
+pte_t* find_pte(const pmap_machine& m, uint64_t va) NO_THREAD_SAFETY_ANALYSIS {
+    return pmap_find_pte(m, va);
+}
+
+// Calls visit(entry, pte) for each mapping of the page; its pv lock is held.
+template <class Visit> void for_each_mapping(vm_page& page, Visit visit) {
+    if (!page.md.mapped())
+        return;
+    for (pv_entry* e = &page.md.first; e; e = e->next) {
+        pte_t* pte = find_pte(*e->owner, e->va);
+        if (!pte)
+            continue;
+        pte_t value = pte_load(*pte);
+        if ((value & pte_present) && pte_frame(value) == page.physical())
+            visit(*e, *pte);
+    }
+}
+
+// Clears `bits` in all PTEs of a page; returns whether any was set.
+bool clear_in_mappings(vm_page& page, pte_t bits) {
+    bool seen = false;
+    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) {
+        pte_t before = pte_load(pte);
+        // Not if it has become another page's meanwhile.
+        while ((before & bits) && pte_frame(before) == page.physical()) {
+            if (!pte_atomic(pte).compare_exchange_weak(before, before & ~bits))
+                continue;
+            seen = true;
+            // A TLB that has the bit set would not set it again.
+            tlb::batch flush;
+            flush.add(e.va);
+            tlb::flush(*e.owner, flush);
+            break;
+        }
+    });
+    return seen;
+}
+
+bool any_in_mappings(vm_page& page, pte_t bit) {
+    bool seen = false;
+    for_each_mapping(page, [&](pv_entry&, pte_t& pte) { seen |= (pte_load(pte) & bit) != 0; });
+    return seen;
+}
+
+void harvest(vm_page& page, pte_t old) {
+    page.md.referenced |= (old & pte_accessed) != 0;
+    page.md.modified |= (old & pte_dirty) != 0;
+}
+
+// Takes out the entry (owner, va); the pv lock is held.
+void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
+    pv_entry* e = &page.md.first;
+    if (e->owner == &owner && e->va == va) {
+        if (pv_entry* second = e->next) {
+            *e = *second;
+            pv_entries.destroy(second);
+        } else {
+            *e = {};
+        }
+        return;
+    }
+    for (pv_entry** link = &e->next; (e = *link); link = &e->next) {
+        if (e->owner == &owner && e->va == va) {
+            *link = e->next;
+            pv_entries.destroy(e);
+            return;
+        }
+    }
+    panic("pmap: page %#lx has no pv entry for address %#lx", page.physical().value(), va);
+}
+
+// Removes the mapping `e` of the page. Its pv lock and the pmap's lock are held.
+void remove_mapping(vm_page& page, pv_entry e, page_list& dead) REQUIRES(e.owner->lock) {
+    pmap_machine& m = *e.owner;
+    pte_t* pte = pmap_find_pte(m, e.va);
+    ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
+    pte_t old = pte_atomic(*pte).exchange(0);
+    harvest(page, old);
+    unlink_entry(page, m, e.va);
+    pmap_add(m.resident, -1);
+    if (old & pte_wired)
+        pmap_add(m.wired, -1);
+    pmap_entries_changed(pte, -1);
+    pmap_prune(m, e.va, dead);
+    tlb::batch flush;
+    if (pte_needs_flush(old, 0) || !dead.empty())
+        flush.add(e.va);
+    tlb::flush(m, flush);
+}
+
+// Lowers the rights of the mapping `e` of the page; locks as above.
+void lower_mapping(vm_page& page, const pv_entry& e, vm_prot prot) REQUIRES(e.owner->lock) {
+    pte_t* pte = pmap_find_pte(*e.owner, e.va);
+    ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
+    pte_t before = pte_load(*pte);
+    while (pte_lowered(before, prot) != before) {
+        if (!pte_atomic(*pte).compare_exchange_weak(before, pte_lowered(before, prot)))
+            continue;
+        if (pte_needs_flush(before, pte_lowered(before, prot))) {
+            tlb::batch flush;
+            flush.add(e.va);
+            tlb::flush(*e.owner, flush);
+        }
+        break;
+    }
+}
+
+// One pass over the page's mappings. False if a pmap's lock was not to be had.
+bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
+    page_list dead;
+    bool complete = true;
+    {
+        lock_guard pv_guard(pv_lock_of(page));
+        // remove_mapping() moves the next entry into `first`.
+        pv_entry* e = &page.md.first;
+        while (e && e->owner) {
+            pmap_machine& m = *e->owner;
+            if (!m.lock.try_lock()) {
+                complete = false;
+                break;
+            }
+            if (prot == vm_prot::none) {
+                remove_mapping(page, *e, dead);
+            } else {
+                lower_mapping(page, *e, prot);
+                e = e->next;
+            }
+            m.lock.unlock();
+        }
+    }
+    pmap_free_tables(dead);
+    return complete;
+}
+
+} // namespace
+
+bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
+    lock_guard guard(pv_lock_of(page));
+    if (!page.md.mapped()) [[likely]] {
+        page.md.first = {&owner, va, nullptr};
+        return true;
+    }
+    pv_entry* e = pv_entries.create(&owner, va, page.md.first.next);
+    if (!e)
+        return false;
+    page.md.first.next = e;
+    return true;
+}
+
+void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
+    lock_guard guard(pv_lock_of(page));
+    harvest(page, old);
+    unlink_entry(page, owner, va);
+}
+
+void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
+    lock_guard guard(pv_lock_of(page));
+    unsigned found = 0;
+    ASSERT(page.md.mapped());
+    for (pv_entry* e = &page.md.first; e; e = e->next) {
+        ASSERT(e->owner && page_round_down(e->va) == e->va);
+        if (e->owner != &owner)
+            continue;
+        found += e->va == va;
+        // Nobody changes this pmap's tables: the caller holds its lock.
+        pte_t* pte = find_pte(owner, e->va);
+        ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
+    }
+    ASSERT(found == 1);
+}
+
+void pmap::page_protect(vm_page& page, vm_prot prot) {
+    while (!try_page_protect(page, prot))
+        cpu::relax();
+}
+
+bool pmap::is_referenced(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    return page.md.referenced || any_in_mappings(page, pte_accessed);
+}
+
+bool pmap::is_modified(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    return page.md.modified || any_in_mappings(page, pte_dirty);
+}
+
+bool pmap::clear_referenced(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    bool in_mappings = clear_in_mappings(page, pte_accessed);
+    return std::exchange(page.md.referenced, false) || in_mappings;
+}
+
+bool pmap::clear_modified(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    bool in_mappings = clear_in_mappings(page, pte_dirty);
+    return std::exchange(page.md.modified, false) || in_mappings;
+}
+
+unsigned pmap::mapping_count(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    unsigned n = 0;
+    for (pv_entry* e = &page.md.first; e && e->owner; e = e->next)
+        n++;
+    return n;
+}

@@ -1,0 +1,114 @@
+// Page tables of x86-64 and their entries: what the files of pmap share among themselves.
+//
+// Four levels of tables with 512 entries each (Intel SDM vol. 3, 4.5). Level 4 is the root, the
+// entries of level 1 map pages. Entries are changed by atomic operations, because processors
+// set accessed and dirty bits in them at any time.
+#pragma once
+
+#include "lib/assert.h"
+#include "lib/types.h"
+#include "vm/prot.h"
+#include "vm/vm_page.h"
+
+#include <atomic>
+#include <machine/layout.h>
+#include <machine/pmap_machine.h>
+
+using pte_t = uint64_t;
+using pte_atomic = std::atomic_ref<pte_t>;
+
+inline constexpr pte_t pte_present = 1 << 0;
+inline constexpr pte_t pte_write = 1 << 1;
+inline constexpr pte_t pte_user = 1 << 2;
+inline constexpr pte_t pte_write_through = 1 << 3;
+inline constexpr pte_t pte_no_cache = 1 << 4;
+inline constexpr pte_t pte_accessed = 1 << 5;
+inline constexpr pte_t pte_dirty = 1 << 6;
+inline constexpr pte_t pte_large = 1 << 7;
+inline constexpr pte_t pte_global = 1 << 8;
+inline constexpr pte_t pte_wired = 1 << 9; // one of the bits that are left to software
+inline constexpr pte_t pte_no_execute = pte_t{1} << 63;
+inline constexpr pte_t pte_address = 0x000f'ffff'ffff'f000;
+inline constexpr pte_t pte_rights = pte_write | pte_no_execute;
+
+inline constexpr size_t table_size = 512;
+inline constexpr unsigned root_level = 4;
+// The first entry of the root that belongs to the kernel, shared by all pmaps.
+inline constexpr size_t first_kernel_slot = 256;
+
+constexpr unsigned level_shift(unsigned level) { return page_shift + 9 * (level - 1); }
+// The bytes that one entry of a table at `level` stands for.
+constexpr uint64_t level_span(unsigned level) { return uint64_t{1} << level_shift(level); }
+constexpr size_t table_index(uint64_t va, unsigned level) {
+    return (va >> level_shift(level)) & (table_size - 1);
+}
+
+inline pte_t pte_load(pte_t& pte) { return pte_atomic(pte).load(std::memory_order_relaxed); }
+inline paddr_t pte_frame(pte_t pte) { return paddr_t(pte & pte_address); }
+inline pte_t* table_below(pte_t entry) {
+    return reinterpret_cast<pte_t*>(direct_map_base + (entry & pte_address));
+}
+
+// The bits for `prot`; x86 cannot say "write, but not read".
+constexpr pte_t pte_of_prot(vm_prot prot) {
+    return pte_present | (allows(prot, vm_prot::write) ? pte_write : 0) |
+           (allows(prot, vm_prot::execute) ? 0 : pte_no_execute);
+}
+constexpr vm_prot prot_of_pte(pte_t pte) {
+    return vm_prot::read | (pte & pte_write ? vm_prot::write : vm_prot::none) |
+           (pte & pte_no_execute ? vm_prot::none : vm_prot::execute);
+}
+// `pte` with its rights lowered to at most `prot`.
+constexpr pte_t pte_lowered(pte_t pte, vm_prot prot) {
+    if (!allows(prot, vm_prot::write))
+        pte &= ~pte_write;
+    if (!allows(prot, vm_prot::execute))
+        pte |= pte_no_execute;
+    return pte;
+}
+// Whether the change from `before` to `after` takes something away that a TLB may still grant.
+// An entry that was never accessed is in no TLB.
+constexpr bool pte_needs_flush(pte_t before, pte_t after) {
+    if (!(before & pte_present) || !(before & pte_accessed))
+        return false;
+    return !(after & pte_present) || ((before ^ after) & pte_address) ||
+           (before & ~after & (pte_write | pte_user | pte_accessed | pte_dirty)) ||
+           (after & ~before & pte_no_execute);
+}
+
+// ---- Tables (pmap_tables.cc). All with the pmap's lock held.
+
+using page_list = list<vm_page, &vm_page::queue>;
+
+// The level-1 table for `va`, or null; then `span` is the size of the aligned region around `va`
+// that has no tables.
+pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, uint64_t& span) REQUIRES(m.lock);
+// The entry for `va`, or null where there is no table.
+pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) REQUIRES(m.lock);
+// The entry for `va`, with the tables above it made. Null when out of memory: then those made on
+// the way are in `dead`, to be freed after a flush.
+pte_t* pmap_make_pte(pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock);
+// Keeps account of entries that came into use or went out of use in the level-1 table `pte` is in.
+void pmap_entries_changed(pte_t* pte, int by);
+// Unhooks the tables above `va` that have become empty and puts them on `dead`. Processors may
+// still walk them: they may be freed only after a flush of some address of the pmap.
+void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock);
+// Frees unhooked tables, after the flush.
+void pmap_free_tables(page_list& dead);
+
+pmap_machine& pmap_kernel_machine();
+void pmap_count_table(pmap_machine& m, int by);
+
+inline void pmap_add(std::atomic<uint64_t>& statistic, int64_t by) {
+    statistic.store(statistic.load(std::memory_order_relaxed) + static_cast<uint64_t>(by),
+                    std::memory_order_relaxed);
+}
+
+// ---- pv lists (pmap_pv.cc)
+
+// Records that `owner` maps `page` at `va`. False when out of memory. The pmap's lock is held.
+bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va);
+// Takes that record back and keeps what `old` says about use of the page. The pmap's lock is held.
+void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old);
+// Panics unless exactly one entry of the page says (owner, va).
+void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va);
