@@ -55,6 +55,8 @@ struct thread : ref_counted<thread> {
     std::atomic<bool> restore_mask{false};
     signal_queue pending;
     std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
+    sigset waited_for = 0;              // by rt_sigtimedwait: kept even if ignored
+    sigset forced = 0;                  // pending faults: these kill init too
     bool stop_counted = false;          // process::stop_count waits for it to park
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
@@ -83,3 +85,8 @@ expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(vo
 expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name, void (*entry)(void*), void* argument);
 // Waits until it has ended.
 void kernel_thread_join(thread& t);
+// Ends the running kernel thread, as returning from its entry does.
+[[noreturn]] void kernel_thread_exit();
+
+// A thread of `owner` with a kernel stack, not published and not runnable yet. ENOMEM.
+expected<ref_ptr<thread>> thread_create(process& owner);
