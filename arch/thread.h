@@ -36,5 +36,12 @@ status machine_set_gs_base(machine_thread& running, uint64_t value);
 // The trap frame at the base of a thread's kernel stack, through which it entered from user mode.
 trap_frame& machine_user_frame(machine_thread& m);
 
+// As the program may have changed them itself since.
+uint64_t machine_fs_base();
+uint64_t machine_gs_base();
+
+// Gives the pages of cached kernel stacks and FPU areas back (leak checks).
+void machine_thread_trim();
+
 // Prints a backtrace of a thread that is not running.
 void machine_backtrace(machine_thread& m);

@@ -18,6 +18,7 @@
     X("log_enosys", "log, once for each program and number, system calls that are not there")    \
     X("ktest", "run all in-kernel tests instead of init, and power off")                         \
     X("ktest=", "run the in-kernel tests whose name contains this, and power off")               \
+    X("onpanic=", "`halt`: stay after a panic instead of powering off")                          \
     X("panic=", "test: panic on purpose when everything is up")
 
 // Keeps the text and logs words that nothing looks at (they go to init, as on Linux, when they do not contain

@@ -21,5 +21,8 @@ bool panicking();
 // NMI: stops this CPU if another one has panicked, after noting what it was doing. False otherwise.
 bool panic_stop_this_cpu(const trap_frame& frame);
 
+// Prints " [<address>]", which tools symbolise.
+void panic_print_address(uint64_t address);
+
 // Return addresses of the calls on a kernel stack, innermost first. Trusts nothing.
 size_t backtrace_from(uint64_t rbp, std::span<uint64_t> out);

@@ -22,4 +22,5 @@ void save(void* area);
 // with an area that came from a signal frame.
 [[nodiscard]] bool restore(const void* area);
 void reset();          // as a program finds them
+void initialize_area(void* area); // with what reset() loads
 } // namespace fpu

@@ -1,0 +1,186 @@
+// The machine's part of threads: their kernel stacks, registers, and the switch between them.
+//
+// A kernel stack, from the top: the trap_frame through which the thread came from user mode (only user threads
+// have one, and it is always there), then the calls of the kernel, and while the thread does not run,
+// below them the registers that switch_stacks has pushed.
+#include "arch/thread.h"
+
+#include "arch/memory.h"
+#include "kernel/panic.h"
+#include "kernel/printk.h"
+#include "lib/assert.h"
+#include "vm/pool.h"
+
+#include <cstring>
+#include <machine/fpu.h>
+#include <machine/fpu_area.h>
+#include <machine/instructions.h>
+#include <machine/kernel_stack.h>
+#include <machine/layout.h>
+#include <machine/paging.h>
+#include <machine/percpu.h>
+#include <machine/trap_frame.h>
+
+extern "C" {
+void switch_stacks(uint64_t* save_rsp, uint64_t load_rsp);
+void first_run_user();
+void first_run_kernel();
+void first_run_call(void (*function)(void*), void* argument);
+}
+
+namespace {
+
+constexpr uint32_t msr_fs_base = 0xc0000100, msr_kernel_gs_base = 0xc0000102;
+
+constinit pool<fpu_area> fpu_areas{"fpu_area"};
+
+// What switch_stacks pops, lowest address first.
+struct switch_frame {
+    uint64_t r15, r14;
+    void* r13; // the argument
+    void (*r12)(void*);
+    uint64_t rbx, rbp;
+    void (*return_address)();
+};
+
+void prepare_first_run(machine_thread& m, uint64_t rsp, void (*start)(), void (*function)(void*),
+                       void* argument) {
+    ASSERT(rsp % 16 == 0);
+    switch_frame f{};
+    f.r12 = function;
+    f.r13 = argument;
+    f.return_address = start;
+    m.saved_rsp = rsp - sizeof f;
+    memcpy(reinterpret_cast<void*>(m.saved_rsp), &f, sizeof f);
+    m.interrupts_were_on = true;
+}
+
+void load_user_bases(const machine_thread& m) {
+    write_msr(msr_fs_base, m.fs_base);
+    // While in the kernel, the program's GS base waits here for swapgs.
+    write_msr(msr_kernel_gs_base, m.gs_base);
+}
+
+} // namespace
+
+status machine_thread_create(machine_thread& m) {
+    fpu_area* area = fpu_areas.create();
+    if (!area)
+        return fail(Errno::nomem);
+    auto stack = kernel_stack_allocate();
+    if (!stack) {
+        fpu_areas.destroy(area);
+        return fail(stack.error());
+    }
+    fpu::initialize_area(area);
+    m.fpu_area = area;
+    m.stack_base = *stack;
+    m.stack_top = *stack + kernel_stack_size;
+    m.fs_base = m.gs_base = 0;
+    m.work_pending.store(false);
+    return {};
+}
+
+void machine_thread_destroy(machine_thread& m) {
+    ASSERT(this_cpu()->running != &m);
+    fpu_areas.destroy(static_cast<fpu_area*>(m.fpu_area));
+    kernel_stack_free(m.stack_base);
+    m.fpu_area = nullptr;
+    m.stack_base = m.stack_top = 0;
+}
+
+void machine_thread_trim() {
+    kernel_stack_trim();
+    fpu_areas.trim();
+}
+
+void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* argument) {
+    prepare_first_run(m, m.stack_top, first_run_kernel, entry, argument);
+}
+
+void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void (*first)(void*),
+                               void* argument) {
+    ASSERT(frame.from_user());
+    trap_frame& at = machine_user_frame(m);
+    at = frame;
+    prepare_first_run(m, reinterpret_cast<uint64_t>(&at), first_run_user, first, argument);
+}
+
+// The caller of machine_switch() may hold a spin lock over the switch, which `function` then releases.
+void first_run_call(void (*function)(void*), void* argument) {
+    if (this_cpu()->interrupts_off_depth == 0)
+        interrupts_on();
+    if (function)
+        function(argument);
+}
+
+void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent) {
+    ASSERT(this_cpu()->running == &running_parent);
+    fpu::save(child.fpu_area);
+    child.fs_base = read_msr(msr_fs_base);
+    child.gs_base = read_msr(msr_kernel_gs_base);
+}
+
+void machine_thread_reset_user_state(machine_thread& running) {
+    ASSERT(this_cpu()->running == &running);
+    fpu::reset();
+    running.fs_base = running.gs_base = 0;
+    load_user_bases(running);
+}
+
+void machine_switch(machine_thread& from, machine_thread& to) {
+    ASSERT(!cpu::interrupts_enabled() && &from != &to);
+    cpu_data* c = this_cpu();
+    if (from.fpu_area) { // not an idle thread
+        fpu::save(from.fpu_area);
+        // Read back: a program can change a base by loading a segment register.
+        from.fs_base = read_msr(msr_fs_base);
+        from.gs_base = read_msr(msr_kernel_gs_base);
+    }
+    if (to.fpu_area) {
+        bool accepted = fpu::restore(to.fpu_area);
+        ASSERT(accepted);
+        load_user_bases(to);
+        c->kernel_stack_top = c->tss.rsp[0] = to.stack_top;
+    } else {
+        c->kernel_stack_top = c->tss.rsp[0] = c->idle_stack_top;
+    }
+    c->running = &to;
+    from.interrupts_were_on = c->interrupts_were_on;
+    c->interrupts_were_on = to.interrupts_were_on;
+    switch_stacks(&from.saved_rsp, to.saved_rsp);
+}
+
+status machine_set_fs_base(machine_thread& running, uint64_t value) {
+    if (value >= user_max.value())
+        return fail(Errno::perm);
+    running.fs_base = value;
+    write_msr(msr_fs_base, value);
+    return {};
+}
+
+status machine_set_gs_base(machine_thread& running, uint64_t value) {
+    if (value >= user_max.value())
+        return fail(Errno::perm);
+    running.gs_base = value;
+    write_msr(msr_kernel_gs_base, value);
+    return {};
+}
+
+uint64_t machine_fs_base() { return read_msr(msr_fs_base); }
+uint64_t machine_gs_base() { return read_msr(msr_kernel_gs_base); }
+
+trap_frame& machine_user_frame(machine_thread& m) {
+    return reinterpret_cast<trap_frame*>(m.stack_top)[-1];
+}
+
+void machine_backtrace(machine_thread& m) {
+    if (!kernel_address_mapped(m.saved_rsp))
+        return;
+    switch_frame f;
+    memcpy(&f, reinterpret_cast<void*>(m.saved_rsp), sizeof f);
+    panic_print_address(reinterpret_cast<uint64_t>(f.return_address));
+    uint64_t calls[32];
+    for (size_t i = 0, n = backtrace_from(f.rbp, calls); i < n; i++)
+        panic_print_address(calls[i]);
+}

@@ -1,0 +1,96 @@
+// Checked access to the running program's memory; the instructions that do it are in uaccess.S.
+#include "arch/uaccess.h"
+
+#include "arch/cpu.h"
+#include "arch/memory.h"
+#include "lib/assert.h"
+
+#include <algorithm>
+
+extern "C" {
+size_t user_copy(void* to, const void* from, size_t size);
+size_t user_zero(void* to, size_t size);
+int64_t user_copy_string(char* to, const char* from, size_t size);
+bool user_load_word(const uint32_t* word, uint32_t* value);
+bool user_exchange_word(uint32_t* word, uint32_t* expect, uint32_t desired);
+}
+
+namespace {
+
+bool in_user_half(vaddr_t start, size_t size) {
+    return start.value() < user_max.value() && size <= user_max.value() - start.value();
+}
+
+// The faults of these accessors may sleep.
+void assert_may_sleep() { CHECK_ASSERT(cpu::interrupts_enabled()); }
+
+template <class T> T* user_address(vaddr_t a) { return reinterpret_cast<T*>(a.value()); }
+
+} // namespace
+
+size_t copy_in_partial(void* to, vaddr_t from, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(from, size))
+        return 0;
+    return size - user_copy(to, user_address<const void>(from), size);
+}
+
+size_t copy_out_partial(vaddr_t to, const void* from, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(to, size))
+        return 0;
+    return size - user_copy(user_address<void>(to), from, size);
+}
+
+status copy_in(void* to, vaddr_t from, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(from, size) || user_copy(to, user_address<const void>(from), size) != 0)
+        return fail(Errno::fault);
+    return {};
+}
+
+status copy_out(vaddr_t to, const void* from, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(to, size) || user_copy(user_address<void>(to), from, size) != 0)
+        return fail(Errno::fault);
+    return {};
+}
+
+status zero_out(vaddr_t to, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(to, size) || user_zero(user_address<void>(to), size) != 0)
+        return fail(Errno::fault);
+    return {};
+}
+
+expected<size_t> copy_in_string(char* to, vaddr_t from, size_t size) {
+    assert_may_sleep();
+    if (!in_user_half(from, 1))
+        return fail(Errno::fault);
+    size_t readable = std::min<uint64_t>(size, user_max.value() - from.value());
+    int64_t length = user_copy_string(to, user_address<const char>(from), readable);
+    if (length >= 0)
+        return static_cast<size_t>(length);
+    // No NUL up to the end of the user half is a fault, up to the end of the buffer too long.
+    bool too_long = length == -2 && readable == size;
+    return fail(too_long ? Errno::nametoolong : Errno::fault);
+}
+
+expected<uint32_t> user_load(vaddr_t word) {
+    ASSERT(word.value() % 4 == 0);
+    if (!in_user_half(word, 4))
+        return fail(Errno::fault);
+    uint32_t value;
+    if (!user_load_word(user_address<const uint32_t>(word), &value))
+        return fail(Errno::again);
+    return value;
+}
+
+expected<uint32_t> user_compare_exchange(vaddr_t word, uint32_t expect, uint32_t desired) {
+    ASSERT(word.value() % 4 == 0);
+    if (!in_user_half(word, 4))
+        return fail(Errno::fault);
+    if (!user_exchange_word(user_address<uint32_t>(word), &expect, desired))
+        return fail(Errno::again);
+    return expect;
+}
