@@ -1,0 +1,214 @@
+// /proc, as ps, top, free and test harnesses read it.
+#include "../lib/proc.h"
+#include "../lib/scratch.h"
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+static int in_data = 1;
+
+struct region {
+    uintptr_t start, end;
+    char protection[5], name[64];
+};
+
+// The line of /proc/self/maps that has an address.
+static struct region region_of(const void *address)
+{
+    struct region r = {0, 0, "", ""};
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    need(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        struct region now = {0, 0, "", ""};
+        need(sscanf(line, "%lx-%lx %4s %*x %*s %*u %63s", &now.start, &now.end, now.protection,
+                    now.name) >= 3);
+        if ((uintptr_t)address >= now.start && (uintptr_t)address < now.end)
+            r = now;
+    }
+    fclose(maps);
+    return r;
+}
+
+static void maps(void)
+{
+    char here;
+    struct region r = region_of(&here);
+    is_str(r.protection, "rw-p", "the stack");
+    is_str(r.name, "[stack]", "by its name");
+    is_str(region_of((void *)(uintptr_t)maps).protection, "r-xp", "this program's text");
+    is_str(region_of(&in_data).protection, "rw-p", "its data");
+    char *page = mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(page != MAP_FAILED);
+    is_str(region_of(page).protection, "r--s", "a shared mapping");
+    need(mprotect(page + 4096, 4096, PROT_NONE) == 0);
+    r = region_of(page + 4096);
+    is_str(r.protection, "---s", "a part that was forbidden");
+    is(r.end - r.start, 4096, "of a page");
+    need(munmap(page, 3 * 4096) == 0);
+    is(region_of(page).end, 0, "an unmapped one is not there");
+    long end_of_heap = syscall(SYS_brk, syscall(SYS_brk, 0) + 8192);
+    is_str(region_of((void *)(end_of_heap - 4096)).name, "[heap]", "what brk gave");
+
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[512];
+    uintptr_t last = 0, start, end;
+    bool ordered = true;
+    while (fgets(line, sizeof line, f) != NULL && sscanf(line, "%lx-%lx", &start, &end) == 2) {
+        ordered = ordered && start >= last && end > start && start % 4096 == 0;
+        last = end;
+    }
+    fclose(f);
+    ok(ordered, "in order, none over another");
+}
+
+static void hold(void *gate)
+{
+    need(prctl(PR_SET_NAME, "odd ) name (", 0, 0, 0) == 0);
+    gate_open(&((struct gate *)gate)[0]);
+    gate_pass(&((struct gate *)gate)[1]);
+}
+
+static void status(void)
+{
+    struct gate gates[2] = {gate_make(), gate_make()};
+    char path[64], name[64] = "", letter = 0;
+    pid_t child = spawn(hold, gates);
+    gate_pass(&gates[0]);
+    need(eventually(proc_state(child) == 'S'));
+    snprintf(path, sizeof path, "/proc/%d/stat", child);
+    const char *text = get_file(path), *rest = strrchr(text, ')');
+    int pid = 0, parent = 0, group = 0, session = 0, fields = 1;
+    need(rest != NULL);
+    is(sscanf(text, "%d (%63[^\n]", &pid, name), 2, "/proc/PID/stat");
+    is(pid, child, "its id");
+    is(strncmp(name, "odd ) name () ", 14), 0, "its name, in brackets");
+    is(sscanf(rest, ") %c %d %d %d", &letter, &parent, &group, &session), 4, "then");
+    is(letter, 'S', "its state");
+    is(parent, getpid(), "its parent");
+    is(group, getpgrp(), "its group");
+    is(session, getsid(0), "its session");
+    for (const char *c = rest + 1; *c != 0; c++)
+        fields += *c == ' ';
+    ok(fields >= 44, "and the other fields");
+
+    snprintf(path, sizeof path, "/proc/%d/status", child);
+    text = get_file(path);
+    ok(strncmp(text, "Name:\todd ) name (\n", 19) == 0, "/proc/PID/status: its name");
+    ok(strstr(text, "\nState:\tS (sleeping)\n") != NULL, "its state");
+    snprintf(name, sizeof name, "\nPid:\t%d\n", child);
+    ok(strstr(text, name) != NULL, "its id");
+    snprintf(name, sizeof name, "\nPPid:\t%d\n", getpid());
+    ok(strstr(text, name) != NULL, "its parent");
+    const char *size = strstr(text, "\nVmRSS:");
+    ok(size != NULL && atoi(size + 7) > 0 && strstr(size, " kB\n") != NULL, "its memory");
+    ok(strstr(text, "\nUid:\t") != NULL && strstr(text, "\nThreads:\t1\n") != NULL, "and more");
+    need(kill(child, SIGSTOP) == 0 && waitpid(child, NULL, WUNTRACED) == child);
+    is(proc_state(child), 'T', "stopped: T");
+    kill(child, SIGCONT);
+    gate_open(&gates[1]);
+    reap(child);
+    is(access(path, F_OK), -1, "gone when it has been waited for");
+}
+
+static void own_entries(const char *self, const char *argv0)
+{
+    char text[PATH_MAX], want[PATH_MAX];
+    ssize_t n = readlink("/proc/self", text, sizeof text - 1);
+    need(n > 0);
+    text[n] = 0;
+    is(atoi(text), getpid(), "/proc/self is this process");
+    int fd = open("/proc/self/cmdline", O_RDONLY);
+    n = read(fd, text, sizeof text);
+    is_str(text, argv0, "/proc/self/cmdline");
+    is(n, (long)strlen(argv0) + 1, "ends in a zero byte");
+    is_str(self_path(argv0), self, "/proc/self/exe");
+    fd = open("/proc/self/comm", O_RDONLY);
+    n = read(fd, text, sizeof text);
+    is(n > 0 ? text[n - 1] : 0, '\n', "/proc/self/comm is a line");
+    n = readlink("/proc/self/cwd", text, sizeof text - 1);
+    need(n > 0 && getcwd(want, sizeof want) != NULL);
+    text[n] = 0;
+    is_str(text, want, "/proc/self/cwd");
+}
+
+static void descriptors(void)
+{
+    char path[64], text[PATH_MAX], want[PATH_MAX + 8];
+    put_file("opened", 0600, "text");
+    int fd = open("opened", O_RDONLY), wanted = 0;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    need(n > 0);
+    text[n] = 0;
+    snprintf(want, sizeof want, "%s/opened", scratch_path);
+    is_str(text, want, "/proc/self/fd/N points to the file");
+    char byte = 0;
+    int again = open(path, O_RDONLY);
+    ok(again >= 0 && read(again, &byte, 1) == 1 && byte == 't', "and can be opened");
+    DIR *dir = opendir("/proc/self/fd");
+    need(dir != NULL);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        wanted += atoi(e->d_name) == fd && e->d_name[0] != '.';
+    closedir(dir);
+    is(wanted, 1, "it is listed, once");
+    close(fd);
+    is_errno(readlink(path, text, sizeof text), ENOENT, "closed, it is gone");
+}
+
+static long kilobytes(const char *text, const char *name)
+{
+    const char *line = strstr(text, name);
+    return line == NULL ? -1 : atol(line + strlen(name));
+}
+
+static void machine(void)
+{
+    const char *text = get_file("/proc/meminfo");
+    const long total = kilobytes(text, "MemTotal:"), unused = kilobytes(text, "MemFree:");
+    ok(total > 1000 && unused > 0 && unused <= total, "/proc/meminfo: MemTotal and MemFree");
+    ok(kilobytes(text, "MemAvailable:") > 0, "MemAvailable");
+    ok(kilobytes(text, "SwapFree:") >= 0, "SwapFree");
+    double up = -1, idle = -1;
+    is(sscanf(get_file("/proc/uptime"), "%lf %lf", &up, &idle), 2, "/proc/uptime");
+    ok(up > 0 && idle >= 0, "is sane");
+    text = get_file("/proc/stat");
+    ok(strncmp(text, "cpu ", 4) == 0 && strstr(text, "\ncpu0 ") != NULL, "/proc/stat: processors");
+    ok(strstr(get_file("/proc/cpuinfo"), "processor\t: 0\n") != NULL, "/proc/cpuinfo");
+    double load;
+    is(sscanf(get_file("/proc/loadavg"), "%lf", &load), 1, "/proc/loadavg");
+    ok(strstr(get_file("/proc/self/mounts"), " /proc proc ") != NULL, "/proc/self/mounts");
+    ok(strlen(get_file("/proc/version")) > 5, "/proc/version");
+    bool self = false;
+    DIR *dir = opendir("/proc");
+    need(dir != NULL);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        self = self || atoi(e->d_name) == getpid();
+    closedir(dir);
+    ok(self, "/proc lists this process");
+    is_errno(open("/proc/self/none", O_RDONLY), ENOENT, "what is not there");
+    is_errno(open("/proc/999999999/stat", O_RDONLY), ENOENT, "a process that is none");
+    ok(mkdir("/proc/new", 0755) == -1, "nothing can be made there");
+}
+
+static const char *argv0, *self;
+
+static void own(void)
+{
+    own_entries(self, argv0);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    argv0 = argv[0];
+    self = strdup(self_path(argv[0]));
+    scratch_begin();
+    subtest("maps", maps);
+    subtest("stat and status", status);
+    subtest("this process", own);
+    subtest("descriptors", descriptors);
+    subtest("the machine", machine);
+    return done();
+}
