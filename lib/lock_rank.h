@@ -11,8 +11,10 @@ enum class lock_rank : uint8_t {
     // Sleep locks.
     exec,            // process::exec_lock: one execve or clone with shared parts at a time
     mount,           // the mount table
-    vnode,           // vnode::lock_, a directory before its entries
-    file_position,   // file::position_lock_
+    file_position,   // vnode_file::position_lock_
+    directory,       // the names of one file system: tmpfs::names_
+    vnode,           // vnode::lock_: the contents of a file
+    itimer,          // interval_timers::setting
     pipe,            // pipe::lock_
     tty,             // tty::lock_ (sleep part)
     vm_map,          // vm_map::lock_
@@ -21,6 +23,8 @@ enum class lock_rank : uint8_t {
     // Spin locks.
     process_tree,    // the pid table, parents, children, groups, sessions
     fd_table,        // fd_table::lock_
+    attributes,      // vnode::attribute_lock_
+    pipe_state,      // pipe::state_
     signal,          // sig_handlers::lock_, pending signals
     futex,           // a futex hash bucket
     poll,            // poll_queue::lock_
