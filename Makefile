@@ -53,6 +53,11 @@ host_tests := $(BUILD)/host/vm_tests
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/spork.iso
 
+# Each is there when the tools of its group are (tools/setup).
+tools_run  := $(BUILD)/setup/run
+tools_test := $(BUILD)/setup/test
+tools_lint := $(BUILD)/setup/lint
+
 # ---- Flags ---------------------------------------------------------------------------------
 
 # Frame pointers and the absence of sibling calls keep a panic's backtrace complete.
@@ -66,10 +71,11 @@ kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
     -Wl,--build-id=none -T boot/kernel.ld
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-    -fno-omit-frame-pointer $(warnings) -DSPORK_CHECKS=1 -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 \
-    -Iarch/host/include -I. -MMD -MP
+    -fno-omit-frame-pointer $(warnings) -Wno-maybe-uninitialized -DSPORK_CHECKS=1 \
+    -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 -Iarch/host/include -I. -MMD -MP
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
-user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -static -Wall -Wextra -Werror -Wno-unused-parameter -pthread -I.
+user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -static -Wall -Wextra -Werror \
+    -Wno-unused-parameter -pthread -I.
 
 # ---- What a user runs ----------------------------------------------------------------------
 
@@ -77,36 +83,36 @@ all: $(kernel_elf) $(root_cpio) ## build the kernel and its root file system
 
 kernel: $(kernel_elf) ## build the kernel alone
 
-run: $(BUILD)/setup/run ## install what is missing, build, and boot the ISO in this terminal
+run: $(tools_run) ## install what is missing, build, and boot the ISO in this terminal
 	@$(MAKE) --no-print-directory iso
 	$(Q)tools/spork boot $(RUNFLAGS)
 
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
-test: $(BUILD)/setup/run $(BUILD)/setup/test ## run every test
+test: $(tools_run) $(tools_test) ## run every test
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system
 
-test-host: $(BUILD)/setup/run $(BUILD)/setup/test ## test vm/ in a host process (Catch2, ASan, UBSan)
+test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(MAKE) --no-print-directory $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host
 
-test-kernel: $(BUILD)/setup/run ## run the tests inside the kernel
+test-kernel: $(tools_run) ## run the tests inside the kernel
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') kernel
 
-test-user: $(BUILD)/setup/run $(BUILD)/setup/test ## run each program of user/tests on Linux and on Spork
+test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux and on Spork
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
-test-system: $(BUILD)/setup/run $(BUILD)/setup/test ## boot by every route and drive a real shell
+test-system: $(tools_run) $(tools_test) ## boot by every route and drive a real shell
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
-lint: $(BUILD)/setup/run $(BUILD)/setup/lint ## clang-format, clang-tidy and the thread-safety analysis
+lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
 	$(Q)tools/lint
 
-format: $(BUILD)/setup/lint ## lay the sources out as clang-format wants them
+format: $(tools_lint) ## lay the sources out as clang-format wants them
 	$(Q)tools/lint --fix-format
 
 setup: ## check the tools that run, test and lint need, and install what is missing
@@ -147,12 +153,12 @@ FORCE:
 
 # ---- Kernel --------------------------------------------------------------------------------
 
-$(BUILD)/kernel/%.cc.o: %.cc $(BUILD)/kernel/flags | $(BUILD)/setup/run
+$(BUILD)/kernel/%.cc.o: %.cc $(BUILD)/kernel/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
 	$(Q)$(KCXX) $(kernel_cxx) -c $< -o $@
 
-$(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(BUILD)/setup/run
+$(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,AS,$<)
 	$(Q)$(KCC) $(kernel_flags) -c $< -o $@
@@ -163,7 +169,7 @@ $(kernel_elf): $(kernel_objects) boot/kernel.ld $(BUILD)/kernel/objects
 
 # ---- Host tests ----------------------------------------------------------------------------
 
-$(BUILD)/host/%.cc.o: %.cc $(BUILD)/host/flags | $(BUILD)/setup/run $(BUILD)/setup/test
+$(BUILD)/host/%.cc.o: %.cc $(BUILD)/host/flags | $(tools_run) $(tools_test)
 	@mkdir -p $(@D)
 	$(call say,HOST,$<)
 	$(Q)$(HOSTCXX) $(host_cxx) -c $< -o $@
@@ -176,14 +182,14 @@ $(host_tests): $(host_objects) $(BUILD)/host/objects
 
 # Static musl programs; those named glibc_* are linked with glibc, those named pie_* with glibc as
 # static position-independent executables.
-$(BUILD)/user/%: user/%.c $(user_lib) $(user_headers) $(BUILD)/user/flags | $(BUILD)/setup/run
+$(BUILD)/user/%: user/%.c $(user_lib) $(user_headers) $(BUILD)/user/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,USER,$<)
 	$(Q)$(if $(filter glibc_% pie_%,$(notdir $*)),$(GLIBC_CC),$(MUSL_CC)) $(user_c) \
 	    $(if $(filter pie_%,$(notdir $*)),-static-pie -fPIE) \
 	    -MMD -MP -MF $@.d -MT $@ $< $(user_lib) -o $@
 
-$(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(BUILD)/setup/run
+$(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,USER,$@)
 	$(Q)$(MUSL_CC) $(user_c) $(user_init) -o $@
@@ -191,7 +197,7 @@ $(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(BU
 # ---- Images --------------------------------------------------------------------------------
 
 $(root_cpio): $(programs) $(BUILD)/user/programs tools/sporklib/rootfs.py tools/sporklib/cpio.py \
-              $(wildcard /bin/busybox /bin/bash-static) | $(BUILD)/setup/run
+              $(wildcard /bin/busybox /bin/bash-static) | $(tools_run)
 	$(call say,CPIO,$@)
 	$(Q)tools/spork image -o $@ $(foreach p,$(programs),--program $(p))
 
