@@ -60,6 +60,8 @@ bool cmdline_has(const char* word) {
 
 bool cmdline_value(const char* word, char* out, size_t size) {
     std::string_view name(word), found;
+    if (name.ends_with('=')) // as the table writes it
+        name.remove_suffix(1);
     bool there = false;
     any_word([&](std::string_view w) {
         if (w.size() > name.size() && w.starts_with(name) && w[name.size()] == '=') {

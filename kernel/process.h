@@ -70,6 +70,7 @@ struct process : ref_counted<process> {
     list<process, &process::among_children> children;
     list<thread, &thread::in_process> threads;
     unsigned live_threads = 0;
+    wait_queue thread_gone;              // exec waits here for the other threads; guard: process_tree_lock
     list_node in_table;
     pid_t group = 0;
     ref_ptr<session> sess;
@@ -101,6 +102,10 @@ struct process : ref_counted<process> {
     bool stop_complete = false;          // every thread has parked
     unsigned queued_signals = 0;         // pending_signals that are queued, here and with its threads
 
+    // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so that a process that
+    // has been waited for has left nothing behind.
+    std::atomic<unsigned> unfreed_threads{0};
+
     sleep_lock exec_lock{lock_rank::exec, "exec"};
     struct interval_timers* timers = nullptr; // the signal developer's
 };
@@ -117,8 +122,23 @@ ref_ptr<thread> thread_find(pid_t tid);
 ref_ptr<process> process_next(pid_t from);
 // pids: allocated for processes and threads alike. 0 when there are none left.
 pid_t pid_allocate();
+inline constexpr pid_t pid_max = 32768;
 void pid_release(pid_t pid);
+pid_t pid_allocate_for_init(); // 1
+// An empty process with default limits, nowhere published. Null when out of memory.
+process* process_allocate();
 unsigned process_count();
+
+// Puts a complete process or thread, and its first or a further thread, where others find them. The reference that the
+// parent's list of children (for a process) and the list of threads stand for is the caller's, handed over.
+void process_publish(process& p, thread& first, process& parent) REQUIRES(process_tree_lock);
+void thread_publish(thread& t) REQUIRES(process_tree_lock);
+// Takes a thread that ends out of its process and the table. Returns whether it was the last one.
+bool thread_unpublish(thread& t) REQUIRES(process_tree_lock);
+// exec from a thread that was not the first: it takes over the process's pid as its tid.
+void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
+// Takes a zombie that has been waited for out of the tree and the table. The parent's reference is the caller's then.
+void process_unpublish(process& p) REQUIRES(process_tree_lock);
 
 // Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
 [[noreturn]] void process_exit_group(int wait_status);

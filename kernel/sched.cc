@@ -330,7 +330,7 @@ void sched_wake(thread& t) {
         enqueue(t);
 }
 
-void sched_signal(thread& t, bool kills) {
+void sched_interrupt(thread& t, bool kills) {
     sleep_kind kind = t.sleep.load();
     if (t.state.load() == thread_state::sleeping) {
         if (kind == sleep_kind::interruptible || (kind == sleep_kind::killable && kills))
@@ -404,7 +404,8 @@ void sched_first_run() {
 }
 
 void sched_start() {
-    cpu::interrupts_push_off();
+    // Interrupts are off, with no push outstanding, and stay so but for the halt.
+    ASSERT(!cpu::interrupts_enabled());
     const unsigned id = cpu::id();
     run_queue& q = queues[id];
     thread& idle = q.idle;
@@ -426,7 +427,6 @@ void sched_start() {
         load_event.set(now() + 5 * nanos_per_second, update_load, nullptr);
 
     for (;;) {
-        // Interrupts are off but for the halt.
         switch_away(true);
         uint32_t bit = 1u << id;
         idle_cpus.fetch_or(bit);

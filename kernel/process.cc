@@ -1,0 +1,231 @@
+// Processes as objects: the table by pid, the family tree's links, creation and destruction of the structure.
+// What makes one is in fork.cc, what ends one in exit.cc.
+#include "kernel/process.h"
+
+#include "arch/cpu.h"
+#include "arch/timer.h"
+#include "kernel/vnode.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+spin_lock process_tree_lock{lock_rank::process_tree, "process tree"};
+process* init_process = nullptr;
+
+namespace {
+
+constinit pool<process> processes{"process"};
+
+// Pids: a bit for each in use, and two hash tables to find who has it.
+constexpr pid_t first_recycled_pid = 300; // as Linux: low numbers are given out once
+constexpr unsigned buckets = 256;
+constinit uint64_t pids_in_use[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+// 1 is init's, which asks for it by being the first user process.
+constinit pid_t next_pid GUARDED_BY(process_tree_lock) = 2;
+constinit bool wrapped GUARDED_BY(process_tree_lock) = false;
+list<process, &process::in_table> process_table[buckets] GUARDED_BY(process_tree_lock);
+list<thread, &thread::in_tid_table> thread_table[buckets] GUARDED_BY(process_tree_lock);
+constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
+
+bool in_use(pid_t pid) REQUIRES(process_tree_lock) {
+    return pids_in_use[pid / 64] >> (pid % 64) & 1;
+}
+void mark(pid_t pid, bool used) REQUIRES(process_tree_lock) {
+    uint64_t bit = uint64_t{1} << (pid % 64);
+    if (used)
+        pids_in_use[pid / 64] |= bit;
+    else
+        pids_in_use[pid / 64] &= ~bit;
+}
+
+process* lookup_process(pid_t pid) REQUIRES(process_tree_lock) {
+    for (process& p : process_table[unsigned(pid) % buckets])
+        if (p.pid == pid)
+            return &p;
+    return nullptr;
+}
+
+// Whether a process group or session is still called by a number whose process has gone.
+bool names_a_group(pid_t pid) REQUIRES(process_tree_lock) {
+    for (auto& bucket : process_table)
+        for (process& p : bucket)
+            if (p.group == pid || (p.sess && p.sess->sid == pid))
+                return true;
+    return false;
+}
+
+constexpr linux_rlimit default_limits[rlimit_count] = {
+    {UINT64_MAX, UINT64_MAX},         // CPU
+    {UINT64_MAX, UINT64_MAX},         // FSIZE
+    {UINT64_MAX, UINT64_MAX},         // DATA
+    {8 * 1024 * 1024, UINT64_MAX},    // STACK
+    {0, UINT64_MAX},                  // CORE
+    {UINT64_MAX, UINT64_MAX},         // RSS
+    {4096, 4096},                     // NPROC
+    {1024, 1024 * 1024},              // NOFILE
+    {8 * 1024 * 1024, 8 * 1024 * 1024}, // MEMLOCK
+    {UINT64_MAX, UINT64_MAX},         // AS
+    {UINT64_MAX, UINT64_MAX},         // LOCKS
+    {4096, 4096},                     // SIGPENDING
+    {819200, 819200},                 // MSGQUEUE
+    {0, 0},                           // NICE
+    {0, 0},                           // RTPRIO
+    {UINT64_MAX, UINT64_MAX},         // RTTIME
+};
+
+} // namespace
+
+process::process() { std::copy(std::begin(default_limits), std::end(default_limits), limits); }
+
+process::~process() {
+    ASSERT(threads.empty() && children.empty());
+    ASSERT(!among_children.linked() && !in_table.linked());
+}
+
+process* process_allocate() { return processes.create(); }
+
+void process::last_reference_gone() { processes.destroy(this); }
+
+process& kernel_process() {
+    static process the_kernel;
+    return the_kernel;
+}
+
+process& current_process() { return *current_thread().proc; }
+
+void usage::add(const usage& other) {
+    user_time += other.user_time;
+    system_time += other.system_time;
+    minor_faults += other.minor_faults;
+    major_faults += other.major_faults;
+    voluntary_switches += other.voluntary_switches;
+    involuntary_switches += other.involuntary_switches;
+    max_rss_pages = std::max(max_rss_pages, other.max_rss_pages);
+}
+
+pid_t pid_allocate() {
+    lock_guard guard(process_tree_lock);
+    for (pid_t tries = 0; tries < pid_max; tries++) {
+        pid_t candidate = next_pid++;
+        if (next_pid == pid_max) {
+            next_pid = first_recycled_pid;
+            wrapped = true;
+        }
+        if (in_use(candidate) || (wrapped && names_a_group(candidate)))
+            continue;
+        mark(candidate, true);
+        return candidate;
+    }
+    return 0;
+}
+
+void pid_release(pid_t pid) {
+    if (pid == 0)
+        return;
+    lock_guard guard(process_tree_lock);
+    ASSERT(in_use(pid));
+    mark(pid, false);
+}
+
+pid_t pid_allocate_for_init() {
+    lock_guard guard(process_tree_lock);
+    ASSERT(!in_use(1));
+    mark(1, true);
+    return 1;
+}
+
+ref_ptr<process> process_find(pid_t pid) {
+    lock_guard guard(process_tree_lock);
+    return ref_ptr<process>(lookup_process(pid));
+}
+
+ref_ptr<thread> thread_find(pid_t tid) {
+    lock_guard guard(process_tree_lock);
+    for (thread& t : thread_table[unsigned(tid) % buckets])
+        if (t.tid == tid)
+            return ref_ptr<thread>(&t);
+    return nullptr;
+}
+
+ref_ptr<process> process_next(pid_t from) {
+    lock_guard guard(process_tree_lock);
+    for (pid_t pid = std::max(from, 1); pid < pid_max; pid++) {
+        if (pids_in_use[pid / 64] == 0) {
+            pid |= 63;
+            continue;
+        }
+        if (in_use(pid))
+            if (process* p = lookup_process(pid))
+                return ref_ptr<process>(p);
+    }
+    return nullptr;
+}
+
+unsigned process_count() {
+    lock_guard guard(process_tree_lock);
+    return process_total;
+}
+
+void process_publish(process& p, thread& first, process& parent) {
+    p.parent = &parent;
+    parent.children.push_back(p);
+    process_table[unsigned(p.pid) % buckets].push_back(p);
+    process_total++;
+    thread_publish(first);
+}
+
+void thread_publish(thread& t) {
+    process& p = *t.proc;
+    p.threads.push_back(t);
+    p.live_threads++;
+    thread_table[unsigned(t.tid) % buckets].push_back(t);
+}
+
+bool thread_unpublish(thread& t) {
+    process& p = *t.proc;
+    p.threads.remove(t);
+    thread_table[unsigned(t.tid) % buckets].remove(t);
+    if (t.tid != p.pid)
+        mark(t.tid, false);
+    p.own_usage.add({.user_time = t.user_time,
+                     .system_time = t.system_time,
+                     .minor_faults = t.minor_faults,
+                     .major_faults = t.major_faults,
+                     .voluntary_switches = t.voluntary_switches,
+                     .involuntary_switches = t.involuntary_switches});
+    if (--p.live_threads == 1)
+        p.thread_gone.wake_all();
+    return p.live_threads == 0;
+}
+
+void thread_take_over_pid(thread& t) {
+    process& p = *t.proc;
+    if (t.tid == p.pid)
+        return;
+    thread_table[unsigned(t.tid) % buckets].remove(t);
+    mark(t.tid, false);
+    t.tid = p.pid;
+    thread_table[unsigned(t.tid) % buckets].push_back(t);
+}
+
+void process_unpublish(process& p) {
+    ASSERT(p.state == process_state::zombie);
+    p.parent->children.remove(p);
+    p.parent = nullptr;
+    process_table[unsigned(p.pid) % buckets].remove(p);
+    process_total--;
+    mark(p.pid, false);
+}
+
+ref_ptr<vmspace> process_vmspace(process& p) {
+    lock_guard guard(p.lock);
+    return p.vm;
+}
+
+bool credentials_may_signal(const credentials& sender, const credentials& target) {
+    return sender.superuser() || sender.euid == target.suid || sender.euid == target.uid ||
+           sender.uid == target.suid || sender.uid == target.uid;
+}
