@@ -30,18 +30,20 @@ public:
         list_node* at_;
     };
 
-    constexpr list() { head_.next = head_.prev = &head_; }
+    // All zero is an empty list too, and what a global one starts as: GCC 12 leaves out the pointers to itself
+    // in the constant initialisation of an array.
+    constexpr list() = default;
     list(const list&) = delete;
     list& operator=(const list&) = delete;
 
-    bool empty() const { return head_.next == &head_; }
+    bool empty() const { return first() == &head_; }
     T* front() const { return empty() ? nullptr : owner(head_.next); }
     T* back() const { return empty() ? nullptr : owner(head_.prev); }
     // The neighbour of an element of this list, or null at the end.
     T* next(T& element) const { return at_or_null((element.*Node).next); }
     T* prev(T& element) const { return at_or_null((element.*Node).prev); }
 
-    void push_front(T& element) { link(element, head_.next); }
+    void push_front(T& element) { link(element, first()); }
     void push_back(T& element) { link(element, &head_); }
     void insert_before(T& position, T& element) { link(element, &(position.*Node)); }
     void insert_after(T& position, T& element) { link(element, (position.*Node).next); }
@@ -62,22 +64,23 @@ public:
     void splice_back(list& other) {
         if (other.empty())
             return;
-        list_node *first = other.head_.next, *last = other.head_.prev;
+        list_node *from = other.head_.next, *last = other.head_.prev;
         other.head_.next = other.head_.prev = &other.head_;
-        first->prev = head_.prev;
-        head_.prev->next = first;
+        close_ring();
+        from->prev = head_.prev;
+        head_.prev->next = from;
         last->next = &head_;
         head_.prev = last;
     }
     size_t size() const { // linear
         size_t n = 0;
-        for (list_node* p = head_.next; p != &head_; p = p->next)
+        for (list_node* p = first(); p != &head_; p = p->next)
             n++;
         return n;
     }
 
     // Removing the element an iterator is at invalidates it: advance first.
-    iterator begin() const { return iterator(head_.next); }
+    iterator begin() const { return iterator(first()); }
     iterator end() const { return iterator(const_cast<list_node*>(&head_)); }
 
 private:
@@ -89,9 +92,15 @@ private:
     T* at_or_null(list_node* n) const {
         return n == &head_ ? nullptr : owner(n);
     }
+    list_node* first() const { return head_.next ? head_.next : const_cast<list_node*>(&head_); }
+    void close_ring() {
+        if (!head_.next)
+            head_.next = head_.prev = &head_;
+    }
     void link(T& element, list_node* before) {
         list_node& n = element.*Node;
         ASSERT(!n.linked());
+        close_ring();
         n.next = before;
         n.prev = before->prev;
         before->prev->next = &n;
