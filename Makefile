@@ -65,7 +65,7 @@ kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only
     -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
     -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
-warnings     := -Wall -Wextra -Werror -Wno-unused-parameter
+warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
