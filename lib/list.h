@@ -30,8 +30,6 @@ public:
         list_node* at_;
     };
 
-    // All zero is an empty list too, and what a global one starts as: GCC 12 leaves out the pointers to itself
-    // in the constant initialisation of an array.
     constexpr list() = default;
     list(const list&) = delete;
     list& operator=(const list&) = delete;
@@ -108,5 +106,7 @@ private:
     }
 
     static constexpr uintptr_t page = 4096;
+    // A ring with the elements. All null until the first one comes: a constant initializer that
+    // points to itself is wrong in arrays under GCC 12, and a list of zeros lies in .bss.
     list_node head_;
 };
