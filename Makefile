@@ -74,7 +74,7 @@ host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-rec
     -fno-omit-frame-pointer $(warnings) -Wno-maybe-uninitialized -DSPORK_CHECKS=1 \
     -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 -Iarch/host/include -I. -MMD -MP
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
-user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -static -Wall -Wextra -Werror \
+user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
     -Wno-unused-parameter -pthread -I.
 
 # ---- What a user runs ----------------------------------------------------------------------
@@ -186,13 +186,13 @@ $(BUILD)/user/%: user/%.c $(user_lib) $(user_headers) $(BUILD)/user/flags | $(to
 	@mkdir -p $(@D)
 	$(call say,USER,$<)
 	$(Q)$(if $(filter glibc_% pie_%,$(notdir $*)),$(GLIBC_CC),$(MUSL_CC)) $(user_c) \
-	    $(if $(filter pie_%,$(notdir $*)),-static-pie -fPIE) \
+	    $(if $(filter pie_%,$(notdir $*)),-static-pie -fPIE,-static) \
 	    -MMD -MP -MF $@.d -MT $@ $< $(user_lib) -o $@
 
 $(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,USER,$@)
-	$(Q)$(MUSL_CC) $(user_c) $(user_init) -o $@
+	$(Q)$(MUSL_CC) $(user_c) -static $(user_init) -o $@
 
 # ---- Images --------------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 
-#include <math.h>
-
 static uint32_t state = 12345;
 
 static uint32_t next(void)
@@ -148,8 +146,8 @@ static void numbers(void)
              "end");
     is_str(text, "0.3333333333 0x1.8p+0  0.67|42    |+7|0xff|end", "formatted output");
     double x = strtod("2.718281828459045", NULL);
-    ok(fabs(log(x) - 1) < 1e-15, "strtod and log");
-    ok(fabs(sin(3.14159265358979 / 6) - 0.5) < 1e-12, "sin");
+    snprintf(text, sizeof text, "%.15f", x);
+    is_str(text, "2.718281828459045", "strtod and back");
     is(strtol("-0x1f", NULL, 0), -31, "strtol");
     setenv("VARIABLE", "value", 1);
     is_str(getenv("VARIABLE"), "value", "setenv");

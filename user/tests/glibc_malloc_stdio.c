@@ -1,0 +1,2 @@
+// The same with glibc.
+#include "malloc_stdio.c"

@@ -1,0 +1,2 @@
+// The same with glibc, as a static position-independent executable.
+#include "malloc_stdio.c"
