@@ -205,4 +205,4 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(call say,ISO,$@)
 	$(Q)tools/spork iso -o $@
 
--include $(kernel_objects:.o=.d) $(host_objects:.o=.d)
+-include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(programs:=.d)
