@@ -68,7 +68,7 @@ uint64_t remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
                 if (pte_needs_flush(old, 0))
                     flush.add(at);
             },
-            [&](pte_t* table, uint64_t first) REQUIRES(m.lock) {
+            [&](pte_t* table, uint64_t first) NO_THREAD_SAFETY_ANALYSIS {
                 pmap_add(m.resident, -removed);
                 pmap_entries_changed(table, -removed);
                 removed = 0;

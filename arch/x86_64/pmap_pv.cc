@@ -108,38 +108,38 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
     panic("pmap: page %#lx has no pv entry for address %#lx", page.physical().value(), va);
 }
 
-// Removes the mapping `e` of the page. Its pv lock and the pmap's lock are held.
-void remove_mapping(vm_page& page, pv_entry e, page_list& dead) REQUIRES(e.owner->lock) {
-    pmap_machine& m = *e.owner;
-    pte_t* pte = pmap_find_pte(m, e.va);
+// Removes the mapping of the page at `va` in `m`. Its pv lock and the pmap's lock are held.
+void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead)
+    REQUIRES(m.lock) {
+    pte_t* pte = pmap_find_pte(m, va);
     ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
     pte_t old = pte_atomic(*pte).exchange(0);
     harvest(page, old);
-    unlink_entry(page, m, e.va);
+    unlink_entry(page, m, va);
     pmap_add(m.resident, -1);
     if (old & pte_wired)
         pmap_add(m.wired, -1);
     pmap_entries_changed(pte, -1);
-    pmap_prune(m, e.va, dead);
+    pmap_prune(m, va, dead);
     tlb::batch flush;
     if (pte_needs_flush(old, 0) || !dead.empty())
-        flush.add(e.va);
+        flush.add(va);
     tlb::flush(m, flush);
 }
 
-// Lowers the rights of the mapping `e` of the page; locks as above.
-void lower_mapping(vm_page& page, const pv_entry& e, vm_prot prot) REQUIRES(e.owner->lock) {
-    pte_t* pte = pmap_find_pte(*e.owner, e.va);
+// Lowers the rights of that mapping; locks as above.
+void lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) REQUIRES(m.lock) {
+    pte_t* pte = pmap_find_pte(m, va);
     ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
     pte_t before = pte_load(*pte);
     while (pte_lowered(before, prot) != before) {
-        if (!pte_atomic(*pte).compare_exchange_weak(before, pte_lowered(before, prot)))
+        const pte_t after = pte_lowered(before, prot);
+        if (!pte_atomic(*pte).compare_exchange_weak(before, after))
             continue;
-        if (pte_needs_flush(before, pte_lowered(before, prot))) {
-            tlb::batch flush;
-            flush.add(e.va);
-            tlb::flush(*e.owner, flush);
-        }
+        tlb::batch flush;
+        if (pte_needs_flush(before, after))
+            flush.add(va);
+        tlb::flush(m, flush);
         break;
     }
 }
@@ -159,9 +159,9 @@ bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
                 break;
             }
             if (prot == vm_prot::none) {
-                remove_mapping(page, *e, dead);
+                remove_mapping(page, m, e->va, dead);
             } else {
-                lower_mapping(page, *e, prot);
+                lower_mapping(page, m, e->va, prot);
                 e = e->next;
             }
             m.lock.unlock();
