@@ -19,7 +19,7 @@
 #include <machine/percpu.h>
 #include <machine/range_list.h>
 
-boot_info the_boot_info;
+constinit boot_info the_boot_info{};
 
 namespace {
 
@@ -227,6 +227,7 @@ extern "C" [[noreturn]] void boot_processor_main(uint32_t magic, uint32_t info) 
     percpu_load(cpus[0], 0, cpuid(1).ebx >> 24, reinterpret_cast<uint64_t>(boot_stack_top),
                 reinterpret_cast<uint64_t>(ist_stacks));
     console_initialize();
+    run_constructors();
     if (magic == multiboot2_magic)
         read_multiboot2(info);
     else if (boot_pointer<pvh_start_info>(info)->magic == pvh_magic)
@@ -237,7 +238,6 @@ extern "C" [[noreturn]] void boot_processor_main(uint32_t magic, uint32_t info) 
     settle_memory_map();
     cpu_enable_features();
     build_page_tables();
-    run_constructors();
     lapic_enable();
     ioapic_initialize();
     clock_initialize();

@@ -1,6 +1,6 @@
-// Starting the other processors (Intel SDM vol. 3, 8.4): INIT, then two start-up interrupts that say at which page
-// below 1 MiB to begin in real mode. One at a time, for they share the trampoline and the
-// variables below.
+// Starting the other processors (Intel SDM vol. 3, 8.4): INIT to all, then to each a start-up interrupt (and a second
+// if need be) that says at which page below 1 MiB to begin in real mode. One at a time, for
+// they share the trampoline and the variables below.
 #include "arch/cpu.h"
 #include "arch/machine.h"
 #include "arch/memory.h"
@@ -24,6 +24,8 @@
 #include <machine/kernel_stack.h>
 #include <machine/layout.h>
 #include <machine/percpu.h>
+#include <machine/tlb.h>
+#include <span>
 
 extern "C" {
 extern const char trampoline_start[], trampoline_end[]; // start32.S
@@ -68,8 +70,6 @@ bool start(unsigned id, uint32_t lapic) {
 
     auto page = static_cast<uint8_t>(trampoline_page().value() >> page_shift);
     cpu::interrupts_push_off();
-    lapic_send_init(lapic);
-    delay(10 * millisecond);
     lapic_send_startup(lapic, page);
     bool up = wait_for(id, millisecond);
     if (!up) {
@@ -93,10 +93,19 @@ void machine_start_other_cpus() {
     }
     memcpy(direct_map(trampoline_page()), trampoline_start,
            static_cast<size_t>(trampoline_end - trampoline_start));
-    for (size_t i = 0; i < acpi.cpu_count && cpu::count() < limit; i++) {
-        uint32_t lapic = acpi.lapic_ids[i];
+    auto others = std::span(acpi.lapic_ids, acpi.cpu_count);
+    for (uint32_t lapic : others) {
+        cpu::interrupts_push_off();
+        if (lapic != cpus[0].lapic_id)
+            lapic_send_init(lapic);
+        cpu::interrupts_pop_off();
+    }
+    delay(10 * millisecond);
+    for (uint32_t lapic : others) {
         if (lapic == cpus[0].lapic_id)
             continue;
+        if (cpu::count() == limit)
+            return;
         if (!start(cpu::count(), lapic)) {
             printk("smp: the processor with APIC id %u does not start", lapic);
             return; // its stacks may yet be used
@@ -113,6 +122,7 @@ extern "C" [[noreturn]] void other_processor_main() {
     percpu_load(cpus[id], id, own, starting_cpu_stack, starting_ist_stacks);
     cpu_enable_features();
     lapic_enable();
+    tlb::join();
     cpu_came_up();
     started.store(id, std::memory_order_release);
     secondary_cpu_main();

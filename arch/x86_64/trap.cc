@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <machine/apic.h>
+#include <machine/boot.h>
 #include <machine/exception_table.h>
 #include <machine/instructions.h>
 #include <machine/layout.h>
@@ -72,7 +73,9 @@ void fill_idt() {
     const char* name = f.vector < 32 ? exception_names[f.vector] : nullptr;
     if (f.vector == exception_double_fault) {
         uint64_t at = read_cr2();
-        bool stack = at >= kernel_stacks_base && at < kernel_mappings_end;
+        bool stack = (at >= kernel_stacks_base && at < kernel_mappings_end) ||
+                     (at >= reinterpret_cast<uint64_t>(boot_stack_guard) &&
+                      at < reinterpret_cast<uint64_t>(boot_stack));
         panic_with_frame(f, "double fault%s", stack ? ": kernel stack overflow" : "");
     }
     if (f.vector == exception_page_fault)
