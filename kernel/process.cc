@@ -184,7 +184,7 @@ void thread_publish(thread& t) {
     thread_table[unsigned(t.tid) % buckets].push_back(t);
 }
 
-bool thread_unpublish(thread& t) {
+void thread_unpublish(thread& t) {
     process& p = *t.proc;
     p.threads.remove(t);
     thread_table[unsigned(t.tid) % buckets].remove(t);
@@ -196,9 +196,7 @@ bool thread_unpublish(thread& t) {
                      .major_faults = t.major_faults,
                      .voluntary_switches = t.voluntary_switches,
                      .involuntary_switches = t.involuntary_switches});
-    if (--p.live_threads == 1)
-        p.thread_gone.wake_all();
-    return p.live_threads == 0;
+    p.thread_gone.wake_all();
 }
 
 void thread_take_over_pid(thread& t) {

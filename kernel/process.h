@@ -69,7 +69,7 @@ struct process : ref_counted<process> {
     list_node among_children;
     list<process, &process::among_children> children;
     list<thread, &thread::in_process> threads;
-    unsigned live_threads = 0;
+    unsigned live_threads = 0;           // of `threads`, those that have not begun to exit
     wait_queue thread_gone;              // exec waits here for the other threads; guard: process_tree_lock
     list_node in_table;
     pid_t group = 0;
@@ -133,8 +133,8 @@ unsigned process_count();
 // parent's list of children (for a process) and the list of threads stand for is the caller's, handed over.
 void process_publish(process& p, thread& first, process& parent) REQUIRES(process_tree_lock);
 void thread_publish(thread& t) REQUIRES(process_tree_lock);
-// Takes a thread that ends out of its process and the table. Returns whether it was the last one.
-bool thread_unpublish(thread& t) REQUIRES(process_tree_lock);
+// Takes a thread that ends out of its process and the table.
+void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
 // Takes a zombie that has been waited for out of the tree and the table. The parent's reference is the caller's then.

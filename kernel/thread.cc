@@ -116,6 +116,7 @@ void kernel_thread_exit() {
     self.fs.reset();
     {
         lock_guard guard(process_tree_lock);
+        self.proc->live_threads--;
         thread_unpublish(self);
     }
     {

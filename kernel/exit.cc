@@ -1,0 +1,214 @@
+// The end of threads and processes.
+//
+//      exit_group, a fatal signal: every thread leaves          exit: this thread leaves
+//                      \_________________________________________/
+//                                       |
+//                                  thread_exit
+//          what needs the address space     futexes, clear_child_tid
+//          let go of the address space      the last thread drops it; a vfork parent wakes
+//          descriptors, cwd
+//          (last thread) session, family    children find a new parent
+//          (last thread) zombie             the parent hears of it; wait4 does the rest
+//                                       |
+//                                  sched_exit
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/pmap.h"
+#include "kernel/fork.h"
+#include "kernel/futex.h"
+#include "kernel/itimer.h"
+#include "kernel/process.h"
+#include "kernel/sched.h"
+#include "kernel/session.h"
+#include "kernel/signal.h"
+#include "kernel/syscall.h"
+#include "kernel/vnode.h"
+#include "kernel/wait.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+namespace {
+
+// From here on the thread runs in the kernel's half alone.
+void leave_address_space(thread& self) {
+    cpu::interrupts_push_off();
+    self.user_map = nullptr;
+    pmap::kernel().activate();
+    cpu::interrupts_pop_off();
+}
+
+void drop_address_space(process& p) {
+    ref_ptr<vmspace> vm;
+    ref_ptr<vnode> executable;
+    {
+        lock_guard guard(p.lock);
+        vm = std::move(p.vm);
+        executable = std::move(p.executable);
+    }
+    if (vm)
+        p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+}
+
+void drop_files(thread& self) {
+    ref_ptr<fd_table> files;
+    ref_ptr<fs_context> fs;
+    {
+        lock_guard guard(self.lock);
+        files = std::move(self.files);
+        fs = std::move(self.fs);
+    }
+}
+
+// Who gets the children of a process that ends: the nearest ancestor that asked for it, or init.
+process& new_parent_for_children(process& p) REQUIRES(process_tree_lock) {
+    for (process* a = p.parent; a && a != init_process; a = a->parent)
+        if (a->subreaper && a->live_threads != 0)
+            return *a;
+    return *init_process;
+}
+
+linux_siginfo exit_info(process& p) {
+    linux_siginfo info = child_siginfo(p);
+    int s = p.wait_status;
+    info.code = (s & 0x7f) == 0 ? CLD_EXITED_ : s & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
+    info.child.status = (s & 0x7f) == 0 ? s >> 8 & 0xff : s & 0x7f;
+    return info;
+}
+
+// Tells the parent about a zombie. Returns true if nobody is going to wait for it.
+bool notify_parent(process& p) REQUIRES(process_tree_lock) {
+    process& parent = *p.parent;
+    bool discard = p.exit_signal == SIGCHLD_ && signal_parent_discards_children(parent);
+    if (p.exit_signal > 0 && p.exit_signal <= signal_max) {
+        linux_siginfo info = exit_info(p);
+        info.signo = p.exit_signal;
+        signal_send_process(parent, p.exit_signal, &info);
+    }
+    parent.child_changed.wake_all();
+    return discard;
+}
+
+// Hands the children over. Zombies among them that nobody wants go to `discarded`.
+void reparent_children(process& p, list<process, &process::among_children>& discarded)
+    REQUIRES(process_tree_lock) {
+    process& reaper = new_parent_for_children(p);
+    while (process* child = p.children.pop_front()) {
+        child->parent = &reaper;
+        child->exit_signal = SIGCHLD_;
+        reaper.children.push_back(*child);
+        if (child->parent_death_signal) {
+            linux_siginfo info{};
+            info.signo = child->parent_death_signal;
+            info.code = SI_USER_;
+            info.child.pid = p.pid;
+            info.child.uid = p.cred.uid;
+            signal_send_process(*child, child->parent_death_signal, &info);
+        }
+        if (child->state == process_state::zombie && notify_parent(*child)) {
+            process_unpublish(*child);
+            discarded.push_back(*child);
+        }
+    }
+}
+
+void become_zombie(process& p, list<process, &process::among_children>& discarded)
+    REQUIRES(process_tree_lock) {
+    if (&p == init_process)
+        panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
+    reparent_children(p, discarded);
+    p.state = process_state::zombie;
+    if (notify_parent(p)) {
+        process_unpublish(p);
+        discarded.push_back(p);
+    }
+}
+
+} // namespace
+
+void thread_exit(int wait_status) {
+    thread& self = current_thread();
+    process& p = *self.proc;
+    ASSERT(!self.kernel_thread);
+
+    signal_thread_exiting(self);
+    futex_thread_exit(self); // needs the address space
+    leave_address_space(self);
+    bool last;
+    {
+        lock_guard guard(process_tree_lock);
+        // The status of a process is that of exit_group, else that of its first thread.
+        if (!p.exiting && self.tid == p.pid)
+            p.group_exit_status = wait_status;
+        last = --p.live_threads == 0;
+    }
+    if (last)
+        drop_address_space(p);
+    vfork_release(self);
+    drop_files(self);
+    if (last) {
+        itimer_process_exiting(p);
+        session_process_exiting(p);
+    }
+
+    list<process, &process::among_children> discarded;
+    {
+        lock_guard guard(process_tree_lock);
+        thread_unpublish(self);
+        if (last) {
+            p.wait_status = p.group_exit_status;
+            become_zombie(p, discarded);
+        }
+    }
+    // The references that their parents' lists had. Our own process lives on in our thread's.
+    while (process* orphan = discarded.pop_front())
+        orphan->drop_reference();
+    self.drop_reference(); // process::threads'
+    sched_exit();
+}
+
+void process_exit_group(int wait_status) {
+    process& p = current_process();
+    (void)signal_begin_exit(p, nullptr, wait_status);
+    int status;
+    {
+        lock_guard guard(process_tree_lock);
+        status = p.group_exit_status; // somebody else's, if that came first
+    }
+    thread_exit(status);
+}
+
+void process_report_stop(process& p, int signo) {
+    lock_guard guard(process_tree_lock);
+    if (p.state == process_state::zombie)
+        return;
+    p.state = process_state::stopped;
+    p.stop_signal = signo;
+    p.stop_reported = false;
+    p.continue_reported = true;
+    linux_siginfo info = child_siginfo(p);
+    info.code = CLD_STOPPED_;
+    info.child.status = signo;
+    if (!signal_parent_ignores_stops(*p.parent))
+        signal_send_process(*p.parent, SIGCHLD_, &info);
+    p.parent->child_changed.wake_all();
+}
+
+void process_report_continue(process& p) {
+    lock_guard guard(process_tree_lock);
+    if (p.state == process_state::zombie)
+        return;
+    p.state = process_state::alive;
+    p.stop_reported = true;
+    p.continue_reported = false;
+    linux_siginfo info = child_siginfo(p);
+    info.code = CLD_CONTINUED_;
+    info.child.status = SIGCONT_;
+    if (!signal_parent_ignores_stops(*p.parent))
+        signal_send_process(*p.parent, SIGCHLD_, &info);
+    p.parent->child_changed.wake_all();
+}
+
+sysresult sys_exit(int32_t code) { thread_exit((code & 0xff) << 8); }
+
+sysresult sys_exit_group(int32_t code) { process_exit_group((code & 0xff) << 8); }

@@ -1,0 +1,334 @@
+// Process creation. One function makes every process and every thread; what differs between fork, vfork,
+// clone and a new thread is in clone_args alone. Each thing that a child can share with its parent is a reference-counted
+// object, and one line below takes a reference or makes a copy, by its flag:
+//
+//                     fork        vfork       posix_spawn    pthread_create
+//      address space  copy        share       share          share            CLONE_VM
+//      descriptors    copy        copy        copy           share            CLONE_FILES
+//      cwd, umask     copy        copy        copy           share            CLONE_FS
+//      handlers       copy        copy        copy           share            CLONE_SIGHAND
+//      process        new         new         new            share            CLONE_THREAD
+//      parent         goes on     sleeps      sleeps         goes on          CLONE_VFORK
+//
+// The copy of an address space is vmspace::fork (vm/vmspace_fork.cc), which by the process's fork mode copies pages or
+// only marks them copy-on-write. Sharing it is a reference.
+//
+// A vfork, in time. The parent's thread and the child's hold a vfork_wait together:
+//
+//      parent thread            child                               the parent's vmspace
+//      -------------            -----                               --------------------
+//      process_create                                               references: 1
+//        vm = share  ............................................   references: 2
+//        publish, make runnable
+//        wait: asleep ("vfork") runs on the parent's pages,
+//           |                   on its stack or on one of its own;
+//           |                   what it stores, the parent finds
+//           |                   exec fails: an errno, nothing else happens
+//           |                   exec passes its point of no return:
+//           |                     vm = another vmspace ..........   references: 1
+//           |                     close-on-exec descriptors closed
+//      awake <----- release ----  vfork_release
+//      returns the pid            loads the new image
+//                               or it exits, or is killed, at any point:
+//           |                     its reference is dropped ......   references: 1
+//      awake <----- release ----  vfork_release
+//
+// A signal to the sleeping parent stays pending; one that kills takes effect when it is awake again, and the child is not
+// harmed. Other threads of the parent run all the time.
+#include "kernel/fork.h"
+
+#include "arch/cpu.h"
+#include "arch/thread.h"
+#include "arch/timer.h"
+#include "kernel/process.h"
+#include "kernel/sched.h"
+#include "kernel/session.h"
+#include "kernel/signal.h"
+#include "kernel/syscall.h"
+#include "kernel/vnode.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+#include "vm/uvmexp.h"
+
+#include <machine/trap_frame.h>
+
+namespace {
+
+status check_flags(const clone_args& args);
+expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
+expected<ref_ptr<vmspace>> copy_address_space(process& parent);
+void copy_thread(thread& child, thread& self, const clone_args& args);
+status publish(process& p, thread& child, thread& self, const clone_args& args);
+void child_first_run(void* argument);
+
+// "share" takes a reference to the parent's object.
+template <class T> expected<ref_ptr<T>> share(const ref_ptr<T>& object) { return object; }
+
+// A pid that goes back unless the process or thread has been published under it.
+struct reserved_pid {
+    pid_t pid = pid_allocate();
+    ~reserved_pid() { pid_release(pid); }
+    void keep() { pid = 0; }
+};
+
+} // namespace
+
+expected<pid_t> process_create(const clone_args& args) {
+    TRY(check_flags(args));
+    thread& self = current_thread();
+    process& parent = *self.proc;
+    auto set = [&](uint64_t flag) { return (args.flags & flag) != 0; };
+    // A signal that is there already is handled first: it may be for the whole group, and the child must not miss it.
+    if (signal_pending(self))
+        return fail(Errno::restartnointr);
+
+    // All that can fail. Whatever is made here is given back by its owner if something later fails.
+    reserved_pid pid;
+    if (!pid.pid)
+        return fail(Errno::again);
+    ref_ptr<process> p = TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
+    ref_ptr<thread> child = TRY(thread_create(*p));
+    ref_ptr<vfork_wait> wait = set(CLONE_VFORK_) ? TRY(vfork_wait::create()) : nullptr;
+    child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
+    child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
+    if (!set(CLONE_THREAD_)) {
+        p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
+        if (set(CLONE_CLEAR_SIGHAND_))
+            p->handlers->reset_for_exec();
+        p->vm = TRY(set(CLONE_VM_) ? share(parent.vm) : copy_address_space(parent));
+    }
+    child->tid = pid.pid;
+    copy_thread(*child, self, args);
+    child->vfork_parent = ref_ptr(wait).leak();
+
+    // From here on it exists, or nothing has happened.
+    if (status published = publish(*p, *child, self, args); !published) {
+        if (child->vfork_parent)
+            child->vfork_parent->drop_reference();
+        return fail(published.error());
+    }
+    const pid_t result = std::exchange(pid.pid, 0);
+    if (set(CLONE_PARENT_SETTID_))
+        (void)args.parent_tid.write(result); // before the child can run; a bad address is the caller's affair
+    if (set(CLONE_VM_) && !set(CLONE_THREAD_))
+        uvm_count(set(CLONE_VFORK_) ? uvm_counter::forks_ppwait : uvm_counter::forks_sharevm);
+    sched_make_runnable(*child);
+    child.reset();
+    if (wait)
+        wait->wait();
+    return result;
+}
+
+namespace {
+
+status check_flags(const clone_args& args) {
+    auto all = [&](uint64_t flags) { return (args.flags & flags) == flags; };
+    auto any = [&](uint64_t flags) { return (args.flags & flags) != 0; };
+    constexpr uint64_t new_spaces = CLONE_NEWNS_ | CLONE_NEWCGROUP_ | CLONE_NEWUTS_ | CLONE_NEWIPC_ |
+                                    CLONE_NEWPID_ | CLONE_NEWNET_;
+
+    // What makes no sense: the handlers of two address spaces, threads with handlers of their own...
+    if (all(CLONE_NEWNS_ | CLONE_FS_) || all(CLONE_NEWUSER_ | CLONE_FS_))
+        return fail(Errno::inval);
+    if (any(CLONE_THREAD_) && !any(CLONE_SIGHAND_))
+        return fail(Errno::inval);
+    if (any(CLONE_SIGHAND_) && !any(CLONE_VM_))
+        return fail(Errno::inval);
+    if (any(CLONE_THREAD_) && any(CLONE_NEWUSER_ | CLONE_NEWPID_))
+        return fail(Errno::inval);
+    if (all(CLONE_SIGHAND_ | CLONE_CLEAR_SIGHAND_))
+        return fail(Errno::inval);
+    // A sibling of init would have nobody to reap it.
+    if (any(CLONE_PARENT_) && &current_process() == init_process)
+        return fail(Errno::inval);
+    // What there is not: name spaces, tracing, control groups, process descriptors.
+    if (any(new_spaces)) {
+        lock_guard guard(current_process().lock);
+        return fail(current_process().cred.superuser() ? Errno::inval : Errno::perm);
+    }
+    if (any(CLONE_NEWUSER_ | CLONE_PTRACE_ | CLONE_UNTRACED_ | CLONE_INTO_CGROUP_ | CLONE_PIDFD_))
+        return fail(Errno::inval);
+    if (any(CLONE_SETTLS_) && args.tls >= user_max.value())
+        return fail(Errno::perm);
+    return {};
+}
+
+// The process of a new child, with everything that is copied and never shared.
+expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) {
+    process& parent = *self.proc;
+    auto p = ref_ptr<process>::adopt(process_allocate());
+    if (!p)
+        return fail(Errno::nomem);
+    {
+        lock_guard guard(parent.lock);
+        p->cred = parent.cred;
+        memcpy(p->limits, parent.limits, sizeof p->limits);
+        p->executable = parent.executable;
+        p->mode = parent.mode;
+        p->timer_slack = parent.timer_slack;
+    }
+    if (!p->cred.superuser() && process_count() >= p->limits[RLIMIT_NPROC_].current)
+        return fail(Errno::again);
+    p->start_time = now();
+    p->exit_signal = args.exit_signal;
+    return p;
+}
+
+expected<ref_ptr<vmspace>> copy_address_space(process& parent) {
+    vm_ledger ledger;
+    return parent.vm->fork(parent.mode, ledger);
+}
+
+// What the child's thread starts with: the caller's registers, but for its result, its stack and its TLS.
+void copy_thread(thread& child, thread& self, const clone_args& args) {
+    process& p = *child.proc;
+    memcpy(child.name, self.name, sizeof child.name);
+    cpu::interrupts_push_off();
+    child.cpu = cpu::id();
+    cpu::interrupts_pop_off();
+    child.allowed_cpus = self.allowed_cpus;
+    child.user_map = &(args.flags & CLONE_THREAD_ ? self.proc->vm : p.vm)->physical_map();
+
+    child.blocked = self.restore_mask ? self.saved_mask : self.blocked;
+    // On another stack in the same address space, the alternate one is not its own to use.
+    if ((args.flags & (CLONE_VM_ | CLONE_VFORK_)) != CLONE_VM_)
+        child.alt_stack = self.alt_stack;
+    child.set_child_tid = args.flags & CLONE_CHILD_SETTID_ ? args.child_tid.address().value() : 0;
+    child.clear_child_tid = args.flags & CLONE_CHILD_CLEARTID_ ? args.child_tid.address().value() : 0;
+
+    trap_frame frame = machine_user_frame(self.machine);
+    frame.set_result(0);
+    if (args.stack.value())
+        frame.rsp = args.stack.value();
+    machine_thread_copy_user_state(child.machine, self.machine);
+    if (args.flags & CLONE_SETTLS_)
+        child.machine.fs_base = args.tls;
+    machine_thread_start_user(child.machine, frame, child_first_run, &child);
+}
+
+// Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is dying: whoever
+// kills a process and its group must find all of it.
+status publish(process& p, thread& child, thread& self, const clone_args& args) {
+    process& parent = *self.proc;
+    lock_guard guard(process_tree_lock);
+    if (parent.exiting || signal_kill_pending(self))
+        return fail(Errno::restartnointr);
+    child.add_reference(); // process::threads'; dropped by thread_exit
+    if (args.flags & CLONE_THREAD_) {
+        thread_publish(child);
+        return {};
+    }
+    p.pid = child.tid;
+    p.group = parent.group;
+    p.sess = parent.sess;
+    process* real_parent = &parent;
+    if (args.flags & CLONE_PARENT_) {
+        real_parent = parent.parent;
+        p.exit_signal = parent.exit_signal;
+    }
+    p.add_reference(); // the parent's, dropped by wait
+    process_publish(p, child, *real_parent);
+    return {};
+}
+
+// The child's first steps, in the kernel, on its own stack and in its own address space.
+void child_first_run(void* argument) {
+    sched_first_run();
+    auto& self = *static_cast<thread*>(argument);
+    if (self.set_child_tid)
+        (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
+    self.mode_since = now();
+}
+
+constinit pool<vfork_wait> waits{"vfork_wait"};
+
+} // namespace
+
+expected<ref_ptr<vfork_wait>> vfork_wait::create() {
+    auto w = ref_ptr<vfork_wait>::adopt(waits.create());
+    if (!w)
+        return fail(Errno::nomem);
+    return w;
+}
+
+void vfork_wait::last_reference_gone() { waits.destroy(this); }
+
+void vfork_wait::release() {
+    lock_guard guard(lock_);
+    released_ = true;
+    parent_.wake_all();
+}
+
+void vfork_wait::wait() {
+    lock_guard guard(lock_);
+    while (!released_)
+        parent_.wait(lock_, "vfork");
+}
+
+void vfork_release(thread& self) {
+    if (vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr)) {
+        waiting->release();
+        waiting->drop_reference();
+    }
+}
+
+// ---- The system calls ------------------------------------------------------------------------
+
+static sysresult create_and_return(const clone_args& args) {
+    return int64_t{TRY(process_create(args))};
+}
+
+sysresult sys_fork() { return create_and_return({.exit_signal = SIGCHLD_}); }
+
+sysresult sys_vfork() {
+    return create_and_return({.flags = CLONE_VM_ | CLONE_VFORK_, .exit_signal = SIGCHLD_});
+}
+
+sysresult sys_clone(sys_clone_flags flags, sys_address stack, user_ptr<int32_t> parent_tid,
+                    user_ptr<int32_t> child_tid, sys_address tls) {
+    return create_and_return({.flags = uint32_t(flags) & ~uint64_t{CSIGNAL_},
+                              .exit_signal = int(flags & CSIGNAL_),
+                              .stack = stack.address(),
+                              .parent_tid = parent_tid,
+                              .child_tid = child_tid,
+                              .tls = tls});
+}
+
+// Linux's struct clone_args; callers may know a shorter version of it, or a longer one whose rest is zero.
+struct linux_clone_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+        set_tid_size, cgroup;
+};
+
+sysresult sys_clone3(user_ptr<void> pointer, uint64_t size) {
+    constexpr uint64_t first_version = 64;
+    if (size > page_size)
+        return fail(Errno::toobig);
+    if (size < first_version)
+        return fail(Errno::inval);
+    linux_clone_args args{};
+    TRY(copy_in(&args, pointer.address(), std::min(size, sizeof args)));
+    for (uint64_t at = sizeof args; at < size; at++)
+        if (TRY(user_ptr<const uint8_t>(pointer.address() + at).read()) != 0)
+            return fail(Errno::toobig);
+
+    if (args.flags & (CSIGNAL_ | CLONE_DETACHED_ | CLONE_NEWTIME_))
+        return fail(Errno::inval);
+    if (args.flags >= CLONE_INTO_CGROUP_ << 1 || args.set_tid || args.set_tid_size)
+        return fail(Errno::inval);
+    if (args.exit_signal > signal_max ||
+        ((args.flags & (CLONE_THREAD_ | CLONE_PARENT_)) && args.exit_signal))
+        return fail(Errno::inval);
+    if ((args.stack == 0) != (args.stack_size == 0))
+        return fail(Errno::inval);
+    uint64_t top = args.stack + args.stack_size;
+    if (top < args.stack || top > user_max.value())
+        return fail(Errno::inval);
+    return create_and_return({.flags = args.flags,
+                              .exit_signal = int(args.exit_signal),
+                              .stack = vaddr_t(top),
+                              .parent_tid = user_ptr<int32_t>(args.parent_tid),
+                              .child_tid = user_ptr<int32_t>(args.child_tid),
+                              .tls = args.tls});
+}
