@@ -15,6 +15,7 @@ enum : uint32_t {
 
 class poller;
 class poll_queue;
+struct thread;
 
 // The registration of one poller with one poll_queue.
 struct poll_entry {
@@ -54,3 +55,7 @@ private:
     bool no_memory_ = false;
     poll_entry* entries_ = nullptr;
 };
+
+// restart_syscall(2) for a thread whose poll(2) a signal without a handler interrupted
+// (thread::restart_kind::poll): waits for what is left of the time.
+expected<int64_t> poll_restart(thread& self);

@@ -12,6 +12,9 @@ struct uio_segment {
     uint64_t size;
 };
 
+// What one read or write moves at most, as on Linux.
+inline constexpr uint64_t uio_max = 0x7ffff000;
+
 class uio {
 public:
     enum class direction { read, write }; // read: the kernel fills the caller's memory
@@ -22,6 +25,8 @@ public:
     uio(direction d, void* kernel, uint64_t size);
     // Several user ranges; the array stays the caller's.
     uio(direction d, const uio_segment* segments, size_t count);
+    uio(const uio&) = delete;
+    uio& operator=(const uio&) = delete;
 
     uint64_t remaining() const { return remaining_; }
     uint64_t moved() const { return moved_; }
@@ -30,6 +35,13 @@ public:
     // was moved before the bad address counts in moved(). May sleep; no spin lock may be held.
     status move(void* kernel, uint64_t size);
     status move_zeros(uint64_t size); // direction read
+    // Counts `size` bytes as moved without touching them (direction write): /dev/null.
+    void skip(uint64_t size);
+    // Lowers remaining() to at most `size`.
+    void limit(uint64_t size) {
+        if (remaining_ > size)
+            remaining_ = size;
+    }
     // The usual end of a read or write: how much was moved, or the error if nothing was.
     expected<int64_t> result(status s) const {
         if (moved_ == 0 && !s)
@@ -38,6 +50,9 @@ public:
     }
 
 private:
+    void advance(uint64_t n);
+    template <class Copy> status each_piece(uint64_t size, Copy copy);
+
     direction direction_;
     bool kernel_;
     const uio_segment* segments_;

@@ -14,6 +14,8 @@ class vnode;
 // Where a thread's paths start: root, current directory, umask. Shared by CLONE_FS, else copied.
 class fs_context : public ref_counted<fs_context> {
 public:
+    fs_context();
+    ~fs_context();
     static expected<ref_ptr<fs_context>> create(); // at the root. ENOMEM
     expected<ref_ptr<fs_context>> copy();
     void last_reference_gone();
@@ -52,7 +54,7 @@ public:
     uint32_t gid() const;
 
 private:
-    exec_file() = default;
+    exec_file();
     ref_ptr<vnode> node_;
 };
 
@@ -61,3 +63,10 @@ expected<size_t> vfs_path_of(vnode& node, char* out, size_t size);
 
 // Opens for kernel use and for init: /dev/console as descriptors 0, 1 and 2.
 expected<ref_ptr<file>> vfs_open(const char* path, uint32_t flags, uint32_t mode);
+// open(2) without the descriptor.
+expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags, uint32_t mode);
+// Opens an inode that has been found; checks everything that depends on it. `created`: by this call, so that its
+// permission bits do not count.
+expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool created);
+// Before a file's memory is mapped: lets it carry the file's present path, for /proc/PID/maps.
+void vfs_name_memory(vnode& node);

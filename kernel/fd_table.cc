@@ -1,0 +1,243 @@
+#include "kernel/file.h"
+#include "kernel/fs/file_lock.h"
+#include "kernel/process.h"
+#include "kernel/vnode.h"
+#include "vm/pool.h"
+
+#include <algorithm>
+#include <new>
+
+static constinit pool<fd_table> fd_tables{"fd_table"};
+
+static constexpr unsigned first_capacity = 32;
+// However high RLIMIT_NOFILE is set.
+static constexpr unsigned most_descriptors = 1u << 20;
+
+static unsigned descriptor_limit() {
+    return unsigned(std::min<uint64_t>(process_limit(RLIMIT_NOFILE_), most_descriptors));
+}
+
+fd_table::slot* fd_table::allocate_slots(unsigned count) {
+    auto* slots = static_cast<slot*>(kmem_alloc(count * sizeof(slot)));
+    for (unsigned i = 0; slots && i < count; i++)
+        new (&slots[i]) slot;
+    return slots;
+}
+
+void fd_table::free_slots(slot* slots, unsigned count) {
+    if (!slots)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        slots[i].~slot();
+    kmem_free(slots, count * sizeof(slot));
+}
+
+expected<ref_ptr<fd_table>> fd_table::create() {
+    auto table = ref_ptr<fd_table>::adopt(fd_tables.create());
+    if (!table)
+        return fail(Errno::nomem);
+    TRY(table->grow(first_capacity));
+    return table;
+}
+
+fd_table::~fd_table() {
+    free_slots(slots_, capacity_);
+}
+
+void fd_table::last_reference_gone() {
+    // POSIX record locks go when their owner closes the file, and this was the last of its tables.
+    for (unsigned fd = 0; fd < capacity_; fd++)
+        if (slots_[fd].open && slots_[fd].open->node())
+            file_locks_closed(*slots_[fd].open->node(), this);
+    fd_tables.destroy(this);
+}
+
+status fd_table::grow(unsigned count) {
+    unsigned wanted = std::max(first_capacity, count + count / 2);
+    slot* fresh = allocate_slots(wanted);
+    if (!fresh)
+        return fail(Errno::nomem);
+    slot* old = fresh;
+    unsigned old_capacity = wanted;
+    {
+        lock_guard guard(lock_);
+        if (capacity_ < count) {
+            for (unsigned i = 0; i < capacity_; i++)
+                std::swap(fresh[i], slots_[i]);
+            old = std::exchange(slots_, fresh);
+            old_capacity = std::exchange(capacity_, wanted);
+        }
+    }
+    free_slots(old, old_capacity);
+    return {};
+}
+
+expected<ref_ptr<fd_table>> fd_table::copy() {
+    auto table = TRY(create());
+    for (;;) {
+        unsigned needed = 0;
+        {
+            lock_guard guard(lock_);
+            for (unsigned i = 0; i < capacity_; i++)
+                if (slots_[i].open)
+                    needed = i + 1;
+        }
+        if (table->capacity_ < needed)
+            TRY(table->grow(needed));
+        lock_guard guard(lock_);
+        bool fits = true;
+        for (unsigned i = table->capacity_; i < capacity_; i++)
+            fits = fits && !slots_[i].open;
+        if (!fits)
+            continue; // another thread opened more meanwhile
+        for (unsigned i = 0; i < std::min(capacity_, table->capacity_); i++)
+            table->slots_[i] = slots_[i];
+        return table;
+    }
+}
+
+expected<ref_ptr<file>> fd_table::get(int fd) {
+    lock_guard guard(lock_);
+    if (!valid(fd))
+        return fail(Errno::badf);
+    return slots_[fd].open;
+}
+
+unsigned fd_table::lowest_free(unsigned from) const {
+    while (from < capacity_ && slots_[from].open)
+        from++;
+    return from;
+}
+
+expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
+    unsigned limit = descriptor_limit();
+    if (from < 0 || unsigned(from) >= limit)
+        return fail(from == 0 ? Errno::mfile : Errno::inval);
+    for (;;) {
+        unsigned fd;
+        {
+            lock_guard guard(lock_);
+            fd = lowest_free(unsigned(from));
+            if (fd >= limit)
+                return fail(Errno::mfile);
+            if (fd < capacity_) {
+                slots_[fd].open = std::move(f);
+                slots_[fd].cloexec = close_on_exec;
+                return int(fd);
+            }
+        }
+        TRY(grow(fd + 1));
+    }
+}
+
+status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
+    if (fd < 0 || unsigned(fd) >= descriptor_limit())
+        return fail(Errno::badf);
+    for (;;) {
+        bool installed = false;
+        {
+            lock_guard guard(lock_);
+            if (unsigned(fd) < capacity_) {
+                std::swap(slots_[fd].open, f);
+                slots_[fd].cloexec = close_on_exec;
+                installed = true;
+            }
+        }
+        if (installed) {
+            if (f && f->node())
+                file_locks_closed(*f->node(), this);
+            return {};
+        }
+        TRY(grow(unsigned(fd) + 1));
+    }
+}
+
+status fd_table::close(int fd) {
+    ref_ptr<file> closed;
+    {
+        lock_guard guard(lock_);
+        if (!valid(fd))
+            return fail(Errno::badf);
+        closed = std::move(slots_[fd].open);
+        slots_[fd].cloexec = false;
+    }
+    if (closed->node())
+        file_locks_closed(*closed->node(), this);
+    return {};
+}
+
+status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_exec, int out[2]) {
+    unsigned limit = descriptor_limit();
+    for (;;) {
+        unsigned second;
+        {
+            lock_guard guard(lock_);
+            unsigned first = lowest_free(0);
+            second = lowest_free(first + 1);
+            if (second >= limit)
+                return fail(Errno::mfile);
+            if (second < capacity_) {
+                slots_[first].open = std::move(a);
+                slots_[second].open = std::move(b);
+                slots_[first].cloexec = slots_[second].cloexec = close_on_exec;
+                out[0] = int(first);
+                out[1] = int(second);
+                return {};
+            }
+        }
+        TRY(grow(second + 1));
+    }
+}
+
+expected<bool> fd_table::close_on_exec(int fd) {
+    lock_guard guard(lock_);
+    if (!valid(fd))
+        return fail(Errno::badf);
+    return slots_[fd].cloexec;
+}
+
+status fd_table::set_close_on_exec(int fd, bool value) {
+    lock_guard guard(lock_);
+    if (!valid(fd))
+        return fail(Errno::badf);
+    slots_[fd].cloexec = value;
+    return {};
+}
+
+void fd_table::close_all_on_exec() {
+    for (int fd = next_open(0); fd >= 0; fd = next_open(fd + 1)) {
+        auto marked = close_on_exec(fd);
+        if (marked && *marked)
+            (void)close(fd);
+    }
+}
+
+status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
+    if (first > last)
+        return fail(Errno::inval);
+    if (first > most_descriptors)
+        return {};
+    for (int fd = next_open(int(first)); fd >= 0 && unsigned(fd) <= last; fd = next_open(fd + 1)) {
+        if (only_mark)
+            (void)set_close_on_exec(fd, true);
+        else
+            (void)close(fd);
+    }
+    return {};
+}
+
+int fd_table::next_open(int from) {
+    lock_guard guard(lock_);
+    for (unsigned fd = from < 0 ? 0 : unsigned(from); fd < capacity_; fd++)
+        if (slots_[fd].open)
+            return int(fd);
+    return -1;
+}
+
+unsigned fd_table::open_count() {
+    lock_guard guard(lock_);
+    unsigned count = 0;
+    for (unsigned fd = 0; fd < capacity_; fd++)
+        count += bool(slots_[fd].open);
+    return count;
+}

@@ -1,0 +1,263 @@
+// Character devices that are not terminals: null zero full random urandom kmsg; and the table of all.
+#include "kernel/fs/device.h"
+
+#include "kernel/fs/tmpfs.h"
+#include "kernel/fs/vnode_file.h"
+#include "kernel/printk.h"
+#include "kernel/random.h"
+#include "kernel/tty/tty.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+namespace {
+
+// What they share: a stat by their node, a position that never moves.
+class device_file : public file {
+public:
+    explicit device_file(uint32_t flags) : file(flags) {}
+    status stat(linux_stat& out) override {
+        node()->fill_stat(out);
+        return {};
+    }
+    expected<int64_t> seek(int64_t, int) override { return 0; }
+    expected<int64_t> read_at(uio& io, uint64_t) override { return read(io); }
+    expected<int64_t> write_at(uio& io, uint64_t) override { return write(io); }
+
+protected:
+    static expected<int64_t> swallow(uio& io) {
+        io.skip(io.remaining());
+        return int64_t(io.moved());
+    }
+};
+
+class null_file final : public device_file {
+public:
+    using device_file::device_file;
+    void last_reference_gone() override;
+    expected<int64_t> read(uio&) override { return 0; }
+    expected<int64_t> write(uio& io) override { return swallow(io); }
+};
+
+class zero_file final : public device_file {
+public:
+    zero_file(uint32_t flags, bool full) : device_file(flags), full_(full) {}
+    void last_reference_gone() override;
+    expected<int64_t> read(uio& io) override { return io.result(io.move_zeros(io.remaining())); }
+    expected<int64_t> write(uio& io) override {
+        if (full_)
+            return fail(Errno::nospc);
+        return swallow(io);
+    }
+    expected<ref_ptr<uvm_object>> mmap_object() override {
+        if (full_)
+            return fail(Errno::nodev);
+        // Every mapping gets zeros of its own, as far as it may reach.
+        constexpr uint64_t everything = uint64_t{1} << 46;
+        ref_ptr<uvm_aobj> zeros = TRY(uvm_aobj::create(everything, "/dev/zero", false));
+        zeros->set_identity("/dev/zero", node()->fs().device(), node()->inode());
+        return ref_ptr<uvm_object>(std::move(zeros));
+    }
+
+private:
+    const bool full_; // /dev/full: nothing can be written
+};
+
+class random_file final : public device_file {
+public:
+    using device_file::device_file;
+    void last_reference_gone() override;
+    expected<int64_t> read(uio& io) override {
+        char bytes[256];
+        status copied;
+        while (io.remaining() && copied) {
+            size_t n = std::min<uint64_t>(io.remaining(), sizeof(bytes));
+            random_bytes(bytes, n);
+            copied = io.move(bytes, n);
+        }
+        return io.result(copied);
+    }
+    expected<int64_t> write(uio& io) override { return swallow(io); }
+};
+
+// The kernel's log: a read gives one line, a write logs one.
+class kmsg_file final : public device_file {
+public:
+    explicit kmsg_file(uint32_t flags) : device_file(flags), position_(printk_begin()) {}
+    void last_reference_gone() override;
+    expected<int64_t> read(uio& io) override;
+    expected<int64_t> write(uio& io) override;
+    expected<int64_t> seek(int64_t offset, int whence) override;
+    expected<int64_t> read_at(uio&, uint64_t) override { return fail(Errno::spipe); }
+    expected<int64_t> write_at(uio&, uint64_t) override { return fail(Errno::spipe); }
+
+private:
+    static constexpr size_t longest_line = 512;
+    sleep_lock lock_{lock_rank::file_position, "kmsg"};
+    uint64_t position_ GUARDED_BY(lock_);
+};
+
+constinit pool<null_file> null_files{"null_file"};
+constinit pool<zero_file> zero_files{"zero_file"};
+constinit pool<random_file> random_files{"random_file"};
+constinit pool<kmsg_file> kmsg_files{"kmsg_file"};
+
+void null_file::last_reference_gone() { null_files.destroy(this); }
+void zero_file::last_reference_gone() { zero_files.destroy(this); }
+void random_file::last_reference_gone() { random_files.destroy(this); }
+void kmsg_file::last_reference_gone() { kmsg_files.destroy(this); }
+
+// A record as Linux writes it: "priority,sequence,microseconds,-;text\n". The sequence number here is the
+// line's place in the log.
+expected<int64_t> kmsg_file::read(uio& io) {
+    char line[longest_line], record[longest_line + 64];
+    lock_guard guard(lock_);
+    uint64_t after = position_;
+    size_t n = printk_read(after, {line, sizeof(line) - 1});
+    if (n == 0)
+        return fail(Errno::again);
+    uint64_t start = after - n;
+    if (auto* end = static_cast<char*>(memchr(line, '\n', n)))
+        n = size_t(end - line);
+    line[n] = '\0';
+    // The log's own time stamp, "[    1.234567] ", becomes the record's.
+    uint64_t microseconds = 0;
+    const char* text = line;
+    if (line[0] == '[') {
+        const char* p = line + 1;
+        for (; *p && *p != ']'; p++)
+            if (*p >= '0' && *p <= '9')
+                microseconds = microseconds * 10 + uint64_t(*p - '0');
+        if (*p)
+            text = p[1] == ' ' ? p + 2 : p + 1;
+    }
+    int length = format_to(record, sizeof(record), "6,%llu,%llu,-;%s\n", (unsigned long long)start,
+                           (unsigned long long)microseconds, text);
+    if (uint64_t(length) > io.remaining())
+        return fail(Errno::inval);
+    TRY(io.move(record, uint64_t(length)));
+    position_ = start + n + 1;
+    return length;
+}
+
+expected<int64_t> kmsg_file::write(uio& io) {
+    char line[longest_line];
+    uint64_t size = io.remaining();
+    if (size >= sizeof(line))
+        return fail(Errno::inval);
+    TRY(io.move(line, size));
+    line[size] = '\0';
+    // "<priority>" may come first.
+    const char* text = line;
+    if (text[0] == '<')
+        if (const char* end = strchr(text, '>'))
+            text = end + 1;
+    printk("%s", text);
+    return int64_t(size);
+}
+
+expected<int64_t> kmsg_file::seek(int64_t offset, int whence) {
+    lock_guard guard(lock_);
+    if (offset != 0)
+        return fail(Errno::spipe);
+    if (whence == SEEK_SET_)
+        position_ = printk_begin();
+    else if (whence == SEEK_END_)
+        position_ = printk_end();
+    else
+        return fail(Errno::inval);
+    return 0;
+}
+
+template <class F, class... Args> expected<ref_ptr<file>> make(pool<F>& from, Args... args) {
+    auto f = ref_ptr<file>::adopt(from.create(args...));
+    if (!f)
+        return fail(Errno::nomem);
+    return f;
+}
+
+// Linux's numbers.
+enum : uint32_t { memory_major = 1, serial_major = 4, console_major = 5 };
+constexpr uint32_t first_serial_minor = 64;
+
+struct device_entry {
+    const char* name;
+    uint32_t major, minor, permissions;
+};
+constexpr device_entry devices[] = {
+    {"null", memory_major, 3, 0666},    {"zero", memory_major, 5, 0666},
+    {"full", memory_major, 7, 0666},    {"random", memory_major, 8, 0666},
+    {"urandom", memory_major, 9, 0666}, {"kmsg", memory_major, 11, 0644},
+    {"tty", console_major, 0, 0666},    {"console", console_major, 1, 0600},
+    {"ttyS0", serial_major, first_serial_minor, 0620},
+    {"ttyS1", serial_major, first_serial_minor + 1, 0620},
+};
+
+struct link_entry {
+    const char *name, *target;
+};
+constexpr link_entry links[] = {
+    {"fd", "/proc/self/fd"},
+    {"stdin", "/proc/self/fd/0"},
+    {"stdout", "/proc/self/fd/1"},
+    {"stderr", "/proc/self/fd/2"},
+};
+
+constexpr uint32_t tty_group = 5;
+
+} // namespace
+
+expected<ref_ptr<file>> character_device_open(uint64_t device, uint32_t flags) {
+    uint32_t major = device_major(device), minor = device_minor(device);
+    switch (major) {
+    case memory_major:
+        switch (minor) {
+        case 3:
+            return make(null_files, flags);
+        case 5:
+        case 7:
+            return make(zero_files, flags, minor == 7);
+        case 8:
+        case 9:
+            return make(random_files, flags);
+        case 11:
+            return make(kmsg_files, flags);
+        }
+        break;
+    case console_major:
+        if (minor == 0)
+            return tty_open_controlling(flags);
+        if (minor == 1)
+            return tty_open(0, flags | O_NOCTTY_); // the console never becomes one by being opened
+        break;
+    case serial_major:
+        if (minor >= first_serial_minor && minor < first_serial_minor + tty_line_count)
+            return tty_open(minor - first_serial_minor, flags);
+        break;
+    }
+    return fail(Errno::nxio);
+}
+
+static status populate(tmpfs& fs) {
+    ref_ptr<vnode> root = fs.root();
+    for (const device_entry& d : devices) {
+        uint32_t gid = d.major == memory_major ? 0 : tty_group;
+        TRY(root->create(d.name, {S_IFCHR_ | d.permissions, 0, gid, make_device(d.major, d.minor)}));
+    }
+    for (const link_entry& l : links)
+        TRY(root->create(l.name, {S_IFLNK_ | 0777, 0, 0, 0, l.target}));
+    TRY(root->create("shm", {S_IFDIR_ | S_ISVTX_ | 0777, 0, 0}));
+    return {};
+}
+
+expected<tmpfs*> devtmpfs_create() {
+    tmpfs* fs = TRY(tmpfs::create("devtmpfs", {S_IFDIR_ | 0755, 0, 0}));
+    if (status s = populate(*fs); !s) {
+        fs->destroy();
+        return fail(s.error());
+    }
+    return fs;
+}

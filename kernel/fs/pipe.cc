@@ -1,0 +1,360 @@
+#include "kernel/fs/pipe.h"
+
+#include "kernel/fs/anonymous.h"
+#include "kernel/fs/device.h"
+#include "kernel/fs/permission.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "lib/format.h"
+#include "lib/string.h"
+
+#include <algorithm>
+#include <bit>
+
+static constinit pool<pipe_channel> pipes{"pipe"};
+
+pipe_channel::pipe_channel() : id_(anonymous_inode()), created_(file_time_now()) {}
+
+expected<ref_ptr<pipe_channel>> pipe_channel::create() {
+    auto p = ref_ptr<pipe_channel>::adopt(pipes.create());
+    if (!p)
+        return fail(Errno::nomem);
+    p->ring_ = kmem_array<char*>(default_capacity / page_size);
+    if (!p->ring_)
+        return fail(Errno::nomem);
+    return p;
+}
+
+void pipe_channel::empty_ring() {
+    for (char*& page : ring_)
+        if (page)
+            kmem_free(std::exchange(page, nullptr), page_size);
+}
+
+pipe_channel::~pipe_channel() {
+    empty_ring();
+}
+
+void pipe_channel::last_reference_gone() {
+    pipes.destroy(this);
+}
+
+expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
+    if (io.remaining() == 0)
+        return 0;
+    for (;;) {
+        {
+            lock_guard turn(read_lock_);
+            uint64_t tail, n;
+            {
+                lock_guard guard(state_);
+                tail = tail_;
+                n = std::min(io.remaining(), head_ - tail_);
+            }
+            if (n) {
+                uint64_t before = io.moved();
+                status copied;
+                while (io.moved() - before < n && copied) {
+                    uint64_t at = tail + (io.moved() - before);
+                    uint64_t piece = std::min(n - (io.moved() - before), page_size - (at & page_mask));
+                    copied = io.move(ring_[(at >> page_shift) % ring_.size()] + (at & page_mask), piece);
+                }
+                {
+                    lock_guard guard(state_);
+                    tail_ += io.moved() - before;
+                    write_waiters_.wake_all();
+                }
+                pollers_.notify();
+                return io.result(copied);
+            }
+        }
+        lock_guard guard(state_);
+        if (head_ != tail_)
+            continue;
+        if (writers_ == 0)
+            return 0;
+        if (nonblocking)
+            return fail(Errno::again);
+        if (!read_waiters_.wait_interruptible(state_, "pipe_read"))
+            return fail(Errno::restartsys);
+    }
+}
+
+expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
+    const bool atomic = io.remaining() <= atomic_size;
+    if (io.remaining() == 0)
+        return 0;
+    Errno error{};
+    for (;;) {
+        bool done = false;
+        {
+            lock_guard turn(write_lock_);
+            uint64_t head, space;
+            {
+                lock_guard guard(state_);
+                head = head_;
+                space = readers_ ? ring_.size() * page_size - (head_ - tail_) : 0;
+            }
+            uint64_t n = atomic && space < io.remaining() ? 0 : std::min(space, io.remaining());
+            uint64_t before = io.moved();
+            status copied;
+            while (io.moved() - before < n && copied) {
+                uint64_t at = head + (io.moved() - before);
+                uint64_t piece = std::min(n - (io.moved() - before), page_size - (at & page_mask));
+                char*& page = ring_[(at >> page_shift) % ring_.size()];
+                if (!page)
+                    page = static_cast<char*>(kmem_alloc(page_size));
+                copied = page ? io.move(page + (at & page_mask), piece) : fail(Errno::nomem);
+            }
+            if (n) {
+                lock_guard guard(state_);
+                head_ += io.moved() - before;
+                read_waiters_.wake_all();
+            }
+            if (!copied) {
+                error = copied.error();
+                done = true;
+            }
+            done = done || io.remaining() == 0;
+        }
+        if (io.moved())
+            pollers_.notify();
+        if (done)
+            break;
+        lock_guard guard(state_);
+        if (readers_ == 0) {
+            error = Errno::pipe;
+            break;
+        }
+        uint64_t space = ring_.size() * page_size - (head_ - tail_);
+        if (space >= (atomic ? io.remaining() : 1))
+            continue;
+        if (nonblocking) {
+            error = Errno::again;
+            break;
+        }
+        if (!write_waiters_.wait_interruptible(state_, "pipe_write")) {
+            error = Errno::restartsys;
+            break;
+        }
+    }
+    if (error == Errno::pipe)
+        signal_send_thread(current_thread(), SIGPIPE_, nullptr);
+    if (error != Errno{})
+        return io.result(fail(error));
+    return int64_t(io.moved());
+}
+
+uint32_t pipe_channel::poll(poller* p, bool reader, bool writer, uint64_t hangup_mark) {
+    if (p)
+        p->add(pollers_);
+    lock_guard guard(state_);
+    uint32_t events = 0;
+    if (reader) {
+        if (head_ != tail_)
+            events |= POLLIN_ | POLLRDNORM_;
+        // A fifo that was opened without a writer has not been hung up.
+        if (writers_ == 0 && writers_ever_ != hangup_mark)
+            events |= POLLHUP_;
+    }
+    if (writer) {
+        if (ring_.size() * page_size - (head_ - tail_) >= atomic_size)
+            events |= POLLOUT_ | POLLWRNORM_;
+        if (readers_ == 0)
+            events |= POLLERR_;
+    }
+    return events;
+}
+
+uint64_t pipe_channel::available() {
+    lock_guard guard(state_);
+    return head_ - tail_;
+}
+
+uint64_t pipe_channel::capacity() {
+    lock_guard turn(write_lock_);
+    return ring_.size() * page_size;
+}
+
+expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
+    if (bytes == 0 || bytes > UINT32_MAX / 2)
+        return fail(Errno::inval);
+    uint64_t capacity = std::bit_ceil(page_round_up(bytes));
+    if (capacity > largest_capacity && !is_superuser())
+        return fail(Errno::perm);
+    kmem_array<char*> ring(capacity / page_size);
+    auto* spare = static_cast<char*>(kmem_alloc(page_size));
+    bool fits = false;
+    if (ring && spare) {
+        // Both of one rank: always the reader's first, and nothing else takes the two together.
+        lock_guard reading(read_lock_);
+        write_lock_.lock_nested();
+        {
+            lock_guard guard(state_);
+            // Whole pages move to the new ring, so they are counted from the first that is still in use.
+            uint64_t first = tail_ >> page_shift, last = (head_ + page_mask) >> page_shift;
+            fits = last - first <= ring.size();
+            if (fits && last - first > ring_.size()) {
+                // Full, with its two ends in one page: they part.
+                memcpy(spare, ring_[first % ring_.size()], page_size);
+                last--;
+                std::swap(ring[last % ring.size()], spare);
+            }
+            if (fits) {
+                for (uint64_t page = first; page < last; page++)
+                    std::swap(ring[page % ring.size()], ring_[page % ring_.size()]);
+                std::swap(ring, ring_);
+                write_waiters_.wake_all();
+            }
+        }
+        write_lock_.unlock();
+    } else {
+        if (spare)
+            kmem_free(spare, page_size);
+        return fail(Errno::nomem);
+    }
+    for (char* page : ring)
+        if (page)
+            kmem_free(page, page_size);
+    if (spare)
+        kmem_free(spare, page_size);
+    if (!fits)
+        return fail(Errno::busy);
+    pollers_.notify();
+    return capacity;
+}
+
+void pipe_channel::add_end(bool reader, bool writer) {
+    lock_guard guard(state_);
+    readers_ += reader;
+    readers_ever_ += reader;
+    writers_ += writer;
+    writers_ever_ += writer;
+    open_waiters_.wake_all();
+}
+
+void pipe_channel::remove_end(bool reader, bool writer) {
+    bool unused;
+    {
+        lock_guard guard(state_);
+        readers_ -= reader;
+        writers_ -= writer;
+        unused = readers_ == 0 && writers_ == 0;
+        read_waiters_.wake_all();
+        write_waiters_.wake_all();
+    }
+    pollers_.notify();
+    if (!unused)
+        return;
+    // A fifo that nobody has open forgets what was in it.
+    lock_guard reading(read_lock_);
+    write_lock_.lock_nested(); // as in set_capacity()
+    bool forget;
+    {
+        lock_guard guard(state_);
+        forget = readers_ == 0 && writers_ == 0;
+        if (forget)
+            tail_ = head_ = 0;
+    }
+    if (forget)
+        empty_ring();
+    write_lock_.unlock();
+}
+
+uint64_t pipe_channel::ends_ever(bool readers) {
+    lock_guard guard(state_);
+    return readers ? readers_ever_ : writers_ever_;
+}
+
+uint64_t pipe_channel::hangup_mark() {
+    lock_guard guard(state_);
+    return writers_ ? UINT64_MAX : writers_ever_;
+}
+
+status pipe_channel::wait_for_other_end(bool reader, bool writer, bool nonblocking, uint64_t seen) {
+    if (reader && writer)
+        return {};
+    lock_guard guard(state_);
+    if (nonblocking)
+        return writer && readers_ == 0 ? status(fail(Errno::nxio)) : status();
+    while ((reader ? writers_ : readers_) == 0 && (reader ? writers_ever_ : readers_ever_) == seen)
+        if (!open_waiters_.wait_interruptible(state_, "fifo_open"))
+            return fail(Errno::restartsys);
+    return {};
+}
+
+namespace {
+
+class pipe_end final : public file {
+public:
+    pipe_end(ref_ptr<pipe_channel> channel, uint32_t flags)
+        : file(flags), pipe_(std::move(channel)), others_seen_(pipe_->ends_ever(writable())),
+          hangup_mark_(pipe_->hangup_mark()) {
+        pipe_->add_end(readable(), writable());
+    }
+    ~pipe_end() override { pipe_->remove_end(readable(), writable()); }
+    void last_reference_gone() override;
+
+    // Before it can be used: a reader of a fifo that has had no writer yet is not hung up.
+    status wait_for_other_end() {
+        return pipe_->wait_for_other_end(readable(), writable(), nonblocking(), others_seen_);
+    }
+    expected<int64_t> read(uio& io) override { return pipe_->read(io, nonblocking()); }
+    expected<int64_t> write(uio& io) override { return pipe_->write(io, nonblocking()); }
+    uint32_t poll(poller* p) override {
+        return pipe_->poll(p, readable(), writable(), node() ? hangup_mark_ : UINT64_MAX);
+    }
+    expected<int64_t> ioctl(uint64_t command, uint64_t argument) override {
+        if (command != FIONREAD_)
+            return fail(Errno::notty);
+        TRY(user_ptr<int32_t>(argument).write(int32_t(pipe_->available())));
+        return 0;
+    }
+    expected<int64_t> pipe_size() override { return int64_t(pipe_->capacity()); }
+    expected<int64_t> set_pipe_size(uint64_t size) override {
+        return int64_t(TRY(pipe_->set_capacity(size)));
+    }
+    status stat(linux_stat& out) override {
+        anonymous_stat(out, S_IFIFO_ | 0600, pipe_->id(), pipe_->created());
+        return {};
+    }
+    expected<ref_ptr<file>> reopen(uint32_t flags) override { return pipe_open(pipe_, flags); }
+    void describe(char* out, size_t size) override {
+        if (node())
+            file::describe(out, size);
+        else
+            format_to(out, size, "pipe:[%lu]", (unsigned long)pipe_->id());
+    }
+
+private:
+    const ref_ptr<pipe_channel> pipe_;
+    const uint64_t others_seen_; // how many openings the other end had had before ours
+    const uint64_t hangup_mark_;
+};
+constinit pool<pipe_end> pipe_ends_pool{"pipe_end"};
+
+void pipe_end::last_reference_gone() {
+    pipe_ends_pool.destroy(this);
+}
+
+} // namespace
+
+static expected<ref_ptr<pipe_end>> make_end(ref_ptr<pipe_channel> channel, uint32_t flags) {
+    auto end = ref_ptr<pipe_end>::adopt(pipe_ends_pool.create(std::move(channel), flags));
+    if (!end)
+        return fail(Errno::nomem);
+    return end;
+}
+
+expected<ref_ptr<file>> pipe_open(ref_ptr<pipe_channel> channel, uint32_t flags) {
+    auto end = TRY(make_end(std::move(channel), flags));
+    TRY(end->wait_for_other_end());
+    return ref_ptr<file>(std::move(end));
+}
+
+expected<pipe_ends> pipe_make(uint32_t flags) {
+    auto channel = TRY(pipe_channel::create());
+    auto read = TRY(make_end(channel, O_RDONLY_ | flags));
+    auto write = TRY(make_end(std::move(channel), O_WRONLY_ | flags));
+    return pipe_ends{std::move(read), std::move(write)};
+}

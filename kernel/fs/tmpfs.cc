@@ -1,0 +1,373 @@
+// tmpfs: nodes and their names. Reading and writing is in tmpfs_file.cc, renaming in tmpfs_rename.cc.
+#include "kernel/fs/tmpfs.h"
+
+#include "kernel/fs/mount.h"
+#include "kernel/fs/permission.h"
+#include "kernel/fs/pipe.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+static constinit pool<tmpfs_node> tmpfs_nodes{"tmpfs_node"};
+static constinit pool<tmpfs> tmpfs_systems{"tmpfs"};
+
+static constexpr uint32_t most_links = 65000;
+
+// ---- Nodes -----------------------------------------------------------------------------------
+
+tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is) : vnode(fs, inode, is) {}
+
+tmpfs_node::~tmpfs_node() {
+    ASSERT(names_.empty());
+    if (target_)
+        kmem_free(target_, target_length_ + 1);
+}
+
+tmpfs& tmpfs_node::fs() const {
+    return static_cast<tmpfs&>(vnode::fs());
+}
+
+void tmpfs_forget(tmpfs& fs, tmpfs_node& node) {
+    lock_guard guard(fs.nodes_lock_);
+    fs.nodes_.remove(node);
+}
+
+// A chain of removed directories holds one another by former_parent_; it ends in a loop here, because it
+// may be longer than the stack is deep.
+void tmpfs_node::last_reference_gone() {
+    tmpfs_node* node = this;
+    while (node) {
+        tmpfs_node* parent = node->former_parent_.leak();
+        tmpfs_forget(node->fs(), *node);
+        tmpfs_nodes.destroy(node);
+        node = parent && parent->drop_reference_and_keep() ? parent : nullptr;
+    }
+}
+
+vattr tmpfs_node::attributes() {
+    vattr a = vnode::attributes();
+    a.links = links_; // a single load: as true as the answer of any stat(2)
+    if (memory_) {
+        a.size = memory_->size();
+        a.blocks = memory_->resident_pages() * (page_size / 512);
+    } else if (is_symlink()) {
+        a.size = target_length_;
+    } else if (is_directory()) {
+        a.size = (entries_.count() + 2) * 20; // as Linux's tmpfs counts
+    }
+    return a;
+}
+
+ref_ptr<uvm_aobj> tmpfs_node::memory() {
+    return memory_;
+}
+
+expected<size_t> tmpfs_node::read_link(char* out, size_t size) {
+    if (!is_symlink())
+        return fail(Errno::inval);
+    size_t n = std::min(size, target_length_);
+    memcpy(out, target_, n);
+    return n;
+}
+
+// ---- Names -----------------------------------------------------------------------------------
+
+void tmpfs_node::attach(tmpfs_entry& entry, ref_ptr<tmpfs_node> node) {
+    entry.directory = this;
+    if (node->is_directory()) {
+        node->links_ += 2; // "." and the name; what its own directories add stays
+        links_++;
+    } else {
+        node->links_++;
+    }
+    node->names_.push_back(entry);
+    entry.node = std::move(node);
+    entries_.insert(entry);
+}
+
+ref_ptr<tmpfs_node> tmpfs_node::detach(tmpfs_entry& entry) {
+    entries_.remove(entry);
+    entry.node->names_.remove(entry);
+    if (entry.node->is_directory()) {
+        entry.node->links_ -= 2;
+        links_--;
+    } else {
+        entry.node->links_--;
+    }
+    return std::move(entry.node);
+}
+
+tmpfs_node* tmpfs_node::parent_node() const {
+    return names_.empty() ? nullptr : names_.front()->directory;
+}
+
+bool tmpfs_node::within(const tmpfs_node& ancestor) const {
+    for (const tmpfs_node* at = this; at; at = at->parent_node())
+        if (at == &ancestor)
+            return true;
+    return false;
+}
+
+expected<ref_ptr<vnode>> tmpfs_node::lookup(std::string_view name) {
+    if (!is_directory())
+        return fail(Errno::notdir);
+    read_guard guard(fs().names_);
+    tmpfs_entry* entry = entries_.find(name);
+    if (!entry)
+        return fail(Errno::noent);
+    return ref_ptr<vnode>(entry->node);
+}
+
+expected<ref_ptr<vnode>> tmpfs_node::create(std::string_view name, const new_node& is) {
+    if (!is_directory())
+        return fail(Errno::notdir);
+    ref_ptr<tmpfs_node> node = TRY(fs().create_node(is));
+    tmpfs_entry* entry = tmpfs_entry::create(name);
+    if (!entry)
+        return fail(Errno::nomem);
+    Errno error{};
+    {
+        lock_guard guard(fs().names_);
+        if (removed())
+            error = Errno::noent;
+        else if (entries_.find(name))
+            error = Errno::exist;
+        else if (node->is_directory() && links_ >= most_links)
+            error = Errno::mlink;
+        else
+            attach(*entry, node);
+    }
+    if (error != Errno{}) {
+        tmpfs_entry::destroy(entry);
+        return fail(error);
+    }
+    touch_modified();
+    return ref_ptr<vnode>(std::move(node));
+}
+
+status tmpfs_node::link(std::string_view name, vnode& target) {
+    if (!is_directory())
+        return fail(Errno::notdir);
+    ASSERT(&target.fs() == &vnode::fs());
+    auto& node = static_cast<tmpfs_node&>(target);
+    if (node.is_directory())
+        return fail(Errno::perm);
+    tmpfs_entry* entry = tmpfs_entry::create(name);
+    if (!entry)
+        return fail(Errno::nomem);
+    Errno error{};
+    {
+        lock_guard guard(fs().names_);
+        if (removed() || node.removed())
+            error = Errno::noent;
+        else if (entries_.find(name))
+            error = Errno::exist;
+        else if (node.links_ >= most_links)
+            error = Errno::mlink;
+        else
+            attach(*entry, ref_ptr<tmpfs_node>(&node));
+    }
+    if (error != Errno{}) {
+        tmpfs_entry::destroy(entry);
+        return fail(error);
+    }
+    node.touch_changed();
+    touch_modified();
+    return {};
+}
+
+// Whether `victim`, an entry of this directory, may lose its name (or be replaced by a rename).
+status tmpfs_node::may_remove(tmpfs_node& victim, bool directory) {
+    TRY(check_sticky(*this, victim));
+    if (directory && !victim.is_directory())
+        return fail(Errno::notdir);
+    if (!directory && victim.is_directory())
+        return fail(Errno::isdir);
+    if (victim.mounted_here.load())
+        return fail(Errno::busy);
+    if (victim.entries_.count())
+        return fail(Errno::notempty);
+    return {};
+}
+
+status tmpfs_node::remove(std::string_view name, bool directory) {
+    if (!is_directory())
+        return fail(Errno::notdir);
+    tmpfs_entry* entry;
+    ref_ptr<tmpfs_node> victim; // its end may free pages: after the lock
+    {
+        lock_guard guard(fs().names_);
+        entry = entries_.find(name);
+        if (!entry)
+            return fail(Errno::noent);
+        TRY(may_remove(*entry->node, directory));
+        victim = detach(*entry);
+        if (directory)
+            victim->former_parent_ = ref_ptr<tmpfs_node>(this);
+    }
+    tmpfs_entry::destroy(entry);
+    victim->touch_changed();
+    touch_modified();
+    return {};
+}
+
+status tmpfs_node::read_directory(uint64_t& position, dir_sink& sink) {
+    if (!is_directory())
+        return fail(Errno::notdir);
+    touch_accessed();
+    read_guard guard(fs().names_);
+    if (removed())
+        return fail(Errno::noent);
+    if (position == 0) {
+        if (!sink.add(".", inode(), dirent_type(S_IFDIR_), 1))
+            return {};
+        position = 1;
+    }
+    if (position == 1) {
+        tmpfs_node* up = parent_node();
+        if (!sink.add("..", (up ? up : this)->inode(), dirent_type(S_IFDIR_), 2))
+            return {};
+        position = 2;
+    }
+    for (tmpfs_entry* e = entries_.first(); e; e = entries_.next(*e)) {
+        if (e->cookie < position)
+            continue;
+        if (!sink.add(e->name(), e->node->inode(), dirent_type(e->node->type()), e->cookie + 1))
+            return {};
+        position = e->cookie + 1;
+    }
+    return {};
+}
+
+ref_ptr<vnode> tmpfs_node::parent() {
+    read_guard guard(fs().names_);
+    if (former_parent_)
+        return former_parent_;
+    tmpfs_node* up = parent_node();
+    return ref_ptr<vnode>(up ? up : this);
+}
+
+expected<ref_ptr<vnode>> tmpfs_node::name_in_parent(char* out) {
+    read_guard guard(fs().names_);
+    tmpfs_entry* entry = names_.front();
+    if (!entry)
+        return fail(Errno::noent);
+    memcpy(out, entry->text(), entry->length);
+    out[entry->length] = '\0';
+    return ref_ptr<vnode>(entry->directory);
+}
+
+// ---- The file system -------------------------------------------------------------------------
+
+expected<tmpfs*> tmpfs::create(const char* type, const new_node& root) {
+    tmpfs* fs = tmpfs_systems.create(type);
+    if (!fs)
+        return fail(Errno::nomem);
+    auto node = fs->create_node(root);
+    if (!node) {
+        tmpfs_systems.destroy(fs);
+        return fail(node.error());
+    }
+    (*node)->links_ = 2;
+    fs->root_ = std::move(*node);
+    return fs;
+}
+
+ref_ptr<vnode> tmpfs::root() {
+    return root_;
+}
+
+expected<ref_ptr<tmpfs_node>> tmpfs::create_node(const new_node& is) {
+    auto* created = tmpfs_nodes.create(*this, next_inode_.fetch_add(1), is);
+    if (!created)
+        return fail(Errno::nomem);
+    auto node = ref_ptr<tmpfs_node>::adopt(created);
+    {
+        lock_guard guard(nodes_lock_);
+        nodes_.push_back(*node);
+    }
+    if (node->is_regular()) {
+        node->memory_ = TRY(uvm_aobj::create(0, "", false));
+    } else if (node->is_symlink()) {
+        node->target_ = static_cast<char*>(kmem_alloc(is.target.size() + 1));
+        if (!node->target_)
+            return fail(Errno::nomem);
+        memcpy(node->target_, is.target.data(), is.target.size());
+        node->target_[is.target.size()] = '\0';
+        node->target_length_ = is.target.size();
+    }
+    return node;
+}
+
+uint64_t tmpfs::node_count() {
+    lock_guard guard(nodes_lock_);
+    return nodes_.size();
+}
+
+// A node is in use if something but its names refers to it.
+bool tmpfs::busy(unsigned root_references) {
+    lock_guard names(names_);
+    lock_guard guard(nodes_lock_);
+    for (tmpfs_node& node : nodes_) {
+        uint32_t expected_references =
+            &node == root_.get() ? 1 + root_references : uint32_t(node.names_.size());
+        if (node.references() > expected_references)
+            return true;
+    }
+    return false;
+}
+
+// Two passes, so that no node ends while its own entries still hold others: first every directory is
+// emptied while we hold all nodes, then they are let go.
+void tmpfs::destroy() {
+    list<tmpfs_entry, &tmpfs_entry::among_names> doomed;
+    {
+        lock_guard names(names_);
+        lock_guard guard(nodes_lock_);
+        for (tmpfs_node& node : nodes_)
+            node.add_reference();
+        for (tmpfs_node& node : nodes_) {
+            while (tmpfs_entry* entry = node.entries_.first()) {
+                node.entries_.remove(*entry);
+                entry->node->names_.remove(*entry);
+                doomed.push_back(*entry);
+            }
+        }
+    }
+    while (tmpfs_entry* entry = doomed.pop_front())
+        tmpfs_entry::destroy(entry);
+    root_.reset();
+    for (;;) {
+        tmpfs_node* node;
+        {
+            lock_guard guard(nodes_lock_);
+            node = nodes_.front();
+        }
+        if (!node)
+            break;
+        node->drop_reference();
+    }
+    tmpfs_systems.destroy(this);
+}
+
+void tmpfs::check() {
+    read_guard names(names_);
+    lock_guard guard(nodes_lock_);
+    for (tmpfs_node& node : nodes_) {
+        node.entries_.check();
+        uint32_t subdirectories = 0;
+        for (tmpfs_entry* e = node.entries_.first(); e; e = node.entries_.next(*e)) {
+            ASSERT(e->directory == &node);
+            subdirectories += e->node->is_directory();
+        }
+        uint32_t names_count = uint32_t(node.names_.size());
+        if (!node.is_directory())
+            ASSERT(node.links_ == names_count);
+        else if (&node == root_.get() || names_count == 1)
+            ASSERT(node.links_ == 2 + subdirectories);
+        else
+            ASSERT(names_count == 0 && node.links_ == 0 && subdirectories == 0);
+    }
+}

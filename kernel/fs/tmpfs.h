@@ -1,0 +1,134 @@
+// tmpfs: a file system in memory; also what /dev, /dev/shm and memfd_create use.
+//
+// A regular file's contents are a uvm_aobj, so that read, write and mmap see the same pages. A directory
+// is a tmpfs_directory. One lock for each file system (tmpfs::names_) guards all of its names: look-ups
+// share it, changes have it alone. That makes renaming between directories as plain as renaming within one.
+//
+// Who owns what: an entry holds a reference to its node; a node does not hold its directory, because a
+// directory with entries is never removed. A removed directory keeps its former parent for "..".
+#pragma once
+
+#include "kernel/vnode.h"
+#include "lib/list.h"
+#include "vm/uvm_aobj.h"
+
+class tmpfs;
+class tmpfs_node;
+class pipe_channel;
+
+// One name. Its memory is from kmem, with the characters behind it.
+struct tmpfs_entry {
+    list_node in_directory;      // in the order of cookies
+    list_node among_names;       // of `node`
+    tmpfs_entry* next_in_bucket = nullptr;
+    tmpfs_node* directory = nullptr;
+    ref_ptr<tmpfs_node> node;
+    uint64_t cookie = 0;         // its position in the directory; never used again
+    uint32_t hash = 0;
+    uint32_t length = 0;
+    char* text() { return reinterpret_cast<char*>(this + 1); }
+    std::string_view name() { return {text(), length}; }
+
+    static tmpfs_entry* create(std::string_view name); // null when out of memory
+    static void destroy(tmpfs_entry* entry);
+};
+
+// The entries of one directory: a list in order and, once there are some, a hash table. All under tmpfs::names_.
+class tmpfs_directory {
+public:
+    ~tmpfs_directory();
+    tmpfs_entry* find(std::string_view name) const;
+    void insert(tmpfs_entry& entry);
+    void remove(tmpfs_entry& entry);
+    tmpfs_entry* first() const { return entries_.front(); }
+    tmpfs_entry* next(tmpfs_entry& entry) const { return entries_.next(entry); }
+    size_t count() const { return count_; }
+    // Panics unless table, list and count agree.
+    void check() const;
+
+private:
+    static constexpr uint64_t first_cookie = 2; // 0 and 1 are "." and ".."
+    static constexpr size_t smallest_table = 16;
+    void grow();
+
+    list<tmpfs_entry, &tmpfs_entry::in_directory> entries_;
+    tmpfs_entry** table_ = nullptr; // kmem; null: search the list
+    size_t table_size_ = 0;         // a power of two
+    size_t count_ = 0;
+    uint64_t next_cookie_ = first_cookie;
+};
+
+class tmpfs_node final : public vnode {
+public:
+    tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is);
+    ~tmpfs_node() override;
+    void last_reference_gone() override;
+
+    vattr attributes() override;
+    expected<ref_ptr<vnode>> lookup(std::string_view name) override;
+    expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) override;
+    status link(std::string_view name, vnode& target) override;
+    status remove(std::string_view name, bool directory) override;
+    status rename(std::string_view name, vnode& to, std::string_view to_name, uint32_t flags) override;
+    status read_directory(uint64_t& position, dir_sink& sink) override;
+    ref_ptr<vnode> parent() override;
+    expected<ref_ptr<vnode>> name_in_parent(char* out) override;
+    expected<size_t> read_link(char* out, size_t size) override;
+    expected<ref_ptr<file>> open(uint32_t flags) override;
+    ref_ptr<uvm_aobj> memory() override;
+    status truncate(uint64_t size) override;
+
+    tmpfs& fs() const;
+
+private:
+    friend class tmpfs;
+    friend struct rename_operation;
+    bool removed() const { return links_ == 0; } // names_ held
+    bool within(const tmpfs_node& ancestor) const; // names_ held
+    status may_remove(tmpfs_node& victim, bool directory); // names_ held
+    // Enters `node` under the (prepared) entry, or takes an entry away. names_ held alone.
+    void attach(tmpfs_entry& entry, ref_ptr<tmpfs_node> node);
+    ref_ptr<tmpfs_node> detach(tmpfs_entry& entry);
+    tmpfs_node* parent_node() const; // of a directory; names_ held
+
+    list_node among_nodes_;                // of the file system
+    // Under fs().names_.
+    uint32_t links_ = 0;                   // st_nlink; 0: no name any more
+    list<tmpfs_entry, &tmpfs_entry::among_names> names_;
+    tmpfs_directory entries_;              // of a directory
+    ref_ptr<tmpfs_node> former_parent_;    // of a removed directory
+    // Set at creation.
+    ref_ptr<uvm_aobj> memory_;             // regular files
+    char* target_ = nullptr;               // symbolic links: kmem
+    size_t target_length_ = 0;
+    ref_ptr<pipe_channel> fifo_;                   // made at the first open; under lock()
+};
+
+class tmpfs final : public file_system {
+public:
+    // With a root directory as described. ENOMEM.
+    static expected<tmpfs*> create(const char* type, const new_node& root);
+    explicit tmpfs(const char* type) : file_system(type) {}
+    void destroy() override;
+
+    ref_ptr<vnode> root() override;
+    uint64_t magic() const override { return 0x01021994; }
+    bool busy(unsigned root_references) override;
+
+    // A node without a name: memfd_create. ENOMEM.
+    expected<ref_ptr<tmpfs_node>> create_node(const new_node& is);
+    uint64_t node_count();
+    // Panics unless all directories are whole and all link counts are right.
+    void check();
+
+private:
+    friend class tmpfs_node;
+    friend struct rename_operation;
+    friend void tmpfs_forget(tmpfs& fs, tmpfs_node& node);
+
+    rw_lock names_{lock_rank::directory, "tmpfs names"};
+    ref_ptr<tmpfs_node> root_;
+    std::atomic<uint64_t> next_inode_{1};
+    spin_lock nodes_lock_{lock_rank::attributes, "tmpfs nodes"};
+    list<tmpfs_node, &tmpfs_node::among_nodes_> nodes_ GUARDED_BY(nodes_lock_);
+};

@@ -1,0 +1,212 @@
+// Reading, writing and mapping the regular files of tmpfs.
+//
+// The bytes are copied between the program and a page that is held, not locked: the copy may fault, and the
+// fault may need the very object that the page belongs to, when the program passes a mapping of the file as
+// the buffer. Writers of one file take turns by vnode::lock(), which faults never take.
+#include "kernel/fs/device.h"
+#include "kernel/fs/permission.h"
+#include "kernel/fs/pipe.h"
+#include "kernel/fs/tmpfs.h"
+#include "kernel/fs/vnode_file.h"
+#include "kernel/process.h"
+#include "kernel/thread.h"
+#include "kernel/vfs.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+namespace {
+
+// What a file may be at most: positions are signed.
+constexpr uint64_t largest_file = INT64_MAX & ~uint64_t{page_mask};
+
+class memory_file final : public vnode_file {
+public:
+    memory_file(uint32_t flags, ref_ptr<uvm_aobj> memory) : vnode_file(flags), memory_(std::move(memory)) {}
+    ~memory_file() override {
+        if (writable() && node())
+            node()->put_write_access();
+    }
+    void last_reference_gone() override;
+
+    expected<int64_t> read_at(uio& io, uint64_t offset) override;
+    expected<int64_t> write_at(uio& io, uint64_t offset) override;
+    expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
+    status truncate(uint64_t size) override { return node()->truncate(size); }
+    status allocate(uint64_t offset, uint64_t size) override;
+    expected<ref_ptr<uvm_object>> mmap_object() override;
+    expected<ref_ptr<file>> reopen(uint32_t flags) override { return node()->open(flags); }
+
+protected:
+    uint64_t size() override { return memory_->size(); }
+    expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override;
+
+private:
+    // The page-wise copy; [offset, offset + io.remaining()) lies within the file.
+    status write_pages(uio& io, uint64_t offset);
+
+    const ref_ptr<uvm_aobj> memory_;
+};
+
+constinit pool<memory_file> memory_files{"memory_file"};
+
+void memory_file::last_reference_gone() {
+    memory_files.destroy(this);
+}
+
+expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
+    uint64_t size = memory_->size();
+    if (offset >= size || io.remaining() == 0)
+        return 0;
+    io.limit(size - offset);
+    status copied;
+    while (io.remaining() && copied) {
+        uint64_t in_page = offset & page_mask;
+        uint64_t n = std::min<uint64_t>(io.remaining(), page_size - in_page);
+        auto page = memory_->hold(offset >> page_shift, false);
+        if (!page) {
+            // Cut off meanwhile: the file ends here.
+            if (page.error() != Errno::fault)
+                copied = fail(page.error());
+            break;
+        }
+        copied = *page ? io.move(page->data() + in_page, n) : io.move_zeros(n);
+        offset += n;
+    }
+    if (!(flags() & O_NOATIME_))
+        node()->touch_accessed();
+    return io.result(copied);
+}
+
+status memory_file::write_pages(uio& io, uint64_t offset) {
+    while (io.remaining()) {
+        uint64_t in_page = offset & page_mask;
+        uint64_t n = std::min<uint64_t>(io.remaining(), page_size - in_page);
+        held_page page = TRY(memory_->hold(offset >> page_shift, true));
+        TRY(io.move(page.data() + in_page, n));
+        offset += n;
+    }
+    return {};
+}
+
+expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
+    if (io.remaining() == 0)
+        return 0;
+    uint64_t file_limit = process_limit(RLIMIT_FSIZE_);
+    bool unprivileged = !is_superuser();
+    lock_guard guard(node()->lock());
+    uint64_t old_size = memory_->size();
+    if (flags() & O_APPEND_)
+        offset = old_size;
+    if (offset >= file_limit) {
+        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+        return fail(Errno::fbig);
+    }
+    if (offset >= largest_file)
+        return fail(Errno::fbig);
+    io.limit(std::min(file_limit, largest_file) - offset);
+    uint64_t new_end = offset + io.remaining();
+    if (new_end > old_size)
+        TRY(memory_->resize(new_end));
+    status copied = write_pages(io, offset);
+    uint64_t reached = offset + io.moved();
+    if (new_end > old_size && reached < new_end)
+        (void)memory_->resize(std::max(old_size, io.moved() ? reached : 0)); // shrinking does not fail
+    if (io.moved()) {
+        node()->touch_modified();
+        if (unprivileged)
+            node()->drop_privilege_bits();
+        end = reached;
+    }
+    return io.result(copied);
+}
+
+expected<int64_t> memory_file::write_at(uio& io, uint64_t offset) {
+    uint64_t end;
+    return write_from(io, offset, end);
+}
+
+expected<int64_t> memory_file::ioctl(uint64_t command, uint64_t argument) {
+    if (command != FIONREAD_)
+        return fail(Errno::notty);
+    uint64_t at = uint64_t(TRY(seek(0, SEEK_CUR_))), end = size();
+    TRY(user_ptr<int32_t>(argument).write(at < end ? int32_t(std::min<uint64_t>(end - at, INT32_MAX)) : 0));
+    return 0;
+}
+
+status memory_file::allocate(uint64_t offset, uint64_t size) {
+    lock_guard guard(node()->lock());
+    uint64_t old_size = memory_->size(), end = offset + size;
+    if (end > largest_file)
+        return fail(Errno::fbig);
+    if (end > process_limit(RLIMIT_FSIZE_)) {
+        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+        return fail(Errno::fbig);
+    }
+    if (end > old_size)
+        TRY(memory_->resize(end));
+    for (uint64_t index = offset >> page_shift; index < pages_of(end); index++) {
+        auto page = memory_->hold(index, true);
+        if (!page || signal_kill_pending(current_thread())) {
+            (void)memory_->resize(old_size);
+            return fail(page ? Errno::intr : Errno::nospc);
+        }
+    }
+    node()->touch_modified();
+    return {};
+}
+
+expected<ref_ptr<uvm_object>> memory_file::mmap_object() {
+    vfs_name_memory(*node());
+    node()->touch_accessed();
+    return ref_ptr<uvm_object>(memory_);
+}
+
+} // namespace
+
+status tmpfs_node::truncate(uint64_t size) {
+    if (!memory_)
+        return fail(is_directory() ? Errno::isdir : Errno::inval);
+    if (size > largest_file)
+        return fail(Errno::fbig);
+    if (size > process_limit(RLIMIT_FSIZE_)) {
+        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+        return fail(Errno::fbig);
+    }
+    {
+        lock_guard guard(lock());
+        TRY(memory_->resize(size));
+    }
+    touch_modified();
+    if (!is_superuser())
+        drop_privilege_bits();
+    return {};
+}
+
+expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
+    switch (type()) {
+    case S_IFREG_: {
+        auto f = ref_ptr<file>::adopt(memory_files.create(flags, memory_));
+        if (!f)
+            return fail(Errno::nomem);
+        return f;
+    }
+    case S_IFDIR_:
+        return directory_open(flags);
+    case S_IFIFO_: {
+        ref_ptr<pipe_channel> channel;
+        {
+            lock_guard guard(lock());
+            if (!fifo_)
+                fifo_ = TRY(pipe_channel::create());
+            channel = fifo_;
+        }
+        return pipe_open(std::move(channel), flags);
+    }
+    case S_IFCHR_:
+        return character_device_open(device(), flags);
+    default:
+        return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
+    }
+}

@@ -1,0 +1,40 @@
+// The file description of a vnode that has a position: what regular files and directories share.
+#pragma once
+
+#include "kernel/syscall.h"
+#include "kernel/vnode.h"
+
+enum : int { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_ };
+
+class vnode_file : public file {
+public:
+    explicit vnode_file(uint32_t flags) : file(flags) {}
+    status stat(linux_stat& out) override {
+        node()->fill_stat(out);
+        return {};
+    }
+    // read() and write() at the position are read_at() and write_at() at it. With O_APPEND, write_at() chooses
+    // the place itself; end_of_write() says where it ended.
+    expected<int64_t> read(uio& io) override;
+    expected<int64_t> write(uio& io) override;
+    expected<int64_t> seek(int64_t offset, int whence) override;
+    expected<int64_t> read_directory(dir_sink& sink) override;
+    status sync() override { return {}; }
+
+protected:
+    virtual uint64_t size() { return node()->attributes().size; }
+    // As write_at(), and tells the position behind the last byte.
+    virtual expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) {
+        (void)io; (void)offset; (void)end;
+        return fail(Errno::inval);
+    }
+
+private:
+    sleep_lock position_lock_{lock_rank::file_position, "file position"};
+    uint64_t position_ GUARDED_BY(position_lock_) = 0;
+};
+
+// A directory that is open.
+expected<ref_ptr<file>> directory_open(uint32_t flags);
+// What O_PATH gives: a place in the name space, nothing to read or write.
+expected<ref_ptr<file>> path_file_open(uint32_t flags);
