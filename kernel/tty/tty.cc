@@ -1,0 +1,295 @@
+// Reading, writing and waiting. Sessions, foreground groups and hanging up are in tty_session.cc, ioctl is in
+// tty_ioctl.cc.
+#include "kernel/tty/tty.h"
+
+#include "arch/machine.h"
+#include "arch/timer.h"
+#include "kernel/process.h"
+#include "kernel/syscall.h"
+#include "kernel/vnode.h"
+#include "lib/format.h"
+#include "vm/pool.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace {
+
+constinit pool<tty_file> tty_files{"tty_file"};
+
+tty lines[tty_line_count] = {{0, 0x3f8, 4}, {1, 0x2f8, 3}};
+
+constexpr uint32_t serial_major = 4, first_serial_minor = 64;
+constexpr nanos_t vtime_unit = nanos_per_second / 10;
+constexpr size_t chunk_size = 256;
+// A writer that found the ring full is woken when this much is free.
+constexpr size_t enough_room = line_discipline::output_size / 2;
+
+expected<ref_ptr<file>> open(tty& terminal, uint32_t flags) {
+    pid_t sid;
+    {
+        lock_guard tree(process_tree_lock);
+        const process& self = current_process();
+        sid = self.sess ? self.sess->sid : 0;
+    }
+    tty_file* f = tty_files.create(terminal, flags & ~uint32_t{O_NOCTTY_}, sid);
+    if (!f)
+        return fail(Errno::nomem);
+    terminal.opened(*f);
+    return ref_ptr<file>(ref_ptr<tty_file>::adopt(f));
+}
+
+} // namespace
+
+void tty_init() {
+    for (tty& line : lines)
+        line.start();
+}
+
+expected<ref_ptr<file>> tty_open(unsigned line, uint32_t flags) {
+    if (line >= tty_line_count || !lines[line].present())
+        return fail(Errno::nxio);
+    ref_ptr<file> f = TRY(open(lines[line], flags));
+    if (!(flags & O_NOCTTY_) && f->readable())
+        (void)lines[line].acquire(false); // whoever cannot have it goes on without
+    return f;
+}
+
+expected<ref_ptr<file>> tty_open_controlling(uint32_t flags) {
+    tty* terminal;
+    {
+        lock_guard tree(process_tree_lock);
+        const process& self = current_process();
+        terminal = self.sess ? self.sess->terminal : nullptr;
+    }
+    if (!terminal)
+        return fail(Errno::nxio);
+    return open(*terminal, flags);
+}
+
+void tty_file::last_reference_gone() {
+    tty_.closed(*this);
+    tty_files.destroy(this);
+}
+
+status tty_file::stat(linux_stat& out) {
+    if (vnode* n = node()) {
+        n->fill_stat(out);
+        return {};
+    }
+    out = {};
+    out.mode = S_IFCHR_ | 0620;
+    out.nlink = 1;
+    out.rdev = tty_.device();
+    out.blksize = page_size;
+    return {};
+}
+
+void tty_file::describe(char* out, size_t size) { format_to(out, size, "/dev/ttyS%u", tty_.line()); }
+
+uint64_t tty::device() const { return make_device(serial_major, first_serial_minor + line_); }
+
+void tty::start() {
+    lock_guard guard(lock_);
+    present_ = uart_.start();
+    if (!present_)
+        return;
+    interrupt_register(irq_, on_interrupt, this);
+    uart_.serve(discipline_);
+}
+
+void tty::opened(tty_file& by) {
+    lock_guard guard(lock_);
+    by.next_ = files_;
+    files_ = &by;
+}
+
+void tty::closed(tty_file& by) {
+    lock_guard guard(lock_);
+    for (tty_file** at = &files_; *at; at = &(*at)->next_) {
+        if (*at == &by) {
+            *at = by.next_;
+            return;
+        }
+    }
+}
+
+// ---- The port ------------------------------------------------------------------------------
+
+void tty::on_interrupt(void* self) {
+    auto& t = *static_cast<tty*>(self);
+    effects e;
+    {
+        lock_guard guard(t.lock_);
+        t.serve(e);
+    }
+    t.settle(e);
+}
+
+// Lets the port and the discipline exchange what they can, and wakes whoever can go on because of it.
+void tty::serve(effects& e) {
+    const size_t output_before = discipline_.output_bytes();
+    const uint32_t readable_before = discipline_.readable_position();
+    uart_.serve(discipline_);
+    e.signals |= discipline_.take_signals();
+    if (discipline_.readable_position() != readable_before) {
+        readers_.wake_all();
+        e.notify = true;
+    }
+    if (output_before != 0 && discipline_.write_room() >= enough_room) {
+        writers_.wake_all();
+        e.notify = true;
+    }
+}
+
+void tty::settle(effects& e) {
+    if (e.notify)
+        poll_.notify();
+    for (; e.signals; e.signals &= e.signals - 1)
+        signal_send_group(foreground_.load(), std::countr_zero(e.signals) + 1, nullptr);
+    e.notify = false;
+}
+
+// ---- Reading -------------------------------------------------------------------------------
+
+status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got, bool& line_ended)
+    NO_THREAD_SAFETY_ANALYSIS {
+    uint8_t chunk[chunk_size];
+    effects e;
+    status moved;
+    line_ended = false;
+    reading_ = true; // so that nobody else reads the rest of this line
+    while (moved && !line_ended && io.remaining() > 0 && discipline_.readable()) {
+        const size_t n =
+            discipline_.read(chunk, std::min<uint64_t>(sizeof chunk, io.remaining()), line_ended);
+        serve(e); // what was held back for want of room
+        guard.unlock();
+        settle(e);
+        moved = io.move(chunk, n);
+        guard.lock();
+    }
+    got = io.moved();
+    reading_ = false;
+    readers_.wake_all();
+    return moved;
+}
+
+expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
+    if (by.hung_up() || io.remaining() == 0)
+        return 0;
+    TRY(check_foreground(SIGTTIN_));
+    uint64_t got = 0;
+    nanos_t deadline = forever;
+    lock_guard guard(lock_);
+    // With MIN = 0 the time-out begins now, with MIN > 0 at the first byte.
+    auto timeout = [&]() REQUIRES(lock_) { return discipline_.settings().cc[VTIME_] * vtime_unit; };
+    if (!discipline_.canonical() && discipline_.settings().cc[VMIN_] == 0)
+        deadline = now() + timeout();
+    for (;;) {
+        if (by.hung_up())
+            return int64_t(got);
+        if (!reading_ && discipline_.readable()) {
+            bool line_ended;
+            status moved = copy_input(io, guard, got, line_ended);
+            if (!moved && got == 0)
+                return fail(moved.error());
+            if (!moved || line_ended || discipline_.canonical() || io.remaining() == 0)
+                return int64_t(got);
+            if (got >= discipline_.settings().cc[VMIN_])
+                return int64_t(got);
+            if (timeout() != 0)
+                deadline = now() + timeout();
+            continue;
+        }
+        if (!discipline_.canonical() && discipline_.settings().cc[VMIN_] == 0 && timeout() == 0)
+            return int64_t(got);
+        if (by.nonblocking())
+            return got ? expected<int64_t>(int64_t(got)) : fail(Errno::again);
+        status slept = readers_.wait_interruptible(lock_, "ttyin", deadline);
+        if (!slept && slept.error() == Errno::timedout)
+            return int64_t(got);
+        if (!slept)
+            return got ? expected<int64_t>(int64_t(got)) : fail(Errno::restartsys);
+    }
+}
+
+// ---- Writing -------------------------------------------------------------------------------
+
+expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
+    bool stops_background;
+    {
+        lock_guard guard(lock_);
+        stops_background = discipline_.settings().lflag & TOSTOP_;
+    }
+    if (stops_background)
+        TRY(check_foreground(SIGTTOU_));
+
+    uint8_t chunk[chunk_size];
+    uint64_t written = 0;
+    status error;
+    effects e;
+    lock_guard guard(lock_);
+    while (writing_) { // one write after the other, so that they do not mix
+        if (by.nonblocking())
+            return fail(Errno::again);
+        if (!writers_.wait_interruptible(lock_, "ttyout"))
+            return fail(Errno::restartsys);
+    }
+    writing_ = true;
+    while (error && io.remaining() > 0) {
+        const size_t n = std::min<uint64_t>(sizeof chunk, io.remaining());
+        guard.unlock();
+        settle(e);
+        status moved = io.move(chunk, n);
+        guard.lock();
+        if (!moved) {
+            error = fail(moved.error());
+            break;
+        }
+        for (size_t done = 0; error && done < n;) {
+            if (by.hung_up()) {
+                error = fail(Errno::io);
+                break;
+            }
+            const size_t taken = discipline_.write(chunk + done, n - done);
+            done += taken;
+            written += taken;
+            serve(e);
+            if (taken > 0)
+                continue;
+            if (e.signals || e.notify) {
+                guard.unlock();
+                settle(e);
+                guard.lock();
+            } else if (by.nonblocking()) {
+                error = fail(Errno::again);
+            } else if (!writers_.wait_interruptible(lock_, "ttyout")) {
+                error = fail(Errno::restartsys);
+            }
+        }
+    }
+    writing_ = false;
+    writers_.wake_all();
+    guard.unlock();
+    settle(e);
+    if (written == 0 && !error)
+        return fail(error.error());
+    return int64_t(written);
+}
+
+uint32_t tty::poll(tty_file& by, poller* p) {
+    if (p)
+        p->add(poll_);
+    if (by.hung_up())
+        return POLLIN_ | POLLRDNORM_ | POLLOUT_ | POLLWRNORM_ | POLLERR_ | POLLHUP_;
+    lock_guard guard(lock_);
+    uint32_t events = 0;
+    const linux_termios& s = discipline_.settings();
+    // With a time-out MIN does not hold a first byte back.
+    const size_t wanted = !discipline_.canonical() && s.cc[VTIME_] == 0 ? std::max<size_t>(s.cc[VMIN_], 1) : 1;
+    if (discipline_.readable() && (wanted == 1 || discipline_.readable_bytes() >= wanted))
+        events |= POLLIN_ | POLLRDNORM_;
+    if (discipline_.write_room() >= chunk_size)
+        events |= POLLOUT_ | POLLWRNORM_;
+    return events;
+}

@@ -1,0 +1,142 @@
+// Whose terminal it is: the session that it controls, the process group in the foreground, and hanging up.
+#include "kernel/session.h"
+#include "kernel/syscall.h"
+#include "kernel/tty/tty.h"
+
+status tty::acquire(bool steal) {
+    lock_guard tree(process_tree_lock);
+    process& self = current_process();
+    if (!self.sess || self.sess->sid != self.pid || (self.sess->terminal && self.sess->terminal != this))
+        return fail(Errno::perm);
+    if (self.sess->terminal == this)
+        return {};
+    if (session_) {
+        if (!steal)
+            return fail(Errno::perm);
+        session_->terminal = nullptr;
+    }
+    session_ = self.sess.get();
+    session_->terminal = this;
+    foreground_ = self.group;
+    return {};
+}
+
+status tty::check_foreground(int signo) {
+    pid_t group;
+    bool orphaned;
+    {
+        lock_guard tree(process_tree_lock);
+        process& self = current_process();
+        if (!self.sess || self.sess->terminal != this || foreground_ == 0 || foreground_ == self.group)
+            return {};
+        group = self.group;
+        orphaned = group_orphaned(group, nullptr);
+    }
+    // Output from the background is harmless to a program that does not want to hear of it; input would be taken away
+    // from the foreground.
+    if (signal_blocked_or_ignored(current_thread(), signo))
+        return signo == SIGTTIN_ ? status(fail(Errno::io)) : status();
+    if (orphaned)
+        return fail(Errno::io);
+    signal_send_group(group, signo, nullptr);
+    return fail(Errno::restartsys);
+}
+
+void tty::hang_up(pid_t sid) {
+    {
+        lock_guard guard(lock_);
+        for (tty_file* f = files_; f; f = f->next_)
+            if (f->session_ == sid)
+                f->hung_up_ = true;
+        readers_.wake_all();
+        writers_.wake_all();
+    }
+    poll_.notify();
+}
+
+void tty_session_ends(session& s) {
+    tty* terminal;
+    pid_t foreground = 0;
+    {
+        lock_guard tree(process_tree_lock);
+        terminal = s.terminal;
+        if (!terminal)
+            return;
+        s.terminal = nullptr;
+        terminal->session_ = nullptr;
+        foreground = terminal->foreground_.exchange(0);
+    }
+    signal_send_group(foreground, SIGHUP_, nullptr);
+    signal_send_group(foreground, SIGCONT_, nullptr);
+    terminal->hang_up(s.sid);
+}
+
+tty_facts tty_of(process& p) {
+    lock_guard tree(process_tree_lock);
+    const tty* terminal = p.sess ? p.sess->terminal : nullptr;
+    if (!terminal)
+        return {0, -1};
+    return {terminal->device(), terminal->foreground_.load()};
+}
+
+// TIOCNOTTY: only the leader gives the terminal up, for the whole session, and as if it had ended but for the hang-up of
+// descriptions. The terminal is the session's here, so that a single process cannot leave it: EPERM.
+status tty::release_by_process() {
+    pid_t foreground;
+    {
+        lock_guard tree(process_tree_lock);
+        process& self = current_process();
+        if (!self.sess || self.sess->terminal != this)
+            return fail(Errno::notty);
+        if (self.sess->sid != self.pid)
+            return fail(Errno::perm);
+        self.sess->terminal = nullptr;
+        session_ = nullptr;
+        foreground = foreground_.exchange(0);
+    }
+    signal_send_group(foreground, SIGHUP_, nullptr);
+    signal_send_group(foreground, SIGCONT_, nullptr);
+    return {};
+}
+
+expected<int64_t> tty::get_group(uint64_t argument) {
+    int32_t group;
+    {
+        lock_guard tree(process_tree_lock);
+        process& self = current_process();
+        if (!self.sess || self.sess->terminal != this)
+            return fail(Errno::notty);
+        group = foreground_;
+    }
+    TRY(user_ptr<int32_t>(argument).write(group));
+    return 0;
+}
+
+status tty::set_group(uint64_t argument) {
+    TRY(check_foreground(SIGTTOU_));
+    const int32_t group = TRY(user_ptr<const int32_t>(argument).read());
+    if (group < 0)
+        return fail(Errno::inval);
+    lock_guard tree(process_tree_lock);
+    process& self = current_process();
+    if (!self.sess || self.sess->terminal != this)
+        return fail(Errno::notty);
+    if (!group_exists(group, nullptr))
+        return fail(Errno::srch);
+    if (!group_exists(group, self.sess.get()))
+        return fail(Errno::perm);
+    foreground_ = group;
+    return {};
+}
+
+status tty::get_session(uint64_t argument) {
+    pid_t sid;
+    {
+        lock_guard tree(process_tree_lock);
+        process& self = current_process();
+        if (!self.sess || self.sess->terminal != this)
+            return fail(Errno::notty);
+        sid = self.sess->sid;
+    }
+    return user_ptr<int32_t>(argument).write(sid);
+}
