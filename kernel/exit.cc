@@ -40,11 +40,10 @@ void leave_address_space(thread& self) {
 
 void drop_address_space(process& p) {
     ref_ptr<vmspace> vm;
-    ref_ptr<vnode> executable;
+    process_set_executable(p, nullptr);
     {
         lock_guard guard(p.lock);
         vm = std::move(p.vm);
-        executable = std::move(p.executable);
     }
     if (vm)
         p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);

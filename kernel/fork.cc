@@ -160,14 +160,16 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     auto p = ref_ptr<process>::adopt(process_allocate());
     if (!p)
         return fail(Errno::nomem);
+    ref_ptr<vnode> program;
     {
         lock_guard guard(parent.lock);
         p->cred = parent.cred;
         memcpy(p->limits, parent.limits, sizeof p->limits);
-        p->executable = parent.executable;
+        program = parent.executable;
         p->mode = parent.mode;
         p->timer_slack = parent.timer_slack;
     }
+    process_set_executable(*p, std::move(program));
     if (!p->cred.superuser() && process_count() >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
     p->start_time = now();

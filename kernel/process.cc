@@ -83,6 +83,7 @@ process::process() { std::copy(std::begin(default_limits), std::end(default_limi
 process::~process() {
     ASSERT(threads.empty() && children.empty());
     ASSERT(!among_children.linked() && !in_table.linked());
+    process_set_executable(*this, nullptr); // one that was never published
 }
 
 process* process_allocate() { return processes.create(); }
@@ -216,6 +217,20 @@ void process_unpublish(process& p) {
     process_table[unsigned(p.pid) % buckets].remove(p);
     process_total--;
     mark(p.pid, false);
+}
+
+void process_set_executable(process& p, ref_ptr<vnode> node) {
+    if (node) {
+        status denied = node->deny_write_access();
+        ASSERT(denied); // as the caller has promised
+    }
+    ref_ptr<vnode> old;
+    {
+        lock_guard guard(p.lock);
+        old = std::exchange(p.executable, std::move(node));
+    }
+    if (old)
+        old->allow_write_access();
 }
 
 ref_ptr<vmspace> process_vmspace(process& p) {

@@ -148,6 +148,10 @@ void process_unpublish(process& p) REQUIRES(process_tree_lock);
 void process_report_stop(process& p, int signo);
 void process_report_continue(process& p);
 
+// What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's program (ETXTBSY): the caller
+// has write access denied already (exec_file, or the parent's program). Null when the process ends.
+void process_set_executable(process& p, ref_ptr<vnode> node);
+
 // The vmspace of a process with a reference, or null (kernel process, zombie).
 ref_ptr<vmspace> process_vmspace(process& p);
 // The soft limit of the running process: process_limit(RLIMIT_NOFILE_).

@@ -1,0 +1,423 @@
+// exec: another program in the same process.
+//
+//      path --open--> file --"#!"?--> the interpreter's file --headers--> elf_image     anything wrong up to here
+//      argv, envp --copied--> exec_strings                                              is an errno, and the
+//      new vmspace, own copies of what is shared                                        process is still whole
+//      other threads --killed-->
+//      ---------------------------------- point of no return ----------------------------------
+//      vmspace::exec       the old address space is torn down, or left to those who share it (vfork)
+//      handlers reset, close-on-exec descriptors closed
+//      vfork_release       the parent goes on
+//      segments, stack, auxv                                                            what fails here kills
+//
+#include "kernel/exec.h"
+
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/pmap.h"
+#include "arch/thread.h"
+#include "kernel/elf.h"
+#include "kernel/fork.h"
+#include "kernel/futex.h"
+#include "kernel/process.h"
+#include "kernel/random.h"
+#include "kernel/sched.h"
+#include "kernel/signal.h"
+#include "kernel/syscall.h"
+#include "kernel/vnode.h"
+#include "lib/string.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+#include <machine/trap_frame.h>
+
+namespace {
+
+constexpr int at_fdcwd_ = -100;
+constexpr uint64_t mebibyte = 1 << 20;
+constexpr unsigned script_nesting = 5; // as Linux
+constexpr size_t script_line_size = 256;
+
+enum : uint64_t { // auxv
+    AT_NULL_ = 0, AT_PHDR_ = 3, AT_PHENT_, AT_PHNUM_, AT_PAGESZ_, AT_BASE_, AT_FLAGS_, AT_ENTRY_, AT_UID_ = 11, AT_EUID_,
+    AT_GID_, AT_EGID_, AT_PLATFORM_, AT_HWCAP_, AT_CLKTCK_, AT_SECURE_ = 23, AT_RANDOM_ = 25, AT_HWCAP2_, AT_EXECFN_ = 31,
+    AT_MINSIGSTKSZ_ = 51,
+};
+
+// What has been found and checked before the point of no return.
+struct program {
+    elf_image image;
+    std::optional<elf_image> interpreter; // PT_INTERP
+};
+
+// "#!interpreter argument": 0-terminates both in `line`, which holds `size` bytes of the file. ENOEXEC.
+struct script_line {
+    char* interpreter;
+    char* argument; // null when there is none
+};
+expected<script_line> parse_script(char* line, size_t size) {
+    char* p = line + 2;
+    char* limit = line + std::min(size, script_line_size - 1);
+    char* end = static_cast<char*>(memchr(p, '\n', size_t(limit - p)));
+    auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    if (!end) {
+        // A line that is cut off may hide part of the interpreter's name.
+        end = limit;
+        char* q = p;
+        while (q < end && blank(*q))
+            q++;
+        while (q < end && !blank(*q) && *q)
+            q++;
+        if (q == end && size >= script_line_size)
+            return fail(Errno::noexec);
+    }
+    while (p < end && blank(*p))
+        p++;
+    while (end > p && blank(end[-1]))
+        end--;
+    *end = '\0';
+    if (p == end || !*p)
+        return fail(Errno::noexec);
+    script_line s{p, nullptr};
+    while (*p && !blank(*p))
+        p++;
+    if (*p) {
+        *p++ = '\0';
+        while (blank(*p))
+            p++;
+        if (*p)
+            s.argument = p;
+    }
+    return s;
+}
+
+// Opens what is to run: follows "#!" lines, putting their interpreters in front of `arguments`.
+expected<program> open_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                               uint64_t& budget) {
+    kmem_array<char> head(script_line_size), name(path_max);
+    if (!head || !name)
+        return fail(Errno::nomem);
+    copy_string(name.data(), name.size(), path);
+    exec_file file = TRY(exec_file::open(at_fd, path, at_flags));
+    for (unsigned depth = 0;; depth++) {
+        size_t size = TRY(file.read(0, head.data(), head.size()));
+        if (size < 2 || head[0] != '#' || head[1] != '!') {
+            elf_image image = TRY(elf_image::read(std::move(file), head.data(), size));
+            program p{std::move(image), std::nullopt};
+            if (*p.image.interpreter()) {
+                exec_file loader = TRY(exec_file::open(at_fdcwd_, p.image.interpreter(), 0));
+                size = TRY(loader.read(0, head.data(), head.size()));
+                p.interpreter.emplace(TRY(elf_image::read(std::move(loader), head.data(), size)));
+            }
+            return p;
+        }
+        if (depth == script_nesting)
+            return fail(Errno::loop);
+        script_line line = TRY(parse_script(head.data(), size));
+        // argv[0] gives way to: interpreter, its one argument, the script's path.
+        exec_strings front;
+        TRY(front.append(line.interpreter, budget));
+        if (line.argument)
+            TRY(front.append(line.argument, budget));
+        TRY(front.append(name.data(), budget));
+        arguments.drop_first();
+        front.take(arguments);
+        arguments.take(front);
+        copy_string(name.data(), name.size(), line.interpreter);
+        file = TRY(exec_file::open(at_fdcwd_, name.data(), 0));
+    }
+}
+
+// Only the calling thread is left. EAGAIN if another one is ending the process, or executing, already.
+status kill_other_threads(thread& self) {
+    process& p = *self.proc;
+    {
+        lock_guard guard(process_tree_lock);
+        if (p.threads.next(self) == nullptr && p.threads.prev(self) == nullptr && !p.exiting)
+            return {};
+    }
+    if (!signal_begin_exit(p, &self, 0))
+        return fail(Errno::again); // not seen by the program: this thread is leaving
+    {
+        lock_guard guard(process_tree_lock);
+        while (p.threads.next(self) || p.threads.prev(self))
+            p.thread_gone.wait(process_tree_lock, "exec");
+        thread_take_over_pid(self);
+    }
+    signal_end_exec(p);
+    return {};
+}
+
+// The other address space that this process is in from now on.
+void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
+    process& p = *self.proc;
+    ref_ptr<vmspace> old;
+    {
+        lock_guard guard(p.lock);
+        old = std::move(p.vm);
+    }
+    cpu::interrupts_push_off();
+    self.user_map = nullptr;
+    pmap::kernel().activate();
+    cpu::interrupts_pop_off();
+    ref_ptr<vmspace> vm = vmspace::exec(std::move(old), std::move(fresh));
+    for (auto [limit, resource] : {std::pair{&vm->limits.address_space, RLIMIT_AS_},
+                                   {&vm->limits.data, RLIMIT_DATA_},
+                                   {&vm->limits.stack, RLIMIT_STACK_},
+                                   {&vm->limits.memlock, RLIMIT_MEMLOCK_}})
+        limit->store(p.limits[resource].current);
+    cpu::interrupts_push_off();
+    self.user_map = &vm->physical_map();
+    self.user_map->activate();
+    cpu::interrupts_pop_off();
+    lock_guard guard(p.lock);
+    p.vm = std::move(vm);
+}
+
+// Whether the program runs with rights that its caller does not have.
+bool change_credentials(process& p, const exec_file& file) {
+    constexpr uint32_t set_uid = 04000, set_gid = 02000, group_execute = 0010;
+    uint32_t mode = file.mode();
+    lock_guard guard(p.lock);
+    if (mode & set_uid)
+        p.cred.euid = file.uid();
+    if ((mode & (set_gid | group_execute)) == (set_gid | group_execute))
+        p.cred.egid = file.gid();
+    p.cred.suid = p.cred.fsuid = p.cred.euid;
+    p.cred.sgid = p.cred.fsgid = p.cred.egid;
+    return p.cred.euid != p.cred.uid || p.cred.egid != p.cred.gid;
+}
+
+void set_name(thread& self, const char* path) {
+    const char* slash = strrchr(path, '/');
+    copy_string(self.name, sizeof self.name, slash ? slash + 1 : path);
+}
+
+// ---- The new stack ---------------------------------------------------------------------------
+
+struct auxv_entry {
+    uint64_t type, value;
+};
+
+struct stack_contents {
+    const program& what;
+    const elf_image::placement& main;
+    vaddr_t base; // where the interpreter is
+    const exec_strings& arguments;
+    const exec_strings& environment;
+    const char* path;
+    bool secure;
+};
+
+//   top  ->  path, "x86_64", 16 random bytes
+//            environment strings
+//            argument strings
+//            (16-byte boundary)
+//            auxv, envp, argv, argc                 <- the stack pointer
+// Returns the stack pointer; records the places of the strings.
+expected<vaddr_t> build_stack(process& p, vmspace& vm, vaddr_t top, const stack_contents& c) {
+    auto push = [&](const void* data, size_t size) -> expected<vaddr_t> {
+        top -= size;
+        TRY(vm.write_memory(top, data, size, true));
+        return top;
+    };
+    static constexpr char platform[] = "x86_64";
+    std::byte random[16];
+    random_fill(random);
+
+    vaddr_t path = TRY(push(c.path, strlen(c.path) + 1));
+    vaddr_t platform_at = TRY(push(platform, sizeof platform));
+    vaddr_t random_at = TRY(push(random, sizeof random));
+    vm.image.env_end = top;
+    top -= c.environment.bytes();
+    vm.image.env_start = vm.image.arg_end = top;
+    top -= c.arguments.bytes();
+    vm.image.arg_start = top;
+
+    credentials cred;
+    {
+        lock_guard guard(p.lock);
+        cred = p.cred;
+    }
+    const elf_image& image = c.what.image;
+    const auxv_entry auxv[] = {
+        {AT_HWCAP_, machine_hwcap()},
+        {AT_PAGESZ_, page_size},
+        {AT_CLKTCK_, 100},
+        {AT_PHDR_, c.main.headers.value()},
+        {AT_PHENT_, sizeof(elf_segment)},
+        {AT_PHNUM_, image.header_count()},
+        {AT_BASE_, c.base.value()},
+        {AT_FLAGS_, 0},
+        {AT_ENTRY_, c.main.entry.value()},
+        {AT_UID_, cred.uid},
+        {AT_EUID_, cred.euid},
+        {AT_GID_, cred.gid},
+        {AT_EGID_, cred.egid},
+        {AT_SECURE_, c.secure},
+        {AT_RANDOM_, random_at.value()},
+        {AT_HWCAP2_, machine_hwcap2()},
+        {AT_EXECFN_, path.value()},
+        {AT_PLATFORM_, platform_at.value()},
+        {AT_MINSIGSTKSZ_, machine_minimum_signal_stack()},
+        {AT_NULL_, 0},
+    };
+    const uint64_t argc = c.arguments.count(), envc = c.environment.count();
+    const uint64_t words = 1 + (argc + 1) + (envc + 1);
+    const vaddr_t sp((top.value() - sizeof auxv - words * 8) & ~uint64_t{15});
+    const vaddr_t argv = sp + 8, envp = argv + (argc + 1) * 8, aux = envp + (envc + 1) * 8;
+    const uint64_t null = 0;
+    TRY(vm.write_memory(sp, &argc, sizeof argc, true));
+    TRY(c.arguments.store(vm, vm.image.arg_start, argv));
+    TRY(vm.write_memory(argv + argc * 8, &null, sizeof null, true));
+    TRY(c.environment.store(vm, vm.image.env_start, envp));
+    TRY(vm.write_memory(envp + envc * 8, &null, sizeof null, true));
+    TRY(vm.write_memory(aux, auxv, sizeof auxv, true));
+    vm.image.stack_start = sp;
+    return sp;
+}
+
+// ---- The new image ---------------------------------------------------------------------------
+
+struct layout {
+    vaddr_t stack_top, mmap_top;
+};
+
+layout choose_layout(const process& p) {
+    constexpr uint64_t largest_gap = user_max.value() / 6 * 5;
+    vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
+    // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
+    uint64_t gap = std::min(p.limits[RLIMIT_STACK_].current, largest_gap);
+    gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte, largest_gap & ~uint64_t{page_mask});
+    vaddr_t mmap_top = stack_top - gap - random_page_offset(1 << 28); // 1 TiB
+    return {stack_top, mmap_top};
+}
+
+// Address space, stack and first registers of the program. What fails here kills the process.
+status load(thread& self, const program& what, exec_strings& arguments, exec_strings& environment,
+            const char* path, bool secure) {
+    process& p = *self.proc;
+    vmspace& vm = *p.vm;
+    const layout at = choose_layout(p);
+    vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
+
+    // Programs that can lie anywhere lie at two thirds of the address space, far from stack and mappings.
+    constexpr uint64_t dynamic_base = user_max.value() / 3 * 2 & ~uint64_t{page_mask};
+    uint64_t bias = 0;
+    if (what.image.position_independent())
+        bias = dynamic_base + random_page_offset(1 << 28) - what.image.low();
+    if (bias + what.image.low() + what.image.size() > at.mmap_top.value())
+        return fail(Errno::nomem);
+    elf_image::placement main = TRY(what.image.map(vm, bias));
+    vaddr_t entry = main.entry, base;
+    if (what.interpreter) {
+        const elf_image& loader = *what.interpreter;
+        uint64_t loader_bias = 0;
+        if (loader.position_independent()) {
+            // A place for all of it; its segments then replace the reservation.
+            map_request request;
+            request.size = loader.size();
+            base = TRY(vm.map(request));
+            loader_bias = base.value() - loader.low();
+            TRY(vm.unmap(base, page_round_up(loader.size())));
+        }
+        entry = TRY(loader.map(vm, loader_bias)).entry;
+    }
+    vm.image.code_start = main.code_start;
+    vm.image.code_end = main.code_end;
+    vm.image.data_start = main.data_start;
+    vm.image.data_end = main.data_end;
+    vm.init_brk(main.end.page_up() + random_page_offset(1 << 13)); // 32 MiB
+
+    // The stack: what the strings need and 128 KiB, growing on demand.
+    const uint64_t strings = arguments.bytes() + environment.bytes() +
+                             (arguments.count() + environment.count()) * 8 + strlen(path);
+    map_request stack;
+    stack.size = page_round_up(strings + 2 * page_size) + 128 * 1024;
+    stack.address = at.stack_top - stack.size;
+    stack.prot = what.image.executable_stack() ? vm_prot::all : vm_prot::rw;
+    stack.fixed = true;
+    stack.stack = true;
+    stack.tag = "[stack]";
+    TRY(vm.map(stack));
+    // Not always at the same place within the page, either.
+    vaddr_t top = at.stack_top - 8 - (random_page_offset(2) ? random_u64() & 0xff0 : 0);
+    vaddr_t sp = TRY(build_stack(p, vm, top, {what, main, base, arguments, environment, path, secure}));
+
+    machine_thread_reset_user_state(self.machine);
+    machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
+    return {};
+}
+
+} // namespace
+
+uint64_t exec_argument_limit() {
+    // Linux: a quarter of the stack, at most three quarters of its default, at least 32 pages.
+    return std::clamp(process_limit(RLIMIT_STACK_) / 4, uint64_t{32 * page_size}, 6 * mebibyte);
+}
+
+status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                    exec_strings& environment, uint64_t& budget) {
+    thread& self = current_thread();
+    process& p = *self.proc;
+    if (arguments.empty()) // programs rely on having an argv[0]
+        TRY(arguments.append("", budget));
+    program what = TRY(open_program(at_fd, path, at_flags, arguments, budget));
+    ref_ptr<vmspace> fresh = TRY(vmspace::create());
+    ref_ptr<fd_table> own_files = self.files->references() > 1 ? TRY(self.files->copy()) : nullptr;
+    ref_ptr<sig_handlers> own_handlers = TRY(p.handlers->copy());
+    TRY(kill_other_threads(self));
+
+    // ---- The point of no return ----
+    futex_thread_exit(self); // what the thread owes in the old address space
+    enter_address_space(self, std::move(fresh));
+    {
+        lock_guard tree(process_tree_lock);
+        p.executed = true;
+        p.exit_signal = SIGCHLD_;
+        if (p.handlers->references() > 1)
+            std::swap(p.handlers, own_handlers);
+    }
+    p.handlers->reset_for_exec();
+    self.alt_stack = {0, 2 /* SS_DISABLE */, 0, 0};
+    self.set_child_tid = 0;
+    if (own_files) {
+        lock_guard guard(self.lock);
+        std::swap(self.files, own_files);
+    }
+    self.files->close_all_on_exec();
+    bool secure = change_credentials(p, what.image.file());
+    if (secure)
+        p.parent_death_signal = 0;
+    process_set_executable(p, what.image.file().node());
+    set_name(self, path);
+    vfork_release(self);
+
+    if (status loaded = load(self, what, arguments, environment, path, secure); !loaded) {
+        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        return loaded;
+    }
+    return {};
+}
+
+// ---- The system calls ------------------------------------------------------------------------
+
+static sysresult exec_from_user(int at_fd, sys_path path, sys_string_array argv, sys_string_array envp,
+                                int at_flags) {
+    path_buffer name = TRY(path_buffer::copy(path));
+    exec_strings arguments, environment;
+    uint64_t budget = exec_argument_limit();
+    TRY(arguments.append_from_user(argv.address, budget));
+    TRY(environment.append_from_user(envp.address, budget));
+    TRY(exec_program(at_fd, name.c_str(), at_flags, arguments, environment, budget));
+    return 0;
+}
+
+sysresult sys_execve(sys_path path, sys_string_array argv, sys_string_array envp) {
+    return exec_from_user(at_fdcwd_, path, argv, envp, 0);
+}
+
+sysresult sys_execveat(sys_at_fd at, sys_path path, sys_string_array argv, sys_string_array envp,
+                       sys_at_flags flags) {
+    return exec_from_user(at, path, argv, envp, flags);
+}
