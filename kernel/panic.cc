@@ -1,8 +1,9 @@
-// A panic: the machine's last words. It stops the other CPUs by NMI, tells what this one and they were doing, and
-// powers off with a failure status (or stays, when the command line says onpanic=halt).
+// A panic: the machine's last words. It stops the other CPUs by NMI, tells what this one and they
+// were doing, and powers off with a failure status (or stays, when the command line says
+// onpanic=halt).
 //
-// Takes no lock, allocates nothing, and prints by polling. A panic inside a panic only adds its message; a CPU that
-// panics while another one does waits to be stopped.
+// Takes no lock, allocates nothing, and prints by polling. A panic inside a panic only adds its
+// message; a CPU that panics while another one does only notes where it was.
 #include "kernel/panic.h"
 
 #include "arch/cpu.h"
@@ -92,6 +93,15 @@ void print_other_cpu(unsigned cpu) {
     print_locks("the CPU", cpus[cpu].spin_locks);
 }
 
+[[noreturn]] void stop_this_cpu(const trap_frame& frame) {
+    stopped_cpu& self = others[cpu::id()];
+    if (!self.stopped.load()) {
+        self.frame = frame;
+        self.stopped.store(true, std::memory_order_release);
+    }
+    halt_forever();
+}
+
 bool told_to_halt() {
     char value[8];
     return cmdline_value("onpanic=", value, sizeof value) && strcmp(value, "halt") == 0;
@@ -103,12 +113,22 @@ bool told_to_halt() {
     machine_power_off(true);
 }
 
-// `frame` is null where the panic was called by code that found something wrong; then `rbp` is its frame.
-[[noreturn]] void do_panic(const trap_frame* frame, uint64_t rbp, const char* format, va_list args) {
+// `frame` is null where the panic was called by code that found something wrong; then `rbp` is its
+// frame.
+[[noreturn]] void do_panic(const trap_frame* frame, uint64_t rbp, const char* format,
+                           va_list args) {
     interrupts_off();
     unsigned self = cpu::id(), expected = nobody;
-    if (!panicking_cpu.compare_exchange_strong(expected, self) && expected != self)
-        halt_forever(); // until the other one's NMI comes
+    if (!panicking_cpu.compare_exchange_strong(expected, self) && expected != self) {
+        // Two at once: the first one tells.
+        if (frame)
+            stop_this_cpu(*frame);
+        trap_frame here{};
+        here.rip = reinterpret_cast<uint64_t>(panic);
+        here.cs = KERNEL_CS;
+        here.rbp = rbp;
+        stop_this_cpu(here);
+    }
 
     char message[400];
     vformat_to(message, sizeof message, format, args);
@@ -159,10 +179,7 @@ bool panic_stop_this_cpu(const trap_frame& frame) {
     unsigned panicked = panicking_cpu.load();
     if (panicked == nobody || panicked == cpu::id())
         return false;
-    stopped_cpu& self = others[cpu::id()];
-    self.frame = frame;
-    self.stopped.store(true, std::memory_order_release);
-    halt_forever();
+    stop_this_cpu(frame);
 }
 
 size_t backtrace_from(uint64_t rbp, std::span<uint64_t> out) {

@@ -13,8 +13,8 @@ struct trap_frame;
 [[noreturn]] void panic_with_frame(const trap_frame& frame, const char* format, ...)
     __attribute__((format(printf, 2, 3)));
 
-// Describes a thread in a few words ("7 ash, in pipe_read"); without locks and without trusting anything.
-// Supplied by the process code; where it is missing, threads have no names.
+// Describes a thread in a few words ("7 ash, in pipe_read"); without locks and without trusting
+// anything. Supplied by the process code; where it is missing, threads have no names.
 [[gnu::weak]] void panic_describe_thread(thread* t, char* out, size_t size);
 
 bool panicking();

@@ -26,9 +26,9 @@ struct line {
 
     void compose(const char* format, va_list args) __attribute__((format(printf, 2, 0))) {
         nanos_t t = now();
-        length = static_cast<size_t>(format_to(text, capacity, "[%5lu.%06lu] ",
-                                               static_cast<unsigned long>(t / nanos_per_second),
-                                               static_cast<unsigned long>(t % nanos_per_second / 1000)));
+        length = static_cast<size_t>(format_to(
+            text, capacity, "[%5lu.%06lu] ", static_cast<unsigned long>(t / nanos_per_second),
+            static_cast<unsigned long>(t % nanos_per_second / 1000)));
         length += static_cast<size_t>(
             std::max(0, vformat_to(text + length, capacity - length, format, args)));
         length = std::min(length, capacity - 2); // one for the newline

@@ -12,8 +12,8 @@ void printk(const char* format, ...) __attribute__((format(printf, 1, 2)));
 // Whether printk also writes to the console (polled). On at boot.
 void printk_to_console(bool on);
 
-// Copies log text from `position` (bytes since boot; moved forward) to `out`. A position that the ring
-// has lost is first moved to the oldest text. Returns the number of bytes, 0 at the end.
+// Copies log text from `position` (bytes since boot; moved forward) to `out`. A position that the
+// ring has lost is first moved to the oldest text. Returns the number of bytes, 0 at the end.
 size_t printk_read(uint64_t& position, std::span<char> out);
 // Bytes logged since boot, and the oldest position that is still there.
 uint64_t printk_end();

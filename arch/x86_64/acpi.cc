@@ -68,7 +68,8 @@ const rsdp_table* find_rsdp(paddr_t given) {
     if (given.value() && given.value() + sizeof(rsdp_table) <= reachable)
         if (const rsdp_table* r = rsdp_at(given.value()))
             return r;
-    // The first KiB of the extended BIOS data area, whose segment is at 0x40e; then the BIOS itself.
+    // The first KiB of the extended BIOS data area, whose segment is at 0x40e; then the BIOS
+    // itself.
     uint64_t ebda = uint64_t{*direct_map_as<uint16_t>(paddr_t(0x40e))} << 4;
     if (ebda >= 0x400 && ebda < 0xa0000)
         for (uint64_t a = ebda; a < ebda + 1024; a += 16)
@@ -118,15 +119,15 @@ void read_madt(const table_header& madt) {
         case 5: // 64-bit address of the local APICs
             acpi.lapic = paddr_t(madt.at<uint64_t>(offset + 4));
             break;
-        default:
-            break;
+        default: break;
         }
         offset += length;
     }
 }
 
-// The sleep types for S5 stand in the DSDT's bytecode as Name(_S5_, Package(){a, b, ...}); reading just this needs no
-// interpreter: NameOp (8) '_S5_' PackageOp (0x12) PkgLength NumElements, then two small integers.
+// The sleep types for S5 stand in the DSDT's bytecode as Name(_S5_, Package(){a, b, ...}); reading
+// just this needs no interpreter: NameOp (8) '_S5_' PackageOp (0x12) PkgLength NumElements, then
+// two small integers.
 void read_s5(const table_header& dsdt) {
     const uint8_t* code = dsdt.bytes();
     for (size_t i = sizeof dsdt; i + 16 < dsdt.length; i++) {

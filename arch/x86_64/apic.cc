@@ -1,4 +1,5 @@
-// The interrupt controllers: local APICs (Intel SDM vol. 3, chapter 10, xAPIC mode) and I/O APICs (Intel 82093AA).
+// The interrupt controllers: local APICs (Intel SDM vol. 3, chapter 10, xAPIC mode) and I/O APICs
+// (Intel 82093AA).
 #include <machine/apic.h>
 
 #include "arch/machine.h"
@@ -78,13 +79,22 @@ isa_handler isa_handlers[16];
 
 void mask_legacy_controllers() {
     constexpr uint16_t master = 0x20, slave = 0xa0;
-    // Moved away from the exceptions' vectors first: a spurious interrupt comes even when all is masked.
-    const struct { uint16_t port; uint8_t value; } sequence[] = {
-        {master, 0x11}, {slave, 0x11},
-        {master + 1, vector_pic_base}, {slave + 1, vector_pic_base + 8},
-        {master + 1, 4}, {slave + 1, 2},
-        {master + 1, 1}, {slave + 1, 1},
-        {master + 1, 0xff}, {slave + 1, 0xff},
+    // Moved away from the exceptions' vectors first: a spurious interrupt comes even when all is
+    // masked.
+    const struct {
+        uint16_t port;
+        uint8_t value;
+    } sequence[] = {
+        {master, 0x11},
+        {slave, 0x11},
+        {master + 1, vector_pic_base},
+        {slave + 1, vector_pic_base + 8},
+        {master + 1, 4},
+        {slave + 1, 2},
+        {master + 1, 1},
+        {slave + 1, 1},
+        {master + 1, 0xff},
+        {slave + 1, 0xff},
     };
     for (auto [port, value] : sequence)
         out8(port, value);
@@ -128,8 +138,7 @@ void ioapic_initialize() {
     }
     for (size_t i = 0; i < acpi.io_apic_count; i++) {
         io_apic& a = io_apics[io_apic_count++];
-        a.registers =
-            static_cast<volatile uint32_t*>(map_device(acpi.io_apics[i].address, 0x20));
+        a.registers = static_cast<volatile uint32_t*>(map_device(acpi.io_apics[i].address, 0x20));
         a.first_interrupt = acpi.io_apics[i].first_interrupt;
         a.inputs = (a.read(io_version) >> 16 & 0xff) + 1;
         for (uint32_t n = 0; n < a.inputs; n++)

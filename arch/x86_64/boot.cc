@@ -101,12 +101,8 @@ void read_multiboot2(uint32_t info) {
         if (tag.type == tag_end || tag.size < sizeof tag)
             break;
         switch (tag.type) {
-        case tag_command_line:
-            set_command_line(tag.text(8));
-            break;
-        case tag_loader:
-            the_boot_info.loader = keep_string(tag.text(8));
-            break;
+        case tag_command_line: set_command_line(tag.text(8)); break;
+        case tag_loader: the_boot_info.loader = keep_string(tag.text(8)); break;
         case tag_module: {
             auto start = tag.at<uint32_t>(8), end = tag.at<uint32_t>(12);
             add_module(start, end - start, tag.text(16));
@@ -121,8 +117,7 @@ void read_multiboot2(uint32_t info) {
             if (tag.type == tag_new_rsdp || !the_boot_info.rsdp.value())
                 the_boot_info.rsdp = paddr_t(at + 8);
             break;
-        default:
-            break;
+        default: break;
         }
         at += (tag.size + 7) & ~7u;
     }

@@ -1,7 +1,7 @@
 // Time: the TSC as the clock, the local APIC's timer for deadlines, the RTC for the date.
 //
-// Neither the TSC nor the APIC's timer says how fast it runs. Both are counted against a clock of known
-// frequency, ACPI's power-management timer or else the PIT, for ten milliseconds at boot.
+// Neither the TSC nor the APIC's timer says how fast it runs. Both are counted against a clock of
+// known frequency, ACPI's power-management timer or else the PIT, for ten milliseconds at boot.
 #include <machine/clock.h>
 
 #include "arch/timer.h"
@@ -48,7 +48,8 @@ uint32_t read_pm_timer() { return in32(acpi.pm_timer); }
 
 constexpr uint16_t pit_channel_2 = 0x42, pit_command = 0x43, speaker_port = 0x61;
 
-// Channel 2, whose gate is in our hands and whose output only drives the speaker (left unconnected).
+// Channel 2, whose gate is in our hands and whose output only drives the speaker (left
+// unconnected).
 void start_pit() {
     out8(speaker_port, static_cast<uint8_t>((in8(speaker_port) & ~2) | 1));
     out8(pit_command, 0xb4); // channel 2, low and high byte, mode 2: counts down and starts again
@@ -82,8 +83,8 @@ reference_clock choose_reference() {
     return pit;
 }
 
-// One moment as all three clocks see it. Of several readings the one that took least time counts: a processor
-// that was taken away in between (as happens under emulation) makes the others worthless.
+// One moment as all three clocks see it. Of several readings the one that took least time counts: a
+// processor that was taken away in between (as happens under emulation) makes the others worthless.
 struct moment {
     uint64_t tsc;
     uint32_t reference, timer;
@@ -150,8 +151,8 @@ rtc_time read_rtc_once() {
     for (unsigned i = 0; i < 100'000 && (read_cmos(rtc_status_a) & rtc_updating); i++)
         pause_instruction();
     uint8_t century = acpi.century_register ? read_cmos(acpi.century_register) : 0;
-    return {read_cmos(0), read_cmos(2), read_cmos(4), read_cmos(7), read_cmos(8), read_cmos(9),
-            century};
+    return {read_cmos(0), read_cmos(2), read_cmos(4), read_cmos(7),
+            read_cmos(8), read_cmos(9), century};
 }
 
 // Days from 1970-01-01 in the Gregorian calendar; years that begin in March put the leap day last.
@@ -213,7 +214,8 @@ void timer_program(nanos_t deadline) {
         lapic_timer_start(0);
         return;
     }
-    // A deadline beyond the counter's range gives an early interrupt, after which the handler programs the rest.
+    // A deadline beyond the counter's range gives an early interrupt, after which the handler
+    // programs the rest.
     constexpr nanos_t longest = nanos_per_second;
     nanos_t t = now();
     nanos_t wait = deadline > t ? std::min(deadline - t, longest) : 0;

@@ -16,8 +16,8 @@ constexpr uint64_t component_x87 = 1, component_sse = 2, component_avx = 4;
 uint64_t components = component_x87 | component_sse;
 size_t area_size = 512;
 
-// The state that a program starts with: empty registers, all exceptions masked. In XSAVE's format the header
-// says that every component is in its initial state, and only MXCSR is read.
+// The state that a program starts with: empty registers, all exceptions masked. In XSAVE's format
+// the header says that every component is in its initial state, and only MXCSR is read.
 struct initial_area : fpu_area {
     constexpr initial_area() : fpu_area{} {
         bytes[0] = std::byte{0x7f}; // FCW 0x037f

@@ -1,8 +1,8 @@
-// Kernel stacks: slots of address space, each with unmapped room below the stack, so that an overflow is a double
-// fault and not somebody else's data.
+// Kernel stacks: slots of address space, each with unmapped room below the stack, so that an
+// overflow is a double fault and not somebody else's data.
 //
-// A freed stack stays mapped in a small cache: fork and exit would otherwise pay for four mappings and a TLB
-// shootdown each.
+// A freed stack stays mapped in a small cache: fork and exit would otherwise pay for four mappings
+// and a TLB shootdown each.
 #include <machine/kernel_stack.h>
 
 #include "arch/pmap.h"
@@ -61,8 +61,7 @@ void unmap_pages(uint64_t base, uint64_t size) {
 bool map_pages(uint64_t base) {
     for (uint64_t offset = 0; offset < kernel_stack_size; offset += page_size) {
         owned_page page(vm_page_alloc(page_owner::kernel));
-        if (!page ||
-            !pmap::kernel_enter(vaddr_t(base + offset), page->physical(), vm_prot::rw)) {
+        if (!page || !pmap::kernel_enter(vaddr_t(base + offset), page->physical(), vm_prot::rw)) {
             unmap_pages(base, offset);
             return false;
         }

@@ -1,8 +1,8 @@
-// The kernel's page tables, made once at boot: its image with the rights of each part, all memory at
-// the direct map, and device registers. The layout is in <machine/layout.h>.
+// The kernel's page tables, made once at boot: its image with the rights of each part, all memory
+// at the direct map, and device registers. The layout is in <machine/layout.h>.
 //
-// Nothing is both writable and executable, under any of its addresses: the direct map has the pages of the
-// kernel's text and read-only data read-only.
+// Nothing is both writable and executable, under any of its addresses: the direct map has the pages
+// of the kernel's text and read-only data read-only.
 #include <machine/paging.h>
 
 #include "arch/boot_info.h"
@@ -22,8 +22,7 @@ constexpr uint64_t bit_write_through = 1 << 3, bit_accessed = 1 << 5, bit_dirty 
 constexpr uint64_t bit_large = 1 << 7, bit_global = 1 << 8, bit_no_execute = uint64_t{1} << 63;
 constexpr uint64_t address_bits = 0x000f'ffff'ffff'f000;
 
-constexpr uint64_t read_only =
-    bit_present | bit_global | bit_accessed | bit_dirty | bit_no_execute;
+constexpr uint64_t read_only = bit_present | bit_global | bit_accessed | bit_dirty | bit_no_execute;
 constexpr uint64_t read_write = read_only | bit_write;
 constexpr uint64_t read_execute = read_only & ~bit_no_execute;
 constexpr uint64_t device = read_write | bit_no_cache | bit_write_through;
@@ -34,7 +33,9 @@ paddr_t root;
 uint64_t end_of_direct_map;
 uint64_t next_device_va = kernel_mappings_base;
 
-constexpr unsigned level_shift(unsigned level) { return page_shift + 9 * (level - 1); } // 1 is a page table
+constexpr unsigned level_shift(unsigned level) {
+    return page_shift + 9 * (level - 1);
+} // 1 is a page table
 constexpr uint64_t level_size(unsigned level) { return uint64_t{1} << level_shift(level); }
 constexpr size_t index_of(uint64_t va, unsigned level) { return va >> level_shift(level) & 511; }
 

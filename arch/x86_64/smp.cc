@@ -1,6 +1,6 @@
-// Starting the other processors (Intel SDM vol. 3, 8.4): INIT to all, then to each a start-up interrupt (and a second
-// if need be) that says at which page below 1 MiB to begin in real mode. One at a time, for
-// they share the trampoline and the variables below.
+// Starting the other processors (Intel SDM vol. 3, 8.4): INIT to all, then to each a start-up
+// interrupt (and a second if need be) that says at which page below 1 MiB to begin in real mode.
+// One at a time, for they share the trampoline and the variables below.
 #include "arch/cpu.h"
 #include "arch/machine.h"
 #include "arch/memory.h"
@@ -55,7 +55,8 @@ bool wait_for(unsigned id, nanos_t duration) {
     return false;
 }
 
-// Whether it came up. One that did not may still be on its way, and then finds that it is not the one meant.
+// Whether it came up. One that did not may still be on its way, and then finds that it is not the
+// one meant.
 bool start(unsigned id, uint32_t lapic) {
     auto stack = kernel_stack_allocate();
     vm_page* ist = vm_page_alloc_contiguous(ist_order, page_owner::kernel);

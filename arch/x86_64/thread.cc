@@ -1,8 +1,8 @@
 // The machine's part of threads: their kernel stacks, registers, and the switch between them.
 //
-// A kernel stack, from the top: the trap_frame through which the thread came from user mode (only user threads
-// have one, and it is always there), then the calls of the kernel, and while the thread does not run,
-// below them the registers that switch_stacks has pushed.
+// A kernel stack, from the top: the trap_frame through which the thread came from user mode (only
+// user threads have one, and it is always there), then the calls of the kernel, and while the
+// thread does not run, below them the registers that switch_stacks has pushed.
 #include "arch/thread.h"
 
 #include "arch/memory.h"
@@ -106,7 +106,8 @@ void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void 
     prepare_first_run(m, reinterpret_cast<uint64_t>(&at), first_run_user, first, argument);
 }
 
-// The caller of machine_switch() may hold a spin lock over the switch, which `function` then releases.
+// The caller of machine_switch() may hold a spin lock over the switch, which `function` then
+// releases.
 void first_run_call(void (*function)(void*), void* argument) {
     if (this_cpu()->interrupts_off_depth == 0)
         interrupts_on();

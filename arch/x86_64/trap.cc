@@ -4,7 +4,6 @@
 #include "arch/memory.h"
 #include "arch/upcalls.h"
 #include "kernel/panic.h"
-#include "kernel/printk.h"
 #include "lib/assert.h"
 
 #include <cstring>
@@ -28,10 +27,28 @@ constexpr unsigned exception_double_fault = 8, exception_protection = 13;
 constexpr unsigned exception_page_fault = 14, exception_machine_check = 18;
 
 const char* const exception_names[32] = {
-    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
-    "device not available", "double fault", nullptr, "invalid TSS", "segment not present",
-    "stack fault", "general protection", "page fault", nullptr, "x87 error", "alignment check",
-    "machine check", "SIMD error", "virtualization", "control protection",
+    "divide error",
+    "debug",
+    "NMI",
+    "breakpoint",
+    "overflow",
+    "bound range",
+    "invalid opcode",
+    "device not available",
+    "double fault",
+    nullptr,
+    "invalid TSS",
+    "segment not present",
+    "stack fault",
+    "general protection",
+    "page fault",
+    nullptr,
+    "x87 error",
+    "alignment check",
+    "machine check",
+    "SIMD error",
+    "virtualization",
+    "control protection",
 };
 
 // Page-fault error code (Intel SDM vol. 3, 4.7).
@@ -89,7 +106,8 @@ void fill_idt() {
                      name ? name : "reserved", f.error_code);
 }
 
-// A page fault of the kernel itself. Only the user accessors may have one, and only on user addresses.
+// A page fault of the kernel itself. Only the user accessors may have one, and only on user
+// addresses.
 void kernel_page_fault(trap_frame& f, vaddr_t address, vm_prot access) {
     const exception_entry* entry = exception_table_find(f.rip);
     if (!entry || entry->kind == EX_PROTECTION || address >= user_max)
@@ -117,9 +135,9 @@ void page_fault(trap_frame& f) {
     handle_page_fault(f, address, access, true, f.error_code & fault_present);
 }
 
-// The IRET to user mode refused its frame (a program can have put a bad rip into a signal frame). The registers
-// are the program's already, and the refused part of the frame still lies at the top of the
-// stack: put the user frame together again and treat the fault as one of the program's.
+// The IRET to user mode refused its frame (a program can have put a bad rip into a signal frame).
+// The registers are the program's already, and the refused part of the frame still lies at the top
+// of the stack: put the user frame together again and treat the fault as one of the program's.
 trap_frame* recover_from_bad_iret(const trap_frame& fault) {
     trap_frame user = fault;
     auto* at = reinterpret_cast<trap_frame*>(this_cpu()->kernel_stack_top) - 1;
@@ -165,9 +183,7 @@ void interrupt(const trap_frame& f) {
         lapic_end_of_interrupt();
         tlb::interrupt();
         return;
-    default:
-        isa_interrupt(vector);
-        lapic_end_of_interrupt();
+    default: isa_interrupt(vector); lapic_end_of_interrupt();
     }
 }
 
@@ -216,8 +232,10 @@ trap_frame* syscall_dispatch(trap_frame* frame) {
 trap_frame* trap_paranoid_dispatch(trap_frame* frame) {
     if (frame->vector != exception_nmi)
         panic_for_exception(*frame);
+    // Without a panic elsewhere it comes from outside, where somebody wants to see what the machine
+    // hangs in: QEMU's `nmi` command, or a button.
     if (!panic_stop_this_cpu(*frame))
-        printk_unlocked("CPU %u: NMI without a known reason\n", cpu::id());
+        panic_with_frame(*frame, "NMI on CPU %u", cpu::id());
     return frame;
 }
 

@@ -191,7 +191,7 @@ syscall_entry:
         jnz     return_to_user_iret
 
         POP_REGISTERS
-        movq    32(%rsp), %rsp          // above vector, error code, rip, cs and rflags; no interrupt
+        movq    40(%rsp), %rsp          // above vector, error code, rip, cs and rflags; no interrupt
         swapgs                          // can come, and an NMI has its own stack
         sysretq
 

@@ -19,7 +19,7 @@ struct acpi_info {
 
     uint32_t lapic_ids[max_cpus] = {}; // of the enabled processors, in the table's order
     size_t cpu_count = 0;
-    size_t cpus_left_out = 0;          // more than max_cpus, or with an id that xAPIC cannot name
+    size_t cpus_left_out = 0; // more than max_cpus, or with an id that xAPIC cannot name
     paddr_t lapic{0xfee0'0000};
 
     struct io_apic {
@@ -47,6 +47,6 @@ struct acpi_info {
 
 extern acpi_info acpi;
 
-// `rsdp` as the loader gave it; 0 looks for it in the BIOS's areas. Everything must lie in the boot page tables'
-// 4 GiB. Without tables: one processor, and what a PC had before them.
+// `rsdp` as the loader gave it; 0 looks for it in the BIOS's areas. Everything must lie in the boot
+// page tables' 4 GiB. Without tables: one processor, and what a PC had before them.
 void acpi_initialize(paddr_t rsdp);

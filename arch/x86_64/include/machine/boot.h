@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-// Physical address of the PML4 that maps the kernel: its image, the direct map, and the (still empty
-// but for device registers) slot of kernel mappings. pmap::kernel() adopts it.
+// Physical address of the PML4 that maps the kernel: its image, the direct map, and the (still
+// empty but for device registers) slot of kernel mappings. pmap::kernel() adopts it.
 paddr_t kernel_page_table();
 
 // Device registers that arch has mapped itself end here; pmap::kernel_enter() may use the rest of

@@ -1,5 +1,5 @@
-// The first serial port and QEMU's debug console, as panics and early boot use them. The interrupt-driven
-// terminal on the same port is the tty's.
+// The first serial port and QEMU's debug console, as panics and early boot use them. The
+// interrupt-driven terminal on the same port is the tty's.
 #pragma once
 
 #include <cstdint>

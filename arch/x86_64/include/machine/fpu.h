@@ -10,17 +10,17 @@
 namespace fpu {
 inline constexpr size_t alignment = 64;
 
-void enable();         // on each CPU, once
-size_t state_size();   // of an area
-uint64_t features();   // XCR0: the state components in an area; 3 without XSAVE
+void enable();       // on each CPU, once
+size_t state_size(); // of an area
+uint64_t features(); // XCR0: the state components in an area; 3 without XSAVE
 bool has_xsave();
 
-// The calling CPU's registers to and from an area aligned to 64. Interrupts off, or a thread that is switched
-// out in between will still find its own.
+// The calling CPU's registers to and from an area aligned to 64. Interrupts off, or a thread that
+// is switched out in between will still find its own.
 void save(void* area);
 // False (and registers as for a new program) when the processor refuses the contents, as it may
 // with an area that came from a signal frame.
 [[nodiscard]] bool restore(const void* area);
-void reset();          // as a program finds them
+void reset();                     // as a program finds them
 void initialize_area(void* area); // with what reset() loads
 } // namespace fpu

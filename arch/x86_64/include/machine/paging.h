@@ -8,9 +8,9 @@
 
 struct memory_range;
 
-// Memory of the machine, usable or holding ACPI tables: what the direct map covers. `ram` is sorted, page
-// aligned and without overlaps. Takes its pages from the_boot_info's ranges, and loads the
-// tables on the calling CPU.
+// Memory of the machine, usable or holding ACPI tables: what the direct map covers. `ram` is
+// sorted, page aligned and without overlaps. Takes its pages from the_boot_info's ranges, and loads
+// the tables on the calling CPU.
 void paging_initialize(const memory_range* ram, size_t count);
 void paging_load(); // on a further CPU
 

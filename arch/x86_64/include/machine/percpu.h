@@ -34,14 +34,14 @@ struct alignas(64) cpu_data {
     uint64_t kernel_stack_top; // of the running thread; where SYSCALL begins
     uint64_t user_rsp;         // scratch of the SYSCALL entry
     thread* current;
-    machine_thread* running;   // machine part of current; null until the first switch
+    machine_thread* running; // machine part of current; null until the first switch
     uint32_t id;
     uint32_t lapic_id;
     uint32_t interrupts_off_depth; // pushes without their pop
     bool interrupts_were_on;       // before the first push; belongs to the running thread
     pmap_machine* loaded_pmap;     // what is in CR3, null before the first; written by tlb.cc alone
     held_locks spin_locks;
-    uint64_t idle_stack_top;       // the stack it was started on
+    uint64_t idle_stack_top; // the stack it was started on
     task_state_segment tss;
     uint64_t gdt[TSS_SELECTOR / 8 + 2];
 };
@@ -56,8 +56,8 @@ inline cpu_data* this_cpu() {
     return c;
 }
 
-// Fills `c` and makes it the calling CPU's: GDT, TSS, IDT, %gs. `ist_stacks` is the lowest address of
-// ist_stack_count stacks of ist_stack_size.
+// Fills `c` and makes it the calling CPU's: GDT, TSS, IDT, %gs. `ist_stacks` is the lowest address
+// of ist_stack_count stacks of ist_stack_size.
 inline constexpr uint64_t ist_stack_size = 8192;
 void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stack_top,
                  uint64_t ist_stacks);

@@ -56,10 +56,10 @@ public:
 
 private:
     void erase_empty() {
-        count_ = static_cast<size_t>(
-            std::remove_if(ranges_, ranges_ + count_,
-                           [](const range& r) { return r.start >= r.end; }) -
-            ranges_);
+        count_ =
+            static_cast<size_t>(std::remove_if(ranges_, ranges_ + count_,
+                                               [](const range& r) { return r.start >= r.end; }) -
+                                ranges_);
     }
 
     range ranges_[capacity] = {};

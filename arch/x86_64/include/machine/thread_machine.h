@@ -14,9 +14,9 @@ struct machine_thread {
     // Interrupt state below the spin lock that is held over a switch (see cpu_data).
     bool interrupts_were_on = false;
 
-    // Something (a signal, the end of its time slice) waits for this thread on its way to user mode. Anybody sets
-    // it, after having made the thing visible, and then interrupts the CPU if the thread is running
-    // elsewhere. The return to user mode clears it, calls before_return_to_user(), turns interrupts
-    // off and looks again.
+    // Something (a signal, the end of its time slice) waits for this thread on its way to user
+    // mode. Anybody sets it, after having made the thing visible, and then interrupts the CPU if
+    // the thread is running elsewhere. The return to user mode clears it, calls
+    // before_return_to_user(), turns interrupts off and looks again.
     std::atomic<bool> work_pending{false};
 };

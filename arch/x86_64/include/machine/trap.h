@@ -8,7 +8,7 @@ struct trap_frame;
 void idt_load(); // on each CPU
 
 extern "C" {
-void syscall_entry();                                     // traps.S: MSR_LSTAR
+void syscall_entry(); // traps.S: MSR_LSTAR
 trap_frame* trap_dispatch(trap_frame* frame);
 trap_frame* trap_paranoid_dispatch(trap_frame* frame);
 trap_frame* syscall_dispatch(trap_frame* frame);
