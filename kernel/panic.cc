@@ -113,22 +113,14 @@ bool told_to_halt() {
     machine_power_off(true);
 }
 
-// `frame` is null where the panic was called by code that found something wrong; then `rbp` is its
-// frame.
-[[noreturn]] void do_panic(const trap_frame* frame, uint64_t rbp, const char* format,
+// `frame` is what failed. Where code has found something wrong, rather than the processor, only its
+// rip and rbp are known.
+[[noreturn]] void do_panic(const trap_frame& frame, bool has_registers, const char* format,
                            va_list args) {
     interrupts_off();
     unsigned self = cpu::id(), expected = nobody;
-    if (!panicking_cpu.compare_exchange_strong(expected, self) && expected != self) {
-        // Two at once: the first one tells.
-        if (frame)
-            stop_this_cpu(*frame);
-        trap_frame here{};
-        here.rip = reinterpret_cast<uint64_t>(panic);
-        here.cs = KERNEL_CS;
-        here.rbp = rbp;
-        stop_this_cpu(here);
-    }
+    if (!panicking_cpu.compare_exchange_strong(expected, self) && expected != self)
+        stop_this_cpu(frame); // two at once: the first one tells
 
     char message[400];
     vformat_to(message, sizeof message, format, args);
@@ -140,13 +132,12 @@ bool told_to_halt() {
     printk_unlocked("panic: %s", message);
     stop_other_cpus(self);
     print_thread(self, cpu::current());
-    if (frame) {
-        print_registers(*frame);
+    if (has_registers) {
+        print_registers(frame);
         printk_unlocked(" cr2 %016lx cr3 %016lx cr4 %06lx", read_cr2(), read_cr3(), read_cr4());
-        panic_print_address(frame->rip);
-        rbp = frame->rbp;
     }
-    print_backtrace(rbp);
+    panic_print_address(frame.rip);
+    print_backtrace(frame.rbp);
     print_locks("the CPU", cpus[self].spin_locks);
     if (cpu::current())
         print_locks("the thread", thread_held_locks());
@@ -160,15 +151,19 @@ bool told_to_halt() {
 } // namespace
 
 void panic(const char* format, ...) {
+    trap_frame here{};
+    asm("leaq (%%rip), %0" : "=r"(here.rip));
+    here.rbp = reinterpret_cast<uint64_t>(__builtin_frame_address(0));
+    here.cs = KERNEL_CS;
     va_list args;
     va_start(args, format);
-    do_panic(nullptr, reinterpret_cast<uint64_t>(__builtin_frame_address(0)), format, args);
+    do_panic(here, false, format, args);
 }
 
 void panic_with_frame(const trap_frame& frame, const char* format, ...) {
     va_list args;
     va_start(args, format);
-    do_panic(&frame, 0, format, args);
+    do_panic(frame, true, format, args);
 }
 
 void panic_print_address(uint64_t address) { printk_unlocked(" [<%016lx>]", address); }
