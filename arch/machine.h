@@ -22,3 +22,8 @@ void machine_start_other_cpus();
 
 // Fills from RDRAND if the processor has it; returns how much was filled.
 size_t machine_random(std::span<std::byte> out);
+
+// For auxv: CPUID leaf 1's EDX (AT_HWCAP), AT_HWCAP2, and AT_MINSIGSTKSZ, the bytes that a signal frame takes.
+uint64_t machine_hwcap();
+uint64_t machine_hwcap2();
+uint64_t machine_minimum_signal_stack();

@@ -36,6 +36,9 @@ status machine_set_gs_base(machine_thread& running, uint64_t value);
 // The trap frame at the base of a thread's kernel stack, through which it entered from user mode.
 trap_frame& machine_user_frame(machine_thread& m);
 
+// The si_code of SIGFPE for a floating-point exception of the running thread (vector 16: x87, 19: SSE).
+int machine_fpu_exception_code(unsigned vector);
+
 // As the program may have changed them itself since.
 uint64_t machine_fs_base();
 uint64_t machine_gs_base();

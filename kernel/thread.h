@@ -36,6 +36,7 @@ struct thread : ref_counted<thread> {
     // loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
     nanos_t run_started = 0, user_time = 0, system_time = 0, mode_since = 0;
+    bool in_kernel = true;              // since mode_since it has been in the kernel, not in user mode
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
 
@@ -72,7 +73,7 @@ struct thread : ref_counted<thread> {
     void* kernel_argument = nullptr;
 };
 
-// Time in user mode ends here and time in the kernel begins, and back: at every trap from user mode.
+// Time in user mode ends here and time in the kernel begins (unless it has already), and back.
 void thread_enter_kernel(thread& self);
 void thread_leave_kernel(thread& self);
 

@@ -1,0 +1,176 @@
+// The table of system calls, made from kernel/syscalls.def, and the way from a trap frame to a handler: each handler's
+// own argument types say how the registers are converted.
+#include "kernel/syscall.h"
+
+#include "arch/uaccess.h"
+#include "arch/upcalls.h"
+#include "kernel/cmdline.h"
+#include "kernel/printk.h"
+#include "kernel/process.h"
+#include "kernel/strace.h"
+#include "kernel/vnode.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+
+#include <algorithm>
+#include <machine/trap_frame.h>
+#include <type_traits>
+#include <utility>
+
+namespace {
+
+template <class T> struct convert { // user_ptr and the types that hold an address
+    static T from(uint64_t r) { return T{vaddr_t(r)}; }
+};
+template <class T>
+    requires std::is_integral_v<T>
+struct convert<T> {
+    static T from(uint64_t r) { return static_cast<T>(r); }
+};
+template <class Tag, class Int> struct convert<sys_int<Tag, Int>> {
+    static sys_int<Tag, Int> from(uint64_t r) { return {static_cast<Int>(r)}; }
+};
+template <> struct convert<sys_clone_flags> {
+    static sys_clone_flags from(uint64_t r) { return {r}; }
+};
+template <> struct convert<sys_address> {
+    static sys_address from(uint64_t r) { return {r}; }
+};
+
+template <auto Handler> struct adapter;
+template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> {
+    static sysresult call(const uint64_t* r) {
+        return [r]<size_t... I>(std::index_sequence<I...>) {
+            (void)r;
+            return Handler(convert<Args>::from(r[I])...);
+        }(std::index_sequence_for<Args...>{});
+    }
+    static void print(strace_line& line, const uint64_t* r, bool after, int64_t result) {
+        [&]<size_t... I>(std::index_sequence<I...>) {
+            ((line.add("%s", I ? ", " : ""),
+              strace_argument(line, strace_context{r, I, after, result}, convert<Args>::from(r[I]))),
+             ...);
+        }(std::index_sequence_for<Args...>{});
+    }
+};
+
+struct entry {
+    const char* name = nullptr;
+    sysresult (*call)(const uint64_t*) = nullptr;
+    void (*print)(strace_line&, const uint64_t*, bool, int64_t) = nullptr;
+};
+
+constexpr size_t table_size = 512;
+struct call_table {
+    entry entries[table_size];
+    constexpr call_table() {
+#define SYSCALL(number, name, ...)                                                               \
+    entries[number] = {#name, adapter<sys_##name>::call, adapter<sys_##name>::print};
+#include "kernel/syscalls.def"
+#undef SYSCALL
+    }
+};
+constexpr call_table table;
+
+// Calls that do not come back, or after which the memory that their arguments are in is another, or that a child's
+// calls come in between: strace prints them when they begin.
+bool printed_first(uint64_t number) {
+    constexpr uint64_t clone = 56, fork = 57, vfork = 58, execve = 59, exit = 60, exit_group = 231,
+                       execveat = 322, clone3 = 435;
+    for (uint64_t n : {clone, fork, vfork, execve, exit, exit_group, execveat, clone3})
+        if (n == number)
+            return true;
+    return false;
+}
+
+// Calls that are not there: each program's number once, for the word log_enosys.
+void log_unknown(const thread& self, uint64_t number) {
+    static const bool wanted = cmdline_has("log_enosys");
+    if (!wanted)
+        return;
+    struct seen {
+        char name[16];
+        uint64_t number;
+    };
+    static spin_lock lock(lock_rank::device, "log_enosys");
+    static seen all[128];
+    static size_t count;
+    {
+        lock_guard guard(lock);
+        for (size_t i = 0; i < count; i++)
+            if (all[i].number == number && strcmp(all[i].name, self.name) == 0)
+                return;
+        if (count == std::size(all))
+            return;
+        copy_string(all[count].name, sizeof all[count].name, self.name);
+        all[count++].number = number;
+    }
+    printk("%s: system call %lu is not there", self.name, number);
+}
+
+} // namespace
+
+const char* syscall_name(uint64_t number) {
+    return number < table_size ? table.entries[number].name : nullptr;
+}
+
+void handle_syscall(trap_frame& frame) {
+    thread& self = current_thread();
+    thread_enter_kernel(self);
+    const uint64_t number = frame.syscall_number();
+    uint64_t arguments[6];
+    for (unsigned i = 0; i < 6; i++)
+        arguments[i] = frame.argument(i);
+
+    if (number >= table_size || !table.entries[number].call) [[unlikely]] {
+        log_unknown(self, number);
+        frame.set_result(-int64_t(Errno::nosys));
+        if (strace_wanted(self))
+            printk("[%d] syscall_%lu(%#lx, %#lx, %#lx) = -1 ENOSYS", self.tid, number, arguments[0],
+                   arguments[1], arguments[2]);
+        return;
+    }
+    const entry& e = table.entries[number];
+    const bool trace = strace_wanted(self);
+    const bool first = trace && printed_first(number);
+    if (first) {
+        strace_line line;
+        line.add("%s(", e.name);
+        e.print(line, arguments, false, 0);
+        line.add(")");
+        strace_print_unfinished(self, line);
+    }
+    sysresult result = e.call(arguments);
+    const int64_t value = result ? *result : -int64_t(result.error());
+    frame.set_result(value);
+    if (!trace)
+        return;
+    if (first) {
+        strace_print_resumed(self, e.name, value);
+        return;
+    }
+    strace_line line;
+    line.add("%s(", e.name);
+    e.print(line, arguments, true, value);
+    line.add(")");
+    strace_print(self, line, value);
+}
+
+// ---- path_buffer -----------------------------------------------------------------------------
+
+expected<path_buffer> path_buffer::copy(sys_path from) {
+    path_buffer p;
+    p.text_ = static_cast<char*>(kmem_alloc(path_max));
+    if (!p.text_)
+        return fail(Errno::nomem);
+    p.length_ = TRY(copy_in_string(p.text_, from.address, path_max));
+    return p;
+}
+
+path_buffer::path_buffer(path_buffer&& other) noexcept
+    : text_(std::exchange(other.text_, nullptr)), length_(other.length_) {}
+
+path_buffer::~path_buffer() {
+    if (text_)
+        kmem_free(text_, path_max);
+}
