@@ -1,0 +1,185 @@
+// Locks under contention from several threads and CPUs.
+#include "arch/timer.h"
+#include "kernel/sched.h"
+#include "lib/lock.h"
+#include "tests/kernel/ktest.h"
+#include "tests/kernel/ktest_threads.h"
+
+namespace {
+constexpr unsigned threads = 6;
+constexpr unsigned rounds = 2000;
+
+// Tells whether more than one, or the wrong ones, are inside at a time.
+struct watch {
+    std::atomic<int> writers{0}, readers{0};
+    void write(void (*inside)()) {
+        EXPECT_EQ(writers.fetch_add(1), 0);
+        EXPECT_EQ(readers.load(), 0);
+        inside();
+        writers--;
+    }
+    void read(void (*inside)()) {
+        readers++;
+        EXPECT_EQ(writers.load(), 0);
+        inside();
+        readers--;
+    }
+};
+
+} // namespace
+
+KTEST(spin_lock, excludes) {
+    spin_lock lock{lock_rank::device, "test"};
+    uint64_t counter = 0; // not atomic
+    on_all_cpus(threads, [&](unsigned) {
+        for (unsigned i = 0; i < rounds; i++) {
+            lock_guard guard(lock);
+            const uint64_t seen = *const_cast<volatile uint64_t*>(&counter);
+            cpu::relax();
+            *const_cast<volatile uint64_t*>(&counter) = seen + 1;
+        }
+    });
+    EXPECT_EQ(counter, uint64_t{threads} * rounds);
+}
+
+KTEST(spin_lock, interrupts_are_off_while_held) {
+    spin_lock outer{lock_rank::pmap, "outer"}, inner{lock_rank::pv, "inner"};
+    EXPECT(cpu::interrupts_enabled());
+    outer.lock();
+    EXPECT(!cpu::interrupts_enabled());
+    inner.lock();
+    outer.unlock(); // not the one taken last
+    EXPECT(!cpu::interrupts_enabled());
+    inner.unlock();
+    EXPECT(cpu::interrupts_enabled());
+}
+
+KTEST(spin_lock, try_lock_does_not_wait) {
+    spin_lock lock{lock_rank::device, "test"};
+    EXPECT(lock.try_lock());
+    EXPECT(lock.held());
+    EXPECT(!lock.try_lock());
+    lock.unlock();
+    EXPECT(!lock.held());
+    EXPECT(cpu::interrupts_enabled());
+}
+
+KTEST(sleep_lock, excludes_while_its_holder_sleeps) {
+    sleep_lock lock{lock_rank::vm_map, "test"};
+    uint64_t counter = 0;
+    on_all_cpus(threads, [&](unsigned) {
+        for (unsigned i = 0; i < 200; i++) {
+            lock_guard guard(lock);
+            const uint64_t seen = *const_cast<volatile uint64_t*>(&counter);
+            thread_yield();
+            *const_cast<volatile uint64_t*>(&counter) = seen + 1;
+        }
+    });
+    EXPECT_EQ(counter, uint64_t{threads} * 200);
+    EXPECT(lock.owner() == nullptr);
+}
+
+KTEST(sleep_lock, waiter_sleeps_until_it_is_released) {
+    sleep_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<bool> started{false}, got_it{false};
+    lock.lock();
+    {
+        auto body = [&] {
+            EXPECT(!lock.try_lock());
+            started = true;
+            lock_guard guard(lock);
+            got_it = true;
+        };
+        on_cpu waiter(0, body);
+        while (!started)
+            thread_yield();
+        for (int i = 0; i < 20; i++)
+            thread_yield();
+        EXPECT(!got_it);
+        EXPECT(lock.held());
+        lock.unlock();
+    }
+    EXPECT(got_it.load());
+}
+
+KTEST(rw_lock, writers_exclude_everybody) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    static watch w;
+    on_all_cpus(threads, [&](unsigned self) {
+        uint64_t state = self + 1;
+        for (unsigned i = 0; i < 400; i++) {
+            state = state * 6364136223846793005 + 1442695040888963407;
+            switch (state >> 61) {
+            case 0: {
+                lock_guard guard(lock);
+                w.write(thread_yield);
+                break;
+            }
+            case 1:
+                lock.lock();
+                w.write([] {});
+                lock.downgrade();
+                w.read(thread_yield);
+                lock.unlock_shared();
+                break;
+            case 2:
+                if (lock.try_lock()) {
+                    w.write([] {});
+                    lock.unlock();
+                }
+                break;
+            default: {
+                read_guard guard(lock);
+                w.read(thread_yield);
+            }
+            }
+        }
+    });
+    EXPECT(!lock.held_any());
+}
+
+KTEST(rw_lock, readers_share) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<unsigned> inside{0};
+    // All must be in at once, or none gets out.
+    on_all_cpus(threads, [&](unsigned) {
+        read_guard guard(lock);
+        inside++;
+        while (inside < threads)
+            thread_yield();
+    });
+    EXPECT_EQ(inside.load(), threads);
+}
+
+KTEST(rw_lock, reader_does_not_pass_a_waiting_writer) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<unsigned> order{0}, writer_was{0}, reader_was{0};
+    std::atomic<bool> writer_started{false}, reader_started{false};
+    auto write = [&] {
+        writer_started = true;
+        lock_guard guard(lock);
+        writer_was = ++order;
+    };
+    auto read = [&] {
+        reader_started = true;
+        read_guard guard(lock);
+        reader_was = ++order;
+    };
+    lock.lock_shared();
+    on_cpu writer(0, write);
+    // On one CPU a thread that has started and lost the CPU is waiting.
+    auto wait_for = [](std::atomic<bool>& started) {
+        while (!started)
+            thread_yield();
+        sched_sleep_until(now() + nanos_per_second / 100);
+    };
+    wait_for(writer_started);
+    on_cpu reader(0, read);
+    wait_for(reader_started);
+    EXPECT_EQ(order.load(), 0);
+    lock.unlock_shared();
+    writer.join();
+    reader.join();
+    EXPECT_EQ(writer_was.load(), 1);
+    EXPECT_EQ(reader_was.load(), 2);
+}
