@@ -1,5 +1,6 @@
-// The header by which GRUB knows a Multiboot2 kernel (Multiboot2 specification, 3.1), and where it enters:
-// 32-bit protected mode, paging off, eax = magic, ebx = physical address of the boot information.
+// The header by which GRUB knows a Multiboot2 kernel (Multiboot2 specification, 3.1), and where it
+// enters: 32-bit protected mode, paging off, eax = magic, ebx = physical address of the boot
+// information.
 
 #define MULTIBOOT2_HEADER_MAGIC 0xe85250d6
 #define ARCHITECTURE_I386 0

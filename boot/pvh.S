@@ -1,5 +1,6 @@
-// The entry that QEMU's -kernel uses: the "PVH" boot ABI of Xen. A note of type XEN_ELFNOTE_PHYS32_ENTRY
-// holds the address of a 32-bit entry; ebx there is the physical address of a hvm_start_info.
+// The entry that QEMU's -kernel uses: the "PVH" boot ABI of Xen. A note of type
+// XEN_ELFNOTE_PHYS32_ENTRY holds the address of a 32-bit entry; ebx there is the physical address
+// of a hvm_start_info.
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 
@@ -17,7 +18,7 @@
 pvh_entry:
         cli
         cld
-        xorl    %eax, %eax              // no Multiboot2 magic: the start_info has a magic of its own
+        xorl    %eax, %eax              // not Multiboot2: the start_info has a magic
         jmp     start32
 
         .section .note.GNU-stack, "", @progbits

@@ -1,8 +1,9 @@
-// From 32-bit protected mode without paging to 64-bit mode in the kernel's half, for the boot processor
-// (from either boot entry) and for the others (from the trampoline at the end of this file).
+// From 32-bit protected mode without paging to 64-bit mode in the kernel's half, for the boot
+// processor (from either boot entry) and for the others (from the trampoline at the end of this
+// file).
 //
-// The page tables used here are temporary: they map the first 4 GiB at address 0, at the direct map's
-// base and, the first 2 GiB of them, at the kernel image's base, all readable, writable and
+// The page tables used here are temporary: they map the first 4 GiB at address 0, at the direct
+// map's base and, the first 2 GiB of them, at the kernel image's base, all readable, writable and
 // executable. paging.cc replaces them; a processor that starts later passes through them again.
 
 #include <machine/asm.h>
@@ -168,8 +169,8 @@ other_entry_high:
         call    other_processor_main
         ud2
 
-        // Where a started processor begins: real mode, at the start of a page below 1 MiB to which smp.cc
-        // has copied this. All it knows is its code segment.
+        // Where a started processor begins: real mode, at the start of a page below 1 MiB to which
+        // smp.cc has copied this. All it knows is its code segment.
         .section .rodata
         .globl  trampoline_start, trampoline_end
         .code16

@@ -39,8 +39,8 @@ constexpr unsigned level_shift(unsigned level) {
 constexpr uint64_t level_size(unsigned level) { return uint64_t{1} << level_shift(level); }
 constexpr size_t index_of(uint64_t va, unsigned level) { return va >> level_shift(level) & 511; }
 
-// A zeroed page that nobody will ever give back, off the end of the largest range that is
-// mapped already.
+// A zeroed page that nobody will ever give back, off the end of the largest range that is mapped
+// already.
 paddr_t early_page() {
     memory_range* best = nullptr;
     for (size_t i = 0; i < the_boot_info.range_count; i++) {

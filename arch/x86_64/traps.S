@@ -2,8 +2,8 @@
 //
 // Interrupts and exceptions go through a stub for their vector to trap_common, which completes a
 // trap_frame on the stack and calls trap_dispatch(); SYSCALL builds the same frame and calls
-// syscall_dispatch(). Both return the frame to go back to. %gs points at cpu_data in the kernel and holds
-// the program's base outside: swapgs at each crossing, and nowhere else.
+// syscall_dispatch(). Both return the frame to go back to. %gs points at cpu_data in the kernel and
+// holds the program's base outside: swapgs at each crossing, and nowhere else.
 
 #include <machine/asm.h>
 
@@ -53,9 +53,9 @@
         popq    %rdi
 .endm
 
-// Calls \function(frame) with a stack frame that makes the interrupted instruction the caller, so that a
-// backtrace by frame pointers goes through. A trap from user mode has no caller. Returns its result as
-// the stack pointer.
+// Calls \function(frame) with a stack frame that makes the interrupted instruction the caller, so
+// that a backtrace by frame pointers goes through. A trap from user mode has no caller. Returns its
+// result as the stack pointer.
 .macro CALL_WITH_FRAME function
         movq    %rsp, %rdi
         xorl    %eax, %eax
@@ -102,8 +102,8 @@ trap_common:
         CALL_WITH_FRAME trap_dispatch
         jmp     return_from_trap
 
-        // From the kernel, where %gs is right; but for one instruction that runs with the program's: the IRET
-        // below, which faults when the frame that it returns to is bad.
+        // From the kernel, where %gs is right; but for one instruction that runs with the
+        // program's: the IRET below, which faults when the frame that it returns to is bad.
 1:      pushq   %rax
         leaq    iret_to_user(%rip), %rax
         cmpq    %rax, 24(%rsp)          // rip
@@ -128,10 +128,10 @@ return_to_user_iret:
 iret_to_user:
         iretq
 
-// NMI, double fault and machine check come at any instruction, also between an entry and its swapgs: which
-// %gs is loaded has to be asked. A program's base is never in the kernel's half (it cannot set it but
-// through arch_prctl: FSGSBASE stays off). They run on stacks of their own, return to
-// where they came from without any work for the thread, and do not nest.
+// NMI, double fault and machine check come at any instruction, also between an entry and its
+// swapgs: which %gs is loaded has to be asked. A program's base is never in the kernel's half (it
+// cannot set it but through arch_prctl: FSGSBASE stays off). They run on stacks of their own,
+// return to where they came from without any work for the thread, and do not nest.
         .align  16
 trap_paranoid:
         PUSH_REGISTERS
@@ -171,9 +171,10 @@ syscall_entry:
         PUSH_REGISTERS
         CALL_WITH_FRAME syscall_dispatch
 
-        // SYSRET loads rip from rcx and rflags from r11, and is only safe where this frame's own agree with
-        // them: not after sigreturn or exec. With a non-canonical rcx, Intel's processors fault in kernel mode
-        // on the program's stack; with TF or RF set, the first instruction would be treated wrongly.
+        // SYSRET loads rip from rcx and rflags from r11, and is only safe where this frame's own
+        // agree with them: not after sigreturn or exec. With a non-canonical rcx, Intel's
+        // processors fault in kernel mode on the program's stack; with TF or RF set, the first
+        // instruction would be treated wrongly.
         movq    FRAME_RCX(%rsp), %rcx
         movq    FRAME_R11(%rsp), %r11
         cmpq    %rcx, FRAME_RIP(%rsp)
@@ -191,8 +192,8 @@ syscall_entry:
         jnz     return_to_user_iret
 
         POP_REGISTERS
-        movq    40(%rsp), %rsp          // above vector, error code, rip, cs and rflags; no interrupt
-        swapgs                          // can come, and an NMI has its own stack
+        movq    40(%rsp), %rsp          // above vector, error code, rip, cs and rflags; interrupts
+        swapgs                          // are off, and an NMI has its own stack
         sysretq
 
 // ---- A thread's first run --------------------------------------------------------------------

@@ -1,6 +1,6 @@
-// The only instructions of the kernel that touch a program's memory. Each has an entry in the exception
-// table (exception_table.h): where to go on when it faults and the fault cannot be resolved. With SMAP
-// the user's pages are open to the kernel only between STAC and CLAC, here.
+// The only instructions of the kernel that touch a program's memory. Each has an entry in the
+// exception table (exception_table.h): where to go on when it faults and the fault cannot be
+// resolved. With SMAP the user's pages are open to the kernel only between STAC and CLAC, here.
 
 #include <machine/exception_table.h>
 
@@ -20,7 +20,8 @@
 77:
 .endm
 
-// size_t user_copy(void* to, const void* from, size_t size): returns how many bytes were not copied.
+// size_t user_copy(void* to, const void* from, size_t size): returns how many bytes were not
+// copied.
         .globl  user_copy
 user_copy:
         OPEN_USER
@@ -58,8 +59,8 @@ user_zero:
         EXCEPTION_ENTRY(1b, 5b, EX_USER_ACCESS)
         EXCEPTION_ENTRY(3b, 4b, EX_USER_ACCESS)
 
-// int64_t user_copy_string(char* to, const char* from, size_t size): the length without the NUL; -1 on a
-// fault; -2 when there is no NUL in `size` bytes.
+// int64_t user_copy_string(char* to, const char* from, size_t size): the length without the NUL; -1
+// on a fault; -2 when there is no NUL in `size` bytes.
         .globl  user_copy_string
 user_copy_string:
         OPEN_USER
@@ -93,8 +94,8 @@ user_load_word:
         jmp     2b
         EXCEPTION_ENTRY(1b, 3b, EX_USER_ATOMIC)
 
-// bool user_exchange_word(uint32_t* word, uint32_t* expect, uint32_t desired): false on any fault; *expect
-// becomes the value seen.
+// bool user_exchange_word(uint32_t* word, uint32_t* expect, uint32_t desired): false on any fault;
+// *expect becomes the value seen.
         .globl  user_exchange_word
 user_exchange_word:
         OPEN_USER

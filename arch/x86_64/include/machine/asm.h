@@ -1,8 +1,8 @@
 // Numbers that assembly and C++ share. cpu.cc holds the static_asserts that keep them true.
 #pragma once
 
-// Segment selectors. The order is what SYSCALL and SYSRET ask for (Intel SDM vol. 3, 5.8.8), and the
-// user values are those that programs see on Linux.
+// Segment selectors. The order is what SYSCALL and SYSRET ask for (Intel SDM vol. 3, 5.8.8), and
+// the user values are those that programs see on Linux.
 #define KERNEL_CS 0x10
 #define KERNEL_DS 0x18
 #define USER_CS32 0x23 // only a base for SYSRET; there is no 32-bit code segment

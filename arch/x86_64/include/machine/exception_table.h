@@ -1,5 +1,6 @@
-// Instructions that may fault in the kernel, and where it goes on when they do. The linker gathers the
-// entries of all files (section __ex_table); a kernel fault at any other instruction is a panic.
+// Instructions that may fault in the kernel, and where it goes on when they do. The linker gathers
+// the entries of all files (section __ex_table); a kernel fault at any other instruction is a
+// panic.
 #pragma once
 
 // A program's memory: first let the VM resolve the fault; a fixup only if it cannot.
@@ -11,14 +12,16 @@
 
 #ifdef __ASSEMBLER__
 
-#define EXCEPTION_ENTRY(instruction, fixup, kind)                                                \
-        .pushsection __ex_table, "a"; .quad instruction, fixup, kind; .popsection
+#define EXCEPTION_ENTRY(instruction, fixup, kind)                                                  \
+    .pushsection __ex_table, "a";                                                                  \
+    .quad instruction, fixup, kind;                                                                \
+    .popsection
 
 #else
 
 #include <cstdint>
 
-#define EXCEPTION_ENTRY(instruction, fixup, kind)                                                \
+#define EXCEPTION_ENTRY(instruction, fixup, kind)                                                  \
     ".pushsection __ex_table, \"a\"; .quad " #instruction ", " #fixup ", " #kind "; .popsection\n"
 
 struct exception_entry {

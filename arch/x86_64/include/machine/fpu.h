@@ -1,7 +1,7 @@
 // The floating-point and vector registers of user mode. The kernel never uses them, so a running
 // thread's are in the processor, also while it is in the kernel; machine_switch() moves them
-// eagerly. Areas have XSAVE's standard format (Intel SDM vol. 1, 13.4), which is also what a
-// signal frame holds; without XSAVE, FXSAVE's, its first 512 bytes.
+// eagerly. Areas have XSAVE's standard format (Intel SDM vol. 1, 13.4), which is also what a signal
+// frame holds; without XSAVE, FXSAVE's, its first 512 bytes.
 #pragma once
 
 #include <cstddef>

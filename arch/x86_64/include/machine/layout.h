@@ -2,7 +2,7 @@
 // are made at boot and shared by every pmap, so that no pmap has to be updated later.
 //
 //   0xffff8000'00000000  direct map of physical memory (slots 256..383: up to 64 TiB)
-//   0xffffc000'00000000  kernel mappings: device registers, kernel stacks (slot 384)
+//   0xffffc000'00000000  kernel mappings: device registers and, 256 GiB up, kernel stacks (slot 384)
 //   0xffffffff'80000000  the kernel image, linked at + its physical address (slot 511)
 #pragma once
 
@@ -10,10 +10,10 @@
 
 inline constexpr uint64_t direct_map_base = 0xffff'8000'0000'0000;
 inline constexpr uint64_t kernel_mappings_base = 0xffff'c000'0000'0000;
-inline constexpr uint64_t kernel_stacks_base = 0xffff'c040'0000'0000; // 256 GiB above device registers
+inline constexpr uint64_t kernel_stacks_base = 0xffff'c040'0000'0000;
 inline constexpr uint64_t kernel_mappings_end = 0xffff'c080'0000'0000;
 inline constexpr uint64_t kernel_image_base = 0xffff'ffff'8000'0000;
 
-// Kernel stacks: each slot is an unmapped guard page and 16 KiB of stack above it, in 32 KiB.
+// Kernel stacks: each slot of 32 KiB has its stack in the upper half, and nothing in the lower.
 inline constexpr uint64_t kernel_stack_slot = 32 * 1024;
 inline constexpr uint64_t kernel_stack_size = 16 * 1024;

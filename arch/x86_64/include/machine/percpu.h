@@ -48,8 +48,8 @@ struct alignas(64) cpu_data {
 
 extern cpu_data cpus[max_cpus];
 
-// The calling CPU's; stable only with interrupts off. Read anew each time, for a thread may
-// be on another CPU after a switch.
+// The calling CPU's; stable only with interrupts off. Read anew each time, for a thread may be on
+// another CPU after a switch.
 inline cpu_data* this_cpu() {
     cpu_data* c;
     asm volatile("movq %%gs:%c1, %0" : "=r"(c) : "i"(CPU_SELF));

@@ -14,8 +14,8 @@ public:
         uint64_t start, end;
     };
 
-    // What does not fit any more is left out: of usable memory that is safe, and a list of
-    // occupied memory of this length has not been seen.
+    // What does not fit any more is left out: of usable memory that is safe, and a list of occupied
+    // memory of this length has not been seen.
     void add(uint64_t start, uint64_t end) {
         if (start < end && count_ < capacity)
             ranges_[count_++] = {start, end};
