@@ -2,7 +2,7 @@
 // are made at boot and shared by every pmap, so that no pmap has to be updated later.
 //
 //   0xffff8000'00000000  direct map of physical memory (slots 256..383: up to 64 TiB)
-//   0xffffc000'00000000  kernel mappings: device registers and, 256 GiB up, kernel stacks (slot 384)
+//   0xffffc000'00000000  device registers and, 256 GiB up, kernel stacks (slot 384)
 //   0xffffffff'80000000  the kernel image, linked at + its physical address (slot 511)
 #pragma once
 
