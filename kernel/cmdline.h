@@ -19,6 +19,7 @@
     X("ktest", "run all in-kernel tests instead of init, and power off")                         \
     X("ktest=", "run the in-kernel tests whose name contains this, and power off")               \
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                          \
+    X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")         \
     X("panic=", "test: panic on purpose when everything is up")
 
 // Keeps the text and logs words that nothing looks at (they go to init, as on Linux, when they do not contain

@@ -1,0 +1,496 @@
+// Futexes: sleeping in the kernel on the value of a word in memory (Drepper, "Futexes are tricky", 2011).
+//
+// A word is known by its key: in private memory the address space and the address, so that a copy made by fork is another
+// word; in shared memory the physical page and the offset, so that it is one word at whatever addresses it is mapped. Waiters
+// are in a hash table by key; the bucket's lock makes "the word still has that value, so I sleep" one step against wakers.
+//
+// A waiter that is requeued changes its bucket while it sleeps. Its `bucket` is changed with both locks held, so that
+// whoever holds the lock of the bucket that a waiter says it is in, and finds it still saying so, has it; the sleeper
+// does the same before it returns, which keeps it (and its stack) there until its waker is done with it.
+#include "kernel/futex.h"
+
+#include "arch/memory.h"
+#include "arch/pmap.h"
+#include "arch/timer.h"
+#include "arch/uaccess.h"
+#include "kernel/process.h"
+#include "kernel/sched.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+
+#include <algorithm>
+
+namespace {
+
+enum : uint32_t {
+    FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4, FUTEX_WAKE_OP_ = 5,
+    FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10, FUTEX_PRIVATE_ = 128, FUTEX_CLOCK_REALTIME_ = 256,
+};
+constexpr uint32_t any_bit = UINT32_MAX;
+constexpr uint32_t owner_died = 0x4000'0000, waiters_bit = 0x8000'0000, tid_bits = 0x3fff'ffff;
+constexpr unsigned robust_list_limit = 2048; // as Linux: a list may be a ring
+
+struct futex_key {
+    uint64_t space; // the vmspace, or 0 for shared memory
+    uint64_t place; // the address, or the physical address
+    friend bool operator==(const futex_key&, const futex_key&) = default;
+};
+
+struct bucket;
+
+struct futex_waiter {
+    list_node on_bucket;
+    thread* sleeper = nullptr;
+    futex_key key{};
+    uint32_t bits = any_bit;
+    std::atomic<bucket*> where{nullptr};
+    bool woken = false; // under the bucket's lock
+    std::atomic<bool> expired{false};
+};
+
+struct bucket {
+    spin_lock lock{lock_rank::futex, "futex"};
+    list<futex_waiter, &futex_waiter::on_bucket> waiters GUARDED_BY(lock);
+};
+
+bucket table[256];
+
+bucket& bucket_of(const futex_key& key) {
+    uint64_t h = (key.space >> 4) * 0x9e37'79b9'7f4a'7c15 ^ key.place * 0xff51'afd7'ed55'8ccd;
+    return table[h >> 56];
+}
+
+// Two buckets locked, in the order of their addresses; once if they are the same.
+class NO_THREAD_SAFETY_ANALYSIS two_buckets {
+public:
+    two_buckets(bucket& a, bucket& b) : first_(std::min(&a, &b)), second_(std::max(&a, &b)) { lock(); }
+    ~two_buckets() {
+        if (held_)
+            unlock();
+    }
+    void lock() {
+        first_->lock.lock();
+        if (second_ != first_)
+            second_->lock.lock_nested();
+        held_ = true;
+    }
+    void unlock() {
+        if (second_ != first_)
+            second_->lock.unlock();
+        first_->lock.unlock();
+        held_ = false;
+    }
+
+private:
+    bucket *first_, *second_;
+    bool held_ = false;
+};
+
+// Makes the page of a word resident. EFAULT.
+status touch(vaddr_t word, bool for_write) {
+    uint32_t value;
+    TRY(copy_in(&value, word, sizeof value));
+    if (!for_write)
+        return {};
+    return current_process().vm->fault(word, vm_prot::write) == fault_outcome::resolved ? status{}
+                                                                                       : fail(Errno::fault);
+}
+
+// EINVAL for a word that is not aligned, EFAULT for one that is not there.
+expected<futex_key> key_of(vaddr_t word, bool is_private) {
+    if (word.value() % sizeof(uint32_t) != 0)
+        return fail(Errno::inval);
+    if (word >= user_max)
+        return fail(Errno::fault);
+    vmspace& vm = *current_process().vm;
+    if (is_private)
+        return futex_key{reinterpret_cast<uint64_t>(&vm), word.value()};
+    // Not said to be private: the mapping decides.
+    TRY(touch(word, false));
+    if (!TRY(vm.is_shared(word)))
+        return futex_key{reinterpret_cast<uint64_t>(&vm), word.value()};
+    for (;;) {
+        if (auto mapping = vm.physical_map().lookup(word.page_down()))
+            return futex_key{0, mapping->pa.value() + word.page_offset()};
+        TRY(touch(word, false));
+    }
+}
+
+void insert(bucket& b, futex_waiter& w) REQUIRES(b.lock) {
+    b.waiters.push_back(w);
+    w.where.store(&b);
+}
+
+// Caller holds the lock of w's bucket.
+void wake(bucket& b, futex_waiter& w) REQUIRES(b.lock) {
+    b.waiters.remove(w);
+    w.woken = true;
+    sched_wake(*w.sleeper);
+}
+
+unsigned wake_some(bucket& b, const futex_key& key, int count, uint32_t bits) REQUIRES(b.lock) {
+    unsigned woken = 0;
+    for (futex_waiter* w = b.waiters.front(); w && int(woken) < count;) {
+        futex_waiter* next = b.waiters.next(*w);
+        if (w->key == key && (w->bits & bits)) {
+            wake(b, *w);
+            woken++;
+        }
+        w = next;
+    }
+    return woken;
+}
+
+expected<unsigned> futex_wake(vaddr_t word, bool is_private, int count, uint32_t bits) {
+    if (bits == 0)
+        return fail(Errno::inval);
+    futex_key key = TRY(key_of(word, is_private));
+    bucket& b = bucket_of(key);
+    lock_guard guard(b.lock);
+    return wake_some(b, key, count, bits);
+}
+
+void timer_fired(void* context) {
+    auto* w = static_cast<futex_waiter*>(context);
+    thread* t = w->sleeper;
+    w->expired.store(true);
+    sched_wake(*t);
+}
+
+bucket& lock_bucket_of(futex_waiter& w) NO_THREAD_SAFETY_ANALYSIS {
+    for (;;) {
+        bucket* b = w.where.load();
+        b->lock.lock();
+        if (w.where.load() == b)
+            return *b;
+        b->lock.unlock();
+    }
+}
+
+// Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, whose lock the caller holds.
+status sleep(futex_waiter& w, nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
+    thread& self = *w.sleeper;
+    timer_event limit;
+    if (deadline != forever)
+        limit.set(deadline, timer_fired, &w);
+    status result;
+    for (;;) {
+        sched_prepare_to_sleep(sleep_kind::interruptible, "futex");
+        w.where.load()->lock.unlock();
+        if (w.expired.load()) // before the state was set
+            sched_wake(self);
+        sched_sleep();
+        bucket& b = lock_bucket_of(w);
+        if (!w.woken) {
+            if (w.expired.load())
+                result = fail(Errno::timedout);
+            else if (signal_pending(self))
+                result = fail(Errno::intr);
+            else
+                continue;
+            b.waiters.remove(w);
+        }
+        b.lock.unlock();
+        break;
+    }
+    if (deadline != forever)
+        limit.cancel();
+    return result;
+}
+
+// again: the word has another value. intr, timedout, inval, fault.
+status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
+    if (bits == 0)
+        return fail(Errno::inval);
+    for (;;) {
+        futex_waiter w;
+        w.sleeper = &current_thread();
+        w.bits = bits;
+        w.key = TRY(key_of(word, is_private));
+        bucket& b = bucket_of(w.key);
+        b.lock.lock();
+        expected<uint32_t> now_there = user_load(word);
+        if (!now_there) {
+            b.lock.unlock();
+            if (now_there.error() != Errno::again)
+                return fail(now_there.error());
+            TRY(touch(word, false));
+            continue;
+        }
+        if (*now_there != value) {
+            b.lock.unlock();
+            return fail(Errno::again);
+        }
+        insert(b, w);
+        return sleep(w, deadline); // releases the lock
+    }
+}
+
+// FUTEX_REQUEUE: wakes `wake_count` and moves up to `move_count` others to `to`.
+expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int wake_count, int move_count,
+                                 const uint32_t* compare) NO_THREAD_SAFETY_ANALYSIS {
+    if (wake_count < 0 || move_count < 0)
+        return fail(Errno::inval);
+    for (;;) {
+        futex_key from_key = TRY(key_of(from, is_private)), to_key = TRY(key_of(to, is_private));
+        bucket &source = bucket_of(from_key), &target = bucket_of(to_key);
+        two_buckets locked(source, target);
+        if (compare) {
+            expected<uint32_t> value = user_load(from);
+            if (!value) {
+                locked.unlock();
+                if (value.error() != Errno::again)
+                    return fail(value.error());
+                TRY(touch(from, false));
+                continue;
+            }
+            if (*value != *compare)
+                return fail(Errno::again);
+        }
+        unsigned woken = wake_some(source, from_key, wake_count, any_bit), moved = 0;
+        for (futex_waiter* w = source.waiters.front(); w && int(moved) < move_count;) {
+            futex_waiter* next = source.waiters.next(*w);
+            if (w->key == from_key && from_key != to_key) {
+                source.waiters.remove(*w);
+                w->key = to_key;
+                insert(target, *w);
+                moved++;
+            }
+            w = next;
+        }
+        return woken + moved;
+    }
+}
+
+// FUTEX_WAKE_OP's operation on the second word, and its comparison with the old value: Linux's encoding.
+struct wake_operation {
+    unsigned operation, comparison;
+    int32_t operand, compare_with;
+
+    static expected<wake_operation> decode(uint32_t code) {
+        auto sign_extend = [](uint32_t v) { return int32_t(v << 20) >> 20; };
+        wake_operation o{code >> 28 & 7, code >> 24 & 15, sign_extend(code >> 12 & 0xfff),
+                         sign_extend(code & 0xfff)};
+        if (code >> 31) { // FUTEX_OP_OPARG_SHIFT
+            o.operand = int32_t(1u << (o.operand & 31));
+        }
+        if (o.operation > 4 || o.comparison > 5)
+            return fail(Errno::nosys);
+        return o;
+    }
+    uint32_t apply(uint32_t old) const {
+        auto v = uint32_t(operand);
+        switch (operation) {
+        case 0: return v;
+        case 1: return old + v;
+        case 2: return old | v;
+        case 3: return old & ~v;
+        default: return old ^ v;
+        }
+    }
+    bool holds(uint32_t value) const {
+        auto old = int32_t(value);
+        switch (comparison) {
+        case 0: return old == compare_with;
+        case 1: return old != compare_with;
+        case 2: return old < compare_with;
+        case 3: return old <= compare_with;
+        case 4: return old > compare_with;
+        default: return old >= compare_with;
+        }
+    }
+};
+
+// Changes a word atomically, with locks held. EAGAIN when its page has to be touched first.
+template <class Change> expected<uint32_t> change_word(vaddr_t word, Change change) {
+    uint32_t old = TRY(user_load(word));
+    for (;;) {
+        uint32_t seen = TRY(user_compare_exchange(word, old, change(old)));
+        if (seen == old)
+            return old;
+        old = seen;
+    }
+}
+
+expected<unsigned> futex_wake_op(vaddr_t word, vaddr_t word2, bool is_private, int count, int count2,
+                                 uint32_t code) NO_THREAD_SAFETY_ANALYSIS {
+    wake_operation op = TRY(wake_operation::decode(code));
+    for (;;) {
+        futex_key key = TRY(key_of(word, is_private)), key2 = TRY(key_of(word2, is_private));
+        bucket &b = bucket_of(key), &b2 = bucket_of(key2);
+        two_buckets locked(b, b2);
+        expected<uint32_t> old = change_word(word2, [&](uint32_t v) { return op.apply(v); });
+        if (!old) {
+            locked.unlock();
+            if (old.error() != Errno::again)
+                return fail(old.error());
+            TRY(touch(word2, true));
+            continue;
+        }
+        unsigned woken = wake_some(b, key, count, any_bit);
+        if (op.holds(*old))
+            woken += wake_some(b2, key2, count2, any_bit);
+        return woken;
+    }
+}
+
+// ---- Ends of threads -------------------------------------------------------------------------
+
+// The owner of a robust lock is gone: says so in the word, and wakes one waiter to find out.
+void robust_word(thread& self, vaddr_t word) {
+    if (word.value() % sizeof(uint32_t) != 0)
+        return;
+    for (;;) {
+        bool was_ours = false;
+        expected<uint32_t> old = change_word(word, [&](uint32_t v) {
+            was_ours = (v & tid_bits) == uint32_t(self.tid);
+            return was_ours ? (v & waiters_bit) | owner_died : v;
+        });
+        if (old) {
+            if (was_ours && (*old & waiters_bit))
+                (void)futex_wake(word, false, 1, any_bit);
+            return;
+        }
+        if (old.error() != Errno::again || !touch(word, true))
+            return;
+    }
+}
+
+// Linux's struct robust_list_head: { first entry, offset of the word in an entry, entry being taken or released }.
+void walk_robust_list(thread& self) {
+    user_ptr<const uint64_t> head(self.robust_list);
+    constexpr uint64_t priority_inheritance = 1; // bit 0 of a pointer: such words are never made here
+    auto first = head.read_at(0), offset = head.read_at(1), pending = head.read_at(2);
+    if (!first || !offset || !pending)
+        return;
+    uint64_t entry = *first;
+    for (unsigned n = 0; n < robust_list_limit && (entry & ~priority_inheritance) != self.robust_list; n++) {
+        uint64_t at = entry & ~priority_inheritance;
+        auto next = user_ptr<const uint64_t>(at).read();
+        if (at != *pending && !(entry & priority_inheritance))
+            robust_word(self, vaddr_t(at + *offset));
+        if (!next)
+            return;
+        entry = *next;
+    }
+    if (*pending && !(*pending & priority_inheritance))
+        robust_word(self, vaddr_t(*pending + *offset));
+}
+
+} // namespace
+
+void futex_thread_exit(thread& self) {
+    if (self.robust_list)
+        walk_robust_list(self);
+    self.robust_list = 0;
+    if (self.clear_child_tid) {
+        vaddr_t word(self.clear_child_tid);
+        self.clear_child_tid = 0;
+        // Where nobody else has the address space, nobody can look.
+        if (self.proc->vm->references() > 1 || self.proc->live_threads > 1) {
+            uint32_t zero = 0;
+            if (copy_out(word, &zero, sizeof zero))
+                (void)futex_wake(word, false, 1, any_bit);
+        }
+    }
+}
+
+// ---- The system call -------------------------------------------------------------------------
+
+namespace {
+
+// FUTEX_WAIT's time is relative, that of the bitset form absolute, on the clock that the operation names.
+expected<nanos_t> deadline_from_user(uint64_t timeout, uint32_t operation) {
+    if (timeout == 0)
+        return forever;
+    linux_timespec t = TRY(user_ptr<const linux_timespec>(timeout).read());
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
+        return fail(Errno::inval);
+    constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
+    nanos_t time = nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
+    if ((operation & 127) == FUTEX_WAIT_)
+        return now() + time;
+    if (operation & FUTEX_CLOCK_REALTIME_)
+        return time > boot_wall_clock() ? time - boot_wall_clock() : 0;
+    return time;
+}
+
+sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
+    status s = futex_wait(word, is_private, value, bits, deadline);
+    if (s)
+        return 0;
+    if (s.error() != Errno::intr)
+        return fail(s.error());
+    if (deadline == forever)
+        return fail(Errno::restartsys);
+    thread& self = current_thread();
+    self.restart = thread::restart_kind::futex;
+    self.restart_deadline = deadline;
+    self.restart_arguments[0] = word.value();
+    self.restart_arguments[1] = is_private;
+    self.restart_arguments[2] = value;
+    self.restart_arguments[3] = bits;
+    return fail(Errno::restart_block);
+}
+
+} // namespace
+
+expected<int64_t> futex_restart(thread& self) {
+    return wait_or_restart(vaddr_t(self.restart_arguments[0]), self.restart_arguments[1] != 0,
+                           uint32_t(self.restart_arguments[2]), uint32_t(self.restart_arguments[3]),
+                           self.restart_deadline);
+}
+
+sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
+                    sys_address timeout_or_value2, user_ptr<uint32_t> word2, uint32_t value3) {
+    const bool is_private = operation & FUTEX_PRIVATE_;
+    const uint32_t what = operation & ~(FUTEX_PRIVATE_ | FUTEX_CLOCK_REALTIME_);
+    if ((operation & FUTEX_CLOCK_REALTIME_) && what != FUTEX_WAIT_BITSET_)
+        return fail(Errno::nosys);
+    const vaddr_t at = word.address(), at2 = word2.address();
+    const int count2 = int(timeout_or_value2.value);
+    switch (what) {
+    case FUTEX_WAIT_:
+    case FUTEX_WAIT_BITSET_: {
+        nanos_t deadline = TRY(deadline_from_user(timeout_or_value2, operation));
+        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3, deadline);
+    }
+    case FUTEX_WAKE_:
+        return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
+    case FUTEX_WAKE_BITSET_:
+        return TRY(futex_wake(at, is_private, std::max(int(value), 1), value3));
+    case FUTEX_REQUEUE_:
+        return TRY(futex_requeue(at, at2, is_private, int(value), count2, nullptr));
+    case FUTEX_CMP_REQUEUE_:
+        return TRY(futex_requeue(at, at2, is_private, int(value), count2, &value3));
+    case FUTEX_WAKE_OP_:
+        return TRY(futex_wake_op(at, at2, is_private, int(value), count2, value3));
+    default: // FUTEX_LOCK_PI and its kin among them
+        return fail(Errno::nosys);
+    }
+}
+
+sysresult sys_set_robust_list(sys_address head, uint64_t size) {
+    constexpr uint64_t head_size = 24;
+    if (size != head_size)
+        return fail(Errno::inval);
+    current_thread().robust_list = head;
+    return 0;
+}
+
+sysresult sys_get_robust_list(sys_pid pid, user_ptr<uint64_t> head, user_ptr<uint64_t> size) {
+    uint64_t value;
+    if (pid == 0) {
+        value = current_thread().robust_list;
+    } else {
+        ref_ptr<thread> t = thread_find(pid);
+        if (!t)
+            return fail(Errno::srch);
+        value = t->robust_list;
+    }
+    TRY(size.write(24));
+    TRY(head.write(value));
+    return 0;
+}

@@ -1,0 +1,140 @@
+// Bringing the kernel up.
+//
+//   kernel_main          CPU 0's first stack: memory, the random generator; then CPU 0's idle thread
+//     start_up           a kernel thread: the other CPUs, terminals, the initial file tree
+//       ktest_run        with the word `ktest`: the tests, and off
+//       start_init       else pid 1: the first process, which is made by hand
+//   secondary_cpu_main   each further CPU: its idle thread
+#include "arch/boot_info.h"
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/memory.h"
+#include "arch/timer.h"
+#include "arch/upcalls.h"
+#include "kernel/cmdline.h"
+#include "kernel/exec.h"
+#include "kernel/printk.h"
+#include "kernel/process.h"
+#include "kernel/random.h"
+#include "kernel/sched.h"
+#include "kernel/session.h"
+#include "kernel/strace.h"
+#include "kernel/thread.h"
+#include "kernel/tty/tty.h"
+#include "kernel/vfs.h"
+#include "kernel/vnode.h"
+#include "lib/string.h"
+#include "tests/kernel/ktest.h"
+#include "vm/uvm_aobj.h"
+#include "vm/vm_page.h"
+
+#include <machine/trap_frame.h>
+
+namespace {
+
+// Without a console, init runs without descriptors, as on Linux.
+void open_console(thread& self) {
+    auto console = vfs_open("/dev/console", O_RDWR_ | O_NOCTTY_, 0);
+    if (!console) {
+        printk("init: cannot open /dev/console: %s", errno_name(console.error()));
+        return;
+    }
+    for (int fd = 0; fd <= 2; fd++)
+        if (!self.files->install(*console, false, fd))
+            panic("init: no memory for its descriptors");
+}
+
+// Words of the command line that are not the kernel's are init's: its environment with a `=`, else its arguments.
+status run_init(const char* path) {
+    exec_strings arguments, environment;
+    uint64_t budget = exec_argument_limit();
+    TRY(arguments.append(path, budget));
+    TRY(environment.append("HOME=/", budget));
+    TRY(environment.append("TERM=linux", budget));
+    char word[256];
+    for (size_t i = 0; cmdline_foreign_word(i, word, sizeof word); i++)
+        TRY((strchr(word, '=') ? environment : arguments).append(word, budget));
+    constexpr int at_fdcwd = -100;
+    return exec_program(at_fdcwd, path, 0, arguments, environment, budget);
+}
+
+// The first thread of the first process, in the kernel: becomes the init program.
+void init_first_run(void* argument) {
+    sched_first_run();
+    auto& self = *static_cast<thread*>(argument);
+    open_console(self);
+    char path[256];
+    if (!cmdline_value("init=", path, sizeof path))
+        copy_string(path, sizeof path, "/sbin/init");
+    if (status s = run_init(path); !s)
+        panic("cannot execute %s: %s", path, errno_name(s.error()));
+    self.mode_since = now();
+}
+
+// pid 1. Everything that process_create would copy from a parent is made here.
+status start_init() {
+    auto p = ref_ptr<process>::adopt(process_allocate());
+    if (!p)
+        return fail(Errno::nomem);
+    ref_ptr<thread> t = TRY(thread_create(*p));
+    p->handlers = TRY(sig_handlers::create());
+    p->vm = TRY(vmspace::create());
+    t->user_map = &p->vm->physical_map();
+    t->fs = TRY(fs_context::create());
+    t->files = TRY(fd_table::create());
+    p->sess = TRY(session_create(0)); // init is in session and group 0, as on Linux
+    p->pid = t->tid = pid_allocate_for_init();
+    p->start_time = now();
+    copy_string(t->name, sizeof t->name, "init");
+    machine_thread_start_user(t->machine, trap_frame::user_start(vaddr_t(), vaddr_t()), init_first_run,
+                              t.get());
+    {
+        lock_guard guard(process_tree_lock);
+        t->add_reference(); // process::threads'
+        init_process = p.leak();
+        process_publish(*init_process, *t, kernel_process());
+    }
+    sched_make_runnable(*t);
+    return {};
+}
+
+void run_tests() {
+    char pattern[128] = "";
+    cmdline_value("ktest=", pattern, sizeof pattern);
+    int failed = ktest_run(pattern);
+    machine_power_off(failed != 0);
+}
+
+void start_up(void*) {
+    machine_start_other_cpus();
+    printk("smp: %u processor%s", cpu::count(), cpu::count() == 1 ? "" : "s");
+    tty_init();
+    vfs_init(the_boot_info);
+    char word[32];
+    if (cmdline_value("panic=", word, sizeof word) && strcmp(word, "test") == 0)
+        panic("as the command line asks");
+    if (cmdline_has("ktest") || cmdline_value("ktest=", word, sizeof word))
+        run_tests();
+    if (status s = start_init(); !s)
+        panic("no memory for init");
+}
+
+} // namespace
+
+void kernel_main(boot_info& info) {
+    cmdline_init(info.command_line);
+    if (cmdline_has("quiet"))
+        printk_to_console(false);
+    printk("Spork, started by %s: %s", info.loader, cmdline_text());
+    vm_page_init(info);
+    vm_page_statistics memory = vm_page_get_statistics();
+    printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
+           memory.free >> (20 - page_shift));
+    random_init();
+    strace_init();
+    if (!kernel_thread_start("start_up", start_up, nullptr))
+        panic("no memory for the first thread");
+    sched_start();
+}
+
+void secondary_cpu_main() { sched_start(); }

@@ -1,0 +1,175 @@
+// Clocks and sleeping.
+#include "arch/timer.h"
+#include "kernel/clock.h"
+#include "kernel/futex.h"
+#include "kernel/poll.h"
+#include "kernel/process.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "kernel/wait.h"
+#include "lib/lock.h"
+#include "lib/wait_queue.h"
+
+#include <algorithm>
+
+namespace {
+
+enum : int32_t {
+    CLOCK_REALTIME_, CLOCK_MONOTONIC_, CLOCK_PROCESS_CPUTIME_, CLOCK_THREAD_CPUTIME_, CLOCK_MONOTONIC_RAW_,
+    CLOCK_REALTIME_COARSE_, CLOCK_MONOTONIC_COARSE_, CLOCK_BOOTTIME_,
+};
+constexpr uint32_t TIMER_ABSTIME_ = 1;
+
+// What clock_settime has added to the wall clock.
+constinit std::atomic<int64_t> wall_clock_set{0};
+
+linux_timespec to_timespec(nanos_t t) {
+    return {int64_t(t / nanos_per_second), int64_t(t % nanos_per_second)};
+}
+
+// EINVAL. Times too far away to count in nanoseconds become `forever`'s neighbours.
+expected<nanos_t> from_timespec(const linux_timespec& t) {
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
+        return fail(Errno::inval);
+    constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
+    return nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
+}
+
+nanos_t thread_time(thread& t) {
+    nanos_t time = t.user_time + t.system_time;
+    return &t == &current_thread() ? time + (now() - t.mode_since) : time;
+}
+
+expected<nanos_t> read_clock(int32_t clock) {
+    switch (clock) {
+    case CLOCK_REALTIME_:
+    case CLOCK_REALTIME_COARSE_:
+        return wall_clock();
+    case CLOCK_MONOTONIC_:
+    case CLOCK_MONOTONIC_RAW_:
+    case CLOCK_MONOTONIC_COARSE_:
+    case CLOCK_BOOTTIME_:
+        return now();
+    case CLOCK_THREAD_CPUTIME_:
+        return thread_time(current_thread());
+    case CLOCK_PROCESS_CPUTIME_: {
+        lock_guard guard(process_tree_lock);
+        usage u = process_usage(current_process());
+        return u.user_time + u.system_time + (now() - current_thread().mode_since);
+    }
+    default:
+        return fail(Errno::inval);
+    }
+}
+
+// Sleeps until the deadline: intr when a signal comes first.
+status sleep_until(nanos_t deadline) {
+    spin_lock lock(lock_rank::wait, "nanosleep");
+    wait_queue nobody;
+    lock_guard guard(lock);
+    status s = nobody.wait_interruptible(lock, "nanosleep", deadline);
+    return !s && s.error() == Errno::timedout ? status{} : s;
+}
+
+// A relative sleep that a signal interrupts goes on to its end if no handler runs, and says what was left if one does.
+sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining) {
+    if (sleep_until(deadline))
+        return 0;
+    nanos_t time = now();
+    if (remaining)
+        TRY(remaining.write(to_timespec(deadline > time ? deadline - time : 0)));
+    thread& self = current_thread();
+    self.restart = thread::restart_kind::nanosleep;
+    self.restart_deadline = deadline;
+    self.restart_arguments[0] = remaining.address().value();
+    return fail(Errno::restart_block);
+}
+
+nanos_t deadline_after(nanos_t duration) {
+    nanos_t time = now();
+    return time + duration < time ? forever - 1 : time + duration;
+}
+
+} // namespace
+
+nanos_t wall_clock() { return boot_wall_clock() + now() + nanos_t(wall_clock_set.load()); }
+
+sysresult sys_clock_gettime(sys_clock clock, user_ptr<linux_timespec> out) {
+    nanos_t time = TRY(read_clock(clock));
+    TRY(out.write(to_timespec(time)));
+    return 0;
+}
+
+sysresult sys_clock_getres(sys_clock clock, user_ptr<linux_timespec> out) {
+    TRY(read_clock(clock));
+    bool coarse = clock == CLOCK_REALTIME_COARSE_ || clock == CLOCK_MONOTONIC_COARSE_;
+    if (out)
+        TRY(out.write({0, coarse ? 4'000'000 : 1}));
+    return 0;
+}
+
+sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> value) {
+    nanos_t time = TRY(from_timespec(TRY(value.read())));
+    if (clock != CLOCK_REALTIME_)
+        return fail(Errno::inval);
+    {
+        process& p = current_process();
+        lock_guard guard(p.lock);
+        if (!p.cred.superuser())
+            return fail(Errno::perm);
+    }
+    wall_clock_set.store(int64_t(time - boot_wall_clock() - now()));
+    return 0;
+}
+
+sysresult sys_gettimeofday(user_ptr<linux_timeval> out, user_ptr<void> zone) {
+    nanos_t time = wall_clock();
+    if (out)
+        TRY(out.write({int64_t(time / nanos_per_second), int64_t(time % nanos_per_second / 1000)}));
+    if (zone)
+        TRY(zone.as<uint64_t>().write(0)); // two ints: UTC
+    return 0;
+}
+
+sysresult sys_time(user_ptr<int64_t> out) {
+    auto seconds = int64_t(wall_clock() / nanos_per_second);
+    if (out)
+        TRY(out.write(seconds));
+    return seconds;
+}
+
+sysresult sys_nanosleep(user_ptr<const linux_timespec> wanted, user_ptr<linux_timespec> remaining) {
+    nanos_t duration = TRY(from_timespec(TRY(wanted.read())));
+    return sleep_or_restart(deadline_after(duration), remaining);
+}
+
+sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const linux_timespec> wanted,
+                              user_ptr<linux_timespec> remaining) {
+    const bool realtime = clock == CLOCK_REALTIME_;
+    if (!realtime && clock != CLOCK_MONOTONIC_ && clock != CLOCK_BOOTTIME_)
+        return fail(clock >= CLOCK_PROCESS_CPUTIME_ && clock <= CLOCK_MONOTONIC_COARSE_ ? Errno::opnotsupp
+                                                                                        : Errno::inval);
+    nanos_t time = TRY(from_timespec(TRY(wanted.read())));
+    if (!(flags & TIMER_ABSTIME_))
+        return sleep_or_restart(deadline_after(time), remaining);
+    nanos_t offset = realtime ? wall_clock() - now() : 0;
+    if (!sleep_until(time > offset ? time - offset : 0))
+        return fail(Errno::restartnohand); // the deadline stays what it is: begin again
+    return 0;
+}
+
+sysresult sys_restart_syscall() {
+    thread& self = current_thread();
+    switch (std::exchange(self.restart, thread::restart_kind::none)) {
+    case thread::restart_kind::nanosleep:
+        return sleep_or_restart(self.restart_deadline,
+                                user_ptr<linux_timespec>(self.restart_arguments[0]));
+    case thread::restart_kind::futex:
+        return futex_restart(self);
+    case thread::restart_kind::poll:
+        return poll_restart(self);
+    case thread::restart_kind::none:
+        return fail(Errno::intr);
+    }
+    return fail(Errno::intr);
+}

@@ -1,0 +1,175 @@
+// The system calls of memory: what of mmap(2) and its kin is about files, flags and limits. The rest is vmspace's.
+#include "arch/memory.h"
+#include "kernel/fs/mount.h"
+#include "kernel/process.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "kernel/vnode.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
+
+#include <algorithm>
+
+namespace {
+
+enum : uint32_t {
+    MAP_SHARED_ = 1, MAP_PRIVATE_ = 2, MAP_SHARED_VALIDATE_ = 3, MAP_TYPE_ = 0xf, MAP_FIXED_ = 0x10,
+    MAP_ANONYMOUS_ = 0x20, MAP_32BIT_ = 0x40, MAP_GROWSDOWN_ = 0x100, MAP_DENYWRITE_ = 0x800,
+    MAP_EXECUTABLE_ = 0x1000, MAP_LOCKED_ = 0x2000, MAP_NORESERVE_ = 0x4000, MAP_POPULATE_ = 0x8000,
+    MAP_NONBLOCK_ = 0x10000, MAP_STACK_ = 0x20000, MAP_HUGETLB_ = 0x40000, MAP_SYNC_ = 0x80000,
+    MAP_FIXED_NOREPLACE_ = 0x100000,
+};
+// What MAP_SHARED_VALIDATE lets through; the older types ignore what they do not know.
+constexpr uint32_t known_map_flags = MAP_TYPE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_32BIT_ | MAP_GROWSDOWN_ |
+                                     MAP_DENYWRITE_ | MAP_EXECUTABLE_ | MAP_LOCKED_ | MAP_NORESERVE_ |
+                                     MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_FIXED_NOREPLACE_;
+constexpr uint32_t prot_bits = 7;
+enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
+
+vmspace& own_vmspace() { return *current_process().vm; }
+
+// The object behind a file mapping, and the most that mprotect may ever allow.
+status map_file(map_request& request, int fd, uint32_t flags) {
+    ref_ptr<file> f = TRY(current_thread().files->get(fd));
+    if (f->flags() & O_PATH_)
+        return fail(Errno::badf);
+    if (!f->readable())
+        return fail(Errno::acces);
+    if (request.shared && !f->writable()) {
+        if (allows(request.prot, vm_prot::write))
+            return fail(Errno::acces);
+        request.max_prot = vm_prot::rx;
+    }
+    if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_ && (flags & MAP_SYNC_))
+        return fail(Errno::opnotsupp);
+    if (flags & MAP_GROWSDOWN_)
+        return fail(Errno::inval);
+    if (vnode* node = f->node()) {
+        if (node->fs().mount_flags.load() & MS_NOEXEC_) {
+            if (allows(request.prot, vm_prot::execute))
+                return fail(Errno::perm);
+            request.max_prot = request.max_prot & ~vm_prot::execute;
+        }
+        vfs_name_memory(*node);
+    }
+    request.object = TRY(f->mmap_object());
+    return {};
+}
+
+} // namespace
+
+sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_flags map_flags, sys_fd fd,
+                   sys_address offset) {
+    const auto flags = uint32_t(map_flags.value);
+    const uint32_t type = flags & MAP_TYPE_;
+    if (!vaddr_t(offset.value).page_aligned() || size == 0)
+        return fail(Errno::inval);
+    if (type != MAP_SHARED_ && type != MAP_PRIVATE_ && type != MAP_SHARED_VALIDATE_)
+        return fail(Errno::inval);
+    if (type == MAP_SHARED_VALIDATE_ && (flags & ~(known_map_flags | MAP_SYNC_)))
+        return fail(Errno::opnotsupp);
+    // There are no huge pages, and no addresses below 4 GiB are set apart.
+    if (flags & (MAP_HUGETLB_ | MAP_32BIT_))
+        return fail(Errno::inval);
+    if (page_round_up(size) < size)
+        return fail(Errno::nomem);
+    if (offset.value + page_round_up(size) < offset.value || offset.value + size > uint64_t{INT64_MAX})
+        return fail(Errno::overflow);
+
+    map_request request;
+    request.size = size;
+    request.address = address.address();
+    request.prot = vm_prot(uint32_t(prot.value) & prot_bits);
+    request.shared = type != MAP_PRIVATE_;
+    request.fixed = flags & (MAP_FIXED_ | MAP_FIXED_NOREPLACE_);
+    request.no_replace = flags & MAP_FIXED_NOREPLACE_;
+    request.no_reserve = flags & MAP_NORESERVE_;
+    request.populate = flags & (MAP_POPULATE_ | MAP_LOCKED_) && !(flags & MAP_NONBLOCK_);
+    request.stack = flags & MAP_GROWSDOWN_;
+    if (!request.fixed)
+        request.address = request.address.page_down();
+    if (flags & MAP_ANONYMOUS_) {
+        if (request.shared) {
+            if (request.stack)
+                return fail(Errno::inval);
+            ref_ptr<uvm_aobj> object = TRY(uvm_aobj::create(page_round_up(size), "/dev/zero (deleted)",
+                                                            !request.no_reserve));
+            request.object = std::move(object);
+        }
+    } else {
+        request.offset = offset;
+        TRY(map_file(request, fd, flags));
+    }
+    vaddr_t at = TRY(own_vmspace().map(request));
+    if (flags & MAP_LOCKED_)
+        (void)own_vmspace().lock_pages(at, size); // as on Linux, not an error of mmap
+    return int64_t(at.value());
+}
+
+sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
+    const auto bits = uint32_t(prot.value);
+    if (bits & ~prot_bits)
+        return fail(Errno::inval); // PROT_GROWSDOWN and PROT_GROWSUP among them
+    if (!address.address().page_aligned())
+        return fail(Errno::inval);
+    if (size == 0)
+        return 0;
+    if (address + page_round_up(size) < address || page_round_up(size) < size)
+        return fail(Errno::nomem);
+    TRY(own_vmspace().protect(address.address(), size, vm_prot(bits)));
+    return 0;
+}
+
+sysresult sys_munmap(sys_address address, uint64_t size) {
+    TRY(own_vmspace().unmap(address.address(), size));
+    return 0;
+}
+
+sysresult sys_brk(sys_address wanted) {
+    return int64_t(own_vmspace().set_brk(wanted.address()).value());
+}
+
+sysresult sys_mremap(sys_address old, uint64_t old_size, uint64_t new_size, sys_hex flags, sys_address to) {
+    return int64_t(
+        TRY(own_vmspace().remap(old.address(), old_size, new_size, int(flags.value), to.address())).value());
+}
+
+sysresult sys_msync(sys_address address, uint64_t size, sys_hex flags) {
+    TRY(own_vmspace().sync(address.address(), size, int(flags.value)));
+    return 0;
+}
+
+sysresult sys_mincore(sys_address address, uint64_t size, user_ptr<uint8_t> vec) {
+    if (!address.address().page_aligned())
+        return fail(Errno::inval);
+    if (page_round_up(size) < size || address + size < address || address + size > user_max.value())
+        return fail(Errno::nomem);
+    constexpr uint64_t pages_at_once = page_size;
+    kmem_array<uint8_t> answers(pages_at_once);
+    if (!answers)
+        return fail(Errno::again);
+    const uint64_t pages = pages_of(size);
+    for (uint64_t done = 0; done < pages;) {
+        uint64_t n = std::min(pages - done, pages_at_once);
+        TRY(own_vmspace().mincore(address.address() + done * page_size, n * page_size, answers.data()));
+        TRY(copy_out(vec.address() + done, answers.data(), n));
+        done += n;
+    }
+    return 0;
+}
+
+sysresult sys_madvise(sys_address address, uint64_t size, int32_t advice) {
+    TRY(own_vmspace().advise(address.address(), size, advice));
+    return 0;
+}
+
+sysresult sys_mlock(sys_address address, uint64_t size) {
+    TRY(own_vmspace().lock_pages(address.address(), size));
+    return 0;
+}
+
+sysresult sys_munlock(sys_address address, uint64_t size) {
+    TRY(own_vmspace().unlock_pages(address.address(), size));
+    return 0;
+}
