@@ -1,0 +1,260 @@
+// pmap for the simulated machine. Every change is made under host_bus and flushes what it takes
+// away before it lets go. There are no kernel mappings on this machine: pmap::kernel(),
+// kernel_enter() and kernel_remove() are not defined, and what calls them does not link.
+#include "arch/pmap.h"
+
+#include "lib/assert.h"
+#include "vm/pool.h"
+
+#include "pmap_tables.h"
+
+#include <algorithm>
+
+namespace {
+
+constinit pool<pmap> pmaps{"pmap"};
+constinit std::atomic<uint64_t> all_table_pages{0};
+
+pte_t* entries_of(const vm_page* table) { return static_cast<pte_t*>(table->data()); }
+pte_t& pte_in(const vm_page* table, uint64_t va) {
+    return entries_of(table)[(va >> page_shift) % table_size];
+}
+
+void count_tables(pmap_machine& m, int by) {
+    m.table_pages += static_cast<uint64_t>(int64_t{by});
+    all_table_pages += static_cast<uint64_t>(int64_t{by});
+}
+
+// The entry of `va`; makes the region's table. Null when there is no memory.
+pte_t* make_pte(pmap_machine& m, uint64_t va) REQUIRES(host_bus) {
+    if (pte_t* pte = pmap_find_pte(m, va))
+        return pte;
+    vm_page* table = vm_page_alloc(page_owner::page_table, true);
+    if (!table)
+        return nullptr;
+    m.tables.emplace(va >> region_shift, table);
+    count_tables(m, 1);
+    return &pte_in(table, va);
+}
+
+// Fills an empty entry. False when there is no memory for the pv entry.
+bool fill_pte(pmap_machine& m, uint64_t va, pte_t& pte, pte_t value) REQUIRES(host_bus) {
+    ASSERT(!pte_present(pte));
+    if (!pv_insert(*vm_page_of(pte_frame(value)), m, va))
+        return false;
+    pte = value;
+    m.tables.at(va >> region_shift)->md.table_entries++;
+    m.resident++;
+    m.wired += (value & pte_wired) != 0;
+    return true;
+}
+
+// Calls visit(va, pte) for each mapping in [start, end), and prunes the tables.
+template <class Visit>
+void walk(pmap_machine& m, uint64_t start, uint64_t end, Visit visit) REQUIRES(host_bus) {
+    for (auto at = m.tables.lower_bound(start >> region_shift); at != m.tables.end();) {
+        const uint64_t base = at->first << region_shift;
+        if (base >= end)
+            break;
+        vm_page* table = at->second;
+        ++at; // pruning takes the table out
+        const uint64_t last = std::min(end, base + region_size);
+        for (uint64_t va = std::max(start, base); va < last; va += page_size)
+            if (pte_t& pte = pte_in(table, va); pte_present(pte))
+                visit(va, pte);
+        pmap_prune(m, base);
+    }
+}
+
+void assert_user_range(vaddr_t start, vaddr_t end) {
+    ASSERT(start.page_aligned() && end.page_aligned() && start <= end && end <= user_max);
+}
+
+} // namespace
+
+pmap_machine& pmap_machine::of(pmap& p) { return p.md_; }
+
+pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) {
+    auto table = m.tables.find(va >> region_shift);
+    return table == m.tables.end() ? nullptr : &pte_in(table->second, va);
+}
+
+void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
+    const pte_t old = pte;
+    ASSERT(pte_present(old));
+    pte = 0;
+    m.tables.at(va >> region_shift)->md.table_entries--;
+    m.resident--;
+    m.wired -= (old & pte_wired) != 0;
+    pv_remove(*vm_page_of(pte_frame(old)), m, va, old);
+    tlb::flush(m, va);
+}
+
+void pmap_lower_pte(pmap_machine& m, uint64_t va, pte_t& pte, vm_prot prot) {
+    const pte_t before = pte;
+    pte = pte_lowered(before, prot);
+    if (pte_needs_flush(before, pte))
+        tlb::flush(m, va);
+}
+
+void pmap_prune(pmap_machine& m, uint64_t va) {
+    auto at = m.tables.find(va >> region_shift);
+    if (at == m.tables.end() || at->second->md.table_entries != 0)
+        return;
+    vm_page_free(at->second);
+    m.tables.erase(at);
+    count_tables(m, -1);
+}
+
+pmap* pmap::create() {
+    vm_page* root = vm_page_alloc(page_owner::page_table);
+    if (!root)
+        return nullptr;
+    pmap* p = pmaps.create();
+    if (!p) {
+        vm_page_free(root);
+        return nullptr;
+    }
+    p->md_.root = root;
+    count_tables(p->md_, 1);
+    return p;
+}
+
+void pmap::destroy() {
+    remove(vaddr_t(0), user_max);
+    {
+        lock_guard guard(host_bus);
+        ASSERT(md_.tables.empty() && md_.resident == 0 && md_.wired == 0 && md_.table_pages == 1);
+        ASSERT(tlb::unknown(md_));
+        count_tables(md_, -1);
+    }
+    vm_page_free(md_.root);
+    pmaps.destroy(this);
+}
+
+status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
+    ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none);
+    ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::page_table);
+    pte_t entry = page.physical().value() | pte_of_prot(prot);
+    if (flags.wired)
+        entry |= pte_wired;
+    if (flags.access != vm_prot::none)
+        entry |= pte_accessed;
+    if (allows(flags.access, vm_prot::write))
+        entry |= pte_dirty;
+
+    lock_guard guard(host_bus);
+    pmap_machine& m = md_;
+    pte_t* pte = make_pte(m, va.value());
+    if (!pte)
+        return fail(Errno::nomem);
+    const pte_t old = *pte;
+    if (pte_present(old) && pte_frame(old) == page.physical()) {
+        *pte = entry | (old & (pte_accessed | pte_dirty));
+        m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
+        if (pte_needs_flush(old, *pte))
+            tlb::flush(m, va.value());
+        else
+            tlb::flush_here(m, va.value()); // other CPUs learn of new rights by spurious faults
+        return {};
+    }
+    if (!pte_present(old)) {
+        if (fill_pte(m, va.value(), *pte, entry))
+            return {};
+        pmap_prune(m, va.value());
+        return fail(Errno::nomem);
+    }
+    // Another page is there. What can fail comes first.
+    if (!pv_insert(page, m, va.value()))
+        return fail(Errno::nomem);
+    *pte = entry;
+    pv_remove(*vm_page_of(pte_frame(old)), m, va.value(), old);
+    m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
+    tlb::flush(m, va.value());
+    return {};
+}
+
+void pmap::remove(vaddr_t start, vaddr_t end) {
+    assert_user_range(start, end);
+    lock_guard guard(host_bus);
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+        pmap_remove_pte(md_, va, pte);
+    });
+}
+
+void pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
+    if (prot == vm_prot::none)
+        return remove(start, end);
+    assert_user_range(start, end);
+    lock_guard guard(host_bus);
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+        pmap_lower_pte(md_, va, pte, prot);
+    });
+}
+
+void pmap::unwire(vaddr_t va) {
+    lock_guard guard(host_bus);
+    pte_t* pte = pmap_find_pte(md_, va.value());
+    ASSERT(pte && pte_present(*pte));
+    md_.wired -= (*pte & pte_wired) != 0;
+    *pte &= ~pte_wired;
+}
+
+std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
+    lock_guard guard(host_bus);
+    const pte_t* pte = pmap_find_pte(md_, va.value());
+    if (!pte || !pte_present(*pte))
+        return std::nullopt;
+    return pmap_mapping{.pa = pte_frame(*pte) + va.page_offset(),
+                        .prot = pte_prot(*pte),
+                        .wired = (*pte & pte_wired) != 0,
+                        .referenced = (*pte & pte_accessed) != 0,
+                        .modified = (*pte & pte_dirty) != 0};
+}
+
+void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
+    assert_user_range(start, end);
+    lock_guard guard(host_bus);
+    bool memory_left = true;
+    walk(from.md_, start.value(), end.value(),
+         [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+             pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
+             if (copied && pte_present(*copied))
+                 return;
+             const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
+             memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
+             pmap_prune(md_, va);
+         });
+}
+
+// A TLB entry is found by the pmap that it belongs to, so there is nothing to load.
+void pmap::activate() {}
+
+uint64_t pmap::resident_pages() const { return md_.resident.load(std::memory_order_relaxed); }
+uint64_t pmap::wired_pages() const { return md_.wired.load(std::memory_order_relaxed); }
+uint64_t pmap::table_pages() const { return md_.table_pages.load(std::memory_order_relaxed); }
+uint64_t pmap_table_pages_in_use() { return all_table_pages.load(std::memory_order_relaxed); }
+
+void pmap::check() const {
+    lock_guard guard(host_bus);
+    uint64_t resident = 0, wired = 0;
+    for (const auto& [region, table] : md_.tables) {
+        ASSERT(table->owner_kind == page_owner::page_table);
+        unsigned used = 0;
+        for (size_t i = 0; i < table_size; i++) {
+            const uint64_t va = (region << region_shift) + (i << page_shift);
+            const pte_t entry = entries_of(table)[i];
+            if (!pte_present(entry))
+                continue;
+            used++;
+            wired += (entry & pte_wired) != 0;
+            vm_page* page = vm_page_of(pte_frame(entry));
+            ASSERT(page && page->owner_kind != page_owner::free);
+            pv_check(*page, md_, va);
+        }
+        ASSERT(used != 0 && used == table->md.table_entries);
+        resident += used;
+    }
+    ASSERT(resident == md_.resident && wired == md_.wired);
+    ASSERT(md_.table_pages == md_.tables.size() + 1);
+}

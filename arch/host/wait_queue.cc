@@ -1,0 +1,80 @@
+// wait_queue on condition variables: each host thread sleeps on its own. There are no signals
+// here, so that only a wake-up or a deadline ends a sleep.
+#include "lib/wait_queue.h"
+
+#include "arch/timer.h"
+#include "lib/assert.h"
+#include "lib/lock.h"
+
+#include "host_thread.h"
+
+#include <algorithm>
+#include <chrono>
+
+// What the kernel's scheduler distinguishes; here it only tells who may be timed out.
+enum class sleep_kind : uint8_t { uninterruptible, interruptible, killable };
+
+namespace {
+
+// A sleep without deadline that lasts so long is a dead-lock or a lost wake-up.
+constexpr nanos_t longest_sleep = 120 * nanos_per_second;
+
+} // namespace
+
+status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t deadline) {
+    host_thread& me = host_thread::self();
+    ASSERT(guard.held() && me.cpu_locks.count == 1 && me.interrupt_depth == 1);
+    waiter w{.sleeper = me.as_thread()};
+    waiters_.push_back(w);
+    guard.unlock();
+
+    const nanos_t started = now();
+    const nanos_t until = std::min(deadline, started + longest_sleep);
+    bool timed_out;
+    {
+        std::unique_lock asleep(me.sleeping);
+        const nanos_t left = until > started ? until - started : 0;
+        timed_out = !me.wake.wait_for(asleep, std::chrono::nanoseconds(left),
+                                      [&] { return w.woken; });
+    }
+    if (timed_out && until != deadline)
+        panic("wait_queue: a thread has slept for %llu s on %s",
+              static_cast<unsigned long long>(longest_sleep / nanos_per_second), why);
+
+    guard.lock();
+    if (w.woken) // perhaps between the time-out and the guard
+        return {};
+    waiters_.remove(w);
+    return fail(Errno::timedout);
+}
+
+void wait_queue::wait(spin_lock& guard, const char* why) {
+    (void)sleep(guard, sleep_kind::uninterruptible, why, forever);
+}
+
+status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline) {
+    return sleep(guard, sleep_kind::interruptible, why, deadline);
+}
+
+status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t deadline) {
+    return sleep(guard, sleep_kind::killable, why, deadline);
+}
+
+unsigned wait_queue::wake_one() {
+    waiter* w = waiters_.pop_front();
+    if (!w)
+        return 0;
+    // The waiter is gone as soon as its thread has the guard, which the caller holds.
+    host_thread& sleeper = host_thread::of(w->sleeper);
+    std::lock_guard sleeping(sleeper.sleeping);
+    w->woken = true;
+    sleeper.wake.notify_one();
+    return 1;
+}
+
+unsigned wait_queue::wake_all() {
+    unsigned n = 0;
+    while (wake_one() != 0)
+        n++;
+    return n;
+}
