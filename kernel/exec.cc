@@ -177,7 +177,7 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
 // Whether the program runs with rights that its caller does not have.
 bool change_credentials(process& p, const exec_file& file) {
     constexpr uint32_t set_uid = 04000, set_gid = 02000, group_execute = 0010;
-    uint32_t mode = file.mode();
+    uint32_t mode = p.no_new_privileges ? 0 : file.mode();
     lock_guard guard(p.lock);
     if (mode & set_uid)
         p.cred.euid = file.uid();

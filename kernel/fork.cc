@@ -172,6 +172,8 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     process_set_executable(*p, std::move(program));
     if (!p->cred.superuser() && process_count() >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
+    p->nice.store(parent.nice.load());
+    p->no_new_privileges = parent.no_new_privileges;
     p->start_time = now();
     p->exit_signal = args.exit_signal;
     return p;

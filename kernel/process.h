@@ -63,6 +63,9 @@ struct process : ref_counted<process> {
     fork_mode mode = fork_mode::cow;     // inherited
     nanos_t start_time = 0;
     uint64_t timer_slack = 50000;
+    std::atomic<int> nice{0};            // -20..19: how long a slice is when others wait; inherited
+    bool dumpable = true;                // PR_SET_DUMPABLE
+    bool no_new_privileges = false;      // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
     // TREE
     process* parent = nullptr;
@@ -160,5 +163,6 @@ inline uint64_t process_limit(unsigned resource) {
     lock_guard guard(self.lock);
     return self.limits[resource].current;
 }
+credentials current_credentials(); // a copy
 // Permission for kill(2).
 bool credentials_may_signal(const credentials& sender, const credentials& target);

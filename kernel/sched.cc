@@ -32,11 +32,16 @@
 #include "kernel/process.h"
 #include "kernel/thread.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace {
 
-constexpr nanos_t time_slice = 10'000'000;
+// How long a thread runs while others wait: 10 ms, and by its niceness from 0.5 ms to 20 ms.
+nanos_t time_slice(const thread& t) {
+    constexpr nanos_t per_step = 500'000;
+    return per_step * nanos_t(20 - std::min(t.proc->nice.load(std::memory_order_relaxed), 19));
+}
 
 struct alignas(64) run_queue {
     spin_lock lock{lock_rank::scheduler, "run queue"};
@@ -112,7 +117,7 @@ void enqueue(thread& t) {
         if (q.current == &q.idle) {
             interrupt = true;
         } else if (q.slice_end.load(std::memory_order_relaxed) == forever) {
-            end = now() + time_slice;
+            end = now() + time_slice(*q.current);
             q.slice_end.store(end, std::memory_order_relaxed);
             start_slice = true;
         }
@@ -228,9 +233,10 @@ void switch_away(bool requeue) {
         next->state.store(thread_state::running, std::memory_order_relaxed);
         q.yield_wanted.store(false, std::memory_order_relaxed);
         bool contended = q.length.load(std::memory_order_relaxed) != 0 && next != &q.idle;
-        q.slice_end.store(contended ? time + time_slice : forever, std::memory_order_relaxed);
+        nanos_t end = contended ? time + time_slice(*next) : forever;
+        q.slice_end.store(end, std::memory_order_relaxed);
         if (contended)
-            timer_want(time + time_slice);
+            timer_want(end);
     }
     if (next != &self) {
         q.switches.fetch_add(1, std::memory_order_relaxed);
