@@ -95,9 +95,6 @@ enum : uint32_t {
 // other, sleepers are woken. Never fails for want of memory (the info is lost then, as on Linux).
 // The caller may hold process_tree_lock and nothing of a higher rank; a zombie target is left alone.
 void signal_send_process(process& target, int signo, const linux_siginfo* info);
-// The same for a caller that holds process_tree_lock: exit and stop news must be sent in one step with the change of
-// state that they tell of, so that neither a handler nor a waiter sees one without the other.
-void signal_send_process_locked(process& target, int signo, const linux_siginfo* info);
 void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
 void signal_send_group(pid_t group, int signo, const linux_siginfo* info); // a process group, from the kernel (tty)
 // A signal that the running thread caused (a fault): delivered even if blocked or ignored (then it kills).
