@@ -336,7 +336,7 @@ void sched_wake(thread& t) {
         enqueue(t);
 }
 
-void sched_interrupt(thread& t, bool kills) {
+void sched_signal(thread& t, bool kills) {
     sleep_kind kind = t.sleep.load();
     if (t.state.load() == thread_state::sleeping) {
         if (kind == sleep_kind::interruptible || (kind == sleep_kind::killable && kills))

@@ -39,7 +39,7 @@ void sched_sleep();
 void sched_wake(thread& t);
 // After a signal was made pending for `t` and t.machine.work_pending set: ends its sleep if it is one that the
 // signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs in user mode. Any context.
-void sched_interrupt(thread& t, bool kills);
+void sched_signal(thread& t, bool kills);
 // After t.allowed_cpus has changed: moves it if it must.
 void sched_affinity_changed(thread& t);
 
