@@ -24,6 +24,7 @@
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "kernel/wait.h"
+#include "lib/string.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -156,6 +157,7 @@ void thread_exit(int wait_status) {
         thread_unpublish(self);
         if (last) {
             p.wait_status = p.group_exit_status;
+            memcpy(p.last_name, self.name, sizeof(p.last_name));
             become_zombie(p, discarded);
         }
     }

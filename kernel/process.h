@@ -81,6 +81,7 @@ struct process : ref_counted<process> {
     process_state state = process_state::alive;
     int exit_signal = 17;                // SIGCHLD
     int wait_status = 0;                 // as wait4 reports it
+    char last_name[16] = {};             // comm of the last thread, for ps, once there is none any more
     bool stop_reported = true, continue_reported = true;
     int stop_signal = 0;
     usage own_usage;                     // of threads that have ended

@@ -156,7 +156,7 @@ exec_file::~exec_file() {
         node_->allow_write_access();
 }
 
-expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) {
+expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
     ref_ptr<uvm_aobj> memory = node_->memory();
     uint64_t file_size = memory->size();
     if (offset >= file_size)

@@ -45,7 +45,7 @@ public:
     ~exec_file();
 
     // Up to `size` bytes at `offset`; fewer only at the end of the file.
-    expected<size_t> read(uint64_t offset, void* to, size_t size);
+    expected<size_t> read(uint64_t offset, void* to, size_t size) const;
     uint64_t size() const;
     ref_ptr<uvm_object> object() const; // what its segments map
     ref_ptr<vnode> node() const;        // for /proc/PID/exe

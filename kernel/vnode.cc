@@ -1,13 +1,13 @@
 #include "kernel/vnode.h"
 
-#include "arch/timer.h"
+#include "kernel/clock.h"
 #include "kernel/fs/file_lock.h"
 #include "kernel/fs/mount.h"
 #include "kernel/syscall.h"
 #include "vm/uvm_aobj.h"
 
 uint64_t file_time_now() {
-    return boot_wall_clock() + now();
+    return wall_clock();
 }
 
 vnode::vnode(file_system& fs, uint64_t inode, const new_node& is)

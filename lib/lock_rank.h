@@ -10,8 +10,9 @@ enum class lock_rank : uint8_t {
     none,
     // Sleep locks.
     exec,            // process::exec_lock: one execve or clone with shared parts at a time
-    mount,           // the mount table
     file_position,   // vnode_file::position_lock_
+    generated_text,  // proc_file::lock_, while its text is made or read
+    mount,           // the mount table
     directory,       // the names of one file system: tmpfs::names_
     vnode,           // vnode::lock_: the contents of a file
     itimer,          // interval_timers::setting

@@ -71,16 +71,27 @@ public:
     using device_file::device_file;
     void last_reference_gone() override;
     expected<int64_t> read(uio& io) override {
-        char bytes[256];
+        std::byte bytes[256];
         status copied;
         while (io.remaining() && copied) {
             size_t n = std::min<uint64_t>(io.remaining(), sizeof(bytes));
-            random_bytes(bytes, n);
+            random_fill({bytes, n});
             copied = io.move(bytes, n);
         }
         return io.result(copied);
     }
-    expected<int64_t> write(uio& io) override { return swallow(io); }
+    // What is written goes into the seed.
+    expected<int64_t> write(uio& io) override {
+        std::byte bytes[256];
+        status copied;
+        while (io.remaining() && copied) {
+            size_t n = std::min<uint64_t>(io.remaining(), sizeof(bytes));
+            copied = io.move(bytes, n);
+            if (copied)
+                random_mix(bytes, n);
+        }
+        return io.result(copied);
+    }
 };
 
 // The kernel's log: a read gives one line, a write logs one.

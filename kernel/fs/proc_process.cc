@@ -1,0 +1,612 @@
+// /proc/PID and /proc/PID/task/TID, in Linux's formats.
+#include "arch/pmap.h"
+#include "kernel/fs/lookup.h"
+#include "kernel/fs/procfs_node.h"
+#include "kernel/sched.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "kernel/tty/tty.h"
+#include "kernel/vfs.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
+
+#include <algorithm>
+
+namespace {
+
+using ull = unsigned long long;
+
+constexpr uint64_t ticks_per_second = 100; // the unit of times in stat: USER_HZ
+constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
+constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
+
+using image_facts = decltype(vmspace::image);
+
+// ---- What is common to stat, statm and status ------------------------------------------------
+
+// One process (or one thread of it) at one moment.
+struct process_facts {
+    pid_t pid = 0, tid = 0, parent = 0, group = 0, session = 0;
+    char name[16] = {};
+    char state = 'Z';
+    const char* wait_reason = nullptr;
+    unsigned threads = 0, cpu = 0;
+    int exit_signal = 0, wait_status = 0;
+    usage own, children;
+    nanos_t start_time = 0;
+    tty_facts terminal{0, -1};
+    credentials cred;
+    sigset pending = 0, shared_pending = 0, blocked = 0, ignored = 0, caught = 0;
+    ref_ptr<vmspace> vm;
+    vmspace::sizes sizes{};
+};
+
+char state_of(const process& p, const thread& t) {
+    if (p.state == process_state::zombie)
+        return 'Z';
+    switch (t.state.load()) {
+    case thread_state::sleeping:
+        return t.sleep.load() == sleep_kind::uninterruptible ? 'D'
+               : p.state == process_state::stopped           ? 'T'
+                                                             : 'S';
+    case thread_state::stopped:
+        return 'T';
+    case thread_state::dead:
+        return 'X';
+    default:
+        return 'R';
+    }
+}
+
+usage usage_of(const thread& t) {
+    usage u;
+    u.user_time = t.user_time;
+    u.system_time = t.system_time;
+    u.minor_faults = t.minor_faults;
+    u.major_faults = t.major_faults;
+    u.voluntary_switches = t.voluntary_switches;
+    u.involuntary_switches = t.involuntary_switches;
+    return u;
+}
+
+expected<process_facts> facts_of(const proc_subject& of) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    process_facts f;
+    f.pid = f.tid = p->pid;
+    f.start_time = p->start_time;
+    f.terminal = tty_of(*p);
+    ref_ptr<sig_handlers> handlers;
+    ref_ptr<thread> shown = of.find_thread();
+    if (of.tid && (!shown || shown->proc != p.get()))
+        return fail(Errno::srch);
+    {
+        lock_guard tree(process_tree_lock);
+        f.parent = p->parent ? p->parent->pid : 0;
+        f.group = p->group;
+        f.session = p->sess ? p->sess->sid : 0;
+        f.threads = unsigned(p->threads.size());
+        f.exit_signal = p->exit_signal;
+        f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
+        f.children = p->child_usage;
+        if (of.tid) {
+            f.own = usage_of(*shown);
+        } else {
+            f.own = p->own_usage;
+            for (thread& t : p->threads)
+                f.own.add(usage_of(t));
+        }
+        handlers = p->handlers;
+        if (shown) {
+            f.tid = of.tid ? of.tid : p->pid;
+            memcpy(f.name, shown->name, sizeof(f.name));
+            f.state = state_of(*p, *shown);
+            f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
+            f.cpu = shown->cpu;
+        } else {
+            memcpy(f.name, p->last_name, sizeof(f.name));
+        }
+    }
+    {
+        lock_guard guard(p->lock);
+        f.cred = p->cred;
+    }
+    if (handlers) {
+        lock_guard guard(handlers->lock_);
+        f.shared_pending = p->pending.set;
+        if (shown) {
+            f.pending = shown->pending.set;
+            f.blocked = shown->blocked;
+        }
+        for (int signo = 1; signo <= signal_max; signo++) {
+            uint64_t handler = handlers->actions[signo - 1].handler;
+            if (handler == 1)
+                f.ignored |= sig_bit(signo);
+            else if (handler > 1)
+                f.caught |= sig_bit(signo);
+        }
+    }
+    f.vm = process_vmspace(*p);
+    if (f.vm)
+        f.sizes = f.vm->get_sizes();
+    return f;
+}
+
+// The vmspace of a process that must be there; null for one without (a zombie).
+expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    return process_vmspace(*p);
+}
+
+// ---- stat, statm, status ---------------------------------------------------------------------
+
+status show_stat(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    image_facts image{};
+    vaddr_t brk{};
+    if (f.vm) {
+        image = f.vm->image;
+        brk = f.vm->brk();
+    }
+    uint64_t rss_limit;
+    if (ref_ptr<process> p = of.find_process()) {
+        lock_guard guard(p->lock);
+        rss_limit = p->limits[RLIMIT_RSS_].current;
+    } else {
+        return fail(Errno::srch);
+    }
+    constexpr int priority = 20, nice = 0;
+    out.print("%d (%s) %c %d %d %d %d %d %u", of.tid ? f.tid : f.pid, f.name, f.state, f.parent, f.group,
+              f.session, int(f.terminal.device), f.terminal.foreground, 0u);
+    out.print(" %llu %llu %llu %llu", ull(f.own.minor_faults), ull(f.children.minor_faults),
+              ull(f.own.major_faults), ull(f.children.major_faults));
+    out.print(" %llu %llu %llu %llu", ull(ticks_of(f.own.user_time)), ull(ticks_of(f.own.system_time)),
+              ull(ticks_of(f.children.user_time)), ull(ticks_of(f.children.system_time)));
+    out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
+    out.print(" %llu %llu %llu", ull(f.sizes.virtual_pages * page_size), ull(f.sizes.resident_pages),
+              ull(rss_limit));
+    out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
+              ull(image.stack_start.value()));
+    // Signals as far as they fit in 31 bits; status has them all.
+    constexpr sigset old = 0x7fffffff;
+    out.print(" %llu %llu %llu %llu", ull((f.pending | f.shared_pending) & old), ull(f.blocked & old),
+              ull(f.ignored & old), ull(f.caught & old));
+    out.print(" %d 0 0 %d %u 0 0 0 0 0", f.wait_reason ? 1 : 0, f.exit_signal, f.cpu);
+    out.print(" %llu %llu %llu %llu %llu %llu %llu %d\n", ull(image.data_start.value()),
+              ull(image.data_end.value()), ull(brk.value()), ull(image.arg_start.value()),
+              ull(image.arg_end.value()), ull(image.env_start.value()), ull(image.env_end.value()),
+              f.wait_status);
+    return {};
+}
+
+status show_statm(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    const auto& s = f.sizes;
+    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(s.resident_pages),
+              ull(s.shared_pages), ull(s.text_pages), ull(s.data_pages + s.stack_pages));
+    return {};
+}
+
+const char* state_name(char state) {
+    switch (state) {
+    case 'R':
+        return "running";
+    case 'S':
+        return "sleeping";
+    case 'D':
+        return "disk sleep";
+    case 'T':
+        return "stopped";
+    case 'Z':
+        return "zombie";
+    default:
+        return "dead";
+    }
+}
+
+status show_status(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    const credentials& c = f.cred;
+    ref_ptr<process> p = of.find_process();
+    ref_ptr<thread> t = of.find_thread();
+    out.print("Name:\t%s\n", f.name);
+    if (t) {
+        lock_guard guard(t->lock);
+        if (t->fs)
+            out.print("Umask:\t%04o\n", t->fs->umask());
+    }
+    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", f.state,
+              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
+    out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid, c.egid,
+              c.sgid, c.fsgid);
+    ref_ptr<fd_table> files;
+    if (t) {
+        lock_guard guard(t->lock);
+        files = t->files;
+    }
+    // FDSize is the room in the table: the open descriptors, rounded up as the table grows.
+    out.print("FDSize:\t%u\nGroups:\t", files ? std::max(64u, (files->open_count() + 63) / 64 * 64) : 0);
+    for (uint32_t i = 0; i < c.group_count; i++)
+        out.print("%u ", c.groups[i]);
+    out.append('\n');
+    if (f.vm) {
+        const auto& s = f.sizes;
+        out.print("VmSize:\t%8llu kB\nVmLck:\t%8llu kB\nVmRSS:\t%8llu kB\nRssShmem:\t%8llu kB\n",
+                  ull(kib_of_pages(s.virtual_pages)), ull(kib_of_pages(s.locked_pages)),
+                  ull(kib_of_pages(s.resident_pages)), ull(kib_of_pages(s.shared_pages)));
+        out.print("VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
+                  ull(kib_of_pages(s.data_pages)), ull(kib_of_pages(s.stack_pages)),
+                  ull(kib_of_pages(s.text_pages)));
+        out.print("VmPTE:\t%8llu kB\nVmCommit:\t%8llu kB\n",
+                  ull(kib_of_pages(f.vm->physical_map().table_pages())),
+                  ull(kib_of_pages(f.vm->commit_charge())));
+    }
+    out.print("Threads:\t%u\n", f.threads);
+    out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n",
+              ull(f.pending), ull(f.shared_pending), ull(f.blocked), ull(f.ignored), ull(f.caught));
+    if (t)
+        out.print("Cpus_allowed:\t%x\n", t->allowed_cpus);
+    out.print("voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
+              ull(f.own.voluntary_switches), ull(f.own.involuntary_switches));
+    return {};
+}
+
+status show_comm(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    out.print("%s\n", f.name);
+    return {};
+}
+
+status store_comm(const proc_subject& of, std::string_view text) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return fail(Errno::srch);
+    if (t->proc != &current_process())
+        return fail(Errno::inval);
+    char name[sizeof(t->name)] = {};
+    memcpy(name, text.data(), std::min(text.size(), sizeof(name) - 1));
+    lock_guard guard(process_tree_lock);
+    memcpy(t->name, name, sizeof(name));
+    return {};
+}
+
+status show_wchan(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    out.append(f.wait_reason ? f.wait_reason : "0");
+    return {};
+}
+
+// ---- Memory ----------------------------------------------------------------------------------
+
+// A range of the process's own memory; what cannot be read ends it.
+status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::*from,
+                   vaddr_t image_facts::*to) {
+    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
+    if (!vm)
+        return {};
+    image_facts image = vm->image;
+    kmem_array<char> page(page_size);
+    if (!page)
+        return fail(Errno::nomem);
+    // The program may have set the bounds anywhere: never more than a stack can hold of arguments.
+    constexpr uint64_t most = 1024 * 1024;
+    vaddr_t at = image.*from, end = image.*to;
+    if (end < at || end - at > most)
+        return {};
+    while (at < end) {
+        uint64_t n = std::min<uint64_t>(end - at, page_size - at.page_offset());
+        if (!vm->read_memory(at, page.data(), n))
+            break;
+        out.append({page.data(), n});
+        at += n;
+    }
+    return {};
+}
+
+status show_cmdline(const proc_subject& of, text_buffer& out) {
+    return show_memory(of, out, &image_facts::arg_start, &image_facts::arg_end);
+}
+
+status show_environ(const proc_subject& of, text_buffer& out) {
+    return show_memory(of, out, &image_facts::env_start, &image_facts::env_end);
+}
+
+void print_region(const map_region& r, text_buffer& out) {
+    char line[128];
+    int n = format_to(line, sizeof(line), "%08llx-%08llx %c%c%c%c %08llx %02x:%02x %llu ",
+                      ull(r.start.value()), ull(r.end.value()), allows(r.prot, vm_prot::read) ? 'r' : '-',
+                      allows(r.prot, vm_prot::write) ? 'w' : '-',
+                      allows(r.prot, vm_prot::execute) ? 'x' : '-', r.shared ? 's' : 'p', ull(r.offset),
+                      device_major(r.device), device_minor(r.device), ull(r.inode));
+    out.append({line, size_t(n)});
+    constexpr int name_column = 73;
+    if (r.name[0]) {
+        for (; n < name_column; n++)
+            out.append(' ');
+        out.append(r.name);
+    }
+    out.append('\n');
+}
+
+template <class Each> status each_region(const proc_subject& of, Each each) {
+    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
+    vaddr_t from{};
+    while (vm) {
+        std::optional<map_region> r = vm->region_at_or_after(from);
+        if (!r)
+            break;
+        each(*r);
+        from = r->end;
+    }
+    return {};
+}
+
+status show_maps(const proc_subject& of, text_buffer& out) {
+    return each_region(of, [&](const map_region& r) { print_region(r, out); });
+}
+
+status show_smaps(const proc_subject& of, text_buffer& out) {
+    return each_region(of, [&](const map_region& r) {
+        print_region(r, out);
+        out.print("Size:           %8llu kB\nKernelPageSize: %8zu kB\nMMUPageSize:    %8zu kB\n"
+                  "Rss:            %8llu kB\nAnonymous:      %8llu kB\n",
+                  ull((r.end - r.start) / 1024), page_size / 1024, page_size / 1024,
+                  ull(kib_of_pages(r.resident_pages)), ull(kib_of_pages(r.anonymous_pages)));
+    });
+}
+
+// ---- Limits ----------------------------------------------------------------------------------
+
+status show_limits(const proc_subject& of, text_buffer& out) {
+    struct line {
+        const char *name, *unit;
+        unsigned resource;
+    };
+    static constexpr line lines[] = {
+        {"Max cpu time", "seconds", RLIMIT_CPU_},
+        {"Max file size", "bytes", RLIMIT_FSIZE_},
+        {"Max data size", "bytes", RLIMIT_DATA_},
+        {"Max stack size", "bytes", RLIMIT_STACK_},
+        {"Max core file size", "bytes", RLIMIT_CORE_},
+        {"Max resident set", "bytes", RLIMIT_RSS_},
+        {"Max processes", "processes", RLIMIT_NPROC_},
+        {"Max open files", "files", RLIMIT_NOFILE_},
+        {"Max locked memory", "bytes", RLIMIT_MEMLOCK_},
+        {"Max address space", "bytes", RLIMIT_AS_},
+        {"Max file locks", "locks", RLIMIT_LOCKS_},
+        {"Max pending signals", "signals", RLIMIT_SIGPENDING_},
+        {"Max msgqueue size", "bytes", RLIMIT_MSGQUEUE_},
+        {"Max nice priority", "", RLIMIT_NICE_},
+        {"Max realtime priority", "", RLIMIT_RTPRIO_},
+        {"Max realtime timeout", "us", RLIMIT_RTTIME_},
+    };
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    linux_rlimit limits[rlimit_count];
+    {
+        lock_guard guard(p->lock);
+        std::copy(std::begin(p->limits), std::end(p->limits), limits);
+    }
+    out.print("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    for (const line& l : lines) {
+        out.print("%-25s", l.name);
+        for (uint64_t value : {limits[l.resource].current, limits[l.resource].maximum}) {
+            if (value == UINT64_MAX)
+                out.print(" %-20s", "unlimited");
+            else
+                out.print(" %-20llu", ull(value));
+        }
+        out.print(" %-10s\n", l.unit);
+    }
+    return {};
+}
+
+// ---- Links -----------------------------------------------------------------------------------
+
+status print_path(vnode& node, text_buffer& out) {
+    kmem_array<char> path(path_max);
+    if (!path)
+        return fail(Errno::nomem);
+    if (auto length = vfs_path_of(node, path.data(), path.size())) {
+        out.append({path.data(), *length});
+        return {};
+    }
+    // A file without a name any more; memory files keep the name that they were made with.
+    char name[64] = {};
+    if (ref_ptr<uvm_aobj> memory = node.memory()) {
+        lock_guard guard(memory->lock());
+        copy_string(name, sizeof(name), memory->name());
+    }
+    if (!strchr(name, '('))
+        out.print("%s (deleted)", name[0] ? name : "/");
+    else
+        out.append(name);
+    return {};
+}
+
+expected<ref_ptr<vnode>> jump_exe(const proc_subject& of) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::noent);
+    lock_guard guard(p->lock);
+    if (!p->executable)
+        return fail(Errno::noent);
+    return p->executable;
+}
+
+expected<ref_ptr<vnode>> jump_cwd(const proc_subject& of) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return fail(Errno::noent);
+    ref_ptr<fs_context> fs;
+    {
+        lock_guard guard(t->lock);
+        fs = t->fs;
+    }
+    if (!fs)
+        return fail(Errno::noent);
+    return fs->current_directory();
+}
+
+expected<ref_ptr<vnode>> jump_root(const proc_subject& of) {
+    if (!of.find_process())
+        return fail(Errno::noent);
+    return root_directory();
+}
+
+template <expected<ref_ptr<vnode>> (*jump)(const proc_subject&)>
+status show_jump(const proc_subject& of, text_buffer& out) {
+    ref_ptr<vnode> node = TRY(jump(of));
+    return print_path(*node, out);
+}
+
+status show_fd(const proc_subject& of, text_buffer& out) {
+    ref_ptr<file> f = TRY(of.find_file());
+    char text[64] = {};
+    f->describe(text, sizeof(text));
+    if (text[0] || !f->node()) {
+        out.append(text);
+        return {};
+    }
+    return print_path(*f->node(), out);
+}
+
+expected<ref_ptr<vnode>> jump_fd(const proc_subject& of);
+
+// ---- Numbers ---------------------------------------------------------------------------------
+
+int64_t next_fd(const proc_subject& of, int64_t from) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return -1;
+    ref_ptr<fd_table> files;
+    {
+        lock_guard guard(t->lock);
+        files = t->files;
+    }
+    return files ? files->next_open(int(from)) : -1;
+}
+
+int64_t next_thread(const proc_subject& of, int64_t from) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return -1;
+    int64_t found = -1;
+    lock_guard guard(process_tree_lock);
+    for (thread& t : p->threads)
+        if (t.tid >= from && (found < 0 || t.tid < found))
+            found = t.tid;
+    return found;
+}
+
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644, link_777 = S_IFLNK_ | 0777;
+
+constexpr proc_entry fd_entry{.name = "", .mode = S_IFLNK_ | 0700, .show = show_fd, .jump = jump_fd};
+constexpr proc_numbers fd_numbers{
+    next_fd, [](proc_subject& of, int64_t n) { of.fd = int(n); }, &fd_entry};
+
+status show_mounts_of(const proc_subject& of, text_buffer& out) {
+    (void)of; // every process sees the same mounts
+    mount_description m;
+    kmem_array<char> path(path_max);
+    if (!path)
+        return fail(Errno::nomem);
+    for (unsigned i = 0; mount_describe(i, m); i++) {
+        if (!vfs_path_of(*m.root, path.data(), path.size()))
+            continue;
+        out.append_escaped(m.source);
+        out.append(' ');
+        out.append_escaped(path.data());
+        out.print(" %s %s", m.type, m.flags & MS_RDONLY_ ? "ro" : "rw");
+        struct option {
+            uint32_t flag;
+            const char* text;
+        };
+        static constexpr option options[] = {
+            {MS_NOSUID_, ",nosuid"},   {MS_NODEV_, ",nodev"},           {MS_NOEXEC_, ",noexec"},
+            {MS_NOATIME_, ",noatime"}, {MS_NODIRATIME_, ",nodiratime"},
+        };
+        for (const option& o : options)
+            if (m.flags & o.flag)
+                out.append(o.text);
+        if (!(m.flags & (MS_NOATIME_ | MS_STRICTATIME_)))
+            out.append(",relatime");
+        out.append(" 0 0\n");
+    }
+    return {};
+}
+
+// What a process and each of its threads have in common.
+#define COMMON_ENTRIES                                                                            \
+    {.name = "stat", .mode = file_444, .show = show_stat},                                        \
+        {.name = "statm", .mode = file_444, .show = show_statm},                                  \
+        {.name = "status", .mode = file_444, .show = show_status},                                \
+        {.name = "cmdline", .mode = file_444, .show = show_cmdline},                              \
+        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ},                       \
+        {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},               \
+        {.name = "maps", .mode = file_444, .show = show_maps},                                    \
+        {.name = "smaps", .mode = file_444, .show = show_smaps},                                  \
+        {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},         \
+        {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},         \
+        {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},      \
+        {.name = "fd", .mode = S_IFDIR_ | 0500, .numbers = &fd_numbers},                          \
+        {.name = "mounts", .mode = file_444, .show = show_mounts_of},                             \
+        {.name = "wchan", .mode = file_444, .show = show_wchan}, {                                \
+        .name = "limits", .mode = file_444, .show = show_limits                                   \
+    }
+
+constexpr proc_entry thread_entries[] = {COMMON_ENTRIES};
+constexpr proc_entry thread_entry{.name = "", .mode = S_IFDIR_ | 0555, .children = thread_entries};
+constexpr proc_numbers thread_numbers{
+    next_thread, [](proc_subject& of, int64_t n) { of.tid = pid_t(n); }, &thread_entry};
+
+constexpr proc_entry process_entries[] = {
+    COMMON_ENTRIES,
+    {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
+};
+
+// ---- Opening a descriptor that has no inode --------------------------------------------------
+
+// Stands for such a file while its /proc/PID/fd/N is being opened.
+class open_file_node final : public vnode {
+public:
+    open_file_node(file_system& fs, ref_ptr<file> f, const new_node& is)
+        : vnode(fs, 1, is), file_(std::move(f)) {}
+    void last_reference_gone() override;
+    expected<ref_ptr<file>> open(uint32_t flags) override { return file_->reopen(flags); }
+    ref_ptr<vnode> parent() override { return root_directory(); }
+
+private:
+    const ref_ptr<file> file_;
+};
+constinit pool<open_file_node> open_file_nodes{"open_file_node"};
+
+void open_file_node::last_reference_gone() {
+    open_file_nodes.destroy(this);
+}
+
+expected<ref_ptr<vnode>> jump_fd(const proc_subject& of) {
+    ref_ptr<file> f = TRY(of.find_file());
+    if (f->node())
+        return ref_ptr<vnode>(f->node());
+    linux_stat st;
+    TRY(f->stat(st));
+    // It is of no file system; the root's serves, which never goes away.
+    auto* node = open_file_nodes.create(root_directory()->fs(), std::move(f),
+                                        new_node{st.mode, st.uid, st.gid});
+    if (!node)
+        return fail(Errno::nomem);
+    return ref_ptr<vnode>(ref_ptr<open_file_node>::adopt(node));
+}
+
+} // namespace
+
+constexpr proc_entry proc_process_entry{
+    .name = "", .mode = S_IFDIR_ | 0555, .children = process_entries};

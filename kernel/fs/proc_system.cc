@@ -1,0 +1,352 @@
+// The files of /proc that are about the whole machine, in Linux's formats where Linux has them.
+#include "arch/cpu.h"
+#include "arch/pmap.h"
+#include "arch/timer.h"
+#include "kernel/clock.h"
+#include "kernel/cmdline.h"
+#include "kernel/fs/permission.h"
+#include "kernel/fs/procfs_node.h"
+#include "kernel/sched.h"
+#include "kernel/thread.h"
+#include "kernel/utsname.h"
+#include "lib/format.h"
+#include "vm/pool.h"
+#include "vm/uvm_commit.h"
+#include "vm/uvmexp.h"
+#include "vm/vm_page.h"
+#include "vm/vmspace.h"
+
+#include <algorithm>
+
+namespace {
+
+using ull = unsigned long long;
+
+constexpr uint64_t ticks_per_second = 100; // USER_HZ
+constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
+constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
+
+// ---- Memory ----------------------------------------------------------------------------------
+
+status show_meminfo(const proc_subject&, text_buffer& out) {
+    vm_page_statistics p = vm_page_get_statistics();
+    struct line {
+        const char* name;
+        uint64_t kib;
+    };
+    // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is free is available.
+    const line lines[] = {
+        {"MemTotal", kib_of_pages(p.total)},
+        {"MemFree", kib_of_pages(p.free)},
+        {"MemAvailable", kib_of_pages(p.free)},
+        {"Buffers", 0},
+        {"Cached", kib_of_pages(p.object)},
+        {"SwapCached", 0},
+        {"SwapTotal", 0},
+        {"SwapFree", 0},
+        {"AnonPages", kib_of_pages(p.anon)},
+        {"Shmem", kib_of_pages(p.object)},
+        {"Slab", kib_of_pages(p.kernel)},
+        {"SReclaimable", 0},
+        {"PageTables", kib_of_pages(pmap_table_pages_in_use())},
+        {"CommitLimit", kib_of_pages(uvm_commit::commit_limit())},
+        {"Committed_AS", kib_of_pages(uvm_commit::committed())},
+    };
+    for (const line& l : lines) {
+        char name[24];
+        format_to(name, sizeof(name), "%s:", l.name);
+        out.print("%-15s %8llu kB\n", name, ull(l.kib));
+    }
+    return {};
+}
+
+status show_uvmexp(const proc_subject&, text_buffer& out) {
+    for (unsigned i = 0; i < unsigned(uvm_counter::count); i++)
+        out.print("%s %llu\n", uvm_counter_name(uvm_counter(i)), ull(uvm_read(uvm_counter(i))));
+    pmap_statistics s = pmap_get_statistics();
+    out.print("flushes_local %llu\nflushes_remote %llu\nshootdown_interrupts %llu\n", ull(s.flushes_local),
+              ull(s.flushes_remote), ull(s.shootdown_interrupts));
+    return {};
+}
+
+status show_pools(const proc_subject&, text_buffer& out) {
+    out.print("%-20s %8s %8s %8s\n", "name", "size", "live", "pages");
+    for (pool_base* p = pool_base::first(); p; p = p->next())
+        out.print("%-20s %8zu %8llu %8llu\n", p->name(), p->object_size(), ull(p->live()), ull(p->pages()));
+    out.print("%-20s %8s %8llu\n", "kmem", "bytes", ull(kmem_bytes_in_use()));
+    return {};
+}
+
+// ---- Processors ------------------------------------------------------------------------------
+
+// How the processors' time was used. The scheduler knows when each was idle; how the rest divides between programs
+// and the kernel is known for the processes that are there, and taken to be the same for those that are gone.
+struct processor_times {
+    nanos_t total_idle = 0;
+    nanos_t user_share = 0, system_share = 0;
+    sched_statistics sched;
+    nanos_t uptime = now();
+
+    processor_times() : sched(sched_get_statistics()) {
+        for (unsigned i = 0; i < cpu::count(); i++)
+            total_idle += idle(i);
+        for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
+            lock_guard guard(process_tree_lock);
+            usage u = p->own_usage;
+            u.add(p->child_usage);
+            for (thread& t : p->threads) {
+                u.user_time += t.user_time;
+                u.system_time += t.system_time;
+            }
+            user_share += u.user_time;
+            system_share += u.system_time;
+        }
+    }
+    nanos_t idle(unsigned i) const { return std::min(sched.idle_time[i], uptime); }
+    nanos_t user_part(nanos_t busy) const {
+        // In milliseconds, so that the product fits.
+        constexpr uint64_t milli = 1'000'000;
+        uint64_t user = user_share / milli, all = (user_share + system_share) / milli;
+        return all ? busy / milli * user / all * milli : 0;
+    }
+    void print(text_buffer& out, nanos_t busy, nanos_t idle_time) const {
+        nanos_t user = user_part(busy);
+        out.print(" %llu 0 %llu %llu 0 0 0 0 0 0\n", ull(ticks_of(user)), ull(ticks_of(busy - user)),
+                  ull(ticks_of(idle_time)));
+    }
+};
+
+unsigned count_running() {
+    unsigned running = 0;
+    for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
+        lock_guard guard(process_tree_lock);
+        for (thread& t : p->threads) {
+            thread_state s = t.state.load();
+            running += s == thread_state::running || s == thread_state::runnable;
+        }
+    }
+    return running;
+}
+
+status show_stat(const proc_subject&, text_buffer& out) {
+    processor_times times;
+    unsigned cpus = cpu::count();
+    out.append("cpu ");
+    times.print(out, times.uptime * cpus - times.total_idle, times.total_idle);
+    for (unsigned i = 0; i < cpus; i++) {
+        out.print("cpu%u", i);
+        times.print(out, times.uptime - times.idle(i), times.idle(i));
+    }
+    out.print("ctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
+              ull(times.sched.switches), ull((wall_clock() - now()) / nanos_per_second),
+              ull(uvm_read(uvm_counter::forks) + uvm_read(uvm_counter::forks_sharevm)), count_running());
+    return {};
+}
+
+// Seconds with two decimals.
+void print_seconds(text_buffer& out, nanos_t t) {
+    constexpr uint64_t hundredth = nanos_per_second / 100;
+    out.print("%llu.%02llu", ull(t / nanos_per_second), ull(t % nanos_per_second / hundredth));
+}
+
+status show_uptime(const proc_subject&, text_buffer& out) {
+    processor_times times;
+    print_seconds(out, times.uptime);
+    out.append(' ');
+    print_seconds(out, times.total_idle);
+    out.append('\n');
+    return {};
+}
+
+status show_loadavg(const proc_subject&, text_buffer& out) {
+    sched_statistics s = sched_get_statistics();
+    for (uint64_t load : s.load) {
+        constexpr uint64_t one = uint64_t{1} << 16;
+        out.print("%llu.%02llu ", ull(load / one), ull(load % one * 100 / one));
+    }
+    pid_t last = 0;
+    for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
+        last = p->pid;
+    out.print("%u/%u %d\n", count_running(), s.threads, last);
+    return {};
+}
+
+status show_cpuinfo(const proc_subject&, text_buffer& out) {
+    for (unsigned i = 0; i < cpu::count(); i++) {
+        uint64_t hz = cycles_per_second();
+        constexpr uint64_t mega = 1'000'000;
+        out.print("processor\t: %u\ncpu MHz\t\t: %llu.%03llu\n\n", i, ull(hz / mega), ull(hz % mega / 1000));
+    }
+    return {};
+}
+
+// ---- Names -----------------------------------------------------------------------------------
+
+status show_version(const proc_subject&, text_buffer& out) {
+    out.print("%s version %s %s\n", kernel_name, kernel_release, kernel_version);
+    return {};
+}
+
+status show_cmdline(const proc_subject&, text_buffer& out) {
+    out.print("%s\n", cmdline_text());
+    return {};
+}
+
+status show_filesystems(const proc_subject&, text_buffer& out) {
+    for (const char* type : {"tmpfs", "devtmpfs", "proc"})
+        out.print("nodev\t%s\n", type);
+    return {};
+}
+
+status show_hostname(const proc_subject&, text_buffer& out) {
+    char name[utsname_length];
+    hostname_get(name);
+    out.print("%s\n", name);
+    return {};
+}
+
+status store_hostname(const proc_subject&, std::string_view text) {
+    if (!is_superuser())
+        return fail(Errno::perm);
+    return hostname_set(text.data(), text.size());
+}
+
+template <const char* const& text> status show_text(const proc_subject&, text_buffer& out) {
+    out.print("%s\n", text);
+    return {};
+}
+
+status show_pid_max(const proc_subject&, text_buffer& out) {
+    out.print("%d\n", pid_max);
+    return {};
+}
+
+// ---- /proc/sys/vm ----------------------------------------------------------------------------
+
+// A decimal number that is all there is. EINVAL.
+expected<uint64_t> parse_setting(std::string_view text, uint64_t most) {
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (text.empty() || text.size() > 18)
+        return fail(Errno::inval);
+    uint64_t n = 0;
+    for (char c : text) {
+        if (c < '0' || c > '9')
+            return fail(Errno::inval);
+        n = n * 10 + uint64_t(c - '0');
+    }
+    if (n > most)
+        return fail(Errno::inval);
+    return n;
+}
+
+status show_overcommit_memory(const proc_subject&, text_buffer& out) {
+    out.print("%u\n", unsigned(uvm_commit::get_mode()));
+    return {};
+}
+status store_overcommit_memory(const proc_subject&, std::string_view text) {
+    uvm_commit::set_mode(uvm_commit::mode(TRY(parse_setting(text, 2))));
+    return {};
+}
+
+status show_overcommit_ratio(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(uvm_commit::ratio()));
+    return {};
+}
+status store_overcommit_ratio(const proc_subject&, std::string_view text) {
+    constexpr uint64_t most = 100'000; // percent
+    uvm_commit::set_ratio(TRY(parse_setting(text, most)));
+    return {};
+}
+
+status show_overcommit_kbytes(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(uvm_commit::kbytes()));
+    return {};
+}
+status store_overcommit_kbytes(const proc_subject&, std::string_view text) {
+    uvm_commit::set_kbytes(TRY(parse_setting(text, UINT64_MAX >> 10)));
+    return {};
+}
+
+template <std::atomic<bool>& flag> status show_flag(const proc_subject&, text_buffer& out) {
+    out.print("%d\n", flag.load() ? 1 : 0);
+    return {};
+}
+template <std::atomic<bool>& flag> status store_flag(const proc_subject&, std::string_view text) {
+    flag.store(TRY(parse_setting(text, 1)) != 0);
+    return {};
+}
+
+// ---- Links to oneself ------------------------------------------------------------------------
+
+status show_self(const proc_subject&, text_buffer& out) {
+    out.print("%d", current_process().pid);
+    return {};
+}
+
+status show_thread_self(const proc_subject&, text_buffer& out) {
+    out.print("%d/task/%d", current_process().pid, current_thread().tid);
+    return {};
+}
+
+status show_mounts_link(const proc_subject&, text_buffer& out) {
+    out.append("self/mounts");
+    return {};
+}
+
+// ---- The tables ------------------------------------------------------------------------------
+
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644, link_777 = S_IFLNK_ | 0777,
+                   directory_555 = S_IFDIR_ | 0555;
+
+constexpr proc_entry kernel_entries[] = {
+    {.name = "hostname", .mode = file_644, .show = show_hostname, .store = store_hostname},
+    {.name = "osrelease", .mode = file_444, .show = show_text<kernel_release>},
+    {.name = "ostype", .mode = file_444, .show = show_text<kernel_name>},
+    {.name = "pid_max", .mode = file_444, .show = show_pid_max},
+    {.name = "version", .mode = file_444, .show = show_text<kernel_version>},
+};
+
+constexpr proc_entry vm_entries[] = {
+    {.name = "overcommit_memory", .mode = file_644, .show = show_overcommit_memory, .store = store_overcommit_memory},
+    {.name = "overcommit_ratio", .mode = file_644, .show = show_overcommit_ratio, .store = store_overcommit_ratio},
+    {.name = "overcommit_kbytes", .mode = file_644, .show = show_overcommit_kbytes, .store = store_overcommit_kbytes},
+    {.name = "fault_ahead", .mode = file_644, .show = show_flag<uvm_fault_ahead_enabled>, .store = store_flag<uvm_fault_ahead_enabled>},
+    {.name = "zero_page", .mode = file_644, .show = show_flag<uvm_zero_page_enabled>, .store = store_flag<uvm_zero_page_enabled>},
+    {.name = "check_at_seams", .mode = file_644, .show = show_flag<uvm_check_at_seams>, .store = store_flag<uvm_check_at_seams>},
+};
+
+constexpr proc_entry sys_entries[] = {
+    {.name = "kernel", .mode = directory_555, .children = kernel_entries},
+    {.name = "vm", .mode = directory_555, .children = vm_entries},
+};
+
+constexpr proc_entry root_entries[] = {
+    {.name = "meminfo", .mode = file_444, .show = show_meminfo},
+    {.name = "stat", .mode = file_444, .show = show_stat},
+    {.name = "uptime", .mode = file_444, .show = show_uptime},
+    {.name = "loadavg", .mode = file_444, .show = show_loadavg},
+    {.name = "version", .mode = file_444, .show = show_version},
+    {.name = "cmdline", .mode = file_444, .show = show_cmdline},
+    {.name = "cpuinfo", .mode = file_444, .show = show_cpuinfo},
+    {.name = "filesystems", .mode = file_444, .show = show_filesystems},
+    {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
+    {.name = "pools", .mode = file_444, .show = show_pools},
+    {.name = "mounts", .mode = link_777, .show = show_mounts_link},
+    {.name = "self", .mode = link_777, .show = show_self},
+    {.name = "thread-self", .mode = link_777, .show = show_thread_self},
+    {.name = "sys", .mode = directory_555, .children = sys_entries},
+};
+
+int64_t next_process(const proc_subject&, int64_t from) {
+    ref_ptr<process> p = process_next(pid_t(std::max<int64_t>(from, 1)));
+    return p ? p->pid : -1;
+}
+
+constexpr proc_numbers process_numbers{
+    next_process, [](proc_subject& of, int64_t n) { of.pid = pid_t(n); }, &proc_process_entry};
+
+} // namespace
+
+constexpr proc_entry proc_root_entry{
+    .name = "", .mode = directory_555, .children = root_entries, .numbers = &process_numbers};

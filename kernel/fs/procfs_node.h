@@ -1,0 +1,48 @@
+// Inside procfs: how its files are declared. Each directory is a table of entries; an entry says what the file shows
+// and what becomes of what is written to it. The tables are in proc_system.cc and proc_process.cc.
+#pragma once
+
+#include "kernel/fs/text_buffer.h"
+#include "kernel/process.h"
+#include "kernel/vnode.h"
+
+#include <span>
+
+// What a node is about, where its entry alone does not say.
+struct proc_subject {
+    pid_t pid = 0; // 0: nothing of a process
+    pid_t tid = 0; // 0: not of one thread in particular
+    int fd = -1;
+
+    ref_ptr<process> find_process() const; // null when it is gone
+    ref_ptr<thread> find_thread() const;   // the one in particular, else the first; null when gone
+    expected<ref_ptr<file>> find_file() const; // ENOENT
+};
+
+struct proc_entry;
+
+// A directory whose further entries are numbers: processes, threads, descriptors.
+struct proc_numbers {
+    // The first number >= from, or -1.
+    int64_t (*next)(const proc_subject& of, int64_t from);
+    // Makes the subject of that entry.
+    void (*choose)(proc_subject& of, int64_t number);
+    const proc_entry* entry; // what each of them is
+};
+
+struct proc_entry {
+    const char* name;
+    uint32_t mode; // type and permissions
+    // Files and symbolic links: their text. ENOENT or ESRCH when the subject is gone.
+    status (*show)(const proc_subject& of, text_buffer& out) = nullptr;
+    // Files: what is written, without a newline at its end.
+    status (*store)(const proc_subject& of, std::string_view text) = nullptr;
+    // Links that lead to a vnode whatever their text is.
+    expected<ref_ptr<vnode>> (*jump)(const proc_subject& of) = nullptr;
+    // Directories.
+    std::span<const proc_entry> children = {};
+    const proc_numbers* numbers = nullptr;
+};
+
+extern const proc_entry proc_root_entry;
+extern const proc_entry proc_process_entry;    // /proc/PID

@@ -1,0 +1,163 @@
+// mount(2), umount2(2) and statfs(2).
+#include "kernel/fs/device.h"
+#include "kernel/fs/lookup.h"
+#include "kernel/fs/permission.h"
+#include "kernel/fs/procfs.h"
+#include "kernel/fs/tmpfs.h"
+#include "kernel/syscall.h"
+#include "kernel/thread.h"
+#include "lib/string.h"
+#include "vm/vm_page.h"
+
+namespace {
+
+constexpr uint32_t honoured_flags = MS_RDONLY_ | MS_NOSUID_ | MS_NODEV_ | MS_NOEXEC_ | MS_NOATIME_ |
+                                    MS_NODIRATIME_ | MS_RELATIME_ | MS_STRICTATIME_;
+constexpr size_t name_size = 64;
+
+// tmpfs's options: mode=OCTAL, uid=N, gid=N. EINVAL for any other.
+status parse_options(char* options, new_node& root) {
+    while (*options) {
+        char* comma = strchr(options, ',');
+        char* next = comma ? comma + 1 : options + strlen(options);
+        if (comma)
+            *comma = '\0';
+        char* equals = strchr(options, '=');
+        if (!equals)
+            return fail(Errno::inval);
+        std::string_view key(options, size_t(equals - options));
+        bool octal = key == "mode";
+        uint64_t value = 0;
+        const char* digit = equals + 1;
+        for (; *digit >= '0' && *digit <= (octal ? '7' : '9') && value <= UINT32_MAX; digit++)
+            value = value * (octal ? 8 : 10) + uint64_t(*digit - '0');
+        if (*digit || digit == equals + 1 || value > UINT32_MAX)
+            return fail(Errno::inval);
+        if (octal)
+            root.mode = S_IFDIR_ | (uint32_t(value) & 07777);
+        else if (key == "uid")
+            root.uid = uint32_t(value);
+        else if (key == "gid")
+            root.gid = uint32_t(value);
+        else
+            return fail(Errno::inval);
+        options = next;
+    }
+    return {};
+}
+
+expected<file_system*> make_file_system(std::string_view type, vaddr_t data) {
+    kmem_array<char> options(page_size);
+    if (!options)
+        return fail(Errno::nomem);
+    if (data.value())
+        TRY(copy_in_string(options.data(), data, options.size()));
+    if (type == "tmpfs") {
+        new_node root{S_IFDIR_ | S_ISVTX_ | 0777, 0, 0};
+        TRY(parse_options(options.data(), root));
+        return TRY(tmpfs::create("tmpfs", root));
+    }
+    if (type == "devtmpfs")
+        return TRY(devtmpfs_create());
+    if (type == "proc")
+        return TRY(procfs_create());
+    return fail(Errno::nodev);
+}
+
+// Whether the directory is where something is mounted, which can be given other flags.
+status remount(vnode& root, uint32_t flags) {
+    if (!covered_by(root) && &root != root_directory().get())
+        return fail(Errno::inval);
+    root.fs().mount_flags.store(flags & honoured_flags);
+    return {};
+}
+
+struct linux_statfs {
+    int64_t type, bsize;
+    uint64_t blocks, bfree, bavail, files, ffree, fsid;
+    int64_t namelen, frsize, flags, spare[4];
+};
+static_assert(sizeof(linux_statfs) == 120);
+
+status write_statfs(vnode& node, user_ptr<void> out) {
+    constexpr int64_t valid = 0x20; // ST_VALID: flags are filled in
+    vm_page_statistics pages = vm_page_get_statistics();
+    bool memory = node.fs().magic() == 0x01021994;
+    linux_statfs s{};
+    s.type = int64_t(node.fs().magic());
+    s.bsize = s.frsize = page_size;
+    s.blocks = memory ? pages.total : 0;
+    s.bfree = s.bavail = memory ? pages.free : 0;
+    s.fsid = node.fs().device();
+    s.namelen = name_max;
+    s.flags = valid | (node.fs().mount_flags.load() & honoured_flags);
+    return copy_out(out.address(), &s, sizeof(s));
+}
+
+} // namespace
+
+sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_address flags, sys_address data) {
+    constexpr uint64_t magic_mask = 0xffff0000, magic = 0xc0ed0000; // old programs put it there
+    uint64_t wanted = flags.value;
+    if ((wanted & magic_mask) == magic)
+        wanted &= ~magic_mask;
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (wanted & ~uint64_t(honoured_flags | MS_REMOUNT_ | MS_SILENT_))
+        return fail(Errno::inval);
+    auto where = TRY(path_buffer::copy(target));
+    ref_ptr<vnode> directory = TRY(lookup_path(at_fdcwd, where.c_str(), true));
+    if (wanted & MS_REMOUNT_) {
+        TRY(remount(*directory, uint32_t(wanted)));
+        return 0;
+    }
+    if (!type.address.value())
+        return fail(Errno::inval);
+    char type_name[name_size], source_name[name_size] = "none";
+    auto type_length = copy_in_string(type_name, type.address, sizeof(type_name));
+    if (!type_length)
+        return fail(type_length.error() == Errno::nametoolong ? Errno::nodev : type_length.error());
+    if (source.address.value()) {
+        auto from = TRY(path_buffer::copy({source.address}));
+        copy_string(source_name, sizeof(source_name), from.c_str());
+    }
+    file_system* fs = TRY(make_file_system(type_name, data.address()));
+    fs->mount_flags.store(uint32_t(wanted) & honoured_flags);
+    if (status s = mount_on(std::move(directory), *fs, source_name); !s) {
+        fs->destroy();
+        return fail(s.error());
+    }
+    return 0;
+}
+
+sysresult sys_umount2(sys_path target, sys_hex flags) {
+    constexpr uint32_t nofollow = 8; // UMOUNT_NOFOLLOW
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (flags.value & ~nofollow)
+        return fail(Errno::inval);
+    auto where = TRY(path_buffer::copy(target));
+    TRY(unmount(TRY(lookup_path(at_fdcwd, where.c_str(), !(flags.value & nofollow)))));
+    return 0;
+}
+
+sysresult sys_statfs(sys_path path, user_ptr<void> out) {
+    auto name = TRY(path_buffer::copy(path));
+    TRY(write_statfs(*TRY(lookup_path(at_fdcwd, name.c_str(), true)), out));
+    return 0;
+}
+
+sysresult sys_fstatfs(sys_fd fd, user_ptr<void> out) {
+    auto f = TRY(current_thread().files->get(fd));
+    if (f->node()) {
+        TRY(write_statfs(*f->node(), out));
+        return 0;
+    }
+    constexpr int64_t pipefs_magic = 0x50495045, block = page_size;
+    linux_statfs s{};
+    s.type = pipefs_magic;
+    s.bsize = s.frsize = block;
+    s.namelen = name_max;
+    TRY(copy_out(out.address(), &s, sizeof(s)));
+    return 0;
+}
