@@ -50,8 +50,9 @@ public:
     status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
     // Unmaps [start, end).
     void remove(vaddr_t start, vaddr_t end);
-    // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them).
-    void protect(vaddr_t start, vaddr_t end, vm_prot prot);
+    // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);
+    // none removes it. Returns how many mappings lost a right.
+    uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
     // Makes the mapping at `va` an ordinary one.
     void unwire(vaddr_t va);
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
@@ -60,6 +61,8 @@ public:
     // memory lasts (pmap_copy(9): a hint, used by the cow+pte fork mode).
     void copy(pmap& from, vaddr_t start, vaddr_t end);
 
+    // From here on to mapping_count(): not for a page with mappings_unlisted.
+    //
     // All mappings of a page, in every pmap: lower to `prot`; none removes them.
     static void page_protect(vm_page& page, vm_prot prot);
     // Whether any mapping of the page has been used or written since the last clear.

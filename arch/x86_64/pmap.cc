@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <machine/boot.h>
 #include <machine/tlb.h>
+#include <utility>
 
 namespace {
 
@@ -50,8 +51,15 @@ uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done
     return va;
 }
 
-uint64_t remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
+// What one pass over a part of a range has done.
+struct progress {
+    uint64_t next;     // where the next pass begins
+    uint64_t mappings; // that were changed
+};
+
+progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
     page_list dead;
+    uint64_t all = 0;
     {
         lock_guard guard(m.lock);
         tlb::batch flush;
@@ -71,7 +79,7 @@ uint64_t remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
             [&](pte_t* table, uint64_t first) NO_THREAD_SAFETY_ANALYSIS {
                 pmap_add(m.resident, -removed);
                 pmap_entries_changed(table, -removed);
-                removed = 0;
+                all += static_cast<uint64_t>(std::exchange(removed, 0));
                 pmap_prune(m, first, dead);
                 if (!dead.empty() && flush.empty())
                     flush.add(first); // for the caches of the tables' upper levels
@@ -79,11 +87,12 @@ uint64_t remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
         tlb::flush(m, flush);
     }
     pmap_free_tables(dead);
-    return va;
+    return {va, all};
 }
 
-uint64_t protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) {
+progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) {
     lock_guard guard(m.lock);
+    uint64_t lowered = 0;
     tlb::batch flush;
     va = walk(
         m, va, end,
@@ -93,6 +102,7 @@ uint64_t protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) 
                 const pte_t after = pte_lowered(before, prot);
                 if (!pte_atomic(pte).compare_exchange_weak(before, after))
                     continue;
+                lowered++;
                 if (pte_needs_flush(before, after))
                     flush.add(at);
                 break;
@@ -100,11 +110,19 @@ uint64_t protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) 
         },
         [](pte_t*, uint64_t) {});
     tlb::flush(m, flush);
-    return va;
+    return {va, lowered};
 }
 
-void assert_user_range(vaddr_t start, vaddr_t end) {
+// Repeats one of the above until the range is done; returns how many mappings were changed.
+template <class Pass> uint64_t whole_range(vaddr_t start, vaddr_t end, Pass pass) {
     ASSERT(start.page_aligned() && end.page_aligned() && start <= end && end <= user_max);
+    uint64_t mappings = 0;
+    for (uint64_t va = start.value(); va < end.value();) {
+        const progress p = pass(va);
+        va = p.next;
+        mappings += p.mappings;
+    }
+    return mappings;
 }
 
 } // namespace
@@ -207,19 +225,14 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
 }
 
 void pmap::remove(vaddr_t start, vaddr_t end) {
-    assert_user_range(start, end);
-    for (uint64_t va = start.value(); va < end.value();)
-        va = remove_some(md_, va, end.value());
+    whole_range(start, end, [&](uint64_t va) { return remove_some(md_, va, end.value()); });
 }
 
-void pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
-    if (prot == vm_prot::none)
-        return remove(start, end);
-    assert_user_range(start, end);
-    if (prot == vm_prot::all)
-        return;
-    for (uint64_t va = start.value(); va < end.value();)
-        va = protect_some(md_, va, end.value(), prot);
+uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
+    return whole_range(start, end, [&](uint64_t va) {
+        return prot == vm_prot::none ? remove_some(md_, va, end.value())
+                                     : protect_some(md_, va, end.value(), prot);
+    });
 }
 
 void pmap::unwire(vaddr_t va) {
@@ -244,7 +257,7 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
 }
 
 void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
-    assert_user_range(start, end);
+    ASSERT(start.page_aligned() && end.page_aligned() && end <= user_max);
     pmap_machine& source = from.md_;
     pmap_machine& target = md_;
     page_list dead;

@@ -173,9 +173,10 @@ KTEST(pmap, ranges_over_many_tables) {
     for (size_t i = 0; i < n; i++)
         REQUIRE(p->enter(va(i), pages[i], rw, {.access = vm_prot::read}).has_value());
     p->check();
-    p->protect(va(10), va(50), ro);
+    EXPECT_EQ(p->protect(va(10), va(50), ro), 40u);
+    EXPECT_EQ(p->protect(va(5), va(50), ro), 5u);
     for (size_t i = 0; i < n; i++)
-        EXPECT(p->lookup(va(i))->prot == (i >= 10 && i < 50 ? ro : rw));
+        EXPECT(p->lookup(va(i))->prot == (i >= 5 && i < 50 ? ro : rw));
     // The range's edges are exact.
     p->remove(va(20), va(40));
     for (size_t i = 0; i < n; i++)
