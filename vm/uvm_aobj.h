@@ -3,7 +3,10 @@
 // and mmap(2) of one file use the same pages here.
 #pragma once
 
+#include "vm/sparse_slots.h"
 #include "vm/uvm_object.h"
+
+#include <atomic>
 
 class uvm_aobj;
 
@@ -40,8 +43,8 @@ public:
     uint64_t resident_pages() const;
 
     void last_reference_gone() override;
-    expected<vm_page*> get(uint64_t index, bool write) override;
-    vm_page* lookup(uint64_t index) override;
+    expected<vm_page*> get(uint64_t index, bool write) override REQUIRES(lock_);
+    vm_page* lookup(uint64_t index) override REQUIRES(lock_);
     uint64_t size() const override;
     const char* name() const override;
     uint64_t device() const override;
@@ -49,4 +52,22 @@ public:
     // Panics unless every page in it says that it belongs here and the counts agree.
     void check();
 
+    uvm_aobj(uint64_t size, const char* name, bool charged);
+    ~uvm_aobj() override;
+
+private:
+    friend class held_page;
+
+    expected<vm_page*> page_at(uint64_t index, bool make) REQUIRES(lock_);
+    void free_pages_from(uint64_t index) REQUIRES(lock_);
+    void let_go(vm_page* page);
+
+    static constexpr size_t name_size = 64;
+
+    sparse_slots pages_ GUARDED_BY(lock_);                  // of vm_page*
+    std::atomic<uint64_t> size_;                            // bytes; changed under lock_
+    uint64_t orphans_ GUARDED_BY(lock_) = 0;                // truncated while held; freed by let_go()
+    const bool charged_;                                    // pages_of(size_) are in the commit account
+    char name_[name_size];                                  // set before the object is shared
+    uint64_t device_ = 0, inode_ = 0;                       // likewise
 };

@@ -25,6 +25,7 @@ enum class page_owner : uint8_t { free, kernel, page_table, anon, object, reserv
 
 struct vm_page {
     page_owner owner_kind = page_owner::free;
+    bool mappings_unlisted = false; // the page of zeros: its mappings cannot be found from it
     bool clean = true;            // object pages: not written since the pager last wrote it
     uint16_t block_order = 0;     // free pages only, for the allocator: see vm_page.cc
     // Mappings that must stay, plus holds by code that uses the page without the owner's lock. Under the owner's lock.

@@ -10,10 +10,12 @@
 #include "vm/uvm_object.h"
 #include "vm/vm_map.h"
 
+#include <atomic>
 #include <optional>
 #include <span>
 
 class pmap;
+class commit_reservation;
 
 // How fork makes the child's copy (kept per process; see docs/).
 enum class fork_mode : uint8_t { copy, cow, cow_pte };
@@ -58,6 +60,40 @@ struct map_region {
     char name[64];
     uint64_t resident_pages, anonymous_pages;
 };
+
+// Resource limits of setrlimit(2) that the VM enforces, in bytes. The kernel keeps them up to date; fork copies them.
+struct vm_limits {
+    static constexpr uint64_t unlimited = UINT64_MAX;
+    std::atomic<uint64_t> address_space{unlimited}; // RLIMIT_AS
+    std::atomic<uint64_t> data{unlimited};          // RLIMIT_DATA
+    std::atomic<uint64_t> stack{unlimited};         // RLIMIT_STACK: how far a growing stack may reach
+    std::atomic<uint64_t> memlock{unlimited};       // RLIMIT_MEMLOCK
+
+    void copy(const vm_limits& from);
+};
+
+// Linux's MADV_*, MREMAP_* and MS_* numbers, which advise(), remap() and sync() take.
+namespace linux_abi {
+enum madvise : int {
+    madv_normal = 0, madv_random = 1, madv_sequential = 2, madv_willneed = 3, madv_dontneed = 4,
+    madv_free = 8, madv_dontfork = 10, madv_dofork = 11, madv_wipeonfork = 18, madv_keeponfork = 19,
+    madv_populate_read = 22, madv_populate_write = 23,
+};
+enum mremap : int { mremap_maymove = 1, mremap_fixed = 2, mremap_dontunmap = 4 };
+enum msync : int { ms_async = 1, ms_invalidate = 2, ms_sync = 4 };
+} // namespace linux_abi
+
+// Whether a fault also maps its resident neighbours, as advice says. Changed at any time (/proc/sys/vm).
+extern std::atomic<bool> uvm_fault_ahead_enabled;
+// Whether a read of untouched anonymous memory maps one shared page of zeros, to be replaced at the first write.
+extern std::atomic<bool> uvm_zero_page_enabled;
+// That page, which belongs to the kernel; null before memory is up.
+vm_page* uvm_zero_page();
+// Whether every operation that changes an address space ends with vmspace::check(), in builds with SPORK_CHECKS.
+// Off at first: the check is linear in the size of the address space.
+extern std::atomic<bool> uvm_check_at_seams;
+
+struct uvm_faultinfo;
 
 class vmspace : public ref_counted<vmspace> {
 public:
@@ -106,21 +142,101 @@ public:
     struct sizes { uint64_t virtual_pages, resident_pages, data_pages, stack_pages, text_pages, shared_pages, locked_pages; };
     sizes get_sizes();
     uint64_t commit_charge() const;  // pages
+    // Whether the mapping at `va` is shared memory: other address spaces see its words (futexes). EFAULT.
+    expected<bool> is_shared(vaddr_t va) {
+        read_guard guard(map_.lock());
+        vm_map_entry* entry = map_.lookup(va);
+        if (!entry)
+            return fail(Errno::fault);
+        return !entry->copy_on_write;
+    }
+
+    vm_limits limits;
 
     pmap& physical_map() { return *pmap_; }
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();
+    // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable that is
+    // to be copied before it is written. Linear.
     void check();
 
     // Image facts for /proc/PID/stat; set by exec, copied by fork.
     struct image { vaddr_t code_start, code_end, data_start, data_end, stack_start, arg_start, arg_end, env_start, env_end; } image{};
 
+    explicit vmspace(pmap* p) : pmap_(p) {}
     ~vmspace();
 
 private:
-    explicit vmspace(pmap* p);
-    friend class pool_access;
+    friend struct uvm_faultinfo; // one fault; uvm_fault.cc
+
+    // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program text).
+    fault_outcome fault_page(vaddr_t page, vm_prot access, bool force) EXCLUDES(map_.lock());
+    status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
+    fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
+
+    // vmspace_fork.cc
+    expected<ref_ptr<vmspace>> fork_locked(fork_mode mode, vm_ledger& ledger) EXCLUDES(map_.lock());
+    status inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger, commit_reservation& promise)
+        REQUIRES(parent.map_.lock());
+    status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger)
+        REQUIRES(map_.lock(), parent.map_.lock());
+    static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
+        REQUIRES(parent.map_.lock());
+    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_ledger& ledger);
+    static bool copy_is_deferred(const vm_map_entry& e, fork_mode mode);
+    uint64_t child_charge() const REQUIRES_SHARED(map_.lock());
+    void write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) REQUIRES(map_.lock());
+    void seed_page_tables(vmspace& parent) REQUIRES(parent.map_.lock());
+
+    // vmspace_mmap.cc
+    expected<vaddr_t> choose_address(const map_request& request, uint64_t size) const
+        REQUIRES_SHARED(map_.lock());
+    bool space_free(vaddr_t start, uint64_t size) const REQUIRES_SHARED(map_.lock());
+    std::optional<vaddr_t> find_space(uint64_t size) const REQUIRES_SHARED(map_.lock());
+    status check_limits(uint64_t more, uint64_t more_data) const REQUIRES_SHARED(map_.lock());
+    expected<vaddr_t> map_locked(const map_request& request, uint64_t size, entry_list& dead)
+        EXCLUDES(map_.lock());
+    status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) EXCLUDES(map_.lock());
+    uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
+        REQUIRES(map_.lock());
+    status grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) REQUIRES(map_.lock());
+    status populate(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
+
+    // vmspace_remap.cc
+    struct move; // a range on its way to another place
+    expected<vaddr_t> remap_locked(move m, bool may_move, entry_list& dead) EXCLUDES(map_.lock());
+    expected<vaddr_t> shrink_locked(const move& m, entry_list& dead) REQUIRES(map_.lock());
+    bool grow_in_place(const move& m) REQUIRES(map_.lock());
+    expected<vaddr_t> move_locked(const move& m, entry_list& dead) REQUIRES(map_.lock());
+    static void fill_addition(const move& m, const vm_map_entry& like, vm_map_entry& addition);
+    void detach_range(const move& m, entry_stock& stock, entry_list& moving) REQUIRES(map_.lock());
+    bool is_one_mapping(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
+
+    // vmspace_advise.cc
+    static bool known_advice(int advice);
+    template <class Change> status change_range(vaddr_t start, vaddr_t end, Change change)
+        EXCLUDES(map_.lock());
+    status set_inheritance(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
+    status drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only) EXCLUDES(map_.lock());
+    void drop_pages_of(vm_map_entry& e) REQUIRES(map_.lock());
+    status populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) EXCLUDES(map_.lock());
+    static bool page_resident(vm_map_entry& e, vaddr_t va);
+
+    // vmspace_wire.cc
+    status check_memlock(uint64_t more) const REQUIRES_SHARED(map_.lock());
+    status set_wired(vaddr_t start, vaddr_t end, bool wired) EXCLUDES(map_.lock());
+    void unwire_pages(vm_map_entry& e) REQUIRES(map_.lock());
+
+    // vmspace.cc
+    status move_brk(vaddr_t wanted, entry_list& dead) REQUIRES(map_.lock());
+    template <class Use> bool with_resident_page(vaddr_t va, bool write, bool force, Use use);
+    template <class Use> status for_each_piece(vaddr_t va, size_t size, bool write, bool force, Use use);
+    void check_entry(vm_map_entry& entry) REQUIRES_SHARED(map_.lock());
+    void check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
+    void check_seam();
+
     vm_map map_;
-    pmap* pmap_;
-    vaddr_t brk_start_{}, brk_{};
+    pmap* const pmap_;
+    vaddr_t brk_start_ GUARDED_BY(map_.lock()){}, brk_ GUARDED_BY(map_.lock()){};
+    vaddr_t mmap_top_ GUARDED_BY(map_.lock()) = user_max;
 };

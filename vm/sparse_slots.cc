@@ -1,0 +1,96 @@
+#include "vm/sparse_slots.h"
+
+#include "vm/pool.h"
+
+static pool<sparse_chunk> chunk_pool{"sparse_chunk"};
+
+sparse_slots::~sparse_slots() {
+    ASSERT(used_ == 0 && tree_.empty());
+}
+
+sparse_chunk* sparse_slots::chunk_of(uint64_t index) const {
+    uint64_t first = index - index % sparse_chunk::slots;
+    sparse_chunk* c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
+    return c && c->first == first ? c : nullptr;
+}
+
+void* sparse_slots::get(uint64_t index) const {
+    sparse_chunk* c = chunk_of(index);
+    return c ? c->slot[index % sparse_chunk::slots] : nullptr;
+}
+
+status sparse_slots::put(uint64_t index, void* value) {
+    ASSERT(value);
+    sparse_chunk* c = chunk_of(index);
+    if (!c) {
+        c = chunk_pool.create();
+        if (!c)
+            return fail(Errno::nomem);
+        c->first = index - index % sparse_chunk::slots;
+        tree_.insert_before(
+            tree_.first_where([&](const sparse_chunk& x) { return x.first > c->first; }), *c);
+        chunks_++;
+    }
+    void*& slot = c->slot[index % sparse_chunk::slots];
+    ASSERT(!slot);
+    slot = value;
+    c->used++;
+    used_++;
+    return {};
+}
+
+void* sparse_slots::replace(uint64_t index, void* value) {
+    sparse_chunk* c = chunk_of(index);
+    ASSERT(c && value && c->slot[index % sparse_chunk::slots]);
+    return std::exchange(c->slot[index % sparse_chunk::slots], value);
+}
+
+void* sparse_slots::take(uint64_t index) {
+    sparse_chunk* c = chunk_of(index);
+    if (!c)
+        return nullptr;
+    void* value = std::exchange(c->slot[index % sparse_chunk::slots], nullptr);
+    if (!value)
+        return nullptr;
+    used_--;
+    if (--c->used == 0) {
+        tree_.erase(*c);
+        chunk_pool.destroy(c);
+        chunks_--;
+    }
+    return value;
+}
+
+void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
+    if (index >= end)
+        return nullptr;
+    uint64_t first = index - index % sparse_chunk::slots;
+    sparse_chunk* c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
+    for (; c && c->first < end; c = tree_.next(*c)) {
+        uint64_t at = c->first < index ? index : c->first;
+        for (; at < c->first + sparse_chunk::slots && at < end; at++) {
+            if (void* value = c->slot[at - c->first]) {
+                index = at;
+                return value;
+            }
+        }
+    }
+    return nullptr;
+}
+
+void sparse_slots::check() const {
+    tree_.check();
+    uint64_t used = 0, chunks = 0;
+    const sparse_chunk* before = nullptr;
+    for (sparse_chunk* c = tree_.first(); c; before = c, c = tree_.next(*c)) {
+        ASSERT(c->first % sparse_chunk::slots == 0);
+        ASSERT(!before || before->first < c->first);
+        uint32_t filled = 0;
+        for (void* value : c->slot)
+            filled += value != nullptr;
+        ASSERT(filled == c->used && filled != 0);
+        used += filled;
+        chunks++;
+    }
+    ASSERT(used == used_ && chunks == chunks_);
+}

@@ -1,0 +1,49 @@
+// sparse_slots: an array of pointers indexed by any 64-bit number, whose memory is proportional
+// to the slots that are in use: chunks of 32 neighbouring slots, found through a balanced tree.
+//
+// It is what an amap keeps its anons in and a uvm_aobj its pages. It owns the chunks, not what
+// the slots point to: the owner empties it before it goes. Not locked; the owner's lock guards it.
+#pragma once
+
+#include "lib/result.h"
+#include "vm/avl_tree.h"
+
+#include <cstdint>
+
+struct sparse_chunk {
+    static constexpr uint64_t slots = 32;
+    avl_node node;
+    uint64_t first = 0; // the index of slot[0], a multiple of `slots`
+    uint32_t used = 0;
+    void* slot[slots] = {};
+};
+
+class sparse_slots {
+public:
+    sparse_slots() = default;
+    sparse_slots(const sparse_slots&) = delete;
+    ~sparse_slots();
+
+    // What is in the slot, or null.
+    void* get(uint64_t index) const;
+    // Fills an empty slot with `value`, which is not null. ENOMEM: nothing has changed.
+    status put(uint64_t index, void* value);
+    // Exchanges the value of a filled slot; returns the old one.
+    void* replace(uint64_t index, void* value);
+    // Empties the slot; returns what was in it, or null.
+    void* take(uint64_t index);
+    // The first filled slot in [index, end): sets `index` to it. Null when there is none.
+    void* find_from(uint64_t& index, uint64_t end) const;
+
+    uint64_t used() const { return used_; }
+    uint64_t chunks() const { return chunks_; }
+    // Panics unless tree and counts agree. Linear.
+    void check() const;
+
+private:
+    sparse_chunk* chunk_of(uint64_t index) const;
+
+    avl_tree<sparse_chunk, &sparse_chunk::node> tree_;
+    uint64_t used_ = 0;
+    uint64_t chunks_ = 0;
+};

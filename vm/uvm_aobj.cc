@@ -1,0 +1,192 @@
+#include "vm/uvm_aobj.h"
+
+#include "arch/pmap.h"
+#include "vm/pool.h"
+#include "vm/uvm_commit.h"
+#include "vm/uvmexp.h"
+
+#include "lib/string.h"
+
+static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
+
+// ---- Making and ending ----------------------------------------------------------------------
+
+uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged)
+    : size_(size), charged_(charged) {
+    set_identity(name, 0, 0);
+}
+
+expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, bool charge) {
+    commit_reservation promise;
+    if (charge)
+        TRY(promise.take(pages_of(size)));
+    uvm_aobj* object = aobj_pool.create(size, name, charge);
+    if (!object)
+        return fail(Errno::nomem);
+    promise.keep();
+    return ref_ptr<uvm_aobj>::adopt(object);
+}
+
+uvm_aobj::~uvm_aobj() {
+    lock_guard guard(lock_);
+    free_pages_from(0);
+    ASSERT(orphans_ == 0);
+    if (charged_)
+        uvm_commit::uncharge(pages_of(size_));
+}
+
+void uvm_aobj::last_reference_gone() {
+    aobj_pool.destroy(this);
+}
+
+void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
+    size_t length = std::min(strlen(name), name_size - 1);
+    memcpy(name_, name, length);
+    name_[length] = '\0';
+    device_ = device;
+    inode_ = inode;
+}
+
+uint64_t uvm_aobj::size() const {
+    return size_.load(std::memory_order_relaxed);
+}
+
+const char* uvm_aobj::name() const {
+    return name_;
+}
+
+uint64_t uvm_aobj::device() const {
+    return device_;
+}
+
+uint64_t uvm_aobj::inode() const {
+    return inode_;
+}
+
+// ---- Pages ----------------------------------------------------------------------------------
+
+vm_page* uvm_aobj::lookup(uint64_t index) {
+    return static_cast<vm_page*>(pages_.get(index));
+}
+
+// The page at `index`: null for a hole unless `make` is set.
+expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
+    if (index >= pages_of(size()))
+        return fail(Errno::fault);
+    vm_page* page = lookup(index);
+    if (page || !make)
+        return page;
+    owned_page fresh(vm_page_alloc(page_owner::object, true));
+    if (!fresh)
+        return fail(Errno::nomem);
+    TRY(pages_.put(index, fresh.get()));
+    fresh->object = this;
+    fresh->index = index;
+    uvm_count(uvm_counter::pages_zeroed);
+    return fresh.release();
+}
+
+// A hole is filled even for reading: the page that a shared mapping shows must be the one that
+// others write to.
+expected<vm_page*> uvm_aobj::get(uint64_t index, bool) {
+    return page_at(index, true);
+}
+
+uint64_t uvm_aobj::resident_pages() const {
+    lock_guard guard(const_cast<sleep_lock&>(lock_));
+    return pages_.used();
+}
+
+// ---- Size -----------------------------------------------------------------------------------
+
+// Removes the pages from `index` on, from every mapping too.
+void uvm_aobj::free_pages_from(uint64_t index) {
+    for (; pages_.find_from(index, UINT64_MAX); index++) {
+        auto page = static_cast<vm_page*>(pages_.take(index));
+        pmap::page_protect(*page, vm_prot::none);
+        if (page->wire_count == 0) {
+            vm_page_free(page);
+        } else {
+            page->object = nullptr; // let_go() frees it
+            orphans_++;
+        }
+    }
+}
+
+status uvm_aobj::resize(uint64_t new_size) {
+    lock_guard guard(lock_);
+    uint64_t before = pages_of(size()), after = pages_of(new_size);
+    if (charged_ && after > before)
+        TRY(uvm_commit::charge(after - before));
+    bool shrinks = new_size < size();
+    // First the size: a fault that comes now waits for the lock and then sees the new end.
+    size_.store(new_size, std::memory_order_relaxed);
+    if (!shrinks)
+        return {};
+    free_pages_from(after);
+    vm_page* last = new_size % page_size ? lookup(new_size / page_size) : nullptr;
+    if (last) {
+        size_t used = new_size % page_size;
+        memset(static_cast<char*>(last->data()) + used, 0, page_size - used);
+    }
+    if (charged_)
+        uvm_commit::uncharge(before - after);
+    return {};
+}
+
+// ---- Held pages -----------------------------------------------------------------------------
+
+expected<held_page> uvm_aobj::hold(uint64_t index, bool for_write) {
+    lock_guard guard(lock_);
+    vm_page* page = TRY(page_at(index, for_write));
+    if (!page)
+        return held_page();
+    page->wire_count++;
+    if (for_write)
+        page->clean = false;
+    return held_page(ref_ptr<uvm_aobj>(this), page);
+}
+
+void uvm_aobj::let_go(vm_page* page) {
+    lock_guard guard(lock_);
+    ASSERT(page->wire_count > 0);
+    if (--page->wire_count == 0 && !page->object) {
+        orphans_--;
+        vm_page_free(page);
+    }
+}
+
+held_page::held_page(ref_ptr<uvm_aobj> object, vm_page* page)
+    : object_(std::move(object)), page_(page) {}
+
+held_page::held_page(held_page&& other) noexcept
+    : object_(std::move(other.object_)), page_(std::exchange(other.page_, nullptr)) {}
+
+held_page& held_page::operator=(held_page&& other) noexcept {
+    std::swap(object_, other.object_);
+    std::swap(page_, other.page_);
+    return *this;
+}
+
+held_page::~held_page() {
+    if (page_)
+        object_->let_go(page_);
+}
+
+char* held_page::data() const {
+    return static_cast<char*>(page_->data());
+}
+
+// ---- Checking -------------------------------------------------------------------------------
+
+void uvm_aobj::check() {
+    lock_guard guard(lock_);
+    pages_.check();
+    uint64_t index = 0;
+    for (; void* p = pages_.find_from(index, UINT64_MAX); index++) {
+        auto page = static_cast<vm_page*>(p);
+        ASSERT(page->owner_kind == page_owner::object);
+        ASSERT(page->object == this && page->index == index);
+        ASSERT(index < pages_of(size()));
+    }
+}

@@ -1,0 +1,117 @@
+#include "vm/uvm_commit.h"
+
+#include "lib/lock.h"
+#include "lib/types.h"
+#include "vm/vm_page.h"
+
+#include <utility>
+
+namespace uvm_commit {
+
+namespace {
+constinit spin_lock account_lock{lock_rank::vm_commit, "vm_commit"};
+mode mode_ GUARDED_BY(account_lock) = mode::heuristic;
+uint64_t ratio_ GUARDED_BY(account_lock) = 50;
+uint64_t kbytes_ GUARDED_BY(account_lock) = 0;
+uint64_t committed_ GUARDED_BY(account_lock) = 0;
+
+uint64_t limit_locked() REQUIRES(account_lock) {
+    if (kbytes_ != 0)
+        return kbytes_ / (page_size / 1024);
+    return vm_page_get_statistics().total * ratio_ / 100;
+}
+} // namespace
+
+mode get_mode() {
+    lock_guard guard(account_lock);
+    return mode_;
+}
+
+void set_mode(mode m) {
+    lock_guard guard(account_lock);
+    mode_ = m;
+}
+
+uint64_t ratio() {
+    lock_guard guard(account_lock);
+    return ratio_;
+}
+
+void set_ratio(uint64_t percent) {
+    lock_guard guard(account_lock);
+    ratio_ = percent;
+}
+
+uint64_t kbytes() {
+    lock_guard guard(account_lock);
+    return kbytes_;
+}
+
+void set_kbytes(uint64_t kib) {
+    lock_guard guard(account_lock);
+    kbytes_ = kib;
+}
+
+status charge(uint64_t pages) {
+    lock_guard guard(account_lock);
+    uint64_t limit = UINT64_MAX;
+    switch (mode_) {
+    case mode::heuristic:
+        if (pages > vm_page_get_statistics().total)
+            return fail(Errno::nomem);
+        break;
+    case mode::always:
+        break;
+    case mode::strict:
+        limit = limit_locked();
+        break;
+    }
+    if (committed_ > limit || pages > limit - committed_)
+        return fail(Errno::nomem);
+    committed_ += pages;
+    return {};
+}
+
+void uncharge(uint64_t pages) {
+    lock_guard guard(account_lock);
+    ASSERT(pages <= committed_);
+    committed_ -= pages;
+}
+
+uint64_t committed() {
+    lock_guard guard(account_lock);
+    return committed_;
+}
+
+uint64_t commit_limit() {
+    lock_guard guard(account_lock);
+    return limit_locked();
+}
+
+} // namespace uvm_commit
+
+status commit_reservation::take(uint64_t pages) {
+    TRY(uvm_commit::charge(pages));
+    pages_ += pages;
+    return {};
+}
+
+void commit_reservation::hand_over(uint64_t pages) {
+    ASSERT(pages <= pages_);
+    pages_ -= pages;
+}
+
+status commit_exchange::begin(uint64_t take, uint64_t give_back) {
+    if (take > give_back) {
+        TRY(uvm_commit::charge(take - give_back));
+        taken_ = take - give_back;
+    } else {
+        left_over_ = give_back - take;
+    }
+    return {};
+}
+
+void commit_exchange::finish() {
+    uvm_commit::uncharge(std::exchange(left_over_, 0));
+    taken_ = 0;
+}

@@ -1,0 +1,345 @@
+// Page faults (uvm_fault(9); Cranor 1998, ch. 5).
+//
+// A fault looks through the two layers of the entry that the address lies in, the amap above the
+// object, and takes what it finds first:
+//
+//                 case 1A        case 1B            case 2A        case 2B
+//               read, or own  write, others      read, or a    write to a private
+//               page written   have it too     shared mapping       mapping
+//
+//     amap        [anon]       [anon]->[new]         -          -----> [new]
+//                    |            copy ^             |          |  copy, or zeros
+//     object         |                 |          [page]     [page]  or nothing
+//                    v                 v             v
+//     pmap        mapped            mapped        mapped          mapped
+//
+// In 1A an anon that has other references is mapped read-only, in 2A so is the object's page of a
+// private mapping: the first write comes back as 1B or 2B. A write into an entry that needs_copy
+// first has its amap copied, or just claimed when the other side of the fork is gone. What no
+// layer has reads as zeros: one page of them serves all readers.
+//
+// Neighbours that are resident are mapped too (fault-ahead), as far as the entry's advice says.
+//
+// Locks. The map is locked for reading throughout: no entry changes, nothing is unmapped. The
+// amap's lock is held while an anon is looked up, copied and entered in the pmap, the object's
+// likewise: so what is entered is still there, and two threads that fault at one address come one
+// after the other; the second finds the mapping and has nothing to do. What needs the map locked
+// for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
+#include "arch/pmap.h"
+#include "vm/uvm_commit.h"
+#include "vm/uvmexp.h"
+#include "vm/vmspace.h"
+
+std::atomic<bool> uvm_fault_ahead_enabled{true};
+std::atomic<bool> uvm_zero_page_enabled{true};
+
+// The outcome, or nothing: the map has to change first (needs_copy), and the fault starts again.
+using fault_result = std::optional<fault_outcome>;
+
+struct uvm_faultinfo {
+    vmspace& vm;
+    const vaddr_t va; // page aligned
+    const vm_prot access;
+    const bool force;
+    vm_map_entry& entry;
+    std::optional<pmap_mapping> mapping{}; // what was there when the fault began
+
+    bool write() const { return access == vm_prot::write; }
+    slot_t slot() const { return entry.slot_of(va); }
+    bool allowed() const;
+
+    fault_result resolve() REQUIRES_SHARED(vm.map_.lock());
+    fault_outcome upper(vm_amap& amap, vm_anon& anon)
+        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
+    fault_outcome map_anon(vm_amap& amap, vm_anon& anon)
+        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
+    fault_outcome copy_anon(vm_amap& amap, vm_anon& anon)
+        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
+    // The amap may be missing in these; if there is one, it is locked.
+    fault_result lower(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
+    fault_outcome lower_object(vm_amap* amap, uvm_object& object) REQUIRES_SHARED(vm.map_.lock());
+    fault_result lower_zero(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
+    fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
+
+    fault_outcome enter(vm_page& page, vm_prot prot);
+    vm_prot anon_protection(const vm_anon& anon) const;
+
+    struct window {
+        vaddr_t first, end;
+    };
+    window neighbours() const;
+    bool has_anon(vm_amap& amap, vaddr_t at) const;
+    void ahead_anons(vm_amap& amap) REQUIRES(amap.lock());
+    void ahead_object(vm_amap* amap, uvm_object& object) REQUIRES(object.lock());
+};
+
+// The page of zeros. Made once, never freed; null while there is no memory for it.
+vm_page* uvm_zero_page() {
+    static constinit std::atomic<vm_page*> zeros{nullptr};
+    vm_page* page = zeros.load(std::memory_order_acquire);
+    if (page)
+        return page;
+    owned_page fresh(vm_page_alloc(page_owner::kernel, true));
+    if (!fresh)
+        return nullptr;
+    fresh->mappings_unlisted = true;
+    if (zeros.compare_exchange_strong(page, fresh.get(), std::memory_order_acq_rel))
+        return fresh.release();
+    fresh->mappings_unlisted = false;
+    return page; // another CPU was first
+}
+
+static fault_outcome out_of_memory() {
+    uvm_count(uvm_counter::flt_noram);
+    return fault_outcome::nomem;
+}
+
+// ---- The way in ------------------------------------------------------------------------------
+
+fault_outcome vmspace::fault(vaddr_t address, vm_prot access) {
+    uvm_count(uvm_counter::faults);
+    fault_outcome outcome = fault_page(address.page_down(), access, false);
+    if (outcome == fault_outcome::maperr)
+        uvm_count(uvm_counter::flt_maperr);
+    if (outcome == fault_outcome::accerr)
+        uvm_count(uvm_counter::flt_accerr);
+    return outcome;
+}
+
+fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force) {
+    for (;;) {
+        bool mapped = false;
+        {
+            read_guard guard(map_.lock());
+            if (vm_map_entry* entry = map_.lookup(page)) {
+                mapped = true;
+                uvm_faultinfo ufi{*this, page, access, force, *entry};
+                if (!ufi.allowed())
+                    return fault_outcome::accerr;
+                ufi.vm.map_.lock().assert_held_shared(); // the guard's, by another name
+                if (fault_result result = ufi.resolve())
+                    return *result;
+            }
+        }
+        if (!mapped) {
+            fault_outcome grown = grow_stack(page);
+            if (grown != fault_outcome::resolved)
+                return grown;
+        } else if (!resolve_needs_copy(page)) {
+            return out_of_memory();
+        }
+    }
+}
+
+// As Linux: what can be written or executed can be read. A forced store only goes where it stays
+// private.
+bool uvm_faultinfo::allowed() const {
+    if (force)
+        return !write() || allows(entry.effective_protection(), access) || entry.copy_on_write;
+    return allows(entry.effective_protection(), access);
+}
+
+// The entry may be another one by now, or gone: then there is nothing to do, and the fault that
+// is tried again sees to it.
+status vmspace::resolve_needs_copy(vaddr_t page) {
+    lock_guard guard(map_.lock());
+    vm_map_entry* entry = map_.lookup(page);
+    if (!entry || !entry->needs_copy)
+        return {};
+    return entry->copy_for_write();
+}
+
+// A fault where nothing is mapped: a stack above may grow down to it, within RLIMIT_STACK and
+// clear of what is mapped below.
+fault_outcome vmspace::grow_stack(vaddr_t page) {
+    lock_guard guard(map_.lock());
+    vm_map_entry* stack = map_.lookup_or_next(page);
+    if (!stack || page < user_min)
+        return fault_outcome::maperr;
+    if (stack->contains(page)) // another thread was here
+        return fault_outcome::resolved;
+    if (!stack->grows_down || stack->end - page > limits.stack.load(std::memory_order_relaxed))
+        return fault_outcome::maperr;
+    vm_map_entry* below = map_.prev(*stack);
+    if (below && !below->grows_down && below->protection != vm_prot::none &&
+        page - below->end < stack_guard_gap)
+        return fault_outcome::maperr;
+    // Linux's answer to a stack that may not grow is the same signal as to one that cannot.
+    if (!grow_locked(*stack, page, stack->start))
+        return fault_outcome::maperr;
+    return fault_outcome::resolved;
+}
+
+fault_result uvm_faultinfo::resolve() {
+    if (write() && entry.needs_copy)
+        return std::nullopt;
+    mapping = vm.pmap_->lookup(va);
+    if (mapping && allows(mapping->prot, access) && mapping->wired == (entry.wired_count > 0)) {
+        uvm_count(uvm_counter::flt_spurious);
+        return fault_outcome::resolved;
+    }
+    vm_amap* amap = entry.aref.amap();
+    if (!amap)
+        return lower(nullptr);
+    lock_guard guard(amap->lock());
+    if (vm_anon* anon = amap->lookup(slot()))
+        return upper(*amap, *anon);
+    return lower(amap);
+}
+
+// ---- Case 1: the upper layer has the page ----------------------------------------------------
+
+fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
+    uvm_count(uvm_counter::flt_anon);
+    if (write() && anon.references() > 1)
+        return copy_anon(amap, anon);
+    return map_anon(amap, anon);
+}
+
+// 1A.
+fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
+    if (write() && mapping && mapping->pa == anon.page().physical())
+        uvm_count(uvm_counter::flt_anon_takeover);
+    fault_outcome outcome = enter(anon.page(), anon_protection(anon));
+    ahead_anons(amap);
+    return outcome;
+}
+
+// 1B.
+fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
+    auto copy = vm_anon::create_copy(anon.page());
+    if (!copy)
+        return out_of_memory();
+    uvm_count(uvm_counter::flt_acow);
+    // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
+    if (amap.shared(slot(), slot() + 1))
+        pmap::page_protect(anon.page(), vm_prot::none);
+    vm_page& page = (*copy)->page();
+    amap.replace(slot(), std::move(*copy));
+    return enter(page, entry.effective_protection());
+}
+
+// What an anon may be mapped with: writable only for one who is alone with it.
+vm_prot uvm_faultinfo::anon_protection(const vm_anon& anon) const {
+    vm_prot prot = entry.effective_protection();
+    return anon.references() > 1 || entry.needs_copy ? prot & ~vm_prot::write : prot;
+}
+
+// ---- Case 2: the lower layer -----------------------------------------------------------------
+
+fault_result uvm_faultinfo::lower(vm_amap* amap) {
+    if (entry.object)
+        return lower_object(amap, *entry.object);
+    return lower_zero(amap);
+}
+
+fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
+    lock_guard guard(object.lock());
+    expected<vm_page*> page = object.get(entry.object_index(va), write() && !entry.copy_on_write);
+    if (!page) {
+        if (page.error() == Errno::nomem)
+            return out_of_memory();
+        return page.error() == Errno::fault ? fault_outcome::adrerr : fault_outcome::io_error;
+    }
+    // 2B.
+    if (write() && entry.copy_on_write)
+        return promote(*amap, *page);
+    // 2A.
+    uvm_count(uvm_counter::flt_obj);
+    vm_prot prot = entry.effective_protection();
+    fault_outcome outcome = enter(**page, write() ? prot : prot & ~vm_prot::write);
+    ahead_object(amap, object);
+    return outcome;
+}
+
+// Nothing is there yet. Reading maps the page of zeros, unless another process writes to the same
+// amap and would not be seen then.
+fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
+    bool others_write = false;
+    if (amap) {
+        amap->lock().assert_held();
+        others_write = amap->shared_by_inheritance();
+    }
+    vm_page* zeros = uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
+    if (!write() && !others_write && zeros)
+        return enter(*zeros, entry.effective_protection() & ~vm_prot::write);
+    if (entry.needs_copy)
+        return std::nullopt;
+    return promote(*amap, nullptr);
+}
+
+// A new anon in the amap: a copy of the object's page `contents`, or zeros.
+fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
+    amap.lock().assert_held();
+    auto anon = contents ? vm_anon::create_copy(*contents) : vm_anon::create_zeroed();
+    if (!anon)
+        return out_of_memory();
+    vm_page& page = (*anon)->page();
+    if (!amap.add(slot(), std::move(*anon)))
+        return out_of_memory();
+    uvm_count(contents ? uvm_counter::flt_prcopy : uvm_counter::flt_przero);
+    // As in 1B: a process that shares this amap may have the object's page mapped in this slot.
+    if (contents && amap.shared(slot(), slot() + 1))
+        pmap::page_protect(*contents, vm_prot::none);
+    return enter(page, entry.effective_protection());
+}
+
+// ---- Entering --------------------------------------------------------------------------------
+
+fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
+    if (prot == vm_prot::none) // a forced access: the page is there now, and stays out of the program's reach
+        return fault_outcome::resolved;
+    pmap_enter_flags flags{.wired = entry.wired_count > 0, .access = access & prot};
+    if (vm.pmap_->enter(va, page, prot, flags))
+        return fault_outcome::resolved;
+    // An older page, which a copy has just replaced, may still be mapped here.
+    vm.pmap_->remove(va, va + page_size);
+    return out_of_memory();
+}
+
+// The pages of the entry around the fault that fault-ahead looks at (the numbers are NetBSD's
+// and 4.4BSD-Lite's habit: a few on both sides, more where access is known to be sequential).
+uvm_faultinfo::window uvm_faultinfo::neighbours() const {
+    static constexpr struct {
+        unsigned behind, ahead;
+    } widths[] = {{3, 4}, {0, 0}, {8, 7}}; // by vm_advice
+    if (!uvm_fault_ahead_enabled.load(std::memory_order_relaxed))
+        return {va, va};
+    auto width = widths[unsigned(entry.advice)];
+    uint64_t behind = std::min<uint64_t>(width.behind * page_size, va - entry.start);
+    uint64_t ahead = std::min<uint64_t>((width.ahead + 1) * page_size, entry.end - va);
+    return {va - behind, va + ahead};
+}
+
+// A neighbour that cannot be entered, for want of memory, is left to its own fault.
+void uvm_faultinfo::ahead_anons(vm_amap& amap) {
+    window w = neighbours();
+    for (vaddr_t at = w.first; at < w.end; at += page_size) {
+        vm_anon* anon = at == va ? nullptr : amap.lookup(entry.slot_of(at));
+        if (!anon || vm.pmap_->lookup(at))
+            continue;
+        pmap_enter_flags flags{.wired = entry.wired_count > 0};
+        if (vm.pmap_->enter(at, anon->page(), anon_protection(*anon), flags))
+            uvm_count(uvm_counter::flt_ahead);
+    }
+}
+
+bool uvm_faultinfo::has_anon(vm_amap& amap, vaddr_t at) const {
+    amap.lock().assert_held();
+    return amap.lookup(entry.slot_of(at)) != nullptr;
+}
+
+// Read-only, as in 2A: the object is to hear of the first write to a shared page (get's `write`).
+void uvm_faultinfo::ahead_object(vm_amap* amap, uvm_object& object) {
+    window w = neighbours();
+    for (vaddr_t at = w.first; at < w.end; at += page_size) {
+        if (at == va || (amap && has_anon(*amap, at)))
+            continue;
+        vm_page* page = object.lookup(entry.object_index(at));
+        if (!page || vm.pmap_->lookup(at))
+            continue;
+        pmap_enter_flags flags{.wired = entry.wired_count > 0};
+        if (vm.pmap_->enter(at, *page, entry.effective_protection() & ~vm_prot::write, flags))
+            uvm_count(uvm_counter::flt_ahead);
+    }
+}

@@ -1,0 +1,296 @@
+#include "vm/vm_amap.h"
+
+#include "vm/pool.h"
+
+static pool<vm_amap> amap_pool{"vm_amap"};
+static pool<amap_edge> edge_pool{"amap_edge"};
+
+// ---- Making and ending ----------------------------------------------------------------------
+
+expected<ref_ptr<vm_amap>> vm_amap::create() {
+    amap_edge* edge = edge_pool.create();
+    if (!edge)
+        return fail(Errno::nomem);
+    vm_amap* amap = amap_pool.create();
+    if (!amap) {
+        edge_pool.destroy(edge);
+        return fail(Errno::nomem);
+    }
+    lock_guard guard(amap->lock_);
+    amap->spare_edges_.push_back(*edge);
+    amap->edge_total_ = 1;
+    return ref_ptr<vm_amap>::adopt(amap);
+}
+
+vm_amap::~vm_amap() {
+    lock_guard guard(lock_);
+    ASSERT(attached_ == 0 && edges_.empty() && edge_total_ == 1);
+    ASSERT(slots_.used() == 0);
+    edge_pool.destroy(spare_edges_.pop_front());
+}
+
+void vm_amap::last_reference_gone() {
+    amap_pool.destroy(this);
+}
+
+// ---- Slots ----------------------------------------------------------------------------------
+
+vm_anon* vm_amap::lookup(slot_t slot) const {
+    return static_cast<vm_anon*>(slots_.get(slot));
+}
+
+vm_anon* vm_amap::find_from(slot_t& slot, slot_t end) const {
+    return static_cast<vm_anon*>(slots_.find_from(slot, end));
+}
+
+status vm_amap::add(slot_t slot, ref_ptr<vm_anon> anon) {
+    CHECK_ASSERT(referenced(slot, slot + 1));
+    TRY(slots_.put(slot, anon.get()));
+    (void)anon.leak();
+    return {};
+}
+
+void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
+    auto before = static_cast<vm_anon*>(slots_.replace(slot, anon.leak()));
+    before->drop_reference();
+}
+
+void vm_amap::wipe(slot_t first, slot_t end) {
+    for (slot_t slot = first; find_from(slot, end); slot++)
+        static_cast<vm_anon*>(slots_.take(slot))->drop_reference();
+}
+
+// The lock of an amap that only its maker knows is free: taking it second cannot dead-lock.
+status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
+    lock_.lock_nested();
+    status result;
+    slot_t slot = first;
+    for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++)
+        result = add(slot, ref_ptr<vm_anon>(anon));
+    lock_.unlock();
+    return result;
+}
+
+expected<uint64_t> vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
+    lock_.lock_nested();
+    status result;
+    uint64_t copied = 0;
+    slot_t slot = first;
+    for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
+        auto copy = vm_anon::create_copy(anon->page());
+        result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
+        copied++;
+    }
+    lock_.unlock();
+    TRY(std::move(result));
+    return copied;
+}
+
+// ---- Edges: how often each slot is referenced -----------------------------------------------
+
+const amap_edge* vm_amap::edge_covering(slot_t slot) const {
+    return edges_.last_before([&](const amap_edge& e) { return e.slot > slot; });
+}
+
+bool vm_amap::shared(slot_t first, slot_t end) const {
+    for (const amap_edge* e = edge_covering(end - 1); e; e = edges_.prev(*e)) {
+        if (e->count > 1)
+            return true;
+        if (e->slot <= first)
+            return false;
+    }
+    return false;
+}
+
+bool vm_amap::referenced(slot_t first, slot_t end) const {
+    for (const amap_edge* e = edge_covering(end - 1); e; e = edges_.prev(*e)) {
+        if (e->count > 0)
+            return true;
+        if (e->slot <= first)
+            return false;
+    }
+    return false;
+}
+
+bool vm_amap::referenced_throughout(slot_t first, slot_t end) const {
+    for (const amap_edge* e = edge_covering(end - 1); e; e = edges_.prev(*e)) {
+        if (e->count == 0)
+            return false;
+        if (e->slot <= first)
+            return true;
+    }
+    return false;
+}
+
+// The edge at `slot`, made if need be.
+amap_edge& vm_amap::edge_at(slot_t slot) {
+    amap_edge* following = edges_.first_where([&](const amap_edge& e) { return e.slot >= slot; });
+    if (following && following->slot == slot)
+        return *following;
+    amap_edge* edge = spare_edges_.pop_front();
+    ASSERT(edge);
+    edge->slot = slot;
+    amap_edge* before = following ? edges_.prev(*following) : edges_.last();
+    edge->count = before ? before->count : 0;
+    edges_.insert_before(following, *edge);
+    return *edge;
+}
+
+void vm_amap::drop_if_redundant(amap_edge& edge) {
+    const amap_edge* before = edges_.prev(edge);
+    if (edge.count != (before ? before->count : 0))
+        return;
+    edges_.erase(edge);
+    spare_edges_.push_front(edge);
+}
+
+// Adds `by` (1 or -1) to the count of each slot in [first, end), and drops the anons of those
+// that nobody references any more.
+void vm_amap::count_range(slot_t first, slot_t end, int by) {
+    amap_edge& from = edge_at(first);
+    amap_edge& to = edge_at(end);
+    for (amap_edge* e = &from; e != &to; e = edges_.next(*e)) {
+        ASSERT(by > 0 || e->count > 0);
+        e->count += by;
+        if (e->count == 0)
+            wipe(e->slot, edges_.next(*e)->slot);
+    }
+    drop_if_redundant(to);
+    drop_if_redundant(from);
+}
+
+void vm_amap::check() {
+    lock_guard guard(lock_);
+    slots_.check();
+    edges_.check();
+    uint64_t in_tree = 0;
+    uint32_t count = 0;
+    const amap_edge* before = nullptr;
+    for (amap_edge* e = edges_.first(); e; before = e, e = edges_.next(*e)) {
+        ASSERT(!before || before->slot < e->slot);
+        ASSERT(e->count != count);
+        count = e->count;
+        in_tree++;
+    }
+    ASSERT(count == 0);
+    ASSERT(in_tree + spare_edges_.size() == edge_total_);
+    ASSERT(edge_total_ == 2 * attached_ + 1);
+    ASSERT(attached_ <= references());
+    slot_t slot = 0;
+    while (vm_anon* anon = find_from(slot, UINT64_MAX)) {
+        ASSERT(referenced(slot, slot + 1));
+        ASSERT(anon->references() >= 1);
+        ASSERT(anon->page().owner_kind == page_owner::anon && anon->page().anon == anon);
+        slot++;
+    }
+}
+
+// ---- vm_aref --------------------------------------------------------------------------------
+
+vm_aref::~vm_aref() {
+    release();
+    for (amap_edge* edge : edges_)
+        edge_pool.destroy(edge);
+}
+
+status vm_aref::prepare() {
+    for (amap_edge*& edge : edges_) {
+        if (amap_ || edge)
+            continue;
+        edge = edge_pool.create();
+        if (!edge)
+            return fail(Errno::nomem);
+    }
+    return {};
+}
+
+void vm_amap::take_edges_of(vm_aref& aref) {
+    for (amap_edge*& edge : aref.edges_) {
+        ASSERT(edge);
+        spare_edges_.push_back(*std::exchange(edge, nullptr));
+    }
+    edge_total_ += 2;
+    attached_++;
+}
+
+void vm_amap::give_edges_to(vm_aref& aref) {
+    for (amap_edge*& edge : aref.edges_) {
+        edge = spare_edges_.pop_front();
+        ASSERT(edge);
+    }
+    edge_total_ -= 2;
+    attached_--;
+}
+
+void vm_aref::attach(ref_ptr<vm_amap> amap, slot_t first, uint64_t pages) {
+    ASSERT(!amap_ && pages > 0);
+    amap_ = std::move(amap);
+    first_ = first;
+    pages_ = pages;
+    lock_guard guard(amap_->lock_);
+    amap_->take_edges_of(*this);
+    amap_->count_range(first, first + pages, 1);
+}
+
+void vm_aref::release() {
+    if (!amap_)
+        return;
+    {
+        lock_guard guard(amap_->lock_);
+        amap_->count_range(first_, first_ + pages_, -1);
+        amap_->give_edges_to(*this);
+    }
+    amap_.reset();
+}
+
+void vm_aref::take_over(vm_aref& other) {
+    ASSERT(!amap_);
+    std::swap(amap_, other.amap_);
+    std::swap(edges_, other.edges_);
+    first_ = other.first_;
+    pages_ = other.pages_;
+}
+
+void vm_aref::split(uint64_t pages, vm_aref& tail) {
+    if (!amap_)
+        return;
+    ASSERT(!tail.amap_ && pages > 0 && pages < pages_);
+    tail.amap_ = amap_;
+    tail.first_ = first_ + pages;
+    tail.pages_ = pages_ - pages;
+    pages_ = pages;
+    lock_guard guard(amap_->lock_);
+    amap_->take_edges_of(tail);
+}
+
+void vm_aref::join(vm_aref& tail) {
+    if (!amap_)
+        return;
+    ASSERT(followed_by(tail));
+    {
+        lock_guard guard(amap_->lock_);
+        amap_->give_edges_to(tail);
+    }
+    pages_ += tail.pages_;
+    tail.amap_.reset();
+}
+
+bool vm_aref::grow_back(uint64_t by) {
+    slot_t end = first_ + pages_;
+    lock_guard guard(amap_->lock_);
+    if (end + by < end || amap_->referenced(end, end + by))
+        return false;
+    amap_->count_range(end, end + by, 1);
+    pages_ += by;
+    return true;
+}
+
+bool vm_aref::grow_front(uint64_t by) {
+    lock_guard guard(amap_->lock_);
+    if (by > first_ || amap_->referenced(first_ - by, first_))
+        return false;
+    amap_->count_range(first_ - by, first_, 1);
+    first_ -= by;
+    pages_ += by;
+    return true;
+}

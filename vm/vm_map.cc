@@ -1,0 +1,234 @@
+#include "vm/vm_map.h"
+
+// ---- entry_stock ----------------------------------------------------------------------------
+
+entry_stock::~entry_stock() {
+    while (vm_map_entry* entry = entries_.pop_front())
+        vm_map_entry_destroy(entry);
+}
+
+status entry_stock::reserve(unsigned count) {
+    for (; count > 0; count--) {
+        vm_map_entry* entry = vm_map_entry_create();
+        if (!entry)
+            return fail(Errno::nomem);
+        entries_.push_back(*entry);
+        TRY(entry->aref.prepare());
+    }
+    return {};
+}
+
+vm_map_entry& entry_stock::peek() {
+    ASSERT(!entries_.empty());
+    return *entries_.front();
+}
+
+vm_map_entry& entry_stock::take() {
+    vm_map_entry& entry = peek();
+    entries_.remove(entry);
+    return entry;
+}
+
+void release_entries(entry_list& dead) {
+    while (vm_map_entry* entry = dead.pop_front())
+        vm_map_entry_destroy(entry);
+}
+
+// ---- Looking ---------------------------------------------------------------------------------
+
+vm_map::~vm_map() {
+    lock_guard guard(lock_);
+    ASSERT(entries_.empty() && count_ == 0 && sums_.all == 0);
+}
+
+vm_map_entry* vm_map::lookup_or_next(vaddr_t va) const {
+    vm_map_entry* hint = hint_.load(std::memory_order_relaxed);
+    if (hint && hint->contains(va))
+        return hint;
+    vm_map_entry* entry = tree_.first_ending_above(va);
+    if (entry)
+        hint_.store(entry, std::memory_order_relaxed);
+    return entry;
+}
+
+vm_map_entry* vm_map::lookup(vaddr_t va) const {
+    vm_map_entry* entry = lookup_or_next(va);
+    return entry && entry->contains(va) ? entry : nullptr;
+}
+
+bool vm_map::range_free(vaddr_t start, vaddr_t end) const {
+    vm_map_entry* entry = lookup_or_next(start);
+    return !entry || entry->start >= end;
+}
+
+bool vm_map::range_mapped(vaddr_t start, vaddr_t end) const {
+    vm_map_entry* entry = lookup(start);
+    while (entry && entry->end < end) {
+        vm_map_entry* following = entries_.next(*entry);
+        if (!following || following->start != entry->end)
+            return false;
+        entry = following;
+    }
+    return entry != nullptr;
+}
+
+vm_map::overlap vm_map::overlap_with(vaddr_t start, vaddr_t end) const {
+    overlap o;
+    for (vm_map_entry* e = lookup_or_next(start); e && e->start < end; e = entries_.next(*e)) {
+        uint64_t pages = (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
+        o.mapped += pages;
+        if (e->charged)
+            o.charged += pages;
+        if (e->accountable() && !e->grows_down)
+            o.data += pages;
+    }
+    return o;
+}
+
+// ---- Changing --------------------------------------------------------------------------------
+
+void vm_map::add_to_sums(const vm_map_entry& e, int sign) {
+    uint64_t pages = sign * e.pages(); // unsigned: adding a negative number wraps to the right sum
+    sums_.all += pages;
+    if (e.grows_down)
+        sums_.stack += pages;
+    else if (e.accountable())
+        sums_.data += pages;
+    if (allows(e.protection, vm_prot::execute) && !allows(e.protection, vm_prot::write))
+        sums_.text += pages;
+    if (!e.copy_on_write)
+        sums_.shared += pages;
+    if (e.wired_count)
+        sums_.locked += pages;
+    if (e.charged)
+        sums_.charged += pages;
+}
+
+void vm_map::insert(vm_map_entry& entry) {
+    ASSERT(entry.start >= user_min && entry.end <= user_max && entry.start < entry.end);
+    vm_map_entry* after = tree_.first_ending_above(entry.start);
+    ASSERT(!after || after->start >= entry.end);
+    vm_map_entry* before = after ? entries_.prev(*after) : entries_.back();
+    if (after)
+        entries_.insert_before(*after, entry);
+    else
+        entries_.push_back(entry);
+    tree_.insert(entry, before, after);
+    count_++;
+    add_to_sums(entry, 1);
+}
+
+void vm_map::remove(vm_map_entry& entry) {
+    add_to_sums(entry, -1);
+    tree_.remove(entry, entries_.prev(entry), entries_.next(entry));
+    entries_.remove(entry);
+    count_--;
+    if (hint_.load(std::memory_order_relaxed) == &entry)
+        hint_.store(nullptr, std::memory_order_relaxed);
+}
+
+unsigned vm_map::clips_needed(vaddr_t start, vaddr_t end) const {
+    vm_map_entry* at_start = lookup(start);
+    vm_map_entry* at_end = lookup(end);
+    return (at_start && at_start->start < start) + (at_end && at_end->start < end);
+}
+
+// Splits `entry` in two at `at`; `entry` stays the lower one.
+void vm_map::clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) {
+    ASSERT(entry.start < at && at < entry.end);
+    vm_map_entry& upper = stock.take();
+    uint64_t lower_size = at - entry.start;
+    upper.copy_attributes(entry);
+    upper.start = at;
+    upper.end = entry.end;
+    if (upper.object)
+        upper.offset += lower_size;
+    entry.aref.split(lower_size >> page_shift, upper.aref);
+    alter(entry, [&](vm_map_entry& e) { e.end = at; });
+    insert(upper);
+}
+
+vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) {
+    vm_map_entry* entry = lookup(start);
+    if (entry && entry->start < start)
+        clip(*entry, start, stock);
+    entry = lookup(end);
+    if (entry && entry->start < end)
+        clip(*entry, end, stock);
+    entry = lookup_or_next(start);
+    return entry && entry->start < end ? entry : nullptr;
+}
+
+bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
+    if (low.end != high.start || low.object != high.object)
+        return false;
+    if (low.object && low.offset + low.size() != high.offset)
+        return false;
+    return low.protection == high.protection && low.max_protection == high.max_protection &&
+           low.inheritance == high.inheritance &&
+           low.default_inheritance == high.default_inheritance && low.advice == high.advice &&
+           low.wired_count == high.wired_count && low.copy_on_write == high.copy_on_write &&
+           low.grows_down == high.grows_down && low.no_reserve == high.no_reserve &&
+           low.charged == high.charged && low.tag == high.tag;
+}
+
+// Makes one entry of two if that can be done, and keeps `low`. An entry that has no amap yet is
+// taken into its neighbour's amap if nobody else uses the slots there.
+bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
+    if (!alike(low, high))
+        return false;
+    if (low.aref && high.aref) {
+        if (low.needs_copy != high.needs_copy || !low.aref.followed_by(high.aref))
+            return false;
+        low.aref.join(high.aref);
+    } else if (low.aref) {
+        if (!low.aref.grow_back(high.pages()))
+            return false;
+    } else if (high.aref) {
+        if (!high.aref.grow_front(low.pages()))
+            return false;
+        low.aref.take_over(high.aref);
+        low.needs_copy = high.needs_copy;
+    }
+    remove(high);
+    alter(low, [&](vm_map_entry& e) { e.end = high.end; });
+    if (vm_map_entry* after = entries_.next(low))
+        tree_.gap_changed(*after, &low);
+    vm_map_entry_destroy(&high);
+    return true;
+}
+
+void vm_map::merge_range(vaddr_t start, vaddr_t end) {
+    vm_map_entry* entry = lookup_or_next(start);
+    if (!entry)
+        return;
+    if (vm_map_entry* before = entries_.prev(*entry))
+        entry = before;
+    while (vm_map_entry* after = entries_.next(*entry)) {
+        if (after->start > end)
+            break;
+        if (!try_merge(*entry, *after))
+            entry = after;
+    }
+}
+
+void vm_map::check() const {
+    tree_.check();
+    size_t count = 0;
+    sums expected_sums;
+    const vm_map_entry* before = nullptr;
+    for (const vm_map_entry& e : entries_) {
+        e.check();
+        ASSERT(e.start >= user_min && e.end <= user_max);
+        ASSERT(!before || before->end <= e.start);
+        ASSERT(tree_.first_ending_above(e.start) == &e);
+        expected_sums.all += e.pages();
+        expected_sums.charged += e.charged ? e.pages() : 0;
+        expected_sums.locked += e.wired_count ? e.pages() : 0;
+        before = &e;
+        count++;
+    }
+    ASSERT(count == count_);
+    ASSERT(expected_sums.all == sums_.all && expected_sums.charged == sums_.charged);
+    ASSERT(expected_sums.locked == sums_.locked);
+}

@@ -1,0 +1,123 @@
+// vm_map: the entries of one address space, in address order, as a list and as a tree.
+//
+// Owned by a vmspace, one each. The map keeps the order, the gaps, the sums and the hint; what an
+// entry means is its vmspace's business.
+//
+// Lock: lock_ is held shared by faults and other readers, exclusively by whoever changes entries
+// (also to clear needs_copy). vm_map is the outermost lock of the VM (lib/lock_rank.h).
+//
+// Invariants, checked by check(): entries do not overlap, are sorted in list and tree alike, lie
+// within [user_min, user_max); gaps and sums are right.
+//
+// Changing a range never fails half-way: the caller reserves the entries that clipping will need
+// in an entry_stock first, and clips, changes and merges then.
+#pragma once
+
+#include "arch/memory.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "vm/vm_map_entry.h"
+#include "vm/vm_map_tree.h"
+
+#include <atomic>
+#include <optional>
+
+// Entries that have been taken from a map, or made for one.
+using entry_list = list<vm_map_entry, &vm_map_entry::on_list>;
+
+// Entries kept ready for clipping; gives back what was not used.
+class entry_stock {
+public:
+    entry_stock() = default;
+    ~entry_stock();
+    // Makes sure of `count` entries. ENOMEM. Does not sleep.
+    status reserve(unsigned count);
+    // The entry that take() will return next: it stays the stock's.
+    vm_map_entry& peek();
+    // An entry for the caller to put into a map.
+    vm_map_entry& take();
+
+private:
+    entry_list entries_;
+};
+
+class vm_map {
+public:
+    // Sums over the entries, in pages. As Linux counts them: data is private writable memory that is not a
+    // stack, text is what can be executed and not written.
+    struct sums {
+        uint64_t all = 0, data = 0, stack = 0, text = 0, shared = 0, locked = 0, charged = 0;
+    };
+
+    vm_map() = default;
+    vm_map(const vm_map&) = delete;
+    ~vm_map();
+
+    rw_lock& lock() const RETURN_CAPABILITY(lock_) { return lock_; }
+
+    // The entry that `va` lies in, or null.
+    vm_map_entry* lookup(vaddr_t va) const REQUIRES_SHARED(lock_);
+    // The first entry that ends above `va`: the one it lies in, or the next.
+    vm_map_entry* lookup_or_next(vaddr_t va) const REQUIRES_SHARED(lock_);
+    vm_map_entry* first() const REQUIRES_SHARED(lock_) { return entries_.front(); }
+    vm_map_entry* last() const REQUIRES_SHARED(lock_) { return entries_.back(); }
+    vm_map_entry* next(vm_map_entry& e) const REQUIRES_SHARED(lock_) { return entries_.next(e); }
+    vm_map_entry* prev(vm_map_entry& e) const REQUIRES_SHARED(lock_) { return entries_.prev(e); }
+    bool range_free(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    // Whether every page of [start, end) is in some entry.
+    bool range_mapped(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    // The highest address at which `size` bytes are free within [low, high).
+    std::optional<vaddr_t> find_space(uint64_t size, vaddr_t low, vaddr_t high) const
+        REQUIRES_SHARED(lock_) {
+        return tree_.find_space(size, low, high);
+    }
+    // Pages of [start, end) that are mapped; that are mapped and charged.
+    struct overlap {
+        uint64_t mapped = 0, charged = 0, data = 0;
+    };
+    overlap overlap_with(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+
+    // The place [entry.start, entry.end) is free.
+    void insert(vm_map_entry& entry) REQUIRES(lock_);
+    void remove(vm_map_entry& entry) REQUIRES(lock_);
+    // Entries that clip_range() will take from the stock: 0, 1 or 2.
+    unsigned clips_needed(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped there.
+    // Returns the first entry in the range, or null.
+    vm_map_entry* clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) REQUIRES(lock_);
+    // Merges the neighbours that touch at an edge in [start, end] and are equal but for their place.
+    void merge_range(vaddr_t start, vaddr_t end) REQUIRES(lock_);
+
+    // Whether the two, which touch, differ in nothing but their place and their amaps: to a program they are one mapping.
+    static bool alike(const vm_map_entry& low, const vm_map_entry& high);
+
+    // Calls `change(entry)` for an entry of this map whose attributes or size it alters, and keeps the sums right.
+    template <class F> void alter(vm_map_entry& entry, F change) REQUIRES(lock_) {
+        add_to_sums(entry, -1);
+        change(entry);
+        add_to_sums(entry, 1);
+    }
+
+    size_t entry_count() const REQUIRES_SHARED(lock_) { return count_; }
+    const sums& totals() const REQUIRES_SHARED(lock_) { return sums_; }
+
+    // Panics unless the invariants hold. Linear.
+    void check() const REQUIRES_SHARED(lock_);
+
+private:
+    void add_to_sums(const vm_map_entry& entry, int sign) REQUIRES(lock_);
+    void clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) REQUIRES(lock_);
+    bool try_merge(vm_map_entry& low, vm_map_entry& high) REQUIRES(lock_);
+
+    mutable rw_lock lock_{lock_rank::vm_map, "vm_map"};
+    entry_list entries_ GUARDED_BY(lock_);
+    vm_map_tree tree_ GUARDED_BY(lock_);
+    sums sums_ GUARDED_BY(lock_);
+    size_t count_ GUARDED_BY(lock_) = 0;
+    // The entry found last. Readers set it side by side; remove() forgets it.
+    mutable std::atomic<vm_map_entry*> hint_{nullptr};
+};
+
+// Gives back the references of entries that are in no map any more, and the entries. May sleep and may end
+// objects, so the caller holds no VM lock (uvm_unmap_detach).
+void release_entries(entry_list& dead);

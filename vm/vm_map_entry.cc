@@ -1,0 +1,91 @@
+#include "vm/vm_map_entry.h"
+
+#include "vm/pool.h"
+#include "vm/uvmexp.h"
+
+static pool<vm_map_entry> entry_pool{"vm_map_entry"};
+
+vm_map_entry* vm_map_entry_create() {
+    return entry_pool.create();
+}
+
+void vm_map_entry_destroy(vm_map_entry* entry) {
+    entry_pool.destroy(entry);
+}
+
+void vm_map_entry::copy_attributes(const vm_map_entry& from) {
+    object = from.object;
+    offset = from.offset;
+    protection = from.protection;
+    max_protection = from.max_protection;
+    inheritance = from.inheritance;
+    default_inheritance = from.default_inheritance;
+    advice = from.advice;
+    wired_count = from.wired_count;
+    copy_on_write = from.copy_on_write;
+    needs_copy = from.needs_copy;
+    grows_down = from.grows_down;
+    no_reserve = from.no_reserve;
+    charged = from.charged;
+    tag = from.tag;
+}
+
+void vm_map_entry::become_untouched() {
+    ASSERT(!aref);
+    object.reset();
+    offset = 0;
+    copy_on_write = needs_copy = true;
+}
+
+// amap_copy(9). The amap may be another's too by a fork; if the other side is gone by now, the
+// copy that fork put off is never made.
+status vm_map_entry::copy_for_write() {
+    ASSERT(needs_copy && copy_on_write);
+    vm_amap* old = aref.amap();
+    if (!old) {
+        TRY(aref.prepare());
+        aref.attach(TRY(vm_amap::create()), start.value() >> page_shift, pages());
+        needs_copy = false;
+        return {};
+    }
+
+    slot_t first = aref.first();
+    vm_aref replacement;
+    TRY(replacement.prepare());
+    auto copy = TRY(vm_amap::create());
+    {
+        lock_guard guard(old->lock());
+        if (!old->shared(first, slot_end())) {
+            needs_copy = false;
+            uvm_count(uvm_counter::flt_amcopy_free);
+            return {};
+        }
+    }
+    replacement.attach(std::move(copy), first, pages());
+    {
+        lock_guard guard(old->lock());
+        TRY(replacement.amap()->share_anons(*old, first, slot_end()));
+    }
+    aref.release();
+    aref.take_over(replacement);
+    needs_copy = false;
+    uvm_count(uvm_counter::flt_amcopy);
+    return {};
+}
+
+void vm_map_entry::check() const {
+    ASSERT(start < end && start.page_aligned() && end.page_aligned());
+    ASSERT(offset % page_size == 0);
+    ASSERT(copy_on_write || object);
+    ASSERT(copy_on_write || !aref);
+    ASSERT(copy_on_write || !needs_copy);
+    ASSERT(!copy_on_write || aref || needs_copy);
+    ASSERT(!charged || copy_on_write);
+    ASSERT(allows(max_protection, protection));
+    if (vm_amap* amap = aref.amap()) {
+        ASSERT(aref.pages() == pages());
+        lock_guard guard(amap->lock());
+        ASSERT(amap->referenced_throughout(aref.first(), slot_end()));
+        ASSERT(!needs_copy || !amap->shared_by_inheritance());
+    }
+}

@@ -1,0 +1,81 @@
+// vm_map_entry: a range of an address space in which every page is the same: where it comes
+// from, what may be done with it, and what a child of fork gets.
+//
+// Owned by its vm_map; guarded by the map's lock (faults read it with the lock shared).
+//
+// Two layers. A fault looks in the amap first, then in the object; what a private mapping writes
+// is kept in the amap.
+//
+//     start                    end
+//       |  entry                |
+//       |  anon . anon anon . . |     amap    slots aref.first() ...
+//       |  page page page page  |     object  from byte `offset`
+//
+// Kinds:   private anonymous   copy_on_write          no object
+//          private of a file   copy_on_write          object
+//          shared              not copy_on_write      object, never an amap
+#pragma once
+
+#include "lib/list.h"
+#include "lib/ref_ptr.h"
+#include "lib/types.h"
+#include "vm/avl_tree.h"
+#include "vm/prot.h"
+#include "vm/uvm_object.h"
+#include "vm/vm_amap.h"
+
+struct vm_map_entry {
+    vaddr_t start{}, end{};             // page aligned, start < end
+    ref_ptr<uvm_object> object;
+    uint64_t offset = 0;                // bytes into the object, of `start`
+    vm_aref aref;
+    vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
+    vm_prot max_protection = vm_prot::all;
+    vm_inherit inheritance = vm_inherit::copy;
+    vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
+    vm_advice advice = vm_advice::normal;
+    uint16_t wired_count = 0;           // mlock: 0 or 1, since Linux's locks do not nest
+    bool copy_on_write = false;         // a private mapping
+    bool needs_copy = false;            // the amap is missing or may be another entry's too: before
+                                        // anything is written, copy_for_write() must be called
+    bool grows_down = false;
+    bool no_reserve = false;            // MAP_NORESERVE: not charged in modes 0 and 1
+    bool charged = false;               // its pages are in the commit account
+    const char* tag = nullptr;          // static text for /proc/PID/maps
+
+    list_node on_list;
+    avl_node tree_links;
+    uint64_t gap = 0;                   // of vm_map_tree
+    uint64_t largest_gap = 0;
+
+    uint64_t size() const { return end - start; }
+    uint64_t pages() const { return size() >> page_shift; }
+    bool contains(vaddr_t va) const { return start <= va && va < end; }
+    slot_t slot_of(vaddr_t va) const { return aref.first() + ((va - start) >> page_shift); }
+    slot_t slot_end() const { return aref.first() + pages(); }
+    uint64_t object_index(vaddr_t va) const { return (offset + (va - start)) >> page_shift; }
+    // x86 cannot forbid reading what may be written or executed, and Linux's access check on
+    // faults agrees.
+    vm_prot effective_protection() const {
+        return protection == vm_prot::none ? vm_prot::none : protection | vm_prot::read;
+    }
+    // Private memory that can be written is what the commit account counts.
+    bool accountable() const { return copy_on_write && allows(protection, vm_prot::write); }
+
+    // Everything but the place, the amap and the links.
+    void copy_attributes(const vm_map_entry& from);
+    // Makes this, which has no amap, private anonymous memory that was never touched.
+    void become_untouched();
+    // Gives the entry an amap that no other entry will write to, covering what the entry maps, and clears
+    // needs_copy. Copies slots only when somebody else references them. The map is locked for writing; ENOMEM
+    // leaves everything as it was.
+    status copy_for_write();
+    // Panics when a field contradicts another.
+    void check() const;
+};
+
+// From the pool; null when out of memory.
+vm_map_entry* vm_map_entry_create();
+// Drops the entry's references. It is in no map. May sleep and may end an object: no VM lock is held, unless the
+// entry's references are known not to be the last.
+void vm_map_entry_destroy(vm_map_entry* entry);

@@ -1,0 +1,305 @@
+#include "vm/vmspace.h"
+
+#include "arch/pmap.h"
+#include "lib/string.h"
+#include "vm/pool.h"
+#include "vm/uvm_commit.h"
+
+static pool<vmspace> vmspace_pool{"vmspace"};
+
+std::atomic<bool> uvm_check_at_seams{false};
+
+void vm_limits::copy(const vm_limits& from) {
+    address_space.store(from.address_space.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    data.store(from.data.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    stack.store(from.stack.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    memlock.store(from.memlock.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
+// ---- Making, emptying, ending ----------------------------------------------------------------
+
+expected<ref_ptr<vmspace>> vmspace::create() {
+    (void)uvm_zero_page(); // exists before the first process does, so that no leak check sees it come
+    pmap* physical = pmap::create();
+    if (!physical)
+        return fail(Errno::nomem);
+    vmspace* vm = vmspace_pool.create(physical);
+    if (!vm) {
+        physical->destroy();
+        return fail(Errno::nomem);
+    }
+    return ref_ptr<vmspace>::adopt(vm);
+}
+
+void vmspace::unmap_all() {
+    entry_list dead;
+    {
+        lock_guard guard(map_.lock());
+        entry_stock none_needed;
+        uvm_commit::uncharge(unmap_locked(user_min, user_max, none_needed, dead));
+        brk_start_ = brk_ = vaddr_t{};
+    }
+    release_entries(dead);
+}
+
+void vmspace::last_reference_gone() {
+    unmap_all();
+    vmspace_pool.destroy(this);
+}
+
+vmspace::~vmspace() {
+    pmap_->destroy();
+}
+
+ref_ptr<vmspace> vmspace::exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh) {
+    if (!current || current->references() != 1)
+        return fresh;
+    current->unmap_all();
+    lock_guard guard(current->map_.lock());
+    current->mmap_top_ = user_max;
+    current->image = {};
+    return current;
+}
+
+// ---- Layout and heap -------------------------------------------------------------------------
+
+void vmspace::set_layout(vaddr_t mmap_top, uint64_t stack_limit) {
+    lock_guard guard(map_.lock());
+    ASSERT(mmap_top <= user_max && mmap_top.page_aligned());
+    mmap_top_ = mmap_top;
+    limits.stack.store(stack_limit, std::memory_order_relaxed);
+}
+
+void vmspace::init_brk(vaddr_t start) {
+    lock_guard guard(map_.lock());
+    brk_start_ = brk_ = start;
+}
+
+vaddr_t vmspace::brk() const {
+    read_guard guard(map_.lock());
+    return brk_;
+}
+
+vaddr_t vmspace::set_brk(vaddr_t wanted) {
+    entry_list dead;
+    vaddr_t result;
+    {
+        lock_guard guard(map_.lock());
+        if (move_brk(wanted, dead))
+            brk_ = wanted;
+        result = brk_;
+    }
+    release_entries(dead);
+    check_seam();
+    return result;
+}
+
+status vmspace::move_brk(vaddr_t wanted, entry_list& dead) {
+    if (brk_start_ == vaddr_t{} || wanted < brk_start_ || wanted > user_max)
+        return fail(Errno::inval);
+    vaddr_t old_end = brk_.page_up(), new_end = wanted.page_up();
+    if (new_end == old_end)
+        return {};
+    if (new_end < old_end) {
+        entry_stock stock;
+        TRY(stock.reserve(map_.clips_needed(new_end, old_end)));
+        uvm_commit::uncharge(unmap_locked(new_end, old_end, stock, dead));
+        return {};
+    }
+    // The page after the heap stays free, as a guard.
+    if (wanted - brk_start_ > limits.data.load(std::memory_order_relaxed))
+        return fail(Errno::nomem);
+    if (!map_.range_free(old_end, new_end + page_size) || !space_free(old_end, new_end - old_end))
+        return fail(Errno::nomem);
+    vm_map_entry heap;
+    heap.protection = vm_prot::rw;
+    heap.copy_on_write = heap.needs_copy = true;
+    heap.tag = "[heap]";
+    return grow_locked(heap, old_end, new_end);
+}
+
+// ---- Reading and writing an address space from outside ---------------------------------------
+
+// Finds the page at `va` and calls use(data) on it while the locks are held that keep it there.
+// False when a fault has to bring it in first.
+template <class Use> bool vmspace::with_resident_page(vaddr_t va, bool write, bool force, Use use) {
+    read_guard guard(map_.lock());
+    vm_map_entry* entry = map_.lookup(va);
+    vm_prot access = write ? vm_prot::write : vm_prot::read;
+    if (!entry || (!force && !allows(entry->effective_protection(), access)))
+        return false;
+    if (force && write && !entry->copy_on_write && !allows(entry->effective_protection(), access))
+        return false;
+    if (write && entry->needs_copy)
+        return false;
+    if (vm_amap* amap = entry->aref.amap()) {
+        lock_guard amap_guard(amap->lock());
+        if (vm_anon* anon = amap->lookup(entry->slot_of(va.page_down()))) {
+            if (write && anon->references() > 1)
+                return false;
+            use(static_cast<char*>(anon->page().data()) + va.page_offset());
+            return true;
+        }
+    }
+    if (!entry->object && !write && uvm_zero_page()) {
+        use(static_cast<char*>(uvm_zero_page()->data())); // never touched
+        return true;
+    }
+    if (!entry->object || (write && entry->copy_on_write))
+        return false;
+    lock_guard object_guard(entry->object->lock());
+    vm_page* page = entry->object->lookup(entry->object_index(va.page_down()));
+    if (!page)
+        return false;
+    if (write)
+        page->clean = false;
+    use(static_cast<char*>(page->data()) + va.page_offset());
+    return true;
+}
+
+// Calls use(data, length) for pieces of [va, va + size) that do not cross a page.
+template <class Use> status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force,
+                                                    Use use) {
+    if (va > user_max || size > user_max - va)
+        return fail(Errno::fault);
+    while (size > 0) {
+        size_t piece = std::min<size_t>(size, page_size - va.page_offset());
+        auto use_piece = [&](char* data) { use(data, piece); };
+        while (!with_resident_page(va, write, force, use_piece)) {
+            vm_prot access = write ? vm_prot::write : vm_prot::read;
+            if (fault_page(va.page_down(), access, force) != fault_outcome::resolved)
+                return fail(Errno::fault);
+        }
+        va += piece;
+        size -= piece;
+    }
+    return {};
+}
+
+status vmspace::read_memory(vaddr_t from, void* to, size_t size) {
+    auto out = static_cast<char*>(to);
+    return for_each_piece(from, size, false, false, [&](const char* data, size_t piece) {
+        memcpy(out, data, piece);
+        out += piece;
+    });
+}
+
+status vmspace::write_memory(vaddr_t to, const void* from, size_t size, bool force) {
+    auto in = static_cast<const char*>(from);
+    return for_each_piece(to, size, true, force, [&](char* data, size_t piece) {
+        memcpy(data, in, piece);
+        in += piece;
+    });
+}
+
+// ---- What /proc shows ------------------------------------------------------------------------
+
+std::optional<map_region> vmspace::region_at_or_after(vaddr_t from) {
+    read_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup_or_next(from);
+    if (!e)
+        return std::nullopt;
+    map_region region{.start = e->start,
+                      .end = e->end,
+                      .prot = e->protection,
+                      .shared = !e->copy_on_write,
+                      .offset = e->offset,
+                      .device = e->object ? e->object->device() : 0,
+                      .inode = e->object ? e->object->inode() : 0,
+                      .name = {},
+                      .resident_pages = 0,
+                      .anonymous_pages = 0};
+    copy_string(region.name, sizeof region.name,
+                e->tag ? e->tag : e->object ? e->object->name() : "");
+    if (vm_amap* amap = e->aref.amap()) {
+        lock_guard amap_guard(amap->lock());
+        for (slot_t slot = e->aref.first(); amap->find_from(slot, e->slot_end()); slot++) {
+            region.anonymous_pages++;
+            if (pmap_->lookup(e->start + ((slot - e->aref.first()) << page_shift)))
+                region.resident_pages++;
+        }
+    }
+    if (!e->object)
+        return region;
+    // Pages of the object that this address space has mapped.
+    uint64_t object_pages = pages_of(e->object->size());
+    for (vaddr_t va = e->start; va < e->end && e->object_index(va) < object_pages; va += page_size) {
+        auto mapping = pmap_->lookup(va);
+        vm_page* page = mapping ? vm_page_of(mapping->pa) : nullptr;
+        if (page && page->owner_kind == page_owner::object)
+            region.resident_pages++;
+    }
+    return region;
+}
+
+vmspace::sizes vmspace::get_sizes() {
+    read_guard guard(map_.lock());
+    const vm_map::sums& t = map_.totals();
+    return {.virtual_pages = t.all,
+            .resident_pages = pmap_->resident_pages(),
+            .data_pages = t.data,
+            .stack_pages = t.stack,
+            .text_pages = t.text,
+            .shared_pages = t.shared,
+            .locked_pages = t.locked};
+}
+
+uint64_t vmspace::commit_charge() const {
+    read_guard guard(map_.lock());
+    return map_.totals().charged;
+}
+
+// ---- Checking --------------------------------------------------------------------------------
+
+// Every mapping in the pmap is of the page that a fault would find, and with no right that a
+// fault would not give.
+void vmspace::check_entry(vm_map_entry& entry) {
+    if (entry.aref)
+        entry.aref.amap()->check();
+    uint64_t pages = std::min<uint64_t>(entry.pages(), 4096); // of a huge entry, the beginning
+    for (vaddr_t va = entry.start; va < entry.start + (pages << page_shift); va += page_size) {
+        if (vm_amap* amap = entry.aref.amap()) {
+            lock_guard guard(amap->lock());
+            check_page(entry, va, amap->lookup(entry.slot_of(va)));
+        } else {
+            check_page(entry, va, nullptr);
+        }
+    }
+}
+
+// The amap is locked, if the entry has one: what it has at `va` is `anon`.
+void vmspace::check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
+    auto mapping = pmap_->lookup(va);
+    if (!mapping)
+        return;
+    ASSERT(allows(entry.effective_protection(), mapping->prot));
+    bool writable = allows(mapping->prot, vm_prot::write);
+    ASSERT(!writable || !entry.needs_copy);
+    vm_page* page = vm_page_of(mapping->pa);
+    ASSERT(page);
+    if (anon) {
+        ASSERT(page == &anon->page());
+        ASSERT(!writable || anon->references() == 1);
+    } else if (entry.object) {
+        lock_guard guard(entry.object->lock());
+        ASSERT(page == entry.object->lookup(entry.object_index(va)));
+        ASSERT(!writable || !entry.copy_on_write);
+    } else {
+        ASSERT(page == uvm_zero_page() && !writable);
+    }
+}
+
+void vmspace::check() {
+    read_guard guard(map_.lock());
+    map_.check();
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+        check_entry(*e);
+    pmap_->check();
+}
+
+void vmspace::check_seam() {
+#if SPORK_CHECKS
+    if (uvm_check_at_seams.load(std::memory_order_relaxed))
+        check();
+#endif
+}

@@ -1,0 +1,221 @@
+// madvise(2), minherit(2), mincore(2), msync(2): what a program says and asks about its mappings.
+#include "arch/pmap.h"
+#include "vm/vmspace.h"
+
+using namespace linux_abi;
+
+// The range of a call that takes any size: EINVAL when it leaves what an address can be.
+static expected<vaddr_t> range_end(vaddr_t start, uint64_t size, Errno beyond) {
+    if (!start.page_aligned())
+        return fail(Errno::inval);
+    uint64_t rounded = page_round_up(size);
+    if (rounded < size)
+        return fail(Errno::inval);
+    if (start > user_max || rounded > user_max - start)
+        return fail(beyond);
+    return start + rounded;
+}
+
+// Calls change(entry) for the entries of the range, clipped to it. As Linux has it, holes are
+// passed over and reported at the end: ENOMEM. EAGAIN when there is no memory to clip with.
+template <class Change> status vmspace::change_range(vaddr_t start, vaddr_t end, Change change) {
+    lock_guard guard(map_.lock());
+    bool hole = !map_.range_mapped(start, end);
+    entry_stock stock;
+    if (!stock.reserve(map_.clips_needed(start, end)))
+        return fail(Errno::again);
+    vm_map_entry* e = map_.clip_range(start, end, stock);
+    for (; e && e->start < end; e = map_.next(*e))
+        map_.alter(*e, change);
+    map_.merge_range(start, end);
+    return hole ? status(fail(Errno::nomem)) : status();
+}
+
+status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
+    vaddr_t end = TRY(range_end(start, size, Errno::nomem));
+    auto set = [&](vm_advice value) {
+        return change_range(start, end, [&](vm_map_entry& e) { e.advice = value; });
+    };
+    if (!known_advice(advice))
+        return fail(Errno::inval);
+    if (start == end)
+        return {};
+    status result = {};
+    switch (advice) {
+    case madv_normal: result = set(vm_advice::normal); break;
+    case madv_random: result = set(vm_advice::random); break;
+    case madv_sequential: result = set(vm_advice::sequential); break;
+    case madv_willneed: result = change_range(start, end, [](vm_map_entry&) {}); break;
+    case madv_dontneed: result = drop_pages(start, end, false); break;
+    case madv_free: result = drop_pages(start, end, true); break;
+    case madv_populate_read: result = populate_for_advice(start, end, vm_prot::read); break;
+    case madv_populate_write: result = populate_for_advice(start, end, vm_prot::write); break;
+    default: result = set_inheritance(start, end, advice); break;
+    }
+    check_seam();
+    return result;
+}
+
+bool vmspace::known_advice(int advice) {
+    switch (advice) {
+    case madv_normal:
+    case madv_random:
+    case madv_sequential:
+    case madv_willneed:
+    case madv_dontneed:
+    case madv_free:
+    case madv_dontfork:
+    case madv_dofork:
+    case madv_wipeonfork:
+    case madv_keeponfork:
+    case madv_populate_read:
+    case madv_populate_write: return true;
+    default: return false;
+    }
+}
+
+// ---- Inheritance -----------------------------------------------------------------------------
+
+status vmspace::inherit(vaddr_t start, uint64_t size, vm_inherit value) {
+    vaddr_t end = TRY(range_end(start, size, Errno::inval));
+    status result = change_range(start, end, [&](vm_map_entry& e) { e.inheritance = value; });
+    check_seam();
+    return result;
+}
+
+// Linux's four words for what minherit(2) says.
+status vmspace::set_inheritance(vaddr_t start, vaddr_t end, int advice) {
+    if (advice == madv_wipeonfork) {
+        read_guard guard(map_.lock());
+        for (vm_map_entry* e = map_.lookup_or_next(start); e && e->start < end; e = map_.next(*e))
+            if (!e->copy_on_write || e->object)
+                return fail(Errno::inval);
+    }
+    return change_range(start, end, [&](vm_map_entry& e) {
+        if (advice == madv_dontfork)
+            e.inheritance = vm_inherit::none;
+        else if (advice == madv_wipeonfork)
+            e.inheritance = vm_inherit::zero;
+        else if (advice == madv_dofork && e.inheritance == vm_inherit::none)
+            e.inheritance = e.default_inheritance;
+        else if (advice == madv_keeponfork && e.inheritance == vm_inherit::zero)
+            e.inheritance = e.default_inheritance;
+    });
+}
+
+// ---- Throwing pages away ---------------------------------------------------------------------
+
+// MADV_DONTNEED, and MADV_FREE, which may act at once: private memory reads as if it had never
+// been touched; shared memory is only unmapped.
+status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only) {
+    lock_guard guard(map_.lock());
+    bool hole = !map_.range_mapped(start, end);
+    for (vm_map_entry* e = map_.lookup_or_next(start); e && e->start < end; e = map_.next(*e))
+        if (e->wired_count || (private_anonymous_only && (!e->copy_on_write || e->object)))
+            return fail(Errno::inval);
+    entry_stock stock;
+    if (!stock.reserve(map_.clips_needed(start, end)))
+        return fail(Errno::again);
+    vm_map_entry* e = map_.clip_range(start, end, stock);
+    for (; e && e->start < end; e = map_.next(*e))
+        drop_pages_of(*e);
+    map_.merge_range(start, end);
+    return hole ? status(fail(Errno::nomem)) : status();
+}
+
+void vmspace::drop_pages_of(vm_map_entry& e) {
+    pmap_->remove(e.start, e.end);
+    vm_amap* amap = e.aref.amap();
+    if (!amap)
+        return;
+    bool theirs_too;
+    {
+        lock_guard guard(amap->lock());
+        theirs_too = amap->shared(e.aref.first(), e.slot_end());
+        if (!theirs_too)
+            amap->wipe(e.aref.first(), e.slot_end());
+    }
+    // The other side of a fork keeps the amap, and this side forgets it. Memory that is shared by
+    // inheritance belongs to both and stays.
+    if (theirs_too && e.needs_copy)
+        e.aref.release();
+}
+
+// ---- Bringing pages in -----------------------------------------------------------------------
+
+// ENOMEM for a hole, EINVAL for a page that may not be accessed so, EFAULT for one past the end
+// of its object.
+status vmspace::populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) {
+    for (vaddr_t va = start; va < end; va += page_size) {
+        switch (fault_page(va, access, false)) {
+        case fault_outcome::resolved: break;
+        case fault_outcome::maperr: return fail(Errno::nomem);
+        case fault_outcome::accerr: return fail(Errno::inval);
+        case fault_outcome::nomem: return fail(Errno::nomem);
+        case fault_outcome::adrerr:
+        case fault_outcome::io_error: return fail(Errno::fault);
+        }
+    }
+    return {};
+}
+
+// ---- mincore, msync --------------------------------------------------------------------------
+
+status vmspace::mincore(vaddr_t start, uint64_t size, uint8_t* vec) {
+    vaddr_t end = TRY(range_end(start, size, Errno::nomem));
+    read_guard guard(map_.lock());
+    if (start < end && !map_.range_mapped(start, end))
+        return fail(Errno::nomem);
+    for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e)) {
+        vaddr_t last = std::min(end, e->end);
+        for (vaddr_t va = std::max(start, e->start); va < last; va += page_size)
+            *vec++ = page_resident(*e, va);
+    }
+    return {};
+}
+
+// Whether a fault at `va` would find a page in memory.
+bool vmspace::page_resident(vm_map_entry& e, vaddr_t va) {
+    if (vm_amap* amap = e.aref.amap()) {
+        lock_guard guard(amap->lock());
+        if (amap->lookup(e.slot_of(va)))
+            return true;
+    }
+    if (!e.object)
+        return false;
+    lock_guard guard(e.object->lock());
+    return e.object->lookup(e.object_index(va)) != nullptr;
+}
+
+// Objects are written back without the map's lock: that may take long.
+status vmspace::sync(vaddr_t start, uint64_t size, int flags) {
+    if (flags & ~(ms_async | ms_invalidate | ms_sync))
+        return fail(Errno::inval);
+    if ((flags & ms_async) && (flags & ms_sync))
+        return fail(Errno::inval);
+    vaddr_t end = TRY(range_end(start, size, Errno::nomem));
+    bool hole = false;
+    for (vaddr_t va = start; va < end;) {
+        ref_ptr<uvm_object> object;
+        uint64_t first = 0, last = 0;
+        {
+            read_guard guard(map_.lock());
+            vm_map_entry* e = map_.lookup_or_next(va);
+            hole |= !e || e->start > va;
+            if (!e || e->start >= end)
+                break;
+            if ((flags & ms_invalidate) && e->wired_count)
+                return fail(Errno::busy);
+            vaddr_t from = std::max(va, e->start);
+            va = std::min(end, e->end);
+            if (!e->copy_on_write && (flags & ms_sync)) {
+                object = e->object;
+                first = e->object_index(from);
+                last = first + ((va - from) >> page_shift);
+            }
+        }
+        if (object)
+            TRY(object->put(first, last));
+    }
+    return hole ? status(fail(Errno::nomem)) : status();
+}

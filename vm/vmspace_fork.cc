@@ -1,0 +1,197 @@
+// fork: how a child gets its address space (uvmspace_fork(9)).
+//
+// The parent's map is walked entry by entry. What the child gets for one is said by the entry's
+// inheritance (minherit(2)), and for `copy` by the mode:
+//
+//                 parent's entry      child's entry
+//
+//   none          stays               -
+//   zero          stays               untouched memory
+//   share         stays      ------.  the same amap, or the same object: both see all stores
+//                                   amap
+//   copy, cow     needs_copy ------.  needs_copy: neither may write to the amap. The first write
+//                                   amap         fault of either side makes it one of its own
+//   copy, copy    stays       amap    an amap with a copy of each page, made now
+//
+// Copying on write costs by entries, whatever their size, and then by the parent's resident
+// writable pages, which are write-protected. Mode cow_pte also gives the child the parent's page
+// tables as they then are, which saves the child the faults of the pages that it only reads.
+#include "arch/pmap.h"
+#include "vm/uvm_commit.h"
+#include "vm/uvmexp.h"
+#include "vm/vmspace.h"
+
+expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_ledger& ledger) {
+    expected<ref_ptr<vmspace>> child = fork_locked(mode, ledger);
+    if (child) {
+        uvm_count(uvm_counter::forks);
+        (*child)->check_seam();
+    }
+    check_seam();
+    return child;
+}
+
+expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_ledger& ledger) {
+    ref_ptr<vmspace> child; // ends, if the fork fails, after both locks are released
+    lock_guard guard(map_.lock());
+    // First the promise: a child is not begun that could not be given all it may come to write.
+    commit_reservation promise;
+    TRY(promise.take(child_charge()));
+    child = TRY(vmspace::create());
+    TRY(child->inherit_map(*this, mode, ledger, promise));
+
+    // Nothing can fail any more. Only now is the parent touched.
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+        if (copy_is_deferred(*e, mode))
+            write_protect_for_fork(*e, ledger);
+    if (mode == fork_mode::cow_pte)
+        child->seed_page_tables(*this);
+    return child;
+}
+
+// The child's side: fills this map, which is empty and known to nobody else.
+status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger,
+                            commit_reservation& promise) {
+    map_.lock().lock_nested();
+    status result;
+    for (vm_map_entry* e = parent.map_.first(); e && result; e = parent.map_.next(*e))
+        result = inherit_entry(parent, *e, mode, ledger);
+    // Whatever has been inherited is this map's to give back, also if the rest has failed.
+    promise.hand_over(map_.totals().charged);
+    brk_start_ = parent.brk_start_;
+    brk_ = parent.brk_;
+    mmap_top_ = parent.mmap_top_;
+    image = parent.image;
+    limits.copy(parent.limits);
+    map_.lock().unlock();
+    return result;
+}
+
+// ---- One entry -------------------------------------------------------------------------------
+
+// Whether the child's copy of the entry's memory is put off. It cannot be when the parent may not
+// take faults on it (wired pages stay as they are), nor when a third process writes to the amap.
+bool vmspace::copy_is_deferred(const vm_map_entry& e, fork_mode mode) {
+    if (e.inheritance != vm_inherit::copy || !e.copy_on_write || !e.aref)
+        return false;
+    if (mode == fork_mode::copy || e.wired_count)
+        return false;
+    lock_guard guard(e.aref.amap()->lock());
+    return !e.aref.amap()->shared_by_inheritance();
+}
+
+// Whether the child is promised the memory of its entry: where the parent is, and where it gets
+// its own private copy of something shared.
+static bool child_is_charged(const vm_map_entry& e) {
+    if (e.inheritance == vm_inherit::none)
+        return false;
+    if (e.copy_on_write)
+        return e.charged;
+    return e.inheritance != vm_inherit::share && allows(e.protection, vm_prot::write);
+}
+
+uint64_t vmspace::child_charge() const {
+    uint64_t pages = 0;
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+        pages += child_is_charged(*e) ? e->pages() : 0;
+    return pages;
+}
+
+status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger) {
+    if (e.inheritance == vm_inherit::none)
+        return {};
+    entry_stock stock;
+    TRY(stock.reserve(1));
+    vm_map_entry& c = stock.peek();
+    c.copy_attributes(e);
+    c.start = e.start;
+    c.end = e.end;
+    c.wired_count = 0;
+    c.charged = child_is_charged(e);
+    switch (e.inheritance) {
+    case vm_inherit::none:
+        break;
+    case vm_inherit::zero:
+        c.become_untouched();
+        break;
+    case vm_inherit::share:
+        if (e.copy_on_write)
+            TRY(share_amap(parent, e, c));
+        break;
+    case vm_inherit::copy:
+        c.copy_on_write = true;
+        c.needs_copy = true;
+        if (e.aref)
+            TRY(copy_amap(e, c, mode, ledger));
+        break;
+    }
+    map_.insert(stock.take());
+    ledger.entries_copied++;
+    uvm_count(uvm_counter::map_entries_copied);
+    return {};
+}
+
+// Both sides go on with one amap and see each other's stores. It must be the parent's alone
+// before: an amap that an earlier fork left with both sides would part the two at the first write.
+status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
+    if (e.needs_copy)
+        TRY(e.copy_for_write());
+    vm_amap* amap = e.aref.amap();
+    {
+        lock_guard guard(amap->lock());
+        // The first time: a page of zeros that the parent has mapped would hide the child's stores.
+        if (!amap->shared_by_inheritance())
+            parent.pmap_->remove(e.start, e.end);
+        amap->set_shared_by_inheritance();
+    }
+    c.needs_copy = false;
+    c.aref.attach(ref_ptr<vm_amap>(amap), e.aref.first(), e.pages());
+    return {};
+}
+
+status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_ledger& ledger) {
+    vm_amap* amap = e.aref.amap();
+    slot_t first = e.aref.first();
+    if (copy_is_deferred(e, mode)) {
+        c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
+        ledger.amaps_referenced++;
+        return {};
+    }
+    c.aref.attach(TRY(vm_amap::create()), first, e.pages());
+    c.needs_copy = false;
+    ledger.amaps_copied++;
+    lock_guard guard(amap->lock());
+    if (mode == fork_mode::copy || e.wired_count) {
+        ledger.pages_copied += TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));
+        return {};
+    }
+    // An amap that others write to: the child takes references to the anons as they are now, and
+    // whoever writes to one next, in whichever process, gets a copy.
+    TRY(c.aref.amap()->share_anons(*amap, first, e.slot_end()));
+    slot_t slot = first;
+    for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++)
+        pmap::page_protect(anon->page(), vm_prot::rx);
+    return {};
+}
+
+// ---- The parent's side -----------------------------------------------------------------------
+
+// An entry that needs_copy already is from an earlier fork, and nothing in it is mapped writable.
+void vmspace::write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) {
+    if (e.needs_copy)
+        return;
+    e.needs_copy = true;
+    if (allows(e.protection, vm_prot::write))
+        ledger.ptes_protected += pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
+}
+
+// Only where the child would find the parent's page by a fault, too: not where it has copies.
+void vmspace::seed_page_tables(vmspace& parent) {
+    for (vm_map_entry* e = parent.map_.first(); e; e = parent.map_.next(*e)) {
+        bool same_pages = e->inheritance == vm_inherit::share ||
+                          (e->inheritance == vm_inherit::copy &&
+                           (!e->aref || copy_is_deferred(*e, fork_mode::cow)));
+        if (same_pages)
+            pmap_->copy(*parent.pmap_, e->start, e->end);
+    }
+}

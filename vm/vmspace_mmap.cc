@@ -1,0 +1,292 @@
+// mmap(2), munmap(2), mprotect(2).
+//
+// Each call is one transaction on the map: everything that can fail (limits, the commit account,
+// entries for clipping) comes first, under the map's lock; from the first change on nothing can.
+// The entries that a call removes are released after the lock is (release_entries()).
+#include "arch/pmap.h"
+#include "vm/uvm_aobj.h"
+#include "vm/uvm_commit.h"
+#include "vm/vmspace.h"
+
+// As Linux's vm.mmap_min_addr: where no search for space goes, so that a null pointer with an offset finds nothing.
+static constexpr vaddr_t lowest_search{0x10000};
+
+// MAP_NORESERVE asks for no promise; strict accounting makes it all the same.
+static bool promised(bool no_reserve) {
+    return !no_reserve || uvm_commit::get_mode() == uvm_commit::mode::strict;
+}
+
+// ---- Finding a place -------------------------------------------------------------------------
+
+// Whether a mapping that nobody has fixed may go here: the place is free, and not the guard gap of a stack.
+bool vmspace::space_free(vaddr_t start, uint64_t size) const {
+    if (start < user_min || start > user_max || size > user_max - start)
+        return false;
+    vm_map_entry* above = map_.lookup_or_next(start);
+    if (!above)
+        return true;
+    vaddr_t end = start + size;
+    return above->start >= end && (!above->grows_down || above->start - end >= stack_guard_gap);
+}
+
+// Top-down from below the stack; what lies above is only used when nothing else is left.
+std::optional<vaddr_t> vmspace::find_space(uint64_t size) const {
+    if (auto found = map_.find_space(size, lowest_search, mmap_top_))
+        return found;
+    return map_.find_space(size, lowest_search, user_max);
+}
+
+expected<vaddr_t> vmspace::choose_address(const map_request& request, uint64_t size) const {
+    vaddr_t wanted = request.address;
+    if (!request.fixed) {
+        wanted = wanted.page_up();
+        if (wanted != vaddr_t{} && wanted >= lowest_search && space_free(wanted, size))
+            return wanted;
+        auto found = find_space(size);
+        return found ? expected<vaddr_t>(*found) : fail(Errno::nomem);
+    }
+    if (!wanted.page_aligned())
+        return fail(Errno::inval);
+    if (wanted > user_max || size > user_max - wanted)
+        return fail(Errno::nomem);
+    if (wanted < user_min)
+        return fail(Errno::perm);
+    if (request.no_replace && !map_.range_free(wanted, wanted + size))
+        return fail(Errno::exist);
+    return wanted;
+}
+
+// RLIMIT_AS and RLIMIT_DATA, for so many pages more.
+status vmspace::check_limits(uint64_t more, uint64_t more_data) const {
+    const vm_map::sums& now = map_.totals();
+    auto over = [](uint64_t pages, const std::atomic<uint64_t>& limit) {
+        return pages > limit.load(std::memory_order_relaxed) >> page_shift;
+    };
+    if (more && over(now.all + more, limits.address_space))
+        return fail(Errno::nomem);
+    if (more_data && over(now.data + more_data, limits.data))
+        return fail(Errno::nomem);
+    return {};
+}
+
+static uint64_t excess(uint64_t a, uint64_t b) {
+    return a > b ? a - b : 0;
+}
+
+// ---- mmap ------------------------------------------------------------------------------------
+
+static status check_request(const map_request& r, uint64_t size) {
+    if (r.size == 0 || r.offset % page_size != 0)
+        return fail(Errno::inval);
+    if (size == 0 || size > user_max - user_min)
+        return fail(Errno::nomem);
+    if (r.offset + size < r.offset)
+        return fail(Errno::overflow);
+    if (r.stack && (r.object || r.shared))
+        return fail(Errno::inval);
+    if (!allows(r.max_prot, r.prot))
+        return fail(Errno::acces);
+    return {};
+}
+
+static void fill_entry(vm_map_entry& entry, const map_request& r, vaddr_t start, uint64_t size) {
+    entry.start = start;
+    entry.end = start + size;
+    entry.object = r.object;
+    entry.offset = r.object ? r.offset : 0;
+    entry.protection = r.prot;
+    entry.max_protection = r.max_prot;
+    entry.inheritance = r.shared ? vm_inherit::share : vm_inherit::copy;
+    entry.default_inheritance = entry.inheritance;
+    entry.copy_on_write = entry.needs_copy = !r.shared;
+    entry.grows_down = r.stack;
+    entry.no_reserve = r.no_reserve;
+    entry.charged = entry.accountable() && promised(r.no_reserve);
+    entry.tag = r.tag;
+}
+
+expected<vaddr_t> vmspace::map(const map_request& asked) {
+    map_request request = asked;
+    uint64_t size = page_round_up(request.size);
+    TRY(check_request(request, size));
+    if (request.shared && !request.object) {
+        request.object =
+            TRY(uvm_aobj::create(size, "/dev/zero (deleted)", promised(request.no_reserve)));
+        request.offset = 0;
+    }
+    entry_list dead;
+    expected<vaddr_t> start = map_locked(request, size, dead);
+    release_entries(dead);
+    if (start && request.populate)
+        (void)populate(*start, *start + size);
+    check_seam();
+    return start;
+}
+
+expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size, entry_list& dead) {
+    lock_guard guard(map_.lock());
+    vaddr_t start = TRY(choose_address(request, size));
+    vaddr_t end = start + size;
+
+    entry_stock fresh, stock;
+    TRY(fresh.reserve(1));
+    TRY(stock.reserve(map_.clips_needed(start, end)));
+    vm_map_entry& entry = fresh.peek();
+    fill_entry(entry, request, start, size);
+    // What is replaced counts against what is asked for.
+    vm_map::overlap replaced = map_.overlap_with(start, end);
+    uint64_t data = entry.accountable() && !entry.grows_down ? entry.pages() : 0;
+    commit_exchange promise;
+    TRY(check_limits(excess(entry.pages(), replaced.mapped), excess(data, replaced.data)));
+    TRY(promise.begin(entry.charged ? entry.pages() : 0, replaced.charged));
+
+    (void)unmap_locked(start, end, stock, dead);
+    promise.finish();
+    map_.insert(fresh.take());
+    map_.merge_range(start, end);
+    return start;
+}
+
+// Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM when a page cannot be
+// accessed (the errors of mlock(2)).
+status vmspace::populate(vaddr_t start, vaddr_t end) {
+    for (vaddr_t va = start; va < end; va += page_size) {
+        vm_prot access;
+        {
+            read_guard guard(map_.lock());
+            vm_map_entry* entry = map_.lookup(va);
+            if (!entry)
+                return fail(Errno::nomem);
+            access = entry->accountable() ? vm_prot::write : vm_prot::read;
+        }
+        switch (fault_page(va, access, false)) {
+        case fault_outcome::resolved: break;
+        case fault_outcome::nomem: return fail(Errno::again);
+        default: return fail(Errno::nomem);
+        }
+    }
+    return {};
+}
+
+// ---- munmap ----------------------------------------------------------------------------------
+
+status vmspace::unmap(vaddr_t start, uint64_t size) {
+    size = page_round_up(size);
+    if (!start.page_aligned() || size == 0 || start > user_max || size > user_max - start)
+        return fail(Errno::inval);
+    entry_list dead;
+    {
+        lock_guard guard(map_.lock());
+        entry_stock stock;
+        TRY(stock.reserve(map_.clips_needed(start, start + size)));
+        uvm_commit::uncharge(unmap_locked(start, start + size, stock, dead));
+    }
+    release_entries(dead);
+    check_seam();
+    return {};
+}
+
+// Takes what is mapped in [start, end) out of the map and the pmap, holes or not (uvm_unmap_remove). The caller
+// releases the dead after it has unlocked the map, and owes the account the pages returned.
+uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead) {
+    uint64_t charged = 0;
+    vm_map_entry* entry = map_.clip_range(start, end, stock);
+    if (!entry)
+        return 0;
+    pmap_->remove(std::max(start, entry->start), end);
+    while (entry && entry->start < end) {
+        vm_map_entry* following = map_.next(*entry);
+        charged += entry->charged ? entry->pages() : 0;
+        map_.remove(*entry);
+        dead.push_back(*entry);
+        entry = following;
+    }
+    return charged;
+}
+
+// ---- Growing ---------------------------------------------------------------------------------
+
+// Maps [start, end), which is free, as a continuation of `like`, which it touches unless `like` is
+// a mere pattern: the heap, a stack, what mremap(2) makes longer. Merging makes the two one
+// wherever the amap's slots allow it, and that is growth in place.
+status vmspace::grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) {
+    entry_stock stock;
+    TRY(stock.reserve(1));
+    vm_map_entry& entry = stock.peek();
+    entry.copy_attributes(like);
+    entry.start = start;
+    entry.end = end;
+    entry.needs_copy = entry.copy_on_write;
+    if (entry.object)
+        entry.offset += start - like.start;
+    entry.charged = like.charged || (entry.accountable() && promised(entry.no_reserve));
+    TRY(check_limits(entry.pages(), entry.accountable() && !entry.grows_down ? entry.pages() : 0));
+    if (entry.wired_count)
+        TRY(check_memlock(entry.pages()));
+    if (entry.charged)
+        TRY(uvm_commit::charge(entry.pages()));
+    map_.insert(stock.take());
+    map_.merge_range(start, end);
+    return {};
+}
+
+// ---- mprotect --------------------------------------------------------------------------------
+
+// What `prot` would add to the account and to the data of [start, end).
+struct protect_cost {
+    uint64_t charge = 0, data = 0;
+};
+
+static bool becomes_accountable(const vm_map_entry& e, vm_prot prot) {
+    return e.copy_on_write && allows(prot, vm_prot::write) && !e.accountable();
+}
+
+status vmspace::protect(vaddr_t start, uint64_t size, vm_prot prot) {
+    if (!start.page_aligned())
+        return fail(Errno::inval);
+    if (size == 0)
+        return {};
+    if (page_round_up(size) == 0 || start > user_max || page_round_up(size) > user_max - start)
+        return fail(Errno::nomem);
+    status result = protect_locked(start, start + page_round_up(size), prot);
+    check_seam();
+    return result;
+}
+
+// Rights are only ever taken from the pmap here. Those that are given are entered by faults, page
+// by page, because only they know which page has to be copied first.
+status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) {
+    lock_guard guard(map_.lock());
+    if (!map_.range_mapped(start, end))
+        return fail(Errno::nomem);
+    protect_cost cost;
+    for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e)) {
+        if (!allows(e->max_protection, prot))
+            return fail(Errno::acces);
+        uint64_t pages = (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
+        if (becomes_accountable(*e, prot)) {
+            cost.data += e->grows_down ? 0 : pages;
+            cost.charge += !e->charged && promised(e->no_reserve) ? pages : 0;
+        }
+    }
+    TRY(check_limits(0, cost.data));
+    entry_stock stock;
+    TRY(stock.reserve(map_.clips_needed(start, end)));
+    TRY(uvm_commit::charge(cost.charge));
+
+    vm_map_entry* e = map_.clip_range(start, end, stock);
+    for (; e && e->start < end; e = map_.next(*e)) {
+        vm_prot before = e->effective_protection();
+        map_.alter(*e, [&](vm_map_entry& entry) {
+            entry.charged |= becomes_accountable(entry, prot) && promised(entry.no_reserve);
+            entry.protection = prot;
+        });
+        vm_prot now = e->effective_protection();
+        if (now == vm_prot::none)
+            pmap_->remove(e->start, e->end);
+        else if (!allows(now, before))
+            pmap_->protect(e->start, e->end, now);
+    }
+    map_.merge_range(start, end);
+    return {};
+}

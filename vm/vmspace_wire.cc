@@ -1,0 +1,73 @@
+// mlock(2), munlock(2): wired memory. Its pages are brought in at once, private ones as the copies
+// that a write would make, and stay mapped; a fork copies them at once, so that they never fault.
+#include "arch/pmap.h"
+#include "vm/vmspace.h"
+
+status vmspace::check_memlock(uint64_t more) const {
+    uint64_t limit = limits.memlock.load(std::memory_order_relaxed) >> page_shift;
+    return map_.totals().locked + more > limit ? status(fail(Errno::nomem)) : status();
+}
+
+// Any address and size will do: the end of the pages that hold the last byte. EINVAL.
+static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
+    uint64_t widened = page_round_up(size + start.page_offset());
+    if (widened < size || start > user_max || widened > user_max - start.page_down())
+        return fail(Errno::inval);
+    return start.page_down() + widened;
+}
+
+status vmspace::lock_pages(vaddr_t start, uint64_t size) {
+    vaddr_t end = TRY(end_of_pages(start, size));
+    start = start.page_down();
+    if (start == end)
+        return {};
+    TRY(set_wired(start, end, true));
+    status populated = populate(start, end);
+    // Memory is short, or a page cannot be accessed: what was wired before stays so.
+    if (!populated)
+        (void)set_wired(start, end, false);
+    check_seam();
+    return populated;
+}
+
+status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
+    vaddr_t end = TRY(end_of_pages(start, size));
+    start = start.page_down();
+    if (start == end)
+        return {};
+    status result = set_wired(start, end, false);
+    check_seam();
+    return result;
+}
+
+// ENOMEM: a hole in the range, RLIMIT_MEMLOCK, or no memory to clip with.
+status vmspace::set_wired(vaddr_t start, vaddr_t end, bool wired) {
+    lock_guard guard(map_.lock());
+    if (!map_.range_mapped(start, end))
+        return fail(Errno::nomem);
+    uint64_t more = 0;
+    vm_map_entry* e = map_.lookup(start);
+    for (; e && e->start < end; e = map_.next(*e))
+        if (!e->wired_count)
+            more += (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
+    if (wired)
+        TRY(check_memlock(more));
+    entry_stock stock;
+    TRY(stock.reserve(map_.clips_needed(start, end)));
+
+    for (e = map_.clip_range(start, end, stock); e && e->start < end; e = map_.next(*e)) {
+        if (!wired && e->wired_count)
+            unwire_pages(*e);
+        map_.alter(*e, [&](vm_map_entry& entry) { entry.wired_count = wired; });
+    }
+    map_.merge_range(start, end);
+    return {};
+}
+
+void vmspace::unwire_pages(vm_map_entry& e) {
+    for (vaddr_t va = e.start; va < e.end; va += page_size) {
+        auto mapping = pmap_->lookup(va);
+        if (mapping && mapping->wired)
+            pmap_->unwire(va);
+    }
+}
