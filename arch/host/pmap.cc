@@ -182,14 +182,18 @@ void pmap::remove(vaddr_t start, vaddr_t end) {
     });
 }
 
-void pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
-    if (prot == vm_prot::none)
-        return remove(start, end);
+uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
+    uint64_t lowered = 0;
     walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
-        pmap_lower_pte(md_, va, pte, prot);
+        lowered += pte_lowered(pte, prot) != pte;
+        if (prot == vm_prot::none)
+            pmap_remove_pte(md_, va, pte);
+        else
+            pmap_lower_pte(md_, va, pte, prot);
     });
+    return lowered;
 }
 
 void pmap::unwire(vaddr_t va) {

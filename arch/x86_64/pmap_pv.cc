@@ -6,6 +6,9 @@
 // starts again when somebody else has it. While it holds the pv lock an entry's pmap cannot go
 // away, because destroy() must take the entry out first.
 //
+// The page of zeros has no list (vm_page::mappings_unlisted): nobody takes it away, and it may have
+// very many mappings.
+//
 // A mapping's PTE may be read, and its accessed and dirty bits changed, with the pv lock
 // alone: whoever unmaps a page clears the PTE first, then takes the entry out under the pv lock,
 // and frees page tables last, so the table is there as long as the entry is. The PTE may be clear
@@ -174,6 +177,8 @@ bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
 } // namespace
 
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
+    if (page.mappings_unlisted)
+        return true;
     lock_guard guard(pv_lock_of(page));
     if (!page.md.mapped()) [[likely]] {
         page.md.first = {&owner, va, nullptr};
@@ -187,12 +192,16 @@ bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
 }
 
 void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
+    if (page.mappings_unlisted)
+        return;
     lock_guard guard(pv_lock_of(page));
     harvest(page, old);
     unlink_entry(page, owner, va);
 }
 
 void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
+    if (page.mappings_unlisted)
+        return;
     lock_guard guard(pv_lock_of(page));
     unsigned found = 0;
     ASSERT(page.md.mapped());
