@@ -1,0 +1,20 @@
+"""Builds what the system tests boot, once, and finds tools/sporklib for them."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    """The kernel, its root file system and the ISO are up to date; no test builds them again."""
+    if "SPORK_NO_BUILD" not in os.environ:
+        subprocess.run(["make", "-s", "all", "iso"], cwd=ROOT, check=True)
+        os.environ["SPORK_NO_BUILD"] = "1"

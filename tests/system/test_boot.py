@@ -1,0 +1,55 @@
+"""Every route of booting, numbers of processors, sizes of memory, and the ordinary end."""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+from guest import LIMIT, ROOT, SPORK, succeeds
+
+LOOK = "grep -c '^cpu[0-9]' /proc/stat; grep MemTotal /proc/meminfo; seq 1 100 | wc -l"
+
+
+def look(options: tuple[str, ...]) -> tuple[int, int]:
+    """Boots, and gives how many processors and how many MiB of memory the kernel has."""
+    text = succeeds("sh", "-c", LOOK, options=options)
+    match = re.fullmatch(r"(\d+)\nMemTotal: *(\d+) kB\n100\n", text)
+    assert match, text
+    return int(match[1]), int(match[2]) // 1024
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 4, 16])
+def test_direct(cpus: int) -> None:
+    assert look(("--smp", str(cpus)))[0] == cpus
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_grub_under_bios(cpus: int) -> None:
+    assert look(("--iso", "--smp", str(cpus)))[0] == cpus
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [("64M", 32, 64), ("5G", 4800, 5120)])
+def test_memory(size: str, least: int, most: int) -> None:
+    assert least <= look(("--mem", size))[1] <= most
+
+
+def boot_with(command: list[str], script: bytes) -> str:
+    environment = os.environ | {"SPORK_NO_BUILD": "1"}
+    done = subprocess.run(command, input=script, capture_output=True, timeout=2 * LIMIT, cwd=ROOT,
+                          env=environment, check=False)
+    text = done.stdout.decode(errors="replace").replace("\r\n", "\n")
+    assert done.returncode == 0, (text, done.stderr)
+    return text
+
+
+def test_make_run_without_input() -> None:
+    """The ISO under BIOS: the shell sees the end of its input, and the machine powers off."""
+    text = boot_with(["make", "-s", "run"], b"")
+    assert "Welcome to Spork" in text
+
+
+def test_the_iso_under_uefi() -> None:
+    script = b"echo processors $(grep -c '^cpu[0-9]' /proc/stat)\n"
+    text = boot_with([str(SPORK), "boot", "--uefi", "--smp", "4"], script)
+    assert "\nprocessors 4\n" in text
