@@ -65,13 +65,15 @@ kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only
     -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
     -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
-warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
+# GCC 12 takes the empty half of a std::expected<void> for an uninitialised value.
+warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
+    -Wno-maybe-uninitialized
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
     -Wl,--build-id=none -T boot/kernel.ld
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
-    -fno-omit-frame-pointer $(warnings) -Wno-maybe-uninitialized -DSPORK_CHECKS=1 \
+    -fno-omit-frame-pointer $(warnings) -DSPORK_CHECKS=1 \
     -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 -Iarch/host/include -I. -MMD -MP
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
 user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
