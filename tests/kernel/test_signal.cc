@@ -1,0 +1,229 @@
+// Signals as data: what is queued where, what is dropped, and which thread is told. The process here is made by hand
+// and its threads never run.
+#include "kernel/process.h"
+#include "kernel/session.h"
+#include "kernel/signal_internal.h"
+#include "kernel/thread.h"
+#include "tests/kernel/ktest.h"
+#include "vm/pool.h"
+
+namespace {
+
+constexpr int rt_signal = 40;
+
+class fake_process {
+public:
+    explicit fake_process(unsigned threads) : p_(ref_ptr<process>::adopt(process_allocate())) {
+        ASSERT(p_ && threads <= most);
+        auto handlers = sig_handlers::create();
+        ASSERT(handlers.has_value());
+        p_->handlers = *handlers;
+        for (count_ = 0; count_ < threads; count_++) {
+            auto t = thread_create(*p_);
+            ASSERT(t.has_value());
+            t_[count_] = *t;
+            lock_guard tree(process_tree_lock);
+            p_->threads.push_back(*t_[count_]);
+        }
+    }
+    ~fake_process() {
+        {
+            lock_guard tree(process_tree_lock);
+            for (unsigned i = 0; i < count_; i++)
+                p_->threads.remove(*t_[i]);
+        }
+        for (ref_ptr<thread>& t : t_)
+            t.reset();
+    }
+
+    process* operator->() { return p_.get(); }
+    process& operator*() { return *p_; }
+    thread& t(unsigned i) { return *t_[i]; }
+
+    void set_action(int signo, uint64_t handler) {
+        lock_guard guard(p_->handlers->lock_);
+        p_->handlers->actions[signo - 1].handler = handler;
+        for (unsigned i = 0; i < count_; i++)
+            signal_recompute_locked(t(i));
+    }
+    status queue(int signo, int32_t code, uint64_t value, thread* to = nullptr) {
+        linux_siginfo info{};
+        info.signo = signo;
+        info.code = code;
+        info.queue.value = value;
+        lock_guard tree(process_tree_lock);
+        return signal_queue_info(*p_, to, signo, info);
+    }
+    // The value that the next one of `signo` carries.
+    uint64_t take(signal_queue& q, int signo) {
+        linux_siginfo info;
+        lock_guard guard(p_->handlers->lock_);
+        signal_take(*p_, q, signo, info);
+        return info.queue.value;
+    }
+
+private:
+    static constexpr unsigned most = 3;
+    ref_ptr<process> p_;
+    ref_ptr<thread> t_[most];
+    unsigned count_;
+};
+
+constexpr uint64_t a_handler = 0x401000;
+
+} // namespace
+
+KTEST(signal, standard_ones_are_kept_once_and_real_time_ones_all) {
+    fake_process p(1);
+    p.set_action(SIGUSR1_, a_handler);
+    p.set_action(rt_signal, a_handler);
+    for (uint64_t i = 1; i <= 3; i++) {
+        EXPECT(p.queue(SIGUSR1_, SI_QUEUE_, i).has_value());
+        EXPECT(p.queue(rt_signal, SI_QUEUE_, i).has_value());
+    }
+    EXPECT_EQ(p->pending.set, sig_bit(SIGUSR1_) | sig_bit(rt_signal));
+    EXPECT_EQ(p->queued_signals, 4);
+    EXPECT_EQ(p.take(p->pending, SIGUSR1_), 1);
+    EXPECT_EQ(p->pending.set, sig_bit(rt_signal));
+    for (uint64_t i = 1; i <= 3; i++) {
+        EXPECT_EQ(p->pending.set, sig_bit(rt_signal));
+        EXPECT_EQ(p.take(p->pending, rt_signal), i);
+    }
+    EXPECT_EQ(p->pending.set, 0);
+    EXPECT_EQ(p->queued_signals, 0);
+}
+
+KTEST(signal, the_queue_is_limited) {
+    fake_process p(1);
+    p->limits[RLIMIT_SIGPENDING_].current = 2;
+    p.set_action(rt_signal, a_handler);
+    p.set_action(SIGUSR1_, a_handler);
+    EXPECT(p.queue(rt_signal, SI_QUEUE_, 1).has_value());
+    EXPECT(p.queue(rt_signal, SI_QUEUE_, 2).has_value());
+    status third = p.queue(rt_signal, SI_QUEUE_, 3);
+    EXPECT(!third && third.error() == Errno::again);
+    EXPECT(p.queue(SIGUSR1_, SI_USER_, 0).has_value()); // comes, if need be without its info
+    EXPECT(p->pending.set & sig_bit(SIGUSR1_));
+    EXPECT_EQ(p->queued_signals, 2);
+}
+
+KTEST(signal, what_is_ignored_is_not_kept_unless_blocked) {
+    fake_process p(1);
+    signal_send_process(*p, SIGCHLD_, nullptr);
+    signal_send_process(*p, SIGWINCH_, nullptr);
+    p.set_action(SIGTERM_, SIG_IGN_);
+    signal_send_process(*p, SIGTERM_, nullptr);
+    EXPECT_EQ(p->pending.set, 0);
+    p.t(0).blocked = sig_bit(SIGTERM_) | sig_bit(SIGCHLD_);
+    signal_send_process(*p, SIGTERM_, nullptr);
+    signal_send_process(*p, SIGCHLD_, nullptr);
+    EXPECT_EQ(p->pending.set, sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
+    EXPECT(!signal_pending(p.t(0)));
+}
+
+KTEST(signal, a_thread_that_does_not_block_it_is_told) {
+    fake_process p(3);
+    p.set_action(SIGUSR1_, a_handler);
+    p.t(0).blocked = p.t(1).blocked = sig_bit(SIGUSR1_);
+    signal_send_process(*p, SIGUSR1_, nullptr);
+    EXPECT(!signal_pending(p.t(0)) && !signal_pending(p.t(1)) && signal_pending(p.t(2)));
+    EXPECT(p.t(2).machine.work_pending.load() && !signal_kill_pending(p.t(2)));
+    // It leaves: nobody else may take it until one unblocks it.
+    signal_thread_exiting(p.t(2));
+    EXPECT(!signal_pending(p.t(0)) && !signal_pending(p.t(1)));
+    p.t(1).blocked = 0;
+    signal_recompute(p.t(1));
+    EXPECT(signal_pending(p.t(1)) && !signal_pending(p.t(0)));
+    // The first that can has preference; a thread's own goes to nobody else.
+    p.t(0).blocked = 0;
+    signal_send_thread(p.t(1), SIGTERM_, nullptr);
+    EXPECT_EQ(p.t(1).pending.set, sig_bit(SIGTERM_));
+    EXPECT(signal_kill_pending(p.t(1)) && !signal_kill_pending(p.t(0)));
+}
+
+KTEST(signal, a_signal_that_its_thread_blocks_finds_another) {
+    fake_process p(2);
+    p.set_action(SIGUSR1_, a_handler);
+    signal_send_process(*p, SIGUSR1_, nullptr);
+    EXPECT(signal_pending(p.t(0)) && !signal_pending(p.t(1)));
+    signal_set_mask(p.t(0), sig_bit(SIGUSR1_));
+    EXPECT(!signal_pending(p.t(0)) && signal_pending(p.t(1)));
+}
+
+KTEST(signal, fatal_ones_and_sigkill_concern_every_thread) {
+    fake_process p(3);
+    p.t(2).blocked = ~sigset{0};
+    signal_send_process(*p, SIGTERM_, nullptr);
+    EXPECT(signal_kill_pending(p.t(0)) && signal_kill_pending(p.t(1)));
+    EXPECT(!signal_kill_pending(p.t(2)));
+    signal_send_thread(p.t(1), SIGKILL_, nullptr);
+    EXPECT(signal_kill_pending(p.t(2)));
+    EXPECT(p->pending.set & sig_bit(SIGKILL_));
+}
+
+KTEST(signal, stops_and_continues_cancel_each_other) {
+    fake_process p(2);
+    p.set_action(SIGCONT_, a_handler);
+    p.t(0).blocked = p.t(1).blocked = sig_bit(SIGTSTP_) | sig_bit(SIGCONT_);
+    signal_send_process(*p, SIGTSTP_, nullptr);
+    signal_send_thread(p.t(1), SIGTTIN_, nullptr);
+    EXPECT(p->pending.set & sig_bit(SIGTSTP_));
+    signal_send_process(*p, SIGCONT_, nullptr);
+    EXPECT_EQ(p->pending.set, sig_bit(SIGCONT_));
+    EXPECT_EQ(p.t(1).pending.set, 0);
+    signal_send_process(*p, SIGSTOP_, nullptr);
+    EXPECT_EQ(p->pending.set, sig_bit(SIGSTOP_));
+    EXPECT_EQ(p->queued_signals, 1);
+}
+
+KTEST(signal, a_fault_gets_through_blocking_and_ignoring) {
+    fake_process p(1);
+    p.set_action(SIGSEGV_, SIG_IGN_);
+    p.t(0).blocked = ~signals_unblockable;
+    signal_force(p.t(0), SIGSEGV_, SEGV_MAPERR_, 0x1234);
+    EXPECT(signal_kill_pending(p.t(0)));
+    EXPECT_EQ(p->handlers->actions[SIGSEGV_ - 1].handler, SIG_DFL_);
+    linux_siginfo info;
+    {
+        lock_guard guard(p->handlers->lock_);
+        signal_take(*p, p.t(0).pending, SIGSEGV_, info);
+    }
+    EXPECT_EQ(info.code, SEGV_MAPERR_);
+    EXPECT_EQ(info.fault.address, 0x1234);
+}
+
+KTEST(signal, the_end_of_a_process_begins_once) {
+    fake_process p(2);
+    EXPECT(signal_begin_exit(*p, &p.t(1), 7 << 8));
+    EXPECT(signal_kill_pending(p.t(0)) && !signal_kill_pending(p.t(1)));
+    EXPECT(!signal_begin_exit(*p, nullptr, 9));
+    EXPECT_EQ(p->group_exit_status, 7 << 8);
+    signal_end_exec(*p);
+    EXPECT(!p->exiting && !signal_kill_pending(p.t(1)));
+    EXPECT(signal_begin_exit(*p, nullptr, 9));
+    EXPECT(signal_kill_pending(p.t(1)));
+}
+
+KTEST(signal, handlers_are_copied_by_fork_and_reset_by_exec) {
+    fake_process p(1);
+    p.set_action(SIGUSR1_, a_handler);
+    p.set_action(SIGUSR2_, SIG_IGN_);
+    auto copy = p->handlers->copy();
+    REQUIRE(copy.has_value());
+    p->handlers->reset_for_exec();
+    EXPECT_EQ(p->handlers->actions[SIGUSR1_ - 1].handler, SIG_DFL_);
+    EXPECT_EQ(p->handlers->actions[SIGUSR2_ - 1].handler, SIG_IGN_);
+    EXPECT_EQ((*copy)->actions[SIGUSR1_ - 1].handler, a_handler);
+}
+
+KTEST(signal, without_memory_the_signal_comes_without_its_info) {
+    fake_process p(1);
+    p.set_action(SIGUSR1_, a_handler);
+    alloc_fail_after(1);
+    signal_send_process(*p, SIGUSR1_, nullptr);
+    alloc_fail_after(0);
+    EXPECT_EQ(p->pending.set, sig_bit(SIGUSR1_));
+    EXPECT_EQ(p->queued_signals, 0);
+    EXPECT_EQ(p.take(p->pending, SIGUSR1_), 0);
+    EXPECT_EQ(p->pending.set, 0);
+}
