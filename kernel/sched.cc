@@ -116,7 +116,7 @@ void enqueue(thread& t) {
         push(q, t);
         if (q.current == &q.idle) {
             interrupt = true;
-        } else if (q.slice_end.load(std::memory_order_relaxed) == forever) {
+        } else if (q.current && q.slice_end.load(std::memory_order_relaxed) == forever) {
             end = now() + time_slice(*q.current);
             q.slice_end.store(end, std::memory_order_relaxed);
             start_slice = true;
