@@ -6,9 +6,8 @@
 
 // Calls clone with exactly these flags; the child runs body(arg) on the stack that ends at `top`
 // and exits with what that returns. Returns the child's process id, or -errno.
-TAP_UNUSED static long clone_call(unsigned long flags, void *top, int (*body)(void *), void *arg)
-{
-    uintptr_t *stack = (uintptr_t *)((uintptr_t)top & ~(uintptr_t)15) - 2;
+TAP_UNUSED static long clone_call(unsigned long flags, void* top, int (*body)(void*), void* arg) {
+    uintptr_t* stack = (uintptr_t*)((uintptr_t)top & ~(uintptr_t)15) - 2;
     stack[0] = (uintptr_t)body;
     stack[1] = (uintptr_t)arg;
     long result;

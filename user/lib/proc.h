@@ -6,8 +6,7 @@
 #include <limits.h>
 
 // Waits for child `pid` and returns its wait status.
-TAP_UNUSED static int reap(pid_t pid)
-{
+TAP_UNUSED static int reap(pid_t pid) {
     int status = 0;
     pid_t ended;
     while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
@@ -17,8 +16,7 @@ TAP_UNUSED static int reap(pid_t pid)
 }
 
 // Forks a child that runs body(arg) and exits with 0 if that returns.
-TAP_UNUSED static pid_t spawn(void (*body)(void *), void *arg)
-{
+TAP_UNUSED static pid_t spawn(void (*body)(void*), void* arg) {
     pid_t child = fork();
     need(child >= 0);
     if (child == 0) {
@@ -29,19 +27,14 @@ TAP_UNUSED static pid_t spawn(void (*body)(void *), void *arg)
 }
 
 // The wait status of a child that runs body(arg).
-TAP_UNUSED static int status_of(void (*body)(void *), void *arg)
-{
-    return reap(spawn(body, arg));
-}
+TAP_UNUSED static int status_of(void (*body)(void*), void* arg) { return reap(spawn(body, arg)); }
 
 // A wait status says: exited with `code`; killed by `signal`.
-TAP_UNUSED static bool exited_with(int status, int code)
-{
+TAP_UNUSED static bool exited_with(int status, int code) {
     return WIFEXITED(status) && WEXITSTATUS(status) == code;
 }
 
-TAP_UNUSED static bool killed_by(int status, int signo)
-{
+TAP_UNUSED static bool killed_by(int status, int signo) {
     return WIFSIGNALED(status) && WTERMSIG(status) == signo;
 }
 
@@ -71,21 +64,16 @@ struct gate {
     int fd[2]; // [0] is waited on, [1] opens
 };
 
-TAP_UNUSED static struct gate gate_make(void)
-{
+TAP_UNUSED static struct gate gate_make(void) {
     struct gate g;
     need(pipe(g.fd) == 0);
     return g;
 }
 
-TAP_UNUSED static void gate_open(const struct gate *g)
-{
-    need(write(g->fd[1], "", 1) == 1);
-}
+TAP_UNUSED static void gate_open(const struct gate* g) { need(write(g->fd[1], "", 1) == 1); }
 
 // Sleeps until the gate is opened, and closes it again behind itself.
-TAP_UNUSED static void gate_pass(const struct gate *g)
-{
+TAP_UNUSED static void gate_pass(const struct gate* g) {
     char byte;
     ssize_t n;
     while ((n = read(g->fd[0], &byte, 1)) < 0 && errno == EINTR)
@@ -94,8 +82,7 @@ TAP_UNUSED static void gate_pass(const struct gate *g)
 }
 
 // The state letter of process `pid` (R, S, T, Z, ...) from /proc/PID/stat, or 0 if there is none.
-TAP_UNUSED static char proc_state(pid_t pid)
-{
+TAP_UNUSED static char proc_state(pid_t pid) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -106,13 +93,12 @@ TAP_UNUSED static char proc_state(pid_t pid)
     if (n <= 0)
         return 0;
     text[n] = 0;
-    const char *end = strrchr(text, ')'); // the name before it may hold anything
+    const char* end = strrchr(text, ')'); // the name before it may hold anything
     return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
 // Runs as an ordinary user from here on, so that permissions count.
-TAP_UNUSED static void drop_root(void)
-{
+TAP_UNUSED static void drop_root(void) {
     if (geteuid() == 0) {
         need(setgid(65534) == 0);
         need(setuid(65534) == 0);
@@ -120,8 +106,7 @@ TAP_UNUSED static void drop_root(void)
 }
 
 // Where this program's own file is. `argv0` as main got it; call before any chdir.
-TAP_UNUSED static const char *self_path(const char *argv0)
-{
+TAP_UNUSED static const char* self_path(const char* argv0) {
     static char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n <= 0)

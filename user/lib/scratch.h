@@ -11,13 +11,12 @@ static char scratch_path[PATH_MAX];
 static pid_t scratch_owner;
 
 // Removes a folder with what is in it. The tests make no deep trees: recursion is no danger.
-TAP_UNUSED static void scratch_remove(const char *folder)
-{
+TAP_UNUSED static void scratch_remove(const char* folder) {
     chmod(folder, 0700);
-    DIR *dir = opendir(folder);
+    DIR* dir = opendir(folder);
     if (dir == NULL)
         return;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+    for (struct dirent* e; (e = readdir(dir)) != NULL;) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         char path[PATH_MAX];
@@ -32,8 +31,7 @@ TAP_UNUSED static void scratch_remove(const char *folder)
     rmdir(folder);
 }
 
-TAP_UNUSED static void scratch_end(void)
-{
+TAP_UNUSED static void scratch_end(void) {
     if (getpid() != scratch_owner) // a subtest, or another child that calls exit
         return;
     if (chdir("/") == 0)
@@ -41,9 +39,8 @@ TAP_UNUSED static void scratch_end(void)
 }
 
 // Makes the folder, open to all users, and changes to it.
-TAP_UNUSED static void scratch_begin(void)
-{
-    const char *under = getenv("TMPDIR");
+TAP_UNUSED static void scratch_begin(void) {
+    const char* under = getenv("TMPDIR");
     if (under == NULL || access(under, W_OK) != 0)
         under = access("/tmp", W_OK) == 0 ? "/tmp" : "";
     snprintf(scratch_path, sizeof scratch_path, "%s/spork-XXXXXX", under);
@@ -55,8 +52,7 @@ TAP_UNUSED static void scratch_begin(void)
 }
 
 // A file with `text` in it.
-TAP_UNUSED static void put_file(const char *path, mode_t mode, const char *text)
-{
+TAP_UNUSED static void put_file(const char* path, mode_t mode, const char* text) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     need(fd >= 0);
     need(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
@@ -65,8 +61,7 @@ TAP_UNUSED static void put_file(const char *path, mode_t mode, const char *text)
 }
 
 // The first bytes of a file, as a string in a buffer that the next call reuses.
-TAP_UNUSED static const char *get_file(const char *path)
-{
+TAP_UNUSED static const char* get_file(const char* path) {
     static char text[8192];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     need(fd >= 0);

@@ -50,12 +50,11 @@ static struct {
     int count;          // checks made so far
     int failures;       // how many of them failed
     int planned;        // what plan() announced, or 0
-    const char *indent; // before each line: four blanks within a subtest
+    const char* indent; // before each line: four blanks within a subtest
 } tap = {0, 0, 0, ""};
 
 // Writes one line.
-TAP_PRINTF(1, 0) static void tap_vline(const char *format, va_list args)
-{
+TAP_PRINTF(1, 0) static void tap_vline(const char* format, va_list args) {
     char line[1024];
     const size_t room = sizeof line - 2;
     size_t used = (size_t)snprintf(line, room, "%s", tap.indent);
@@ -70,8 +69,7 @@ TAP_PRINTF(1, 0) static void tap_vline(const char *format, va_list args)
     }
 }
 
-TAP_PRINTF(1, 2) static void tap_line(const char *format, ...)
-{
+TAP_PRINTF(1, 2) static void tap_line(const char* format, ...) {
     va_list args;
     va_start(args, format);
     tap_vline(format, args);
@@ -82,8 +80,7 @@ TAP_PRINTF(1, 2) static void tap_line(const char *format, ...)
 #define diag(...) tap_line("# " __VA_ARGS__)
 
 TAP_PRINTF(4, 5)
-static bool tap_result(bool pass, const char *file, int line, const char *format, ...)
-{
+static bool tap_result(bool pass, const char* file, int line, const char* format, ...) {
     int saved = errno;
     char what[512];
     va_list args;
@@ -171,8 +168,7 @@ static bool tap_result(bool pass, const char *file, int line, const char *format
     } while (0)
 
 // Leaves out one check, and says why.
-TAP_PRINTF(1, 2) static void skip(const char *format, ...)
-{
+TAP_PRINTF(1, 2) static void skip(const char* format, ...) {
     char why[256];
     va_list args;
     va_start(args, format);
@@ -182,18 +178,14 @@ TAP_PRINTF(1, 2) static void skip(const char *format, ...)
 }
 
 // Nanoseconds of the monotonic clock.
-TAP_UNUSED static int64_t now_ns(void)
-{
+TAP_UNUSED static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 // Lets others run for about a millisecond. Only for loops that wait for a state.
-TAP_UNUSED static void breathe(void)
-{
-    nanosleep(&(struct timespec){0, 1000000}, NULL);
-}
+TAP_UNUSED static void breathe(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
 
 // Waits until `cond` holds; false when it still does not after the time that ends a hang.
 #define eventually(cond)                                                                           \
@@ -206,15 +198,13 @@ TAP_UNUSED static void breathe(void)
     })
 
 // Announces `n` checks. Without it done() prints the plan.
-TAP_UNUSED static void plan(int n)
-{
+TAP_UNUSED static void plan(int n) {
     tap.planned = n;
     tap_line("1..%d", n);
 }
 
 // Ends the report. What main (or a subtest's process) has to return.
-TAP_UNUSED static int done(void)
-{
+TAP_UNUSED static int done(void) {
     if (tap.planned == 0)
         tap_line("1..%d", tap.count);
     else if (tap.planned != tap.count) {
@@ -230,8 +220,8 @@ TAP_UNUSED static int done(void)
 // child has ended is killed.
 #define subtest(name, body) tap_subtest(__FILE__, __LINE__, name, body)
 
-TAP_UNUSED static void tap_subtest(const char *file, int line, const char *name, void (*body)(void))
-{
+TAP_UNUSED static void tap_subtest(const char* file, int line, const char* name,
+                                   void (*body)(void)) {
     tap_line("# Subtest: %s", name);
     pid_t child = fork();
     need(child >= 0);

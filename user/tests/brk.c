@@ -7,25 +7,20 @@
 
 enum { PAGE = 4096, PAGES = 16 };
 
-static uintptr_t set_brk(uintptr_t to)
-{
-    return (uintptr_t)syscall(SYS_brk, to);
-}
+static uintptr_t set_brk(uintptr_t to) { return (uintptr_t)syscall(SYS_brk, to); }
 
 // The heap's end, at a whole page, grown by PAGES pages with a letter in each.
-static char *grown(void)
-{
+static char* grown(void) {
     uintptr_t start = (set_brk(0) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
     need(set_brk(start + PAGES * PAGE) == start + PAGES * PAGE);
-    char *at = (char *)start;
+    char* at = (char*)start;
     for (int i = 0; i < PAGES; i++)
         at[i * PAGE] = (char)('a' + i);
     return at;
 }
 
-static void grow_and_shrink(void)
-{
-    char *at = grown();
+static void grow_and_shrink(void) {
+    char* at = grown();
     const uintptr_t start = (uintptr_t)at;
     is(set_brk(0), start + PAGES * PAGE, "brk(0) says where the end is");
     is(at[PAGES * PAGE - 1], 0, "new pages are zero");
@@ -41,23 +36,21 @@ static void grow_and_shrink(void)
     is_fault(load_fault(at), SIGSEGV, SEGV_MAPERR, at, "nothing is left");
 }
 
-static void refused(void)
-{
+static void refused(void) {
     const uintptr_t now = set_brk(0);
     is(set_brk(1), now, "below its start: no change");
     is(set_brk(now + (1ul << 46)), now, "beyond all memory: no change");
     uintptr_t start = (now + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    void *wall = mmap((void *)(start + 4 * PAGE), PAGE, PROT_READ,
+    void* wall = mmap((void*)(start + 4 * PAGE), PAGE, PROT_READ,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    need(wall == (void *)(start + 4 * PAGE));
+    need(wall == (void*)(start + 4 * PAGE));
     is(set_brk(start + 8 * PAGE), now, "into a mapping: no change");
     is(set_brk(start + PAGE), start + PAGE, "up to it there is room");
 }
 
 // Shrinking after a fork gives back the process's own pages, not those the other still has.
-static void shrunk_after_fork(bool child_shrinks)
-{
-    char *at = grown();
+static void shrunk_after_fork(bool child_shrinks) {
+    char* at = grown();
     struct gate shrunk = gate_make(), grown_again = gate_make();
     pid_t child = fork();
     need(child >= 0);
@@ -88,19 +81,12 @@ static void shrunk_after_fork(bool child_shrinks)
     is_exit(reap(child), 0, "the other process keeps every page, before and after it grows again");
 }
 
-static void child_shrinks(void)
-{
-    shrunk_after_fork(true);
-}
+static void child_shrinks(void) { shrunk_after_fork(true); }
 
-static void parent_shrinks(void)
-{
-    shrunk_after_fork(false);
-}
+static void parent_shrinks(void) { shrunk_after_fork(false); }
 
-static void vfork_moves_it(void)
-{
-    char *at = grown();
+static void vfork_moves_it(void) {
+    char* at = grown();
     static uintptr_t end;
     end = (uintptr_t)at + PAGES * PAGE;
     pid_t child = vfork();
@@ -111,8 +97,7 @@ static void vfork_moves_it(void)
     is(set_brk(0), end + PAGE, "which is its parent's too");
 }
 
-int main(void)
-{
+int main(void) {
     fault_catch(0);
     subtest("grow and shrink", grow_and_shrink);
     subtest("refused", refused);

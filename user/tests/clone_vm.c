@@ -11,18 +11,16 @@ enum { STACK = 65536, TURNS = 2000 };
 
 static char stack[STACK] __attribute__((aligned(16)));
 static volatile int word;
-static char *volatile mapped;
-static char *self;
+static char* volatile mapped;
+static char* self;
 
-static pid_t start(unsigned long flags, int (*body)(void *), void *arg)
-{
+static pid_t start(unsigned long flags, int (*body)(void*), void* arg) {
     long child = clone_call(flags, stack + STACK, body, arg);
     need(child > 0);
     return (pid_t)child;
 }
 
-static int play(void *arg)
-{
+static int play(void* arg) {
     (void)arg;
     for (int turn = 0; turn < TURNS; turn++) {
         while (word != 2 * turn + 1)
@@ -33,8 +31,7 @@ static int play(void *arg)
 }
 
 // Neither gets on without seeing the other's stores: they run at once, in the same memory.
-static void both_run(void)
-{
+static void both_run(void) {
     pid_t child = start(CLONE_VM | SIGCHLD, play, NULL);
     for (int turn = 0; turn < TURNS; turn++) {
         word = 2 * turn + 1;
@@ -44,9 +41,8 @@ static void both_run(void)
     is_exit(reap(child), 7, "%d turns of store and answer", TURNS);
 }
 
-static int map_page(void *arg)
-{
-    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static int map_page(void* arg) {
+    char* page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     (void)arg;
     if (page == MAP_FAILED)
         return 1;
@@ -55,25 +51,22 @@ static int map_page(void *arg)
     return 0;
 }
 
-static void mappings(void)
-{
+static void mappings(void) {
     is_exit(reap(start(CLONE_VM | SIGCHLD, map_page, NULL)), 0, "the child maps a page");
     is(mapped[1], 'p', "the parent has it");
     need(munmap(mapped, 4096) == 0);
 }
 
-static int exec_self(void *arg)
-{
-    char *argv[] = {"child", "exit-42", NULL};
+static int exec_self(void* arg) {
+    char* argv[] = {"child", "exit-42", NULL};
     (void)arg;
     execv(self, argv);
     return 1;
 }
 
 // Exec leaves the memory of those who share it alone.
-static void exec_leaves_parent(void)
-{
-    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void exec_leaves_parent(void) {
+    char* page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(page != MAP_FAILED);
     for (int round = 0; round < 10; round++) {
         page[0] = (char)round;
@@ -84,8 +77,7 @@ static void exec_leaves_parent(void)
     ok(true, "after an exec in the child the parent's memory is whole");
 }
 
-static int fork_and_store(void *arg)
-{
+static int fork_and_store(void* arg) {
     (void)arg;
     word = 10;
     pid_t copy = fork();
@@ -99,29 +91,28 @@ static int fork_and_store(void *arg)
     return word == 10 ? 0 : 2;
 }
 
-static void fork_within(void)
-{
+static void fork_within(void) {
     word = 0;
     is_exit(reap(start(CLONE_VM | SIGCHLD, fork_and_store, NULL)), 0,
             "a fork by one of two who share copies for its child");
     is(word, 10, "the other sharer keeps the shared stores");
 }
 
-static int change_all(void *arg)
-{
-    int *fd = arg;
+static int change_all(void* arg) {
+    int* fd = arg;
     umask(017);
     if (chdir("/dev") != 0 || dup2(fd[0], fd[0] + 50) < 0)
         return 1;
     return 0;
 }
 
-static void what_flags_share(void)
-{
+static void what_flags_share(void) {
     static const struct {
         unsigned long flags;
         bool files, directory;
-    } cases[] = {{0, false, false}, {CLONE_FILES, true, false}, {CLONE_FS, false, true},
+    } cases[] = {{0, false, false},
+                 {CLONE_FILES, true, false},
+                 {CLONE_FS, false, true},
                  {CLONE_FILES | CLONE_FS, true, true}};
     int fd[2];
     need(pipe(fd) == 0);
@@ -130,8 +121,8 @@ static void what_flags_share(void)
         need(chdir("/") == 0);
         umask(022);
         close(fd[0] + 50);
-        is_exit(reap(start(CLONE_VM | cases[i].flags | SIGCHLD, change_all, fd)), 0,
-                "flags 0x%lx", cases[i].flags);
+        is_exit(reap(start(CLONE_VM | cases[i].flags | SIGCHLD, change_all, fd)), 0, "flags 0x%lx",
+                cases[i].flags);
         is(fcntl(fd[0] + 50, F_GETFD) != -1, cases[i].files, "descriptors %s",
            cases[i].files ? "shared" : "copied");
         need(getcwd(where, sizeof where) != NULL);
@@ -142,15 +133,13 @@ static void what_flags_share(void)
     }
 }
 
-static int set_handler(void *arg)
-{
+static int set_handler(void* arg) {
     (void)arg;
     signal(SIGUSR1, SIG_IGN);
     return 0;
 }
 
-static void signal_handlers(void)
-{
+static void signal_handlers(void) {
     struct sigaction action;
     need(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
     reap(start(CLONE_VM | SIGCHLD, set_handler, NULL));
@@ -161,8 +150,7 @@ static void signal_handlers(void)
     ok(action.sa_handler == SIG_IGN, "with it they are the parent's too");
 }
 
-static void wrong_flags(void)
-{
+static void wrong_flags(void) {
     is(clone_call(CLONE_SIGHAND | SIGCHLD, stack + STACK, set_handler, NULL), -EINVAL,
        "CLONE_SIGHAND without CLONE_VM is EINVAL");
     is(clone_call(CLONE_VM | CLONE_THREAD, stack + STACK, set_handler, NULL), -EINVAL,
@@ -170,8 +158,7 @@ static void wrong_flags(void)
 }
 
 // The kernel's stores of the child's id: at start in the parent, in the child, and 0 at its end.
-static void id_stores(void)
-{
+static void id_stores(void) {
     pid_t in_parent = 0, in_child = 0;
     long child = syscall(SYS_clone, CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | SIGCHLD, NULL,
                          &in_parent, &in_child, 0);
@@ -183,8 +170,7 @@ static void id_stores(void)
     is_exit(reap((pid_t)child), 0, "it stores the id in the child");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "exit-42") == 0)
         return 42;
     self = strdup(self_path(argv[0]));

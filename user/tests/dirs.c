@@ -4,28 +4,24 @@
 
 #include <sys/syscall.h>
 
-static bool exists(const char *path)
-{
+static bool exists(const char* path) {
     struct stat st;
     return lstat(path, &st) == 0;
 }
 
-static ino_t inode(const char *path)
-{
+static ino_t inode(const char* path) {
     struct stat st;
     need(lstat(path, &st) == 0);
     return st.st_ino;
 }
 
-static nlink_t links(const char *path)
-{
+static nlink_t links(const char* path) {
     struct stat st;
     need(lstat(path, &st) == 0);
     return st.st_nlink;
 }
 
-static void folders(void)
-{
+static void folders(void) {
     is(mkdir("d", 0755), 0, "mkdir");
     is_errno(mkdir("d", 0755), EEXIST, "once more");
     is_errno(mkdir("none/d", 0755), ENOENT, "in a folder that is not there");
@@ -46,8 +42,7 @@ static void folders(void)
     is(inode("/"), inode("/.."), "above the root is the root");
 }
 
-static void renaming(void)
-{
+static void renaming(void) {
     put_file("a", 0600, "A");
     put_file("b", 0600, "B");
     ino_t a = inode("a");
@@ -82,8 +77,7 @@ static void renaming(void)
     ok(exists("x"), "changes nothing");
 }
 
-static void hard_links(void)
-{
+static void hard_links(void) {
     put_file("one", 0600, "text");
     is(link("one", "two"), 0, "link");
     is(inode("two"), inode("one"), "is the same file");
@@ -105,8 +99,7 @@ static void hard_links(void)
     is(st.st_nlink, 0, "it has no link");
 }
 
-static void symbolic_links(void)
-{
+static void symbolic_links(void) {
     char text[64];
     struct stat st;
     need(mkdir("folder", 0755) == 0);
@@ -153,8 +146,7 @@ struct entry { // of getdents64
     char name[];
 };
 
-static void listing(void)
-{
+static void listing(void) {
     enum { FILES = 300 };
     char name[16];
     bool seen[FILES] = {false}, dot = false, dots = false, wrong = false;
@@ -168,7 +160,7 @@ static void listing(void)
     long n;
     while ((n = syscall(SYS_getdents64, fd, space, sizeof space)) > 0) {
         for (long at = 0; at < n;) {
-            struct entry *e = (struct entry *)(space + at);
+            struct entry* e = (struct entry*)(space + at);
             at += e->size;
             count++;
             if (strcmp(e->name, ".") == 0)
@@ -191,16 +183,15 @@ static void listing(void)
     fd = open("many/n1", O_RDONLY);
     is_errno(syscall(SYS_getdents64, fd, space, sizeof space), ENOTDIR, "of a file");
 
-    DIR *dir = opendir("many"); // removing what was just listed loses nothing
-    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+    DIR* dir = opendir("many"); // removing what was just listed loses nothing
+    for (struct dirent* e; (e = readdir(dir)) != NULL;)
         if (e->d_name[0] == 'n')
             need(unlinkat(dirfd(dir), e->d_name, 0) == 0);
     closedir(dir);
     is(rmdir("many"), 0, "a folder can be emptied while it is listed");
 }
 
-static void working_directory(void)
-{
+static void working_directory(void) {
     char where[PATH_MAX], want[PATH_MAX + 16];
     need(mkdir("w", 0755) == 0 && mkdir("w/x", 0755) == 0);
     int start = open(".", O_RDONLY);
@@ -228,8 +219,7 @@ static void working_directory(void)
     is(chdir(".."), 0, "but there is a way out");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("folders", folders);
     subtest("rename", renaming);

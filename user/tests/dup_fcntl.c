@@ -5,15 +5,13 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-static int open_file(void)
-{
+static int open_file(void) {
     int fd = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
     need(fd >= 0 && write(fd, "0123456789", 10) == 10);
     return fd;
 }
 
-static void numbers(void)
-{
+static void numbers(void) {
     int first = open_file(), second = open("/dev/null", O_RDWR), third = dup(first);
     ok(first < second && second < third, "numbers grow");
     close(first);
@@ -25,8 +23,7 @@ static void numbers(void)
     is_errno(close(100), EBADF, "or no longer");
 }
 
-static void copies(void)
-{
+static void copies(void) {
     char byte;
     int fd = open_file(), copy = dup(fd), other = open("file", O_RDONLY);
     lseek(fd, 3, SEEK_SET);
@@ -45,8 +42,7 @@ static void copies(void)
     is(lseek(copy, 0, SEEK_CUR), 7, "a copy outlives the original");
 }
 
-static void dup2_dup3(void)
-{
+static void dup2_dup3(void) {
     int fd = open_file();
     is(dup2(fd, 50), 50, "dup2 to a free number");
     is(dup2(fd, 50), 50, "dup2 to one that is taken");
@@ -66,8 +62,7 @@ static void dup2_dup3(void)
     is(read(ends[0], &byte, 1), 0, "dup2 closes what was there: the pipe has no writer");
 }
 
-static void descriptor_flags(void)
-{
+static void descriptor_flags(void) {
     int fd = open_file(), copy;
     is(fcntl(fd, F_GETFD), 0, "no flag at first");
     is(fcntl(fd, F_SETFD, FD_CLOEXEC), 0, "F_SETFD");
@@ -85,8 +80,7 @@ static void descriptor_flags(void)
     is_exit(reap(child), FD_CLOEXEC, "fork copies it, flag and all");
 }
 
-static void file_flags(void)
-{
+static void file_flags(void) {
     int fd = open_file();
     is(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR, "F_GETFL: reading and writing");
     int other = open("file", O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0600);
@@ -105,8 +99,7 @@ static void file_flags(void)
     is_errno(fcntl(fd, F_DUPFD, 1 << 30), EINVAL, "F_DUPFD from beyond the limit");
 }
 
-static void limit(void)
-{
+static void limit(void) {
     struct rlimit old, new;
     need(getrlimit(RLIMIT_NOFILE, &old) == 0);
     new = old;
@@ -128,8 +121,7 @@ static void limit(void)
 }
 
 // A table of many descriptors, copied by fork.
-static void many(void)
-{
+static void many(void) {
     int fd = open_file(), count = 0;
     while (count < 500 && fcntl(fd, F_DUPFD, 20) >= 0)
         count++;
@@ -144,8 +136,7 @@ static void many(void)
     is(lseek(519, 0, SEEK_END), 10, "the parent's are open");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("numbers", numbers);
     subtest("copies", copies);

@@ -21,9 +21,9 @@ static char buffer[PAGE];
 static const long zero_time[2]; // a timespec
 
 enum kind {
-    IN = 1,     // the kernel reads there
-    OUT = 2,    // the kernel writes there
-    WHOLE = 4,  // it wants all of an object of more than one byte
+    IN = 1,    // the kernel reads there
+    OUT = 2,   // the kernel writes there
+    WHOLE = 4, // it wants all of an object of more than one byte
 };
 
 #define STRING(text) (long)(text)
@@ -31,7 +31,7 @@ enum kind {
 #define HERE (-100l) // AT_FDCWD
 
 static const struct call {
-    const char *name;
+    const char* name;
     long number;
     enum kind kind;
     long args[6];
@@ -118,8 +118,7 @@ static uintptr_t hole;      // an address with nothing mapped there
 static uintptr_t edge;      // the last byte before it
 static uintptr_t read_only; // a page that can be read
 
-static void one_call(const struct call *call, uintptr_t pointer, const char *what)
-{
+static void one_call(const struct call* call, uintptr_t pointer, const char* what) {
     long a[6];
     for (int i = 0; i < 6; i++)
         a[i] = call->args[i] == P ? (long)pointer : call->args[i];
@@ -131,8 +130,7 @@ static void one_call(const struct call *call, uintptr_t pointer, const char *wha
            strerror(error));
 }
 
-static void every_call(void)
-{
+static void every_call(void) {
     const size_t count = sizeof calls / sizeof calls[0];
     for (size_t i = 0; i < count; i++) {
         one_call(&calls[i], hole, "an unmapped page");
@@ -151,9 +149,8 @@ static void every_call(void)
     ok(tap.failures == 0, "%zu calls with bad pointers are EFAULT", count);
 }
 
-static void nested_pointers(void)
-{
-    struct iovec bad[2] = {{buffer, 4}, {(void *)hole, 4}};
+static void nested_pointers(void) {
+    struct iovec bad[2] = {{buffer, 4}, {(void*)hole, 4}};
     lseek(FILE_FD, 0, SEEK_SET);
     is(readv(FILE_FD, bad, 2), 4, "readv stops before a vector that is not there");
     is_errno(readv(FILE_FD, bad + 1, 1), EFAULT, "which alone is EFAULT");
@@ -164,8 +161,7 @@ static void nested_pointers(void)
 }
 
 // What was taken before the fault was seen is given back.
-static void nothing_is_lost(void)
-{
+static void nothing_is_lost(void) {
     int before = dup(0);
     close(before);
     for (int i = 0; i < 300; i++)
@@ -181,11 +177,10 @@ static void nothing_is_lost(void)
     is_errno(syscall(SYS_wait4, child, hole, 0, 0), EFAULT, "wait4 with a bad status pointer");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
-    char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    char *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char* pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char* page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(pages != MAP_FAILED && page != MAP_FAILED && munmap(pages + PAGE, PAGE) == 0);
     hole = (uintptr_t)pages + PAGE;
     edge = hole - 1;

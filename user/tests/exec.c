@@ -4,14 +4,13 @@
 
 #include <sys/utsname.h>
 
-static const char *self;
-extern char **environ;
-static void *volatile nowhere = (void *)8; // the compiler has no opinion about it
+static const char* self;
+extern char** environ;
+static void* volatile nowhere = (void*)8; // the compiler has no opinion about it
 
 // What the new program does when this file is run again by the tests: main goes here.
-static int run_again(int argc, char **argv)
-{
-    const char *what = argv[1];
+static int run_again(int argc, char** argv) {
+    const char* what = argv[1];
     if (strcmp(what, "exit") == 0)
         return atoi(argv[2]);
     if (strcmp(what, "is-closed") == 0) {
@@ -22,7 +21,7 @@ static int run_again(int argc, char **argv)
         printf("argc=%d\n", argc);
         for (int i = 0; i < argc; i++)
             printf("[%s]\n", argv[i]);
-        for (char **e = environ; *e != NULL; e++)
+        for (char** e = environ; *e != NULL; e++)
             printf("env %s\n", *e);
         fflush(stdout);
         return argv[argc] == NULL ? 0 : 1;
@@ -37,8 +36,8 @@ static int run_again(int argc, char **argv)
 }
 
 // Runs path with argv and envp; its output in a buffer that the next call reuses.
-static const char *output_of(const char *path, char *const argv[], char *const envp[], int *status)
-{
+static const char* output_of(const char* path, char* const argv[], char* const envp[],
+                             int* status) {
     static char text[16384];
     int out[2];
     need(pipe(out) == 0);
@@ -61,31 +60,28 @@ static const char *output_of(const char *path, char *const argv[], char *const e
     return text;
 }
 
-static void arguments(void)
-{
+static void arguments(void) {
     int status;
-    char *argv[] = {"any name", "show", "", "two words", "\xff", NULL};
-    char *envp[] = {"A=1", "no equals sign", NULL};
+    char* argv[] = {"any name", "show", "", "two words", "\xff", NULL};
+    char* envp[] = {"A=1", "no equals sign", NULL};
     is_str(output_of(self, argv, envp, &status),
            "argc=5\n[any name]\n[show]\n[]\n[two words]\n[\xff]\nenv A=1\nenv no equals sign\n",
            "arguments and environment arrive as they were given");
     is_exit(status, 0, "and the program ends well");
-    char *none[] = {NULL};
+    char* none[] = {NULL};
     output_of(self, argv, none, &status);
     is_exit(status, 0, "an empty environment will do");
 }
 
-static int exec_errno(const char *path, char *const argv[], char *const envp[])
-{
+static int exec_errno(const char* path, char* const argv[], char* const envp[]) {
     errno = 0;
     execve(path, argv, envp);
     return errno;
 }
 
-static void sizes(void)
-{
+static void sizes(void) {
     const size_t big = 100000; // less than 128 KiB, the most one string may have
-    char *string = malloc(200000);
+    char* string = malloc(200000);
     need(string != NULL);
     memset(string, 'x', 200000);
     string[big] = 0;
@@ -98,7 +94,7 @@ static void sizes(void)
     string[199999] = 0;
     is(exec_errno(self, argv, none), E2BIG, "one argument of more than 128 KiB is E2BIG");
     string[big] = 0;
-    static char *many[200];
+    static char* many[200];
     for (int i = 0; i < 199; i++)
         many[i] = string;
     is(exec_errno(self, many, none), E2BIG, "arguments of 20 MB together are E2BIG");
@@ -106,9 +102,8 @@ static void sizes(void)
     free(string);
 }
 
-static void errnos(void)
-{
-    char *argv[] = {"x", "exit", "0", NULL};
+static void errnos(void) {
+    char* argv[] = {"x", "exit", "0", NULL};
     char long_name[5000];
     memset(long_name, 'n', sizeof long_name);
     long_name[300] = 0;
@@ -122,27 +117,36 @@ static void errnos(void)
     need(symlink("loop", "loop") == 0);
     need(symlink("gone", "dangling") == 0);
     const struct {
-        const char *path;
+        const char* path;
         int want;
     } cases[] = {
-        {"no-such-file", ENOENT}, {"", ENOENT},           {"dangling", ENOENT},
-        {"empty", ENOEXEC},       {"text", ENOEXEC},      {"elf-start", ENOEXEC},
-        {"no-x", EACCES},         {"folder", EACCES},     {"text/below", ENOTDIR},
-        {"loop", ELOOP},          {"loop/below", ELOOP},  {"bad-interpreter", ENOENT},
-        {"no-interpreter", ENOEXEC}, {long_name, ENAMETOOLONG}, {"/dev/null", EACCES},
+        {"no-such-file", ENOENT},
+        {"", ENOENT},
+        {"dangling", ENOENT},
+        {"empty", ENOEXEC},
+        {"text", ENOEXEC},
+        {"elf-start", ENOEXEC},
+        {"no-x", EACCES},
+        {"folder", EACCES},
+        {"text/below", ENOTDIR},
+        {"loop", ELOOP},
+        {"loop/below", ELOOP},
+        {"bad-interpreter", ENOENT},
+        {"no-interpreter", ENOEXEC},
+        {long_name, ENAMETOOLONG},
+        {"/dev/null", EACCES},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         is(exec_errno(cases[i].path, argv, environ), cases[i].want, "exec of \"%.20s\"",
            cases[i].path);
     is(exec_errno(nowhere, argv, environ), EFAULT, "a path that is not there");
     is(exec_errno(self, nowhere, environ), EFAULT, "arguments that are not there");
-    is(exec_errno(self, (char *[]){"x", nowhere, NULL}, environ), EFAULT,
+    is(exec_errno(self, (char*[]){"x", nowhere, NULL}, environ), EFAULT,
        "an argument that is not there");
     is(exec_errno(self, argv, nowhere), EFAULT, "an environment that is not there");
 }
 
-static void scripts(void)
-{
+static void scripts(void) {
     char text[PATH_MAX + 64];
     int status;
     char *envp[] = {NULL}, *argv[] = {"zeroth", "first", "second one", NULL};
@@ -174,10 +178,9 @@ static void scripts(void)
     is(exec_errno("selfish", argv, envp), ELOOP, "a script that is its own interpreter is ELOOP");
 }
 
-static void close_on_exec(void)
-{
+static void close_on_exec(void) {
     char number[16];
-    char *argv[] = {"x", "is-closed", number, NULL};
+    char* argv[] = {"x", "is-closed", number, NULL};
     int ends[2], status, kept = dup(STDIN_FILENO);
     need(kept >= 0 && pipe2(ends, O_CLOEXEC) == 0);
     snprintf(number, sizeof number, "%d", ends[0]);
@@ -201,8 +204,7 @@ static void close_on_exec(void)
 // A vfork parent goes on after its child's exec: the child's close-on-exec descriptors, among them
 // a pipe's only other writer, are closed. Linux may wake the parent just before it closes them;
 // Spork closes them first.
-static void closed_for_vfork_parent(void)
-{
+static void closed_for_vfork_parent(void) {
     struct utsname system;
     need(uname(&system) == 0);
     const int flags = strcmp(system.sysname, "Linux") == 0 ? 0 : O_NONBLOCK;
@@ -231,8 +233,7 @@ static void closed_for_vfork_parent(void)
     is(wrong, 0, "the parent reads the end of the pipe while the child's program runs");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc > 1)
         return run_again(argc, argv);
     self = self_path(argv[0]);

@@ -7,15 +7,13 @@
 
 static char buffer[100000];
 
-static int new_file(const char *text)
-{
+static int new_file(const char* text) {
     int fd = open("file", O_RDWR | O_CREAT | O_TRUNC, 0600);
     need(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
     return fd;
 }
 
-static void opening(void)
-{
+static void opening(void) {
     put_file("file", 0600, "contents");
     is_errno(open("none", O_RDONLY), ENOENT, "a file that is not there");
     is_errno(open("none/below", O_RDONLY | O_CREAT, 0600), ENOENT, "in a folder that is not there");
@@ -46,8 +44,7 @@ static void opening(void)
     is_errno(open("file/", O_RDONLY), ENOTDIR, "a slash at the end wants a folder");
 }
 
-static void places(void)
-{
+static void places(void) {
     int fd = new_file("0123456789");
     is(lseek(fd, 4, SEEK_SET), 4, "SEEK_SET");
     is(lseek(fd, 2, SEEK_CUR), 6, "SEEK_CUR");
@@ -65,8 +62,7 @@ static void places(void)
     is_str(get_file("file"), "XY23456789", "all of it");
 }
 
-static void holes(void)
-{
+static void holes(void) {
     int fd = new_file("start");
     is(lseek(fd, 50000, SEEK_SET), 50000, "beyond the end");
     is(lseek(fd, 0, SEEK_END), 5, "does not make it longer");
@@ -80,8 +76,7 @@ static void holes(void)
     is(memcmp(buffer, "start", 5) | memcmp(buffer + 50000, "end", 3), 0, "and the two pieces");
 }
 
-static void lengths(void)
-{
+static void lengths(void) {
     int fd = new_file("0123456789");
     is(ftruncate(fd, 4), 0, "cut");
     is_str(get_file("file"), "0123", "to four bytes");
@@ -95,8 +90,7 @@ static void lengths(void)
     is_errno(ftruncate(readable, 0), EINVAL, "not with a descriptor for reading");
 }
 
-static void append(void)
-{
+static void append(void) {
     int fd = new_file("12345");
     int end = open("file", O_WRONLY | O_APPEND);
     is(write(end, "67", 2), 2, "O_APPEND writes at the end");
@@ -116,13 +110,12 @@ static void append(void)
         _exit(0);
     is_exit(reap(child), 0, "two processes append");
     int counts[2] = {0, 0};
-    for (const char *c = get_file("log"); *c != 0; c++)
+    for (const char* c = get_file("log"); *c != 0; c++)
         counts[*c == 'c']++;
     ok(counts[0] == EACH && counts[1] == EACH, "and every byte of both is there");
 }
 
-static void vectors(void)
-{
+static void vectors(void) {
     int fd = new_file("");
     struct iovec out[4] = {{"one", 3}, {"", 0}, {"two", 3}, {"three", 5}};
     is(writev(fd, out, 4), 11, "writev");
@@ -134,8 +127,7 @@ static void vectors(void)
     is(memcmp(first, "onet", 4) | memcmp(second, "wothree", 7), 0, "scatters");
 }
 
-static void big(void)
-{
+static void big(void) {
     int fd = new_file("");
     for (size_t i = 0; i < sizeof buffer; i++)
         buffer[i] = (char)(i * 31 % 253);
@@ -152,8 +144,7 @@ static void big(void)
     ok(same && at == 1000000, "is read back as it was, in odd pieces");
 }
 
-static void send(void)
-{
+static void send(void) {
     int fd = new_file("sent without a buffer"), ends[2];
     need(pipe(ends) == 0);
     off_t from = 5;
@@ -168,8 +159,7 @@ static void send(void)
     is(sendfile(ends[1], fd, NULL, 100), 0, "at the end there is nothing to send");
 }
 
-static void devices(void)
-{
+static void devices(void) {
     int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDWR);
     int full = open("/dev/full", O_RDWR), random = open("/dev/urandom", O_RDONLY);
     need(null >= 0 && zero >= 0 && full >= 0 && random >= 0);
@@ -186,8 +176,7 @@ static void devices(void)
     ok(memcmp(buffer, buffer + 32, 32) != 0, "does not repeat itself");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("open", opening);
     subtest("places", places);

@@ -12,35 +12,31 @@ static char in_bss[PAGES * PAGE];
 // The same stores in every kind of memory: byte `value` at the start of each page.
 struct places {
     struct {
-        const char *name;
-        volatile char *at;
+        const char* name;
+        volatile char* at;
     } place[5];
-    volatile char *shared;
+    volatile char* shared;
 };
 
-static void fill(volatile char *at, char value)
-{
+static void fill(volatile char* at, char value) {
     for (int page = 0; page < PAGES; page++)
         at[page * PAGE] = value;
 }
 
-static bool all(volatile char *at, char value)
-{
+static bool all(volatile char* at, char value) {
     for (int page = 0; page < PAGES; page++)
         if (at[page * PAGE] != value)
             return false;
     return true;
 }
 
-static char *map_pages(int flags)
-{
-    char *at = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+static char* map_pages(int flags) {
+    char* at = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
     need(at != MAP_FAILED);
     return at;
 }
 
-static void one_round(struct places *all_places, int round)
-{
+static void one_round(struct places* all_places, int round) {
     const char before = (char)(round * 3 + 1), childs = (char)(before + 1), parents = before + 2;
     const int count = sizeof all_places->place / sizeof all_places->place[0];
     struct gate child_stored = gate_make(), parent_stored = gate_make();
@@ -84,8 +80,7 @@ static void one_round(struct places *all_places, int round)
     }
 }
 
-static void every_kind_of_memory(void)
-{
+static void every_kind_of_memory(void) {
     char on_stack[PAGES * PAGE];
     struct places places = {{{"data", in_data},
                              {"bss", in_bss},
@@ -100,9 +95,8 @@ static void every_kind_of_memory(void)
 }
 
 // Each generation changes one page and hands the rest on: the last one sees all the changes.
-static void generations(void)
-{
-    char *at = map_pages(MAP_PRIVATE);
+static void generations(void) {
+    char* at = map_pages(MAP_PRIVATE);
     fill(at, 'a');
     pid_t child = 0;
     int depth = 0;
@@ -123,9 +117,8 @@ static void generations(void)
 }
 
 // A page that was never touched before the fork is zero in both, and separate.
-static void untouched_pages(void)
-{
-    char *at = map_pages(MAP_PRIVATE);
+static void untouched_pages(void) {
+    char* at = map_pages(MAP_PRIVATE);
     struct gate stored = gate_make();
     pid_t child = fork();
     need(child >= 0);
@@ -141,9 +134,8 @@ static void untouched_pages(void)
 }
 
 // When the other side is gone, the survivor writes its pages and keeps what it had.
-static void survivor(void)
-{
-    char *at = map_pages(MAP_PRIVATE);
+static void survivor(void) {
+    char* at = map_pages(MAP_PRIVATE);
     fill(at, 1);
     for (int round = 0; round < ROUNDS; round++) {
         pid_t child = fork();
@@ -179,9 +171,8 @@ static void survivor(void)
 }
 
 // Kernel stores (here read(2)'s) are stores too: they break the sharing as the program's own do.
-static void kernel_stores(void)
-{
-    char *at = map_pages(MAP_PRIVATE);
+static void kernel_stores(void) {
+    char* at = map_pages(MAP_PRIVATE);
     fill(at, 1);
     int data[2];
     need(pipe(data) == 0);
@@ -201,8 +192,7 @@ static void kernel_stores(void)
     is_exit(reap(child), 0, "and is there");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("stores after fork are separate, except in shared memory", every_kind_of_memory);
     subtest("generations", generations);
     subtest("pages first touched after the fork", untouched_pages);

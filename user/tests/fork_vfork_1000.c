@@ -5,8 +5,7 @@
 static volatile long vfork_word, fork_word;
 static long vfork_wrong, fork_wrong, status_wrong;
 
-static void one_round(long i)
-{
+static void one_round(long i) {
     pid_t child = vfork();
     if (child == 0) {
         vfork_word = i;
@@ -27,8 +26,7 @@ static void one_round(long i)
     fork_wrong += fork_word != -i;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     const long count = argc > 1 ? atol(argv[1]) : 1000;
     for (long i = 1; i <= count; i++)
         one_round(i);

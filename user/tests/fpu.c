@@ -6,10 +6,9 @@
 #include <fenv.h>
 #include <sched.h>
 
-static const char *self;
+static const char* self;
 
-static bool have_avx(void)
-{
+static bool have_avx(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_AVX) || !(c & bit_OSXSAVE))
         return false;
@@ -21,21 +20,18 @@ struct vectors {
     unsigned char bytes[16][32];
 };
 
-__attribute__((target("avx"))) static void load_avx(const struct vectors *v)
-{
+__attribute__((target("avx"))) static void load_avx(const struct vectors* v) {
 #define LOAD(n) "vmovdqu 32*" #n "(%0), %%ymm" #n "\n\t"
     asm volatile(LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(8) LOAD(15)::"r"(v) : "memory");
 }
 
-__attribute__((target("avx"))) static void store_avx(struct vectors *v)
-{
+__attribute__((target("avx"))) static void store_avx(struct vectors* v) {
 #define STORE(n) "vmovdqu %%ymm" #n ", 32*" #n "(%0)\n\t"
     asm volatile(STORE(0) STORE(1) STORE(2) STORE(3) STORE(8) STORE(15)::"r"(v) : "memory");
 }
 
 // Fills registers, makes `calls` system calls that let others run, and looks at the registers.
-static bool survives(unsigned char seed, int calls, bool avx)
-{
+static bool survives(unsigned char seed, int calls, bool avx) {
     struct vectors in = {0}, out = {0};
     for (int r = 0; r < 16; r++)
         for (int i = 0; i < 32; i++)
@@ -55,12 +51,13 @@ static bool survives(unsigned char seed, int calls, bool avx)
                 if ((r <= 3 || r == 8 || r == 15) && memcmp(in.bytes[r], out.bytes[r], 32) != 0)
                     return false;
         } else {
-            asm volatile("movdqu (%1), %%xmm1\n\tmovdqu 32(%1), %%xmm7\n\tmovdqu 64(%1), %%xmm15\n\t"
-                         "fldl %3\n\tsyscall\n\tfstpl %4\n\t"
-                         "movdqu %%xmm1, (%2)\n\tmovdqu %%xmm7, 32(%2)\n\tmovdqu %%xmm15, 64(%2)"
-                         : "+a"(number)
-                         : "r"(&in), "r"(&out), "m"(x87), "m"(x87_after)
-                         : "rcx", "r11", "xmm1", "xmm7", "xmm15", "memory");
+            asm volatile(
+                "movdqu (%1), %%xmm1\n\tmovdqu 32(%1), %%xmm7\n\tmovdqu 64(%1), %%xmm15\n\t"
+                "fldl %3\n\tsyscall\n\tfstpl %4\n\t"
+                "movdqu %%xmm1, (%2)\n\tmovdqu %%xmm7, 32(%2)\n\tmovdqu %%xmm15, 64(%2)"
+                : "+a"(number)
+                : "r"(&in), "r"(&out), "m"(x87), "m"(x87_after)
+                : "rcx", "r11", "xmm1", "xmm7", "xmm15", "memory");
             for (int r = 0; r < 3; r++)
                 if (memcmp(in.bytes[r], out.bytes[r], 16) != 0)
                     return false;
@@ -72,26 +69,23 @@ static bool survives(unsigned char seed, int calls, bool avx)
     return (mxcsr_after & ~0x3fu) == mxcsr;
 }
 
-static void switcher(void *seed)
-{
+static void switcher(void* seed) {
     need(survives((unsigned char)(uintptr_t)seed, 500, false));
     if (have_avx())
         need(survives((unsigned char)(uintptr_t)seed, 500, true));
 }
 
-static void switches(void)
-{
+static void switches(void) {
     enum { COUNT = 6 };
     pid_t child[COUNT];
     for (int i = 0; i < COUNT; i++)
-        child[i] = spawn(switcher, (void *)(uintptr_t)(i * 37 + 1));
+        child[i] = spawn(switcher, (void*)(uintptr_t)(i * 37 + 1));
     for (int i = 0; i < COUNT; i++)
         is_exit(reap(child[i]), 0, "process %d of %d finds its registers as it left them", i + 1,
                 COUNT);
 }
 
-static void compute(void *seed)
-{
+static void compute(void* seed) {
     // No system call at all: only the timer interrupts this.
     const double start = (double)(uintptr_t)seed;
     double first = 0;
@@ -107,17 +101,15 @@ static void compute(void *seed)
     }
 }
 
-static void computing(void)
-{
+static void computing(void) {
     pid_t child[4];
     for (int i = 0; i < 4; i++)
-        child[i] = spawn(compute, (void *)(uintptr_t)(i + 1));
+        child[i] = spawn(compute, (void*)(uintptr_t)(i + 1));
     for (int i = 0; i < 4; i++)
         is_exit(reap(child[i]), 0, "computation %d gives the same sum each time", i + 1);
 }
 
-static void spoil_registers(int signo)
-{
+static void spoil_registers(int signo) {
     (void)signo;
     asm volatile("pcmpeqd %%xmm1, %%xmm1\n\tpcmpeqd %%xmm15, %%xmm15\n\tfninit\n\tfldpi" ::
                      : "xmm1", "xmm15", "memory");
@@ -125,8 +117,7 @@ static void spoil_registers(int signo)
     asm volatile("ldmxcsr %0" ::"m"(all));
 }
 
-static void signals(void)
-{
+static void signals(void) {
     struct sigaction action = {.sa_handler = spoil_registers};
     need(sigaction(SIGUSR1, &action, NULL) == 0);
     unsigned char in[16] = "0123456789abcde", out[16];
@@ -136,16 +127,15 @@ static void signals(void)
     asm volatile("ldmxcsr %[csr]\n\tmovdqu %[in], %%xmm15\n\tfldl %[x87]\n\tsyscall\n\t"
                  "fstpl %[after]\n\tmovdqu %%xmm15, %[out]\n\tstmxcsr %[csr_after]"
                  : "+a"(result), [after] "=m"(after), [out] "=m"(out), [csr_after] "=m"(mxcsr_after)
-                 : "D"((long)getpid()), "S"((long)SIGUSR1), [in] "m"(in), [x87] "m"(x87),
-                   [csr] "m"(mxcsr)
+                 : "D"((long)getpid()),
+                   "S"((long)SIGUSR1), [in] "m"(in), [x87] "m"(x87), [csr] "m"(mxcsr)
                  : "rcx", "r11", "xmm1", "xmm15", "memory");
     is(memcmp(in, out, 16), 0, "a handler's vector registers are not the program's");
     ok(after == x87, "nor its x87 stack");
     is(mxcsr_after & ~0x3fu, mxcsr, "nor its rounding mode");
 }
 
-static void fork_and_exec(void)
-{
+static void fork_and_exec(void) {
     unsigned mxcsr = 0x7f80; // round to zero
     asm volatile("ldmxcsr %0" ::"m"(mxcsr));
     fesetround(FE_TOWARDZERO);
@@ -168,8 +158,7 @@ static void fork_and_exec(void)
     is_exit(reap(other), 0, "exec starts with fresh ones");
 }
 
-static int after_exec(void)
-{
+static int after_exec(void) {
     unsigned mxcsr;
     unsigned short control;
     asm volatile("stmxcsr %0" : "=m"(mxcsr));
@@ -179,8 +168,7 @@ static int after_exec(void)
 
 static volatile double quotient;
 
-static void divide(void *unused)
-{
+static void divide(void* unused) {
     (void)unused;
     feclearexcept(FE_ALL_EXCEPT);
     unsigned mxcsr = 0x1f80 & ~0x200u; // divide by zero is not masked
@@ -188,13 +176,11 @@ static void divide(void *unused)
     quotient = 1.0 / quotient;
 }
 
-static void exceptions(void)
-{
+static void exceptions(void) {
     is_killed(status_of(divide, NULL), SIGFPE, "a floating-point exception that is not masked");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "after-exec") == 0)
         return after_exec();
     self = strdup(self_path(argv[0]));

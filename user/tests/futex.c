@@ -5,25 +5,29 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { WAIT = 0, WAKE = 1, REQUEUE = 3, CMP_REQUEUE = 4, WAIT_BITSET = 9, WAKE_BITSET = 10,
-       PRIVATE = 128 };
+enum {
+    WAIT = 0,
+    WAKE = 1,
+    REQUEUE = 3,
+    CMP_REQUEUE = 4,
+    WAIT_BITSET = 9,
+    WAKE_BITSET = 10,
+    PRIVATE = 128
+};
 
-static long futex(volatile int *word, int op, int value, const struct timespec *time,
-                  volatile int *other, int more)
-{
+static long futex(volatile int* word, int op, int value, const struct timespec* time,
+                  volatile int* other, int more) {
     return syscall(SYS_futex, word, op, value, time, other, more);
 }
 
-static volatile int *shared_words(void)
-{
-    volatile int *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                               0);
+static volatile int* shared_words(void) {
+    volatile int* words =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(words != MAP_FAILED);
     return words;
 }
 
-static void answers(void)
-{
+static void answers(void) {
     static volatile int word = 5;
     const struct timespec soon = {0, 20000000}, bad = {0, 2000000000};
     is_errno(futex(&word, WAIT | PRIVATE, 6, NULL, NULL, 0), EAGAIN, "the word has another value");
@@ -32,8 +36,8 @@ static void answers(void)
     ok(now_ns() - start >= 20000000, "and not before the time");
     is_errno(futex(&word, WAIT | PRIVATE, 5, &bad, NULL, 0), EINVAL, "a time that is none");
     is(futex(&word, WAKE | PRIVATE, 1, NULL, NULL, 0), 0, "nobody to wake");
-    is_errno(futex((volatile int *)((uintptr_t)&word + 1), WAIT | PRIVATE, 5, NULL, NULL, 0),
-             EINVAL, "a word across words");
+    is_errno(futex((volatile int*)((uintptr_t)&word + 1), WAIT | PRIVATE, 5, NULL, NULL, 0), EINVAL,
+             "a word across words");
     is_errno(futex(&word, 99, 0, NULL, NULL, 0), ENOSYS, "an operation that is none");
     struct timespec absolute;
     clock_gettime(CLOCK_MONOTONIC, &absolute);
@@ -42,17 +46,15 @@ static void answers(void)
     is_errno(futex(&word, WAIT_BITSET | PRIVATE, 5, NULL, NULL, 0), EINVAL, "no bit at all");
 }
 
-static volatile int *words;
+static volatile int* words;
 
-static void sleeper(void *unused)
-{
+static void sleeper(void* unused) {
     (void)unused;
     while (words[0] == 0)
         futex(&words[0], WAIT, 0, NULL, NULL, 0);
 }
 
-static void between_processes(void)
-{
+static void between_processes(void) {
     enum { SLEEPERS = 5 };
     pid_t child[SLEEPERS];
     words = shared_words();
@@ -69,8 +71,7 @@ static void between_processes(void)
         is_exit(reap(child[i]), 0, "and end");
 }
 
-static void counter(void *unused)
-{
+static void counter(void* unused) {
     (void)unused;
     for (int i = 0; i < 2000; i++) {
         // The classic mutex: 0 free, 1 taken, 2 taken and somebody may sleep.
@@ -91,8 +92,7 @@ static void counter(void *unused)
     }
 }
 
-static void mutual_exclusion(void)
-{
+static void mutual_exclusion(void) {
     words = shared_words();
     pid_t child[4];
     for (int i = 0; i < 4; i++)
@@ -102,23 +102,21 @@ static void mutual_exclusion(void)
     is(words[1], 8000, "four processes count under a mutex: no count is lost");
 }
 
-static void requeue_sleeper(void *unused)
-{
+static void requeue_sleeper(void* unused) {
     (void)unused;
     need(futex(&words[0], WAIT, 0, NULL, NULL, 0) == 0);
 }
 
-static void requeue(void)
-{
+static void requeue(void) {
     pid_t child[3];
     words = shared_words();
     for (int i = 0; i < 3; i++) {
         child[i] = spawn(requeue_sleeper, NULL);
         need(eventually(proc_state(child[i]) == 'S'));
     }
-    is_errno(futex(&words[0], CMP_REQUEUE, 1, (void *)10, &words[1], 7), EAGAIN,
+    is_errno(futex(&words[0], CMP_REQUEUE, 1, (void*)10, &words[1], 7), EAGAIN,
              "the word has another value");
-    is(futex(&words[0], CMP_REQUEUE, 1, (void *)10, &words[1], 0), 3,
+    is(futex(&words[0], CMP_REQUEUE, 1, (void*)10, &words[1], 0), 3,
        "one is woken, two go to sleep on another word");
     is(futex(&words[0], WAKE, 10, NULL, NULL, 0), 0, "nobody sleeps on the first");
     is(futex(&words[1], WAKE, 10, NULL, NULL, 0), 2, "two do on the second");
@@ -129,8 +127,7 @@ static void requeue(void)
 static char stack[65536] __attribute__((aligned(16)));
 static volatile int private_word;
 
-static int private_sleeper(void *unused)
-{
+static int private_sleeper(void* unused) {
     (void)unused;
     while (private_word == 0)
         futex(&private_word, WAIT | PRIVATE, 0, NULL, NULL, 0);
@@ -138,8 +135,7 @@ static int private_sleeper(void *unused)
 }
 
 // A private futex is one between those who share an address space; a fork's copy is another word.
-static void private_futexes(void)
-{
+static void private_futexes(void) {
     private_word = 0;
     long child = clone_call(CLONE_VM | SIGCHLD, stack + sizeof stack, private_sleeper, NULL);
     need(child > 0 && eventually(proc_state((pid_t)child) == 'S'));
@@ -152,13 +148,9 @@ static void private_futexes(void)
     is_exit(reap((pid_t)child), 0, "and the sleeper ends");
 }
 
-static void interrupted(int signo)
-{
-    (void)signo;
-}
+static void interrupted(int signo) { (void)signo; }
 
-static void signals(void)
-{
+static void signals(void) {
     static volatile int word;
     struct sigaction action = {.sa_handler = interrupted};
     need(sigaction(SIGUSR1, &action, NULL) == 0);
@@ -172,8 +164,7 @@ static void signals(void)
     reap(child);
 }
 
-static int ask_and_end(void *unused)
-{
+static int ask_and_end(void* unused) {
     (void)unused;
     syscall(SYS_set_tid_address, &private_word);
     return 0;
@@ -181,8 +172,7 @@ static int ask_and_end(void *unused)
 
 // At the end of a process that shares its memory, the kernel clears the word that it was told of
 // and wakes who waits for that: how pthread_join learns that a thread is gone.
-static void cleared_id(void)
-{
+static void cleared_id(void) {
     private_word = 1;
     long child = clone_call(CLONE_VM | SIGCHLD, stack + sizeof stack, ask_and_end, NULL);
     need(child > 0);
@@ -192,8 +182,7 @@ static void cleared_id(void)
     is_exit(reap((pid_t)child), 0, "at the child's end");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("answers", answers);
     subtest("between processes", between_processes);
     subtest("a mutex", mutual_exclusion);

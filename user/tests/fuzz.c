@@ -13,40 +13,52 @@
 enum { CHILDREN = 30, CALLS = 400, PAGE = 4096 };
 
 static const short numbers[] = {
-    SYS_read, SYS_write, SYS_open, SYS_close, SYS_stat, SYS_fstat, SYS_lstat, SYS_lseek, SYS_mmap,
-    SYS_mprotect, SYS_munmap, SYS_brk, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_ioctl,
-    SYS_pread64, SYS_pwrite64, SYS_readv, SYS_writev, SYS_access, SYS_pipe, SYS_sched_yield,
-    SYS_madvise, SYS_dup, SYS_dup2, SYS_getpid, SYS_sendfile, SYS_uname, SYS_fcntl, SYS_ftruncate,
-    SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_rename, SYS_mkdir, SYS_rmdir, SYS_link, SYS_unlink,
-    SYS_symlink, SYS_readlink, SYS_chmod, SYS_fchmod, SYS_umask, SYS_gettimeofday, SYS_getrlimit,
-    SYS_getrusage, SYS_sysinfo, SYS_times, SYS_getuid, SYS_getgid, SYS_geteuid, SYS_getegid,
-    SYS_setpgid, SYS_getppid, SYS_getpgrp, SYS_setsid, SYS_getpgid, SYS_getsid, SYS_rt_sigpending,
-    SYS_sigaltstack, SYS_arch_prctl, SYS_prctl, SYS_gettid, SYS_set_tid_address,
-    SYS_clock_gettime, SYS_openat, SYS_mkdirat, SYS_newfstatat, SYS_unlinkat, SYS_renameat,
-    SYS_linkat, SYS_symlinkat, SYS_readlinkat, SYS_fchmodat, SYS_faccessat, SYS_set_robust_list,
-    SYS_utimensat, SYS_dup3, SYS_pipe2, SYS_getrandom, SYS_getdents64, SYS_getpriority,
+    SYS_read,          SYS_write,          SYS_open,          SYS_close,
+    SYS_stat,          SYS_fstat,          SYS_lstat,         SYS_lseek,
+    SYS_mmap,          SYS_mprotect,       SYS_munmap,        SYS_brk,
+    SYS_rt_sigaction,  SYS_rt_sigprocmask, SYS_ioctl,         SYS_pread64,
+    SYS_pwrite64,      SYS_readv,          SYS_writev,        SYS_access,
+    SYS_pipe,          SYS_sched_yield,    SYS_madvise,       SYS_dup,
+    SYS_dup2,          SYS_getpid,         SYS_sendfile,      SYS_uname,
+    SYS_fcntl,         SYS_ftruncate,      SYS_getcwd,        SYS_chdir,
+    SYS_fchdir,        SYS_rename,         SYS_mkdir,         SYS_rmdir,
+    SYS_link,          SYS_unlink,         SYS_symlink,       SYS_readlink,
+    SYS_chmod,         SYS_fchmod,         SYS_umask,         SYS_gettimeofday,
+    SYS_getrlimit,     SYS_getrusage,      SYS_sysinfo,       SYS_times,
+    SYS_getuid,        SYS_getgid,         SYS_geteuid,       SYS_getegid,
+    SYS_setpgid,       SYS_getppid,        SYS_getpgrp,       SYS_setsid,
+    SYS_getpgid,       SYS_getsid,         SYS_rt_sigpending, SYS_sigaltstack,
+    SYS_arch_prctl,    SYS_prctl,          SYS_gettid,        SYS_set_tid_address,
+    SYS_clock_gettime, SYS_openat,         SYS_mkdirat,       SYS_newfstatat,
+    SYS_unlinkat,      SYS_renameat,       SYS_linkat,        SYS_symlinkat,
+    SYS_readlinkat,    SYS_fchmodat,       SYS_faccessat,     SYS_set_robust_list,
+    SYS_utimensat,     SYS_dup3,           SYS_pipe2,         SYS_getrandom,
+    SYS_getdents64,    SYS_getpriority,
 };
 
 static uint64_t seed = 20240607;
 static char names[4][8] = {"a", "b/c", "..", "."};
 static char area[4 * PAGE] __attribute__((aligned(4096)));
 
-static uint64_t next_random(void)
-{
+static uint64_t next_random(void) {
     seed ^= seed << 13;
     seed ^= seed >> 7;
     return seed ^= seed << 17;
 }
 
 // A number that a program might use, or one that it should not.
-static long argument(void)
-{
+static long argument(void) {
     const uint64_t r = next_random();
     switch (r % 16) {
     case 0: return 0;
-    case 1: case 2: case 3: return (long)(r >> 32 & 15);
-    case 4: case 5: return (long)names[r >> 32 & 3];
-    case 6: case 7: case 8: return (long)(area + (r >> 32) % sizeof area);
+    case 1:
+    case 2:
+    case 3: return (long)(r >> 32 & 15);
+    case 4:
+    case 5: return (long)names[r >> 32 & 3];
+    case 6:
+    case 7:
+    case 8: return (long)(area + (r >> 32) % sizeof area);
     case 9: return (long)(r >> 32 & 7) * PAGE;
     case 10: return -1 - (long)(r >> 32 & 127);
     case 11: return (long)(0xffff800000000000 + (r >> 20));
@@ -57,8 +69,7 @@ static long argument(void)
     }
 }
 
-static void make_calls(void *folder)
-{
+static void make_calls(void* folder) {
     seed ^= (uint64_t)(uintptr_t)folder * 0x9e3779b97f4a7c15;
     next_random();
     need(mkdir("own", 0777) == 0 || errno == EEXIST);
@@ -91,21 +102,22 @@ static void make_calls(void *folder)
         register long r10 asm("r10") = a[3];
         register long r8 asm("r8") = a[4];
         register long r9 asm("r9") = a[5];
-        asm volatile("syscall" : "=a"(result) : "a"(n), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10),
-                     "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+        asm volatile("syscall"
+                     : "=a"(result)
+                     : "a"(n), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
     }
     _exit(0);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 0);
     diag("to repeat this run: %s %llu", argv[0], (unsigned long long)seed);
     scratch_begin();
     int stuck = 0;
     for (long i = 1; i <= CHILDREN; i++) {
-        pid_t child = spawn(make_calls, (void *)i), ended;
+        pid_t child = spawn(make_calls, (void*)i), ended;
         int64_t end = now_ns() + 20000000000;
         while ((ended = waitpid(child, NULL, WNOHANG)) == 0 && now_ns() < end)
             breathe();

@@ -15,15 +15,14 @@
         pid_t child_ = fork();                                                                     \
         need(child_ >= 0);                                                                         \
         if (child_ == 0) {                                                                         \
-            asm volatile(text ::: "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "memory", "cc");        \
+            asm volatile(text ::: "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "memory", "cc");       \
             _exit(77);                                                                             \
         }                                                                                          \
         int status_ = reap(child_);                                                                \
         is_killed(status_, killed_by(status_, other) ? other : want, "%s", text);                  \
     } while (0)
 
-static void privileged(void)
-{
+static void privileged(void) {
     ASM_CASE("hlt", SIGSEGV);
     ASM_CASE("cli", SIGSEGV);
     ASM_CASE("sti", SIGSEGV);
@@ -48,8 +47,7 @@ static void privileged(void)
     ASM_CASE("mov $0xfff8, %%eax; mov %%ax, %%ds", SIGSEGV);
 }
 
-static void interrupts(void)
-{
+static void interrupts(void) {
     ASM_CASE("ud2", SIGILL);
     ASM_CASE("int3", SIGTRAP);
     ASM_CASE("int $0", SIGSEGV);
@@ -61,14 +59,14 @@ static void interrupts(void)
     ASM_CASE("int $0xff", SIGSEGV);
 }
 
-static void returns_and_jumps(void)
-{
+static void returns_and_jumps(void) {
     // ss, rsp, flags, cs, rip for iretq: to ring 0; to no segment; to an address that is none
     ASM_CASE("push $0x18; push %%rsp; pushfq; push $0x10; push $0; iretq", SIGSEGV);
     ASM_CASE("push $0; push $0; push $0; push $0; push $0; iretq", SIGSEGV);
     ASM_CASE("push $-1; push $-1; push $-1; push $-1; push $-1; iretq", SIGSEGV);
     ASM_CASE("mov %%ss, %%eax; push %%rax; push %%rsp; pushfq; mov %%cs, %%eax; push %%rax;"
-             "movabs $0x8000000000000000, %%rax; push %%rax; iretq", SIGSEGV);
+             "movabs $0x8000000000000000, %%rax; push %%rax; iretq",
+             SIGSEGV);
     ASM_CASE("movabs $0xffffffff80000000, %%rax; jmp *%%rax", SIGSEGV);
     ASM_CASE("movabs $0xffff800000000000, %%rax; call *%%rax", SIGSEGV);
     ASM_CASE("movabs $0x0000800000000000, %%rax; push %%rax; ret", SIGSEGV);
@@ -82,8 +80,7 @@ static void returns_and_jumps(void)
 }
 
 // A system call needs no stack of the program's, and gives every register but three back.
-static void calls_without_a_stack(void)
-{
+static void calls_without_a_stack(void) {
     static const uintptr_t stacks[] = {0, 8, 0x1234567812345678, 0xffffffff80000000, ~0ul};
     for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++) {
         long result, kept;
@@ -95,25 +92,22 @@ static void calls_without_a_stack(void)
         ok(result == getpid() && (uintptr_t)kept == stacks[i], "getpid with rsp 0x%lx", stacks[i]);
     }
     ASM_CASE("xor %%esp, %%esp; mov $39, %%eax; syscall; mov %%eax, %%edi; mov $10, %%esi;"
-             "mov $62, %%eax; syscall", SIGUSR1); // kill(getpid(), SIGUSR1)
+             "mov $62, %%eax; syscall",
+             SIGUSR1); // kill(getpid(), SIGUSR1)
 }
 
-static void no_handler(int signo)
-{
-    (void)signo;
-}
+static void no_handler(int signo) { (void)signo; }
 
-static void signal_without_a_stack(void *unused)
-{
+static void signal_without_a_stack(void* unused) {
     (void)unused;
     signal(SIGUSR1, no_handler);
     asm volatile("xor %%esp, %%esp; mov $39, %%eax; syscall; mov %%eax, %%edi; mov $10, %%esi;"
-                 "mov $62, %%eax; syscall; ud2" ::: "memory");
+                 "mov $62, %%eax; syscall; ud2" ::
+                     : "memory");
 }
 
 // Every flag that a program can set, but the trap flag; then what a call and its return make of it.
-static void flags(void)
-{
+static void flags(void) {
     unsigned long before = 0x3fffff & ~0x100ul, during, after;
     long result;
     asm volatile("push %[set]\n\tpopfq\n\tpushfq\n\tpop %[during]\n\t"
@@ -132,25 +126,23 @@ static void flags(void)
 
 static int edit; // which context a handler spoils
 
-static void spoil(int signo, siginfo_t *info, void *context)
-{
-    greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
+static void spoil(int signo, siginfo_t* info, void* context) {
+    greg_t* g = ((ucontext_t*)context)->uc_mcontext.gregs;
     (void)signo, (void)info;
     switch (edit) {
     case 0: g[REG_RIP] = 0x1234567812345678; break;
     case 1: g[REG_RIP] = (greg_t)0xffffffff80000000; break;
-    case 2: g[REG_CSGSFS] = 0x10; break;               // a kernel's code segment
-    case 3: g[REG_CSGSFS] = 0xfff8; break;             // none at all
+    case 2: g[REG_CSGSFS] = 0x10; break;   // a kernel's code segment
+    case 3: g[REG_CSGSFS] = 0xfff8; break; // none at all
     case 4: g[REG_RSP] = (greg_t)0xffffffff80000000; break;
     case 5: g[REG_RIP] = 0; break;
-    case 6: g[REG_EFL] |= 0x3000 | 0x20000; break;     // I/O privilege, virtual 8086
+    case 6: g[REG_EFL] |= 0x3000 | 0x20000; break; // I/O privilege, virtual 8086
     }
 }
 
-static void spoil_and_return(void *which)
-{
+static void spoil_and_return(void* which) {
     struct sigaction action = {.sa_sigaction = spoil, .sa_flags = SA_SIGINFO};
-    edit = *(int *)which;
+    edit = *(int*)which;
     need(sigaction(SIGUSR1, &action, NULL) == 0);
     raise(SIGUSR1);
     if (edit == 6)
@@ -158,40 +150,36 @@ static void spoil_and_return(void *which)
     _exit(77);
 }
 
-static void jump_into_sigreturn(void *rsp)
-{
+static void jump_into_sigreturn(void* rsp) {
     asm volatile("mov %0, %%rsp\n\tmov $15, %%eax\n\tsyscall\n\thlt" ::"r"(rsp) : "memory");
 }
 
-static void sigreturn_frames(void)
-{
+static void sigreturn_frames(void) {
     is_killed(status_of(signal_without_a_stack, NULL), SIGSEGV, "a signal without a stack");
     for (int which = 0; which <= 6; which++)
         is_killed(status_of(spoil_and_return, &which), SIGSEGV, "spoilt context %d", which);
     static uint64_t frame[512];
     memset(frame, 0xff, sizeof frame);
-    void *stacks[] = {NULL, frame, (void *)0x1234567812345678, (void *)0xffffffff80000000};
+    void* stacks[] = {NULL, frame, (void*)0x1234567812345678, (void*)0xffffffff80000000};
     for (int i = 0; i < 4; i++)
         is_killed(status_of(jump_into_sigreturn, stacks[i]), SIGSEGV, "sigreturn from %p",
                   stacks[i]);
 }
 
-static uint64_t next_random(uint64_t *state)
-{
+static uint64_t next_random(uint64_t* state) {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     return *state ^= *state << 17;
 }
 
 struct garbage {
-    unsigned char *code;
+    unsigned char* code;
     uint64_t seed;
 };
 
 // Random bytes, run with no access to any system call: syscall (0f 05) and int 80 do not occur.
-static void run_garbage(void *arg)
-{
-    struct garbage *g = arg;
+static void run_garbage(void* arg) {
+    struct garbage* g = arg;
     uint64_t state = g->seed;
     for (int i = 0; i < 4096; i++) {
         unsigned char byte = (unsigned char)next_random(&state);
@@ -201,8 +189,7 @@ static void run_garbage(void *arg)
     ((void (*)(void))(uintptr_t)g->code)();
 }
 
-static void garbage(void)
-{
+static void garbage(void) {
     enum { RUNS = 100 };
     struct garbage g;
     int strange = 0;
@@ -228,8 +215,7 @@ static void garbage(void)
     is(strange, 0, "%d pages of random bytes end by a fault's signal, or not at all", RUNS);
 }
 
-int main(void)
-{
+int main(void) {
     subtest("privileged instructions", privileged);
     subtest("software interrupts", interrupts);
     subtest("returns and jumps", returns_and_jumps);

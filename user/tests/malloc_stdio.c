@@ -4,18 +4,16 @@
 
 static uint32_t state = 12345;
 
-static uint32_t next(void)
-{
+static uint32_t next(void) {
     state ^= state << 13;
     state ^= state >> 17;
     return state ^= state << 5;
 }
 
-static void allocation(void)
-{
+static void allocation(void) {
     enum { SLOTS = 500, STEPS = 20000 };
     static struct {
-        unsigned char *at;
+        unsigned char* at;
         size_t size;
     } slot[SLOTS];
     int wrong = 0;
@@ -31,7 +29,7 @@ static void allocation(void)
             }
         }
         const size_t size = next() % 100 == 0 ? 1 + next() % 500000 : 1 + next() % 3000;
-        unsigned char *grown = realloc(slot[i].at, size);
+        unsigned char* grown = realloc(slot[i].at, size);
         need(grown != NULL);
         if (slot[i].at != NULL)
             wrong += grown[0] != mark;
@@ -42,7 +40,7 @@ static void allocation(void)
     is(wrong, 0, "%d random calls of malloc, realloc and free: every block is whole", STEPS);
     for (int i = 0; i < SLOTS; i++)
         free(slot[i].at);
-    char *big = calloc(1, 20 << 20);
+    char* big = calloc(1, 20 << 20);
     need(big != NULL);
     bool zero = true;
     for (size_t i = 0; i < 20 << 20; i += 4096)
@@ -53,16 +51,14 @@ static void allocation(void)
     ok(malloc(half) == NULL && errno == ENOMEM, "half of all addresses are not to be had");
 }
 
-static int compare(const void *a, const void *b)
-{
-    const int x = *(const int *)a, y = *(const int *)b;
+static int compare(const void* a, const void* b) {
+    const int x = *(const int*)a, y = *(const int*)b;
     return (x > y) - (x < y);
 }
 
-static void sorting(void)
-{
+static void sorting(void) {
     enum { COUNT = 50000 };
-    int *numbers = malloc(COUNT * sizeof *numbers);
+    int* numbers = malloc(COUNT * sizeof *numbers);
     need(numbers != NULL);
     uint64_t sum = 0, after = 0;
     for (int i = 0; i < COUNT; i++)
@@ -76,14 +72,13 @@ static void sorting(void)
     is(disorder, 0, "qsort of %d numbers", COUNT);
     is(after, sum, "loses none");
     int key = numbers[777];
-    int *found = bsearch(&key, numbers, COUNT, sizeof *numbers, compare);
+    int* found = bsearch(&key, numbers, COUNT, sizeof *numbers, compare);
     ok(found != NULL && *found == key, "bsearch finds one");
     free(numbers);
 }
 
-static void files(void)
-{
-    FILE *f = fopen("lines", "w");
+static void files(void) {
+    FILE* f = fopen("lines", "w");
     need(f != NULL);
     for (int i = 0; i < 5000; i++)
         need(fprintf(f, "line %d of %s\n", i, "many") > 0);
@@ -121,10 +116,9 @@ static void files(void)
 
 // What is in a buffer at the time of fork is written by each process that flushes it: exit does,
 // _exit does not.
-static void buffers_and_fork(void)
-{
+static void buffers_and_fork(void) {
     for (int flush = 0; flush < 2; flush++) {
-        FILE *f = fopen("buffered", "w");
+        FILE* f = fopen("buffered", "w");
         fputs("once ", f);
         pid_t child = fork();
         if (child == 0) {
@@ -139,8 +133,7 @@ static void buffers_and_fork(void)
     }
 }
 
-static void numbers(void)
-{
+static void numbers(void) {
     char text[128];
     snprintf(text, sizeof text, "%.10g %a %5.2f|%-6d|%+d|%#x|%s", 1.0 / 3, 1.5, 2.0 / 3, 42, 7, 255,
              "end");
@@ -153,8 +146,7 @@ static void numbers(void)
     is_str(getenv("VARIABLE"), "value", "setenv");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("malloc", allocation);
     subtest("qsort", sorting);

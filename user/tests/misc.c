@@ -8,8 +8,7 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
-static void system_name(void)
-{
+static void system_name(void) {
     struct utsname name;
     is(uname(&name), 0, "uname");
     ok(name.sysname[0] != 0 && name.nodename[0] != 0 && name.version[0] != 0, "has names");
@@ -19,8 +18,7 @@ static void system_name(void)
        "a release that C libraries take for a Linux new enough");
 }
 
-static void identity(void)
-{
+static void identity(void) {
     pid_t parent = getpid(), child;
     ok(parent > 1 && getppid() >= 1, "process ids");
     is(getpid(), syscall(SYS_getpid), "by the call itself");
@@ -44,19 +42,17 @@ static void identity(void)
     is_exit(reap(child), 0, "an ordinary user cannot become root");
 }
 
-static void memory(void)
-{
+static void memory(void) {
     struct sysinfo info;
     is(sysinfo(&info), 0, "sysinfo");
     ok(info.totalram > 0 && info.freeram <= info.totalram && info.mem_unit >= 1, "sane memory");
     ok(info.procs >= 1, "at least this process");
 }
 
-static void usage(void)
-{
+static void usage(void) {
     struct rusage before, after;
     is(getrusage(RUSAGE_SELF, &before), 0, "getrusage");
-    char *pages = malloc(1 << 20);
+    char* pages = malloc(1 << 20);
     need(pages != NULL);
     memset(pages, 1, 1 << 20);
     need(getrusage(RUSAGE_SELF, &after) == 0);
@@ -67,8 +63,7 @@ static void usage(void)
     free(pages);
 }
 
-static void random_bytes(void)
-{
+static void random_bytes(void) {
     unsigned char first[64], again[64];
     is(getrandom(first, sizeof first, 0), 64, "getrandom");
     is(getrandom(again, sizeof again, GRND_NONBLOCK), 64, "without blocking");
@@ -77,8 +72,7 @@ static void random_bytes(void)
     is_errno(getrandom(first, 1, 0x100), EINVAL, "flags that are none");
 }
 
-static void process_name(void)
-{
+static void process_name(void) {
     char name[16] = "";
     is(prctl(PR_SET_NAME, "a name", 0, 0, 0), 0, "PR_SET_NAME");
     is(prctl(PR_GET_NAME, name, 0, 0, 0), 0, "PR_GET_NAME");
@@ -96,8 +90,7 @@ static void process_name(void)
     is_errno(prctl(98765, 0, 0, 0, 0), EINVAL, "an operation that is none");
 }
 
-static void limits(void)
-{
+static void limits(void) {
     struct rlimit stack, files, changed;
     is(getrlimit(RLIMIT_STACK, &stack), 0, "the stack's limit");
     ok(stack.rlim_cur >= 1 << 20 && stack.rlim_cur <= stack.rlim_max, "is sane");
@@ -112,23 +105,21 @@ static void limits(void)
     changed = (struct rlimit){60, 50};
     is_errno(setrlimit(RLIMIT_NOFILE, &changed), EINVAL, "more than its maximum");
     is_errno(getrlimit(99, &changed), EINVAL, "of nothing");
-    is_errno(syscall(SYS_prlimit64, 0x3ffffffe, RLIMIT_NOFILE, NULL, &changed), ESRCH,
-             "of nobody");
+    is_errno(syscall(SYS_prlimit64, 0x3ffffffe, RLIMIT_NOFILE, NULL, &changed), ESRCH, "of nobody");
 }
 
-static void registers(void)
-{
+static void registers(void) {
     unsigned long fs = 0, self = 0;
     is(syscall(SYS_arch_prctl, 0x1003, &fs), 0, "ARCH_GET_FS");
     asm("mov %%fs:0, %0" : "=r"(self));
     is(fs, self, "is where thread-local data are");
-    is_errno(syscall(SYS_arch_prctl, 0x1002, 0xffffffff80000000), EPERM, "ARCH_SET_FS to a "
+    is_errno(syscall(SYS_arch_prctl, 0x1002, 0xffffffff80000000), EPERM,
+             "ARCH_SET_FS to a "
              "kernel address");
     is_errno(syscall(SYS_arch_prctl, 0x7777, 0), EINVAL, "an operation that is none");
 }
 
-static void priority(void)
-{
+static void priority(void) {
     pid_t child = fork();
     if (child == 0) {
         errno = 0;
@@ -144,8 +135,7 @@ static void priority(void)
 }
 
 // Every register but rax, rcx and r11 is as it was after a call.
-static void preserved_registers(void)
-{
+static void preserved_registers(void) {
     long out[5] = {0, 0, 0, 0, 0};
     asm volatile("mov $0x1111, %%rdi\n\tmov $0x2222, %%rsi\n\tmov $0x3333, %%rdx\n\t"
                  "mov $0x4444, %%r8\n\tmov $0x5555, %%r10\n\tmov $39, %%eax\n\tsyscall\n\t"
@@ -155,11 +145,11 @@ static void preserved_registers(void)
                  : "r"(out)
                  : "rax", "rcx", "r11", "rdi", "rsi", "rdx", "r8", "r10", "memory");
     ok(out[0] == 0x1111 && out[1] == 0x2222 && out[2] == 0x3333 && out[3] == 0x4444 &&
-           out[4] == 0x5555, "a call's arguments are still in their registers");
+           out[4] == 0x5555,
+       "a call's arguments are still in their registers");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("uname", system_name);
     subtest("identity", identity);
     subtest("sysinfo", memory);

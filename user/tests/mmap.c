@@ -7,22 +7,17 @@
 
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
 
-static char *map(size_t pages)
-{
-    char *at = mmap(NULL, pages * PAGE, RW, ANON, -1, 0);
+static char* map(size_t pages) {
+    char* at = mmap(NULL, pages * PAGE, RW, ANON, -1, 0);
     need(at != MAP_FAILED);
     return at;
 }
 
 // Whether a page can be read.
-static bool mapped(const void *page)
-{
-    return load_fault(page).signo == 0;
-}
+static bool mapped(const void* page) { return load_fault(page).signo == 0; }
 
 // Which of a range's pages are mapped, as a string of 1 and 0.
-static const char *picture(char *at, int pages)
-{
+static const char* picture(char* at, int pages) {
     static char text[64];
     for (int i = 0; i < pages; i++)
         text[i] = mapped(at + i * PAGE) ? '1' : '0';
@@ -30,9 +25,8 @@ static const char *picture(char *at, int pages)
     return text;
 }
 
-static void anonymous(void)
-{
-    char *at = map(64);
+static void anonymous(void) {
+    char* at = map(64);
     is((uintptr_t)at % PAGE, 0, "mmap gives whole pages");
     unsigned any = 0;
     for (int i = 0; i < 64 * PAGE; i++)
@@ -53,8 +47,7 @@ static void anonymous(void)
     ok(!mapped(at), "and the page is gone");
 }
 
-static void hints_and_fixed(void)
-{
+static void hints_and_fixed(void) {
     char *at = map(8), *other;
     memset(at, 'o', 8 * PAGE);
     other = mmap(at + PAGE, PAGE, RW, ANON, -1, 0);
@@ -72,29 +65,27 @@ static void hints_and_fixed(void)
     is_errno(mmap(at + 5, PAGE, RW, ANON | MAP_FIXED, -1, 0), EINVAL, "MAP_FIXED within a page");
     is_errno(mmap(at, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EEXIST,
              "MAP_FIXED_NOREPLACE where something is");
-    is_errno(mmap(at - PAGE, 3 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0),
-             EEXIST, "or that ends in something");
+    is_errno(mmap(at - PAGE, 3 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EEXIST,
+             "or that ends in something");
     is(at[0], 'o', "which it leaves alone");
     is(mmap(at + 6 * PAGE, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), at + 6 * PAGE,
        "MAP_FIXED_NOREPLACE where nothing is");
 }
 
-static void errors(void)
-{
+static void errors(void) {
     is_errno(mmap(NULL, 0, RW, ANON, -1, 0), EINVAL, "no length");
     is_errno(mmap(NULL, PAGE, RW, MAP_ANONYMOUS, -1, 0), EINVAL, "neither private nor shared");
     is_errno(mmap(NULL, PAGE, RW, MAP_PRIVATE, -1, 0), EBADF, "no descriptor");
     is_errno(mmap(NULL, 1ul << 47, RW, ANON, -1, 0), ENOMEM, "more than there are addresses");
-    is_errno(munmap((void *)(PAGE + 1), PAGE), EINVAL, "munmap within a page");
-    char *at = map(1);
+    is_errno(munmap((void*)(PAGE + 1), PAGE), EINVAL, "munmap within a page");
+    char* at = map(1);
     is_errno(munmap(at, 0), EINVAL, "munmap of nothing");
     need(munmap(at, PAGE) == 0);
     is(munmap(at, PAGE), 0, "munmap where nothing is does nothing, well");
 }
 
-static void holes(void)
-{
-    char *at = map(16);
+static void holes(void) {
+    char* at = map(16);
     need(munmap(at, 16 * PAGE) == 0);
     fault_catch(0);
     need(mmap(at, 12 * PAGE, RW, ANON | MAP_FIXED, -1, 0) == at);
@@ -126,22 +117,20 @@ static void holes(void)
     is_str(picture(at, 12), "000000000000", "and is");
 }
 
-static void none(void)
-{
+static void none(void) {
     fault_catch(0);
-    char *at = mmap(NULL, 1ul << 36, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+    char* at = mmap(NULL, 1ul << 36, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
     need(at != MAP_FAILED);
     is_fault(load_fault(at), SIGSEGV, SEGV_ACCERR, at, "64 GB of PROT_NONE can be had, not read");
-    char *part = mmap(at + (1ul << 35), PAGE, RW, ANON | MAP_FIXED, -1, 0);
+    char* part = mmap(at + (1ul << 35), PAGE, RW, ANON | MAP_FIXED, -1, 0);
     is(part, at + (1ul << 35), "a page in the midst of it");
     is_fault(store_fault(part), 0, 0, 0, "can be written");
     is_fault(store_fault(part + PAGE), SIGSEGV, SEGV_ACCERR, part + PAGE, "the next one cannot");
     is(munmap(at, 1ul << 36), 0, "and all can be given back");
 }
 
-static void shared(void)
-{
-    volatile int *word = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+static void shared(void) {
+    volatile int* word = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(word != MAP_FAILED);
     pid_t child = fork();
     if (child == 0) {
@@ -154,14 +143,13 @@ static void shared(void)
     is(*word, 5, "and by the parent");
     child = fork();
     if (child == 0)
-        _exit(munmap((void *)word, PAGE));
+        _exit(munmap((void*)word, PAGE));
     is_exit(reap(child), 0, "the child unmaps it");
     is(*word, 5, "the parent still has it");
 }
 
-static void discard(void)
-{
-    char *at = map(4);
+static void discard(void) {
+    char* at = map(4);
     memset(at, 'd', 4 * PAGE);
     is(madvise(at + PAGE, 2 * PAGE, MADV_DONTNEED), 0, "MADV_DONTNEED");
     is(at[PAGE], 0, "gives zeros");
@@ -171,10 +159,9 @@ static void discard(void)
 }
 
 // More mappings than any small table holds.
-static void many(void)
-{
+static void many(void) {
     enum { COUNT = 2000 };
-    char *at = map(2 * COUNT);
+    char* at = map(2 * COUNT);
     for (int i = 0; i < COUNT; i++)
         need(munmap(at + (2 * i + 1) * PAGE, PAGE) == 0);
     for (int i = 0; i < COUNT; i++)
@@ -183,13 +170,12 @@ static void many(void)
     for (int i = COUNT - 1; i >= 0; i--)
         right = right && at[2 * i * PAGE] == (char)i;
     ok(right, "%d mappings, each with its own page", COUNT);
-    char *other = map(2);
+    char* other = map(2);
     ok(other < at || other >= at + 2 * COUNT * PAGE, "two pages are not put into a hole of one");
     is(munmap(at, 2 * COUNT * PAGE), 0, "all are unmapped at once");
 }
 
-int main(void)
-{
+int main(void) {
     fault_catch(0);
     subtest("anonymous memory", anonymous);
     subtest("hints and fixed addresses", hints_and_fixed);

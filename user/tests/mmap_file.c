@@ -9,8 +9,7 @@
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE };
 
 // A file of `pages` pages, the n-th of them full of the letter 'a' + n.
-static int make_file(const char *name, int pages)
-{
+static int make_file(const char* name, int pages) {
     char page[PAGE];
     int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
     need(fd >= 0);
@@ -21,22 +20,19 @@ static int make_file(const char *name, int pages)
     return fd;
 }
 
-static char *map_file(int fd, int pages, int protection, int flags, off_t offset)
-{
-    char *at = mmap(NULL, (size_t)pages * PAGE, protection, flags, fd, offset);
+static char* map_file(int fd, int pages, int protection, int flags, off_t offset) {
+    char* at = mmap(NULL, (size_t)pages * PAGE, protection, flags, fd, offset);
     need(at != MAP_FAILED);
     return at;
 }
 
-static char file_byte(int fd, off_t at)
-{
+static char file_byte(int fd, off_t at) {
     char byte = 0;
     need(pread(fd, &byte, 1, at) == 1);
     return byte;
 }
 
-static void shared(void)
-{
+static void shared(void) {
     int fd = make_file("shared", 4);
     char *at = map_file(fd, 4, RW, MAP_SHARED, 0), *again = map_file(fd, 2, RW, MAP_SHARED, PAGE);
     is(at[0], 'a', "the first page");
@@ -56,10 +52,9 @@ static void shared(void)
     is(file_byte(fd, PAGE + 2), 'C', "and the file keeps what was stored");
 }
 
-static void private(void)
-{
+static void private(void) {
     int fd = make_file("private", 4);
-    char *at = map_file(fd, 4, RW, MAP_PRIVATE, 0);
+    char* at = map_file(fd, 4, RW, MAP_PRIVATE, 0);
     need(pwrite(fd, "W", 1, 0) == 1);
     is(at[0], 'W', "a page that was not stored to is the file's");
     at[PAGE] = 'P';
@@ -69,14 +64,13 @@ static void private(void)
     is(at[PAGE + 1], 'b', "after it the page is the mapping's own");
 
     int readable = open("private", O_RDONLY);
-    char *other = map_file(readable, 1, RW, MAP_PRIVATE, 0);
+    char* other = map_file(readable, 1, RW, MAP_PRIVATE, 0);
     other[0] = 'r';
     is(other[0], 'r', "a file open for reading can be mapped private and stored to");
     is(file_byte(fd, 0), 'W', "and is not changed");
 }
 
-static void after_fork(void)
-{
+static void after_fork(void) {
     int fd = make_file("forked", 2);
     char *mine = map_file(fd, 2, RW, MAP_PRIVATE, 0), *ours = map_file(fd, 2, RW, MAP_SHARED, 0);
     mine[0] = '1';
@@ -96,11 +90,10 @@ static void after_fork(void)
     is(mine[PAGE + 1], '4', "and are in the private one's pages that are still the file's");
 }
 
-static void ends(void)
-{
+static void ends(void) {
     int fd = make_file("ends", 1);
     need(ftruncate(fd, 100) == 0);
-    char *at = map_file(fd, 1, RW, MAP_SHARED, 0);
+    char* at = map_file(fd, 1, RW, MAP_SHARED, 0);
     is(at[99], 'a', "the last byte of a short file");
     is(at[100], 0, "behind it are zeros");
     at[200] = 'z';
@@ -111,8 +104,7 @@ static void ends(void)
     is(at[50], 0, "what a truncation cut off is zero when the file grows again");
 }
 
-static void errors(void)
-{
+static void errors(void) {
     int fd = make_file("errors", 1), readable = open("errors", O_RDONLY), pipes[2];
     int writable = open("errors", O_WRONLY);
     need(fd >= 0 && readable >= 0 && writable >= 0 && pipe(pipes) == 0);
@@ -124,41 +116,37 @@ static void errors(void)
     is_errno(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, pipes[0], 0), ENODEV, "a pipe");
     int folder = open(".", O_RDONLY);
     is_errno(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, folder, 0), ENODEV, "a folder");
-    char *at = map_file(readable, 1, PROT_READ, MAP_SHARED, 0);
+    char* at = map_file(readable, 1, PROT_READ, MAP_SHARED, 0);
     is_errno(mprotect(at, PAGE, RW), EACCES, "mprotect beyond what the descriptor allows");
 }
 
-static void unlinked(void)
-{
+static void unlinked(void) {
     int fd = make_file("unlinked", 2);
-    char *at = map_file(fd, 2, RW, MAP_SHARED, 0);
+    char* at = map_file(fd, 2, RW, MAP_SHARED, 0);
     need(unlink("unlinked") == 0 && close(fd) == 0);
     at[0] = 'u';
     is(at[0] + at[PAGE], 'u' + 'b', "a file without a name lives as long as its mapping");
 }
 
-static void executable(void)
-{
+static void executable(void) {
     static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3}; // mov $42, %eax; ret
     int fd = open("code", O_RDWR | O_CREAT, 0700);
     need(fd >= 0 && write(fd, code, sizeof code) == sizeof code);
-    char *at = map_file(fd, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, 0);
+    char* at = map_file(fd, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, 0);
     is(((int (*)(void))(uintptr_t)at)(), 42, "code in a file runs");
 }
 
 // Kernel copies into and out of mappings: the file is both ends of the transfer.
-static void copies(void)
-{
+static void copies(void) {
     int fd = make_file("copies", 4);
-    char *at = map_file(fd, 4, RW, MAP_SHARED, 0);
+    char* at = map_file(fd, 4, RW, MAP_SHARED, 0);
     is(pread(fd, at + 2 * PAGE, PAGE, 0), PAGE, "read into a mapping of the same file");
     is(file_byte(fd, 2 * PAGE + 9), 'a', "is in the file");
     is(pwrite(fd, at + PAGE, PAGE, 3 * PAGE), PAGE, "write from a mapping of the same file");
     is(at[3 * PAGE + 9], 'b', "is in the mapping");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("shared", shared);
     subtest("private", private);

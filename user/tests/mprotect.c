@@ -7,9 +7,8 @@
 
 enum { PAGE = 4096, PAGES = 8, RW = PROT_READ | PROT_WRITE };
 
-static char *map_filled(void)
-{
-    char *at = mmap(NULL, PAGES * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static char* map_filled(void) {
+    char* at = mmap(NULL, PAGES * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(at != MAP_FAILED);
     for (int i = 0; i < PAGES; i++)
         at[i * PAGE] = (char)('a' + i);
@@ -17,32 +16,28 @@ static char *map_filled(void)
 }
 
 // What each page allows: w(rite), r(ead) or nothing, as a string. Stores what it finds there.
-static const char *picture(char *at)
-{
+static const char* picture(char* at) {
     static char text[PAGES + 1];
     for (int i = 0; i < PAGES; i++) {
-        char *page = at + i * PAGE;
+        char* page = at + i * PAGE;
         text[i] = store_fault(page + 9).signo == 0 ? 'w' : load_fault(page).signo == 0 ? 'r' : '-';
     }
     return text;
 }
 
-static bool intact(char *at)
-{
+static bool intact(char* at) {
     for (int i = 0; i < PAGES; i++)
         if (at[i * PAGE] != 'a' + i)
             return false;
     return true;
 }
 
-static void protect(char *at, int first, int pages, int protection)
-{
+static void protect(char* at, int first, int pages, int protection) {
     need(mprotect(at + first * PAGE, (size_t)pages * PAGE, protection) == 0);
 }
 
-static void splits(void)
-{
-    char *at = map_filled();
+static void splits(void) {
+    char* at = map_filled();
     protect(at, 2, 2, PROT_READ);
     is_str(picture(at), "wwrrwwww", "read-only in the middle");
     protect(at, 3, 3, PROT_NONE);
@@ -56,20 +51,18 @@ static void splits(void)
     ok(intact(at), "the pages kept what was in them");
 }
 
-static void exact_faults(void)
-{
-    char *at = map_filled();
+static void exact_faults(void) {
+    char* at = map_filled();
     protect(at, 1, 1, PROT_READ);
     protect(at, 2, 1, PROT_NONE);
     is_fault(store_fault(at + PAGE), SIGSEGV, SEGV_ACCERR, at + PAGE, "store to a read-only page");
     is_fault(load_fault(at + 3 * PAGE - 1), SIGSEGV, SEGV_ACCERR, at + 3 * PAGE - 1,
              "load from a page that allows nothing");
-    is_errno(pipe((int *)(at + PAGE)), EFAULT, "the kernel does not write there either");
+    is_errno(pipe((int*)(at + PAGE)), EFAULT, "the kernel does not write there either");
 }
 
-static void errors(void)
-{
-    char *at = map_filled();
+static void errors(void) {
+    char* at = map_filled();
     is_errno(syscall(SYS_mprotect, at + 1, PAGE, PROT_READ), EINVAL, "within a page");
     is_errno(mprotect(at, PAGE, 0x100), EINVAL, "protection that is none");
     is(mprotect(at, 0, PROT_NONE), 0, "no length does nothing");
@@ -80,9 +73,8 @@ static void errors(void)
 }
 
 // Making pages writable again after a fork must not undo the copying (they are still shared).
-static void writable_after_fork(void)
-{
-    char *at = map_filled();
+static void writable_after_fork(void) {
+    char* at = map_filled();
     protect(at, 0, PAGES, PROT_READ);
     struct gate stored = gate_make(), checked = gate_make();
     pid_t child = fork();
@@ -105,9 +97,8 @@ static void writable_after_fork(void)
     is_exit(reap(child), 0, "and the parent's are its own");
 }
 
-static void toggled_after_fork(void)
-{
-    char *at = map_filled();
+static void toggled_after_fork(void) {
+    char* at = map_filled();
     struct gate go = gate_make();
     pid_t child = fork();
     need(child >= 0);
@@ -124,9 +115,8 @@ static void toggled_after_fork(void)
 }
 
 // A mapping that was split, then forked: each part is copied, and none is shared or lost.
-static void split_then_fork(void)
-{
-    char *at = map_filled();
+static void split_then_fork(void) {
+    char* at = map_filled();
     protect(at, 2, 3, PROT_READ);
     protect(at, 6, 1, PROT_NONE);
     struct gate stored = gate_make(), checked = gate_make();
@@ -154,9 +144,8 @@ static void split_then_fork(void)
 }
 
 // Split after the fork, while all is still shared.
-static void fork_then_split(void)
-{
-    char *at = map_filled();
+static void fork_then_split(void) {
+    char* at = map_filled();
     struct gate go = gate_make();
     pid_t child = fork();
     need(child >= 0);
@@ -177,22 +166,20 @@ static void fork_then_split(void)
     is(at[PAGE] + at[7 * PAGE], 'b' + 'h', "with what was there");
 }
 
-static void code(void)
-{
-    unsigned char *at = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void code(void) {
+    unsigned char* at = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(at != MAP_FAILED);
     memcpy(at, (unsigned char[]){0xb8, 7, 0, 0, 0, 0xc3}, 6); // mov $7, %eax; ret
-    protect((char *)at, 0, 1, PROT_READ | PROT_EXEC);
+    protect((char*)at, 0, 1, PROT_READ | PROT_EXEC);
     is(((int (*)(void))(uintptr_t)at)(), 7, "written, then made executable, it runs");
     is_fault(store_fault(at), SIGSEGV, SEGV_ACCERR, at, "and is not writable");
-    protect((char *)at, 0, 1, RW);
+    protect((char*)at, 0, 1, RW);
     at[1] = 8;
-    protect((char *)at, 0, 1, PROT_READ | PROT_EXEC);
+    protect((char*)at, 0, 1, PROT_READ | PROT_EXEC);
     is(((int (*)(void))(uintptr_t)at)(), 8, "changed, it runs as changed");
 }
 
-static void relro(void)
-{
+static void relro(void) {
     static char data[3 * PAGE] __attribute__((aligned(4096))) = "data";
     protect(data, 1, 1, PROT_READ);
     is_fault(store_fault(data + PAGE), SIGSEGV, SEGV_ACCERR, data + PAGE,
@@ -201,8 +188,7 @@ static void relro(void)
     is_fault(store_fault(data + 2 * PAGE), 0, 0, 0, "nor the part behind it");
 }
 
-int main(void)
-{
+int main(void) {
     fault_catch(0);
     subtest("splits", splits);
     subtest("faults", exact_faults);

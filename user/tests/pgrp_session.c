@@ -1,13 +1,9 @@
 // Process groups and sessions. (Groups and terminals are tests/system's.)
 #include "../lib/proc.h"
 
-static void hold(void *gate)
-{
-    gate_pass(gate);
-}
+static void hold(void* gate) { gate_pass(gate); }
 
-static void groups(void)
-{
+static void groups(void) {
     is(getpgrp(), getpid(), "this process leads a group");
     is(getpgid(0), getpid(), "getpgid of 0 is the caller's");
     struct gate gate = gate_make();
@@ -24,8 +20,7 @@ static void groups(void)
     need(exited_with(reap(first), 0) && exited_with(reap(second), 0));
 }
 
-static void group_errors(void)
-{
+static void group_errors(void) {
     struct gate gate = gate_make();
     pid_t child = spawn(hold, &gate);
     is_errno(setpgid(0, -1), EINVAL, "a negative group");
@@ -54,8 +49,7 @@ static void group_errors(void)
     is_exit(reap(child), 0, "it ends");
 }
 
-static void new_session(void *unused)
-{
+static void new_session(void* unused) {
     (void)unused;
     pid_t old = getsid(0);
     need(setsid() == getpid());
@@ -69,16 +63,14 @@ static void new_session(void *unused)
     need(exited_with(reap(child), 0));
 }
 
-static void lead_and_hold(void *gates)
-{
-    struct gate *g = gates;
+static void lead_and_hold(void* gates) {
+    struct gate* g = gates;
     need(setsid() == getpid());
     gate_open(&g[0]);
     gate_pass(&g[1]);
 }
 
-static void sessions(void)
-{
+static void sessions(void) {
     is_errno(setsid(), EPERM, "the leader of a group cannot begin a session");
     is_exit(status_of(new_session, NULL), 0, "a child can, once");
     struct gate gates[2] = {gate_make(), gate_make()};
@@ -93,21 +85,18 @@ static void sessions(void)
     need(exited_with(reap(leader), 0) && exited_with(reap(child), 0));
 }
 
-static void no_terminal(void *unused)
-{
+static void no_terminal(void* unused) {
     (void)unused;
     need(setsid() > 0);
     need(open("/dev/tty", O_RDWR) == -1 && errno == ENXIO);
 }
 
-static void without_terminal(void)
-{
+static void without_terminal(void) {
     is_exit(status_of(no_terminal, NULL), 0, "a new session has no terminal: /dev/tty is ENXIO");
 }
 
 // A group left without a parent outside it, with a stopped member, is told so: SIGHUP, SIGCONT.
-static void orphaned_group(void)
-{
+static void orphaned_group(void) {
     struct gate ready = gate_make();
     int report[2];
     need(pipe(report) == 0);
@@ -140,8 +129,7 @@ static void orphaned_group(void)
     is(signo, SIGHUP, "the child goes on, with a SIGHUP pending");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("groups", groups);
     subtest("errors of groups", group_errors);
     subtest("sessions", sessions);

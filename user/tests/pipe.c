@@ -9,21 +9,18 @@ struct ends {
     int in, out; // read from `in` what was written to `out`
 };
 
-static struct ends make(int flags)
-{
+static struct ends make(int flags) {
     int fd[2];
     need(pipe2(fd, flags) == 0);
     return (struct ends){fd[0], fd[1]};
 }
 
-static void drop(struct ends p)
-{
+static void drop(struct ends p) {
     close(p.in);
     close(p.out);
 }
 
-static void bytes(void)
-{
+static void bytes(void) {
     char text[32];
     struct ends p = make(0);
     ok(p.in < p.out, "the reading end is the lower descriptor");
@@ -44,8 +41,7 @@ static void bytes(void)
     drop(p);
 }
 
-static void end_of_file(void)
-{
+static void end_of_file(void) {
     char byte;
     struct ends p = make(0);
     need(write(p.out, "x", 1) == 1);
@@ -66,8 +62,7 @@ static void end_of_file(void)
     close(p.out);
 }
 
-static void non_blocking(void)
-{
+static void non_blocking(void) {
     static char block[4096];
     char byte;
     struct ends p = make(O_NONBLOCK);
@@ -93,17 +88,15 @@ enum { RECORD = 512, RECORDS = 400, WRITERS = 4 };
 
 static struct ends shared;
 
-static void write_records(void *which)
-{
+static void write_records(void* which) {
     char record[RECORD];
-    memset(record, 'A' + *(int *)which, RECORD);
+    memset(record, 'A' + *(int*)which, RECORD);
     for (int i = 0; i < RECORDS; i++)
         need(write(shared.out, record, RECORD) == RECORD);
 }
 
 // Several writers at once, each write at most PIPE_BUF: no two are mixed.
-static void atomicity(void)
-{
+static void atomicity(void) {
     shared = make(0);
     int which[WRITERS] = {0, 1, 2, 3}, of[WRITERS] = {0}, mixed = 0;
     for (int i = 0; i < WRITERS; i++)
@@ -129,17 +122,15 @@ static void atomicity(void)
         need(wait(NULL) > 0);
 }
 
-static void write_big(void *size)
-{
+static void write_big(void* size) {
     static char block[300000];
     for (size_t i = 0; i < sizeof block; i++)
         block[i] = (char)(i * 7 % 251);
-    need(write(shared.out, block, *(size_t *)size) == (ssize_t)*(size_t *)size);
+    need(write(shared.out, block, *(size_t*)size) == (ssize_t) * (size_t*)size);
 }
 
 // A write of more than fits sleeps until all of it has been taken.
-static void big_write(void)
-{
+static void big_write(void) {
     static char block[300000];
     size_t size = sizeof block, have = 0;
     shared = make(0);
@@ -157,23 +148,20 @@ static void big_write(void)
     is_exit(reap(child), 0, "and the write was whole");
 }
 
-static void read_one(void *unused)
-{
+static void read_one(void* unused) {
     char byte;
     (void)unused;
     need(read(shared.in, &byte, 1) == 1 && byte == 'w');
 }
 
-static void read_end(void *unused)
-{
+static void read_end(void* unused) {
     char byte;
     (void)unused;
     close(shared.out);
     need(read(shared.in, &byte, 1) == 0);
 }
 
-static void wake_ups(void)
-{
+static void wake_ups(void) {
     shared = make(0);
     pid_t child = spawn(read_one, NULL);
     need(eventually(proc_state(child) == 'S'));
@@ -196,8 +184,7 @@ static void wake_ups(void)
     is_killed(reap(child), SIGKILL, "a sleeping writer can be killed");
 }
 
-static void through_cat(void)
-{
+static void through_cat(void) {
     struct ends to = make(O_CLOEXEC), from = make(O_CLOEXEC);
     pid_t child = fork();
     need(child >= 0);
@@ -219,8 +206,7 @@ static void through_cat(void)
     is_exit(reap(child), 0, "which cat saw too");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("bytes", bytes);
     subtest("the end", end_of_file);
     subtest("without blocking", non_blocking);

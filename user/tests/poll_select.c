@@ -7,24 +7,21 @@
 
 static int in, out; // of a pipe
 
-static void make_pipe(void)
-{
+static void make_pipe(void) {
     int fd[2];
     need(pipe2(fd, O_NONBLOCK) == 0);
     in = fd[0];
     out = fd[1];
 }
 
-static int events(int fd, int wanted, int timeout)
-{
+static int events(int fd, int wanted, int timeout) {
     struct pollfd p = {fd, (short)wanted, 0x7f};
     int n = poll(&p, 1, timeout);
     need(n == (p.revents != 0));
     return p.revents;
 }
 
-static void pipe_events(void)
-{
+static void pipe_events(void) {
     static char block[65536];
     make_pipe();
     is(events(in, POLLIN | POLLOUT, 0), 0, "an empty pipe: nothing to read");
@@ -48,8 +45,7 @@ static void pipe_events(void)
     is(events(out, POLLOUT, 0), POLLOUT | POLLERR, "no reader left");
 }
 
-static void other_events(void)
-{
+static void other_events(void) {
     put_file("file", 0600, "");
     is(events(open("file", O_RDWR), POLLIN | POLLOUT, -1), POLLIN | POLLOUT,
        "a file is always ready");
@@ -60,8 +56,7 @@ static void other_events(void)
     is(poll(NULL, 0, 0), 0, "none at all");
 }
 
-static void several(void)
-{
+static void several(void) {
     make_pipe();
     int in1 = in, out1 = out;
     make_pipe();
@@ -73,20 +68,18 @@ static void several(void)
     ok(p[0].revents == POLLIN && p[2].revents == 0, "the right one");
 }
 
-static void write_when_asleep(void *parent)
-{
+static void write_when_asleep(void* parent) {
     need(eventually(proc_state((pid_t)(intptr_t)parent) == 'S'));
     need(write(out, "x", 1) == 1);
 }
 
-static void waking(void)
-{
+static void waking(void) {
     make_pipe();
-    pid_t child = spawn(write_when_asleep, (void *)(intptr_t)getpid());
+    pid_t child = spawn(write_when_asleep, (void*)(intptr_t)getpid());
     is(events(in, POLLIN, -1), POLLIN, "poll sleeps until there is something");
     is_exit(reap(child), 0, "which a child wrote");
     make_pipe();
-    child = spawn(write_when_asleep, (void *)(intptr_t)getpid());
+    child = spawn(write_when_asleep, (void*)(intptr_t)getpid());
     fd_set set;
     FD_ZERO(&set);
     FD_SET(in, &set);
@@ -95,8 +88,7 @@ static void waking(void)
     reap(child);
 }
 
-static void time_outs(void)
-{
+static void time_outs(void) {
     make_pipe();
     int64_t start = now_ns();
     is(events(in, POLLIN, 30), 0, "poll gives up");
@@ -116,8 +108,7 @@ static void time_outs(void)
     is_errno(ppoll(&p, 1, &(struct timespec){0, 1000000000}, NULL), EINVAL, "too many nanoseconds");
 }
 
-static void sets(void)
-{
+static void sets(void) {
     fd_set reading, writing;
     make_pipe();
     FD_ZERO(&reading);
@@ -147,14 +138,10 @@ static void sets(void)
 
 static volatile sig_atomic_t handled;
 
-static void handler(int signo)
-{
-    handled += signo == SIGUSR1;
-}
+static void handler(int signo) { handled += signo == SIGUSR1; }
 
 // The mask of ppoll and pselect holds while they wait, and no longer.
-static void masks(void)
-{
+static void masks(void) {
     sigset_t blocked, none, now;
     sigemptyset(&none);
     sigemptyset(&blocked);
@@ -181,8 +168,7 @@ static void masks(void)
     is(handled, 2, "a signal that stays blocked is not handled");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("events of pipes", pipe_events);
     subtest("events of other files", other_events);

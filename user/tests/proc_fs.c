@@ -14,11 +14,10 @@ struct region {
 };
 
 // The line of /proc/self/maps that has an address.
-static struct region region_of(const void *address)
-{
+static struct region region_of(const void* address) {
     struct region r = {0, 0, "", ""};
     char line[512];
-    FILE *maps = fopen("/proc/self/maps", "r");
+    FILE* maps = fopen("/proc/self/maps", "r");
     need(maps != NULL);
     while (fgets(line, sizeof line, maps) != NULL) {
         struct region now = {0, 0, "", ""};
@@ -31,15 +30,14 @@ static struct region region_of(const void *address)
     return r;
 }
 
-static void maps(void)
-{
+static void maps(void) {
     char here;
     struct region r = region_of(&here);
     is_str(r.protection, "rw-p", "the stack");
     is_str(r.name, "[stack]", "by its name");
-    is_str(region_of((void *)(uintptr_t)maps).protection, "r-xp", "this program's text");
+    is_str(region_of((void*)(uintptr_t)maps).protection, "r-xp", "this program's text");
     is_str(region_of(&in_data).protection, "rw-p", "its data");
-    char *page = mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char* page = mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(page != MAP_FAILED);
     is_str(region_of(page).protection, "r--s", "a shared mapping");
     need(mprotect(page + 4096, 4096, PROT_NONE) == 0);
@@ -49,9 +47,9 @@ static void maps(void)
     need(munmap(page, 3 * 4096) == 0);
     is(region_of(page).end, 0, "an unmapped one is not there");
     long end_of_heap = syscall(SYS_brk, syscall(SYS_brk, 0) + 8192);
-    is_str(region_of((void *)(end_of_heap - 4096)).name, "[heap]", "what brk gave");
+    is_str(region_of((void*)(end_of_heap - 4096)).name, "[heap]", "what brk gave");
 
-    FILE *f = fopen("/proc/self/maps", "r");
+    FILE* f = fopen("/proc/self/maps", "r");
     char line[512];
     uintptr_t last = 0, start, end;
     bool ordered = true;
@@ -63,15 +61,13 @@ static void maps(void)
     ok(ordered, "in order, none over another");
 }
 
-static void hold(void *gate)
-{
+static void hold(void* gate) {
     need(prctl(PR_SET_NAME, "odd ) name (", 0, 0, 0) == 0);
-    gate_open(&((struct gate *)gate)[0]);
-    gate_pass(&((struct gate *)gate)[1]);
+    gate_open(&((struct gate*)gate)[0]);
+    gate_pass(&((struct gate*)gate)[1]);
 }
 
-static void status(void)
-{
+static void status(void) {
     struct gate gates[2] = {gate_make(), gate_make()};
     char path[64], name[64] = "", letter = 0;
     pid_t child = spawn(hold, gates);
@@ -89,7 +85,7 @@ static void status(void)
     is(parent, getpid(), "its parent");
     is(group, getpgrp(), "its group");
     is(session, getsid(0), "its session");
-    for (const char *c = rest + 1; *c != 0; c++)
+    for (const char* c = rest + 1; *c != 0; c++)
         fields += *c == ' ';
     ok(fields >= 44, "and the other fields");
 
@@ -101,7 +97,7 @@ static void status(void)
     ok(strstr(text, name) != NULL, "its id");
     snprintf(name, sizeof name, "\nPPid:\t%d\n", getpid());
     ok(strstr(text, name) != NULL, "its parent");
-    const char *size = strstr(text, "\nVmRSS:");
+    const char* size = strstr(text, "\nVmRSS:");
     ok(size != NULL && atoi(size + 7) > 0 && strstr(size, " kB\n") != NULL, "its memory");
     ok(strstr(text, "\nUid:\t") != NULL && strstr(text, "\nThreads:\t1\n") != NULL, "and more");
     need(kill(child, SIGSTOP) == 0 && waitpid(child, NULL, WUNTRACED) == child);
@@ -112,8 +108,7 @@ static void status(void)
     is(access(path, F_OK), -1, "gone when it has been waited for");
 }
 
-static void own_entries(const char *self, const char *argv0)
-{
+static void own_entries(const char* self, const char* argv0) {
     char text[PATH_MAX], want[PATH_MAX];
     ssize_t n = readlink("/proc/self", text, sizeof text - 1);
     need(n > 0);
@@ -133,8 +128,7 @@ static void own_entries(const char *self, const char *argv0)
     is_str(text, want, "/proc/self/cwd");
 }
 
-static void descriptors(void)
-{
+static void descriptors(void) {
     char path[64], text[PATH_MAX], want[PATH_MAX + 8];
     put_file("opened", 0600, "text");
     int fd = open("opened", O_RDONLY), wanted = 0;
@@ -147,9 +141,9 @@ static void descriptors(void)
     char byte = 0;
     int again = open(path, O_RDONLY);
     ok(again >= 0 && read(again, &byte, 1) == 1 && byte == 't', "and can be opened");
-    DIR *dir = opendir("/proc/self/fd");
+    DIR* dir = opendir("/proc/self/fd");
     need(dir != NULL);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+    for (struct dirent* e; (e = readdir(dir)) != NULL;)
         wanted += atoi(e->d_name) == fd && e->d_name[0] != '.';
     closedir(dir);
     is(wanted, 1, "it is listed, once");
@@ -157,15 +151,13 @@ static void descriptors(void)
     is_errno(readlink(path, text, sizeof text), ENOENT, "closed, it is gone");
 }
 
-static long kilobytes(const char *text, const char *name)
-{
-    const char *line = strstr(text, name);
+static long kilobytes(const char* text, const char* name) {
+    const char* line = strstr(text, name);
     return line == NULL ? -1 : atol(line + strlen(name));
 }
 
-static void machine(void)
-{
-    const char *text = get_file("/proc/meminfo");
+static void machine(void) {
+    const char* text = get_file("/proc/meminfo");
     const long total = kilobytes(text, "MemTotal:"), unused = kilobytes(text, "MemFree:");
     ok(total > 1000 && unused > 0 && unused <= total, "/proc/meminfo: MemTotal and MemFree");
     ok(kilobytes(text, "MemAvailable:") > 0, "MemAvailable");
@@ -181,9 +173,9 @@ static void machine(void)
     ok(strstr(get_file("/proc/self/mounts"), " /proc proc ") != NULL, "/proc/self/mounts");
     ok(strlen(get_file("/proc/version")) > 5, "/proc/version");
     bool self = false;
-    DIR *dir = opendir("/proc");
+    DIR* dir = opendir("/proc");
     need(dir != NULL);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+    for (struct dirent* e; (e = readdir(dir)) != NULL;)
         self = self || atoi(e->d_name) == getpid();
     closedir(dir);
     ok(self, "/proc lists this process");
@@ -194,13 +186,9 @@ static void machine(void)
 
 static const char *argv0, *self;
 
-static void own(void)
-{
-    own_entries(self, argv0);
-}
+static void own(void) { own_entries(self, argv0); }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     (void)argc;
     argv0 = argv[0];
     self = strdup(self_path(argv[0]));

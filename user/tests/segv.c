@@ -9,40 +9,37 @@ enum { PAGE = 4096 };
 
 static const char constant[PAGE] = "read-only";
 
-static char *map(size_t pages, int protection)
-{
-    char *at = mmap(NULL, pages * PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static char* map(size_t pages, int protection) {
+    char* at = mmap(NULL, pages * PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(at != MAP_FAILED);
     return at;
 }
 
-static void mapping_errors(void)
-{
+static void mapping_errors(void) {
     fault_catch(0);
     is_fault(load_fault(NULL), SIGSEGV, SEGV_MAPERR, 0, "load from NULL");
     is_fault(store_fault(NULL), SIGSEGV, SEGV_MAPERR, 0, "store to NULL");
-    is_fault(load_fault((void *)0x123), SIGSEGV, SEGV_MAPERR, 0x123, "the exact address near NULL");
+    is_fault(load_fault((void*)0x123), SIGSEGV, SEGV_MAPERR, 0x123, "the exact address near NULL");
 
-    char *at = map(3, PROT_READ | PROT_WRITE);
+    char* at = map(3, PROT_READ | PROT_WRITE);
     need(munmap(at + PAGE, PAGE) == 0);
     is_fault(load_fault(at + PAGE), SIGSEGV, SEGV_MAPERR, at + PAGE, "load from an unmapped page");
     is_fault(store_fault(at + 2 * PAGE - 1), SIGSEGV, SEGV_MAPERR, at + 2 * PAGE - 1,
              "store to its last byte");
     is_fault(store_fault(at + PAGE - 1), 0, 0, 0, "the byte before it is fine");
     is_fault(store_fault(at + 2 * PAGE), 0, 0, 0, "and the byte behind it");
-    is_fault(load_fault((void *)0x7fffffffe000), SIGSEGV, SEGV_MAPERR, 0x7fffffffe000,
+    is_fault(load_fault((void*)0x7fffffffe000), SIGSEGV, SEGV_MAPERR, 0x7fffffffe000,
              "the last page of user space");
 }
 
-static void protection_errors(void)
-{
+static void protection_errors(void) {
     fault_catch(0);
     is_fault(store_fault(constant + 7), SIGSEGV, SEGV_ACCERR, constant + 7, "store to a constant");
-    void *text = (void *)(uintptr_t)map;
+    void* text = (void*)(uintptr_t)map;
     is_fault(store_fault(text), SIGSEGV, SEGV_ACCERR, text, "store to the program's text");
     is_fault(load_fault(text), 0, 0, 0, "which may be read");
 
-    char *at = map(1, PROT_READ);
+    char* at = map(1, PROT_READ);
     is_fault(load_fault(at), 0, 0, 0, "load from a read-only page");
     is_fault(store_fault(at + 5), SIGSEGV, SEGV_ACCERR, at + 5, "store to it");
     at = map(1, PROT_NONE);
@@ -50,8 +47,7 @@ static void protection_errors(void)
     is_fault(store_fault(at + 9), SIGSEGV, SEGV_ACCERR, at + 9, "store to it");
 }
 
-static void kernel_addresses(void)
-{
+static void kernel_addresses(void) {
     static const uintptr_t canonical[] = {0xffff800000000000, 0xffff888000000000,
                                           0xffffffff80000000, 0xffffffff81000000,
                                           0xfffffffffffff000, 0xffffffffffffffff};
@@ -59,49 +55,44 @@ static void kernel_addresses(void)
                                       0x8000000000000000};
     fault_catch(0);
     for (size_t i = 0; i < sizeof canonical / sizeof canonical[0]; i++) {
-        is_fault(load_fault((void *)canonical[i]), SIGSEGV, SEGV_MAPERR, canonical[i],
+        is_fault(load_fault((void*)canonical[i]), SIGSEGV, SEGV_MAPERR, canonical[i],
                  "load from the kernel's 0x%lx", canonical[i]);
-        is_fault(store_fault((void *)canonical[i]), SIGSEGV, SEGV_MAPERR, canonical[i],
+        is_fault(store_fault((void*)canonical[i]), SIGSEGV, SEGV_MAPERR, canonical[i],
                  "store to it");
     }
     // The processor does not say which address it was.
     for (size_t i = 0; i < sizeof other / sizeof other[0]; i++)
-        is_fault(load_fault((void *)other[i]), SIGSEGV, SI_KERNEL, 0,
+        is_fault(load_fault((void*)other[i]), SIGSEGV, SI_KERNEL, 0,
                  "load from 0x%lx, which is not canonical", other[i]);
 }
 
-static void call(void *address)
-{
-    ((void (*)(void))address)();
-}
+static void call(void* address) { ((void (*)(void))address)(); }
 
-static void execution(void)
-{
+static void execution(void) {
     fault_catch(0);
-    char *at = map(1, PROT_READ | PROT_WRITE);
-    *(unsigned char *)at = 0xc3; // ret
+    char* at = map(1, PROT_READ | PROT_WRITE);
+    *(unsigned char*)at = 0xc3; // ret
     is_fault(fault_of(call, at), SIGSEGV, SEGV_ACCERR, at, "run a page that is not executable");
     static unsigned char data[] = {0xc3};
     is_fault(fault_of(call, data), SIGSEGV, SEGV_ACCERR, data, "run data");
     unsigned char stack[16];
-    *(volatile unsigned char *)stack = 0xc3;
+    *(volatile unsigned char*)stack = 0xc3;
     is_fault(fault_of(call, stack), SIGSEGV, SEGV_ACCERR, stack, "run the stack");
     need(mprotect(at, PAGE, PROT_READ | PROT_EXEC) == 0);
     is_fault(fault_of(call, at), 0, 0, 0, "made executable, the page runs");
     is_fault(fault_of(call, NULL), SIGSEGV, SEGV_MAPERR, 0, "run NULL");
-    is_fault(fault_of(call, (void *)0xffffffff81000000), SIGSEGV, SEGV_MAPERR, 0xffffffff81000000,
+    is_fault(fault_of(call, (void*)0xffffffff81000000), SIGSEGV, SEGV_MAPERR, 0xffffffff81000000,
              "run the kernel");
-    is_fault(fault_of(call, (void *)0x1234567812345678), SIGSEGV, SI_KERNEL, 0,
+    is_fault(fault_of(call, (void*)0x1234567812345678), SIGSEGV, SI_KERNEL, 0,
              "run an address that is not canonical");
 }
 
-static void bus_errors(void)
-{
+static void bus_errors(void) {
     fault_catch(0);
     put_file("short", 0600, "four");
     int fd = open("short", O_RDWR);
     need(fd >= 0);
-    char *at = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    char* at = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     need(at != MAP_FAILED);
     is_fault(load_fault(at + PAGE - 1), 0, 0, 0, "the rest of a file's last page can be read");
     is(at[PAGE - 1], 0, "and is zero");
@@ -115,39 +106,33 @@ static void bus_errors(void)
 
 static volatile int zero;
 
-static void divide(void *unused)
-{
+static void divide(void* unused) {
     (void)unused;
     zero = 1000 / zero; // does not get that far
 }
 
-static void divide_overflow(void *unused)
-{
+static void divide_overflow(void* unused) {
     (void)unused;
     asm volatile("mov $0x80000000, %%eax\n\tcdq\n\tmov $-1, %%ecx\n\tidiv %%ecx" ::
                      : "rax", "rcx", "rdx", "cc");
 }
 
-static void undefined(void *unused)
-{
+static void undefined(void* unused) {
     (void)unused;
     asm volatile("ud2");
 }
 
-static void breakpoint(void *unused)
-{
+static void breakpoint(void* unused) {
     (void)unused;
     asm volatile("int3");
 }
 
-static void privileged(void *unused)
-{
+static void privileged(void* unused) {
     (void)unused;
     asm volatile("hlt");
 }
 
-static void instructions(void)
-{
+static void instructions(void) {
     fault_catch(0);
     struct fault f = fault_of(divide, NULL);
     is_fault(f, SIGFPE, FPE_INTDIV, f.addr, "divide by zero");
@@ -160,29 +145,26 @@ static void instructions(void)
     is_fault(fault_of(privileged, NULL), SIGSEGV, SI_KERNEL, 0, "hlt");
 }
 
-static __attribute__((noinline)) int deeper(volatile char *from)
-{
+static __attribute__((noinline)) int deeper(volatile char* from) {
     volatile char frame[1000];
     frame[0] = *from;
     return zero == 0 ? deeper(frame) + frame[0] : 0; // always so, but the compiler cannot know
 }
 
-static void overflow(void *unused)
-{
+static void overflow(void* unused) {
     (void)unused;
     volatile char start = 0;
     deeper(&start);
 }
 
-static void stack_overflow(void)
-{
+static void stack_overflow(void) {
     static char area[32 * 1024];
     need(sigaltstack(&(stack_t){.ss_sp = area, .ss_size = sizeof area}, NULL) == 0);
     fault_catch(SA_ONSTACK);
     char here;
     struct fault f = fault_of(overflow, NULL);
     is(f.signo, SIGSEGV, "recursion without end is SIGSEGV");
-    size_t depth = (size_t)(&here - (char *)f.addr);
+    size_t depth = (size_t)(&here - (char*)f.addr);
     ok(depth > 1 << 20 && depth < 1ul << 30, "when a stack of a decent size is full");
     f = fault_of(overflow, NULL);
     is(f.signo, SIGSEGV, "and again");
@@ -190,14 +172,12 @@ static void stack_overflow(void)
     is_killed(status_of(overflow, NULL), SIGSEGV, "without a handler it kills");
 }
 
-static void overflow_with_handler(void *unused)
-{
+static void overflow_with_handler(void* unused) {
     fault_catch(0); // and no stack for it to run on
     overflow(unused);
 }
 
-static void no_way_out(void)
-{
+static void no_way_out(void) {
     is_killed(status_of(overflow_with_handler, NULL), SIGSEGV,
               "a handler without a stack to run on: killed");
     sigset_t all;
@@ -213,8 +193,7 @@ static void no_way_out(void)
     is_killed(status_of(fault_load, NULL), SIGSEGV, "a fault with the default action: killed");
 }
 
-int main(void)
-{
+int main(void) {
     scratch_begin();
     subtest("nothing is mapped there", mapping_errors);
     subtest("what is mapped forbids it", protection_errors);

@@ -6,20 +6,17 @@
 
 static volatile uintptr_t handler_stack;
 
-static void on_which_stack(int signo)
-{
+static void on_which_stack(int signo) {
     (void)signo;
     handler_stack = (uintptr_t)__builtin_frame_address(0);
 }
 
-static void handle(int flags)
-{
+static void handle(int flags) {
     struct sigaction action = {.sa_handler = on_which_stack, .sa_flags = flags};
     need(sigaction(SIGUSR1, &action, NULL) == 0);
 }
 
-static void alternate_stack(void)
-{
+static void alternate_stack(void) {
     static char area[64 * 1024];
     stack_t stack = {.ss_sp = area, .ss_size = sizeof area}, old;
     need(sigaltstack(NULL, &old) == 0);
@@ -44,14 +41,12 @@ static void alternate_stack(void)
 }
 
 // A handler may change where the program goes on, by the context it is given.
-static void change_context(int signo, siginfo_t *info, void *context)
-{
+static void change_context(int signo, siginfo_t* info, void* context) {
     (void)signo, (void)info;
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RBX] = 0x1234;
+    ((ucontext_t*)context)->uc_mcontext.gregs[REG_RBX] = 0x1234;
 }
 
-static void context(void)
-{
+static void context(void) {
     struct sigaction action = {.sa_sigaction = change_context, .sa_flags = SA_SIGINFO};
     need(sigaction(SIGUSR1, &action, NULL) == 0);
     long result, rbx = 1, r12 = 0x7777;
@@ -64,8 +59,7 @@ static void context(void)
     is(r12, 0x7777, "a register that it has not");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("the alternate stack", alternate_stack);
     subtest("the interrupted context", context);
     return done();

@@ -1,20 +1,18 @@
 // Signals that nobody handles, what fork and exec do to the handling, and to whom kill sends.
 #include "../lib/proc.h"
 
-static const char *self;
+static const char* self;
 
-static void raise_it(void *signo)
-{
-    raise(*(int *)signo);
+static void raise_it(void* signo) {
+    raise(*(int*)signo);
     _exit(50); // still there
 }
 
-static void defaults(void)
-{
-    static const int fatal[] = {SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS,
-                                SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM,
+static void defaults(void) {
+    static const int fatal[] = {SIGHUP,  SIGINT,    SIGQUIT, SIGILL,  SIGTRAP,   SIGABRT, SIGBUS,
+                                SIGFPE,  SIGKILL,   SIGUSR1, SIGSEGV, SIGUSR2,   SIGPIPE, SIGALRM,
                                 SIGTERM, SIGSTKFLT, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO,
-                                SIGPWR, SIGSYS, 34, 64};
+                                SIGPWR,  SIGSYS,    34,      64};
     static const int harmless[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH};
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
         int signo = fatal[i];
@@ -35,8 +33,7 @@ static void defaults(void)
     }
 }
 
-static void writer(void *unused)
-{
+static void writer(void* unused) {
     int ends[2];
     (void)unused;
     need(pipe(ends) == 0 && close(ends[0]) == 0);
@@ -44,20 +41,15 @@ static void writer(void *unused)
     _exit(n == -1 && errno == EPIPE ? 50 : 51);
 }
 
-static void broken_pipe(void)
-{
+static void broken_pipe(void) {
     is_killed(status_of(writer, NULL), SIGPIPE, "a write nobody can read raises SIGPIPE");
     signal(SIGPIPE, SIG_IGN);
     is_exit(status_of(writer, NULL), 50, "and is EPIPE if that is ignored");
 }
 
-static void nothing(int signo)
-{
-    (void)signo;
-}
+static void nothing(int signo) { (void)signo; }
 
-static void check_inherited(void *unused)
-{
+static void check_inherited(void* unused) {
     struct sigaction action;
     sigset_t now;
     (void)unused;
@@ -69,16 +61,14 @@ static void check_inherited(void *unused)
     need(sigismember(&now, SIGTERM) == 0);
 }
 
-static void exec_self(void *unused)
-{
+static void exec_self(void* unused) {
     (void)unused;
     execl(self, "child", "after-exec", NULL);
     _exit(111);
 }
 
 // Exit status of the program after exec: a bit for each thing that is as it should be.
-static int after_exec(void)
-{
+static int after_exec(void) {
     struct sigaction action;
     sigset_t blocked, pending;
     sigprocmask(SIG_BLOCK, NULL, &blocked);
@@ -91,8 +81,7 @@ static int after_exec(void)
     return result;
 }
 
-static void inheritance(void)
-{
+static void inheritance(void) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -115,15 +104,13 @@ static void inheritance(void)
     is(WEXITSTATUS(status) & 8, 8, "and leaves what was ignored ignored");
 }
 
-static void wait_forever(void *ready)
-{
+static void wait_forever(void* ready) {
     gate_open(ready);
     for (;;)
         pause();
 }
 
-static void sending(void)
-{
+static void sending(void) {
     is_errno(kill(getpid(), 65), EINVAL, "a signal that is none");
     is_errno(kill(getpid(), -1), EINVAL, "a negative one");
     is_errno(kill(0x3ffffffe, 0), ESRCH, "a process that is none");
@@ -147,34 +134,29 @@ static void sending(void)
     is_killed(reap(outside), SIGUSR1, "reaches the child that is in it");
 }
 
-static void to_init(void *unused)
-{
+static void to_init(void* unused) {
     (void)unused;
     drop_root();
     need(kill(1, 0) == -1 && errno == EPERM);
 }
 
-static void permission(void)
-{
+static void permission(void) {
     is_exit(status_of(to_init, NULL), 0, "another user's process cannot be signalled");
 }
 
-static void spin(void *unused)
-{
+static void spin(void* unused) {
     (void)unused;
     for (;;)
         continue;
 }
 
-static void busy_process(void)
-{
+static void busy_process(void) {
     pid_t child = spawn(spin, NULL);
     need(kill(child, SIGTERM) == 0);
     is_killed(reap(child), SIGTERM, "a process that never enters the kernel can be killed");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "after-exec") == 0)
         return after_exec();
     self = strdup(self_path(argv[0]));

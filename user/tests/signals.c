@@ -8,37 +8,32 @@
 static volatile sig_atomic_t count, last, depth, deepest, during;
 static siginfo_t seen;
 
-static void counting(int signo)
-{
+static void counting(int signo) {
     count++;
     last = signo;
 }
 
-static void with_info(int signo, siginfo_t *info, void *context)
-{
+static void with_info(int signo, siginfo_t* info, void* context) {
     (void)context;
     counting(signo);
     seen = *info;
 }
 
-static void handle(int signo, void (*handler)(int), int flags)
-{
+static void handle(int signo, void (*handler)(int), int flags) {
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
     sigemptyset(&action.sa_mask);
     need(sigaction(signo, &action, NULL) == 0);
     count = 0;
 }
 
-static sigset_t set_of(int signo)
-{
+static sigset_t set_of(int signo) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signo);
     return set;
 }
 
-static void handlers(void)
-{
+static void handlers(void) {
     handle(SIGUSR1, counting, 0);
     for (int i = 0; i < 100; i++)
         need(kill(getpid(), SIGUSR1) == 0);
@@ -60,8 +55,7 @@ static void handlers(void)
     ok(count == 1 && old.sa_handler == SIG_DFL, "SA_RESETHAND: once, then the default");
 }
 
-static void info(void)
-{
+static void info(void) {
     struct sigaction action = {.sa_sigaction = with_info, .sa_flags = SA_SIGINFO};
     need(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGCHLD, &action, NULL) == 0);
     kill(getpid(), SIGUSR1);
@@ -94,8 +88,7 @@ static void info(void)
     reap(child);
 }
 
-static void nested(int signo)
-{
+static void nested(int signo) {
     sigset_t now;
     count++;
     if (++depth > deepest)
@@ -107,8 +100,7 @@ static void nested(int signo)
     depth--;
 }
 
-static void masks_in_handlers(void)
-{
+static void masks_in_handlers(void) {
     handle(SIGUSR1, nested, 0);
     raise(SIGUSR1);
     is(deepest, 1, "a handler is not interrupted by its own signal");
@@ -130,8 +122,7 @@ static void masks_in_handlers(void)
     ok(!sigismember(&now, SIGUSR1) && !sigismember(&now, SIGUSR2), "the mask is put back");
 }
 
-static void blocked(void)
-{
+static void blocked(void) {
     sigset_t set = set_of(SIGUSR1), now, none;
     sigemptyset(&none);
     handle(SIGUSR1, counting, 0);
@@ -170,8 +161,7 @@ static void blocked(void)
 }
 
 // A child signals its parent once that sleeps in read, then writes a byte.
-static ssize_t interrupted_read(int flags, int *error)
-{
+static ssize_t interrupted_read(int flags, int* error) {
     int data[2];
     need(pipe(data) == 0);
     handle(SIGUSR1, counting, flags);
@@ -194,8 +184,7 @@ static ssize_t interrupted_read(int flags, int *error)
     return n;
 }
 
-static void interrupted_calls(void)
-{
+static void interrupted_calls(void) {
     int error;
     is(interrupted_read(0, &error), -1, "a read that a signal interrupts fails");
     is(error, EINTR, "with EINTR");
@@ -204,8 +193,7 @@ static void interrupted_calls(void)
     is(count, 1, "after the handler has run");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("handlers", handlers);
     subtest("siginfo", info);
     subtest("masks during handlers", masks_in_handlers);

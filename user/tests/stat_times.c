@@ -2,25 +2,21 @@
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 
-static struct stat stat_of(const char *path)
-{
+static struct stat stat_of(const char* path) {
     struct stat st;
     need(lstat(path, &st) == 0);
     return st;
 }
 
-static bool later(struct timespec a, struct timespec b)
-{
+static bool later(struct timespec a, struct timespec b) {
     return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
 }
 
-static bool same(struct timespec a, struct timespec b)
-{
+static bool same(struct timespec a, struct timespec b) {
     return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-static void fields(void)
-{
+static void fields(void) {
     put_file("file", 0640, "12345");
     need(mkdir("folder", 0751) == 0 && symlink("file", "link") == 0);
     struct stat st = stat_of("file"), by_fd, folder = stat_of("folder");
@@ -45,8 +41,7 @@ static void fields(void)
     ok(S_ISCHR(st.st_mode) && st.st_rdev == 0x103, "a device, with its number");
 }
 
-static void modes(void)
-{
+static void modes(void) {
     put_file("m", 0600, "");
     is(chmod("m", 0751), 0, "chmod");
     is(stat_of("m").st_mode & 07777, 0751, "sets the mode");
@@ -68,8 +63,7 @@ static void modes(void)
     is(umask(022), 027, "and cannot change it there");
 }
 
-static void permission(void)
-{
+static void permission(void) {
     struct stat st;
     put_file("open", 0666, "");
     put_file("closed", 0, "");
@@ -97,8 +91,7 @@ static void permission(void)
     is_errno(chown("/", 1, 1), EPERM, "no chown");
 }
 
-static void set_times(void)
-{
+static void set_times(void) {
     put_file("t", 0600, "x");
     struct timespec times[2] = {{1000000000, 123456789}, {1234567890, 987654321}};
     is(utimensat(AT_FDCWD, "t", times, 0), 0, "utimensat");
@@ -123,8 +116,7 @@ static void set_times(void)
 }
 
 // Each change is made at least once at a time that is later than the one recorded.
-static void kept_times(void)
-{
+static void kept_times(void) {
     const struct timespec past[2] = {{1000, 0}, {1000, 0}};
     put_file("k", 0600, "x");
     need(mkdir("kd", 0700) == 0);
@@ -150,8 +142,7 @@ static void kept_times(void)
     ok(later(stat_of("kd").st_mtim, past[1]), "a removal does");
 }
 
-int main(void)
-{
+int main(void) {
     umask(022);
     scratch_begin();
     subtest("fields", fields);

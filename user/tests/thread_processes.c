@@ -5,75 +5,66 @@
 #include <semaphore.h>
 #include <sys/syscall.h>
 
-static const char *self;
+static const char* self;
 static _Thread_local int own = 77;
 static sem_t started, go_on;
 
-static void *block(void *unused)
-{
+static void* block(void* unused) {
     sem_post(&started);
     sem_wait(&go_on);
     return unused;
 }
 
-static void *exit_all(void *unused)
-{
+static void* exit_all(void* unused) {
     (void)unused;
     exit(33);
 }
 
-static void *exec_other(void *unused)
-{
+static void* exec_other(void* unused) {
     (void)unused;
     execl(self, "child", "exit-42", NULL);
     _exit(1);
 }
 
-static char *volatile nowhere;
+static char* volatile nowhere;
 
-static void *crash(void *unused)
-{
+static void* crash(void* unused) {
     *nowhere = 1;
     return unused;
 }
 
 // A process with a few sleeping threads, and one more that runs `last` while the first joins it.
-static void with_sleepers(void *last)
-{
+static void with_sleepers(void* last) {
     pthread_t thread;
     for (int i = 0; i < 3; i++)
         need(pthread_create(&thread, NULL, block, NULL) == 0);
     for (int i = 0; i < 3; i++)
         sem_wait(&started);
-    need(pthread_create(&thread, NULL, *(void *(**)(void *))last, NULL) == 0);
+    need(pthread_create(&thread, NULL, *(void* (**)(void*))last, NULL) == 0);
     pthread_join(thread, NULL);
 }
 
-static void *leave(void *unused)
-{
+static void* leave(void* unused) {
     sem_wait(&go_on);
     exit(44);
     return unused;
 }
 
-static void first_leaves(void *unused)
-{
+static void first_leaves(void* unused) {
     pthread_t thread;
     need(pthread_create(&thread, NULL, leave, NULL) == 0);
     sem_post(&go_on);
     pthread_exit(unused);
 }
 
-static void *spin(void *unused)
-{
+static void* spin(void* unused) {
     sem_post(&started);
     for (;;)
         continue;
     return unused;
 }
 
-static void busy_threads(void *ready)
-{
+static void busy_threads(void* ready) {
     pthread_t thread;
     for (int i = 0; i < 3; i++)
         need(pthread_create(&thread, NULL, spin, NULL) == 0);
@@ -83,9 +74,8 @@ static void busy_threads(void *ready)
     spin(NULL);
 }
 
-static void ends(void)
-{
-    void *(*body)(void *) = exit_all;
+static void ends(void) {
+    void* (*body)(void*) = exit_all;
     is_exit(status_of(with_sleepers, &body), 33, "exit in a thread ends all");
     body = exec_other;
     is_exit(status_of(with_sleepers, &body), 42, "exec in a thread ends all the others");
@@ -99,8 +89,7 @@ static void ends(void)
     is_killed(reap(child), SIGTERM, "a signal kills a process whose threads are all busy");
 }
 
-static void *fork_here(void *unused)
-{
+static void* fork_here(void* unused) {
     (void)unused;
     pid_t child = fork();
     if (child == 0) {
@@ -109,13 +98,12 @@ static void *fork_here(void *unused)
         need(own == 77);
         _exit(21);
     }
-    return (void *)(intptr_t)reap(child);
+    return (void*)(intptr_t)reap(child);
 }
 
-static void fork_in_thread(void)
-{
+static void fork_in_thread(void) {
     pthread_t sleeper, thread;
-    void *status;
+    void* status;
     need(pthread_create(&sleeper, NULL, block, NULL) == 0);
     sem_wait(&started);
     need(pthread_create(&thread, NULL, fork_here, NULL) == 0);
@@ -128,15 +116,13 @@ static void fork_in_thread(void)
 // Only the thread that calls vfork waits for the child: another one lets the child go on.
 static int to_child[2];
 
-static void *open_for_child(void *unused)
-{
+static void* open_for_child(void* unused) {
     sem_wait(&go_on);
     need(write(to_child[1], "x", 1) == 1);
     return unused;
 }
 
-static void vfork_in_thread(void)
-{
+static void vfork_in_thread(void) {
     pthread_t thread;
     need(pipe(to_child) == 0);
     need(pthread_create(&thread, NULL, open_for_child, NULL) == 0);
@@ -150,8 +136,7 @@ static void vfork_in_thread(void)
     need(pthread_join(thread, NULL) == 0);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "exit-42") == 0)
         return 42;
     self = strdup(self_path(argv[0]));

@@ -11,15 +11,13 @@ enum { THREADS = 8, ROUNDS = 1000 };
 
 static _Thread_local int own = 77;
 
-static void *add_own(void *arg)
-{
+static void* add_own(void* arg) {
     need(own == 77);
-    own += *(int *)arg;
-    return (void *)(intptr_t)own;
+    own += *(int*)arg;
+    return (void*)(intptr_t)own;
 }
 
-static void create_and_join(void)
-{
+static void create_and_join(void) {
     int wrong = 0;
     for (int round = 0; round < 20; round++) {
         pthread_t thread[THREADS];
@@ -29,7 +27,7 @@ static void create_and_join(void)
             need(pthread_create(&thread[i], NULL, add_own, &arg[i]) == 0);
         }
         for (int i = 0; i < THREADS; i++) {
-            void *result;
+            void* result;
             need(pthread_join(thread[i], &result) == 0);
             wrong += (intptr_t)result != 77 + i;
         }
@@ -43,8 +41,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static long counter;
 static int turn;
 
-static void *count(void *unused)
-{
+static void* count(void* unused) {
     for (int i = 0; i < ROUNDS; i++) {
         pthread_mutex_lock(&mutex);
         counter++;
@@ -53,9 +50,8 @@ static void *count(void *unused)
     return unused;
 }
 
-static void *take_turns(void *arg)
-{
-    const int mine = *(int *)arg;
+static void* take_turns(void* arg) {
+    const int mine = *(int*)arg;
     for (int i = 0; i < 100; i++) {
         pthread_mutex_lock(&mutex);
         while (turn != mine)
@@ -67,8 +63,7 @@ static void *take_turns(void *arg)
     return NULL;
 }
 
-static void run_all(void *(*body)(void *))
-{
+static void run_all(void* (*body)(void*)) {
     pthread_t thread[THREADS];
     int arg[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -79,8 +74,7 @@ static void run_all(void *(*body)(void *))
         need(pthread_join(thread[i], NULL) == 0);
 }
 
-static void locks(void)
-{
+static void locks(void) {
     run_all(count);
     is(counter, THREADS * ROUNDS, "under a mutex no count is lost");
     run_all(take_turns);
@@ -95,15 +89,13 @@ static void locks(void)
 static sem_t started, go_on;
 static pid_t ids[2];
 
-static void *tell_ids(void *unused)
-{
+static void* tell_ids(void* unused) {
     ids[0] = getpid();
     ids[1] = (pid_t)syscall(SYS_gettid);
     return unused;
 }
 
-static void identity(void)
-{
+static void identity(void) {
     pthread_t thread;
     need(pthread_create(&thread, NULL, tell_ids, NULL) == 0 && pthread_join(thread, NULL) == 0);
     is(ids[0], getpid(), "a thread has its process's id");
@@ -115,23 +107,20 @@ static void identity(void)
 
 static pthread_t handled_by;
 
-static void note_thread(int signo)
-{
+static void note_thread(int signo) {
     (void)signo;
     handled_by = pthread_self();
     sem_post(&go_on);
 }
 
-static void *wait_for_go(void *unused)
-{
+static void* wait_for_go(void* unused) {
     sem_post(&started);
     while (sem_wait(&go_on) != 0)
         continue;
     return unused;
 }
 
-static void signals(void)
-{
+static void signals(void) {
     pthread_t thread;
     sigset_t set;
     struct sigaction action = {.sa_handler = note_thread};
@@ -151,8 +140,7 @@ static void signals(void)
     ok(pthread_equal(handled_by, thread), "kill: a thread that does not block it");
 }
 
-int main(void)
-{
+int main(void) {
     need(sem_init(&started, 0, 0) == 0 && sem_init(&go_on, 0, 0) == 0);
     subtest("create and join", create_and_join);
     subtest("mutexes and conditions", locks);

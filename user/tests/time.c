@@ -5,16 +5,14 @@
 #include <sys/time.h>
 #include <sys/times.h>
 
-static int64_t clock_ns(clockid_t clock)
-{
+static int64_t clock_ns(clockid_t clock) {
     struct timespec t;
     need(clock_gettime(clock, &t) == 0);
     need(t.tv_nsec >= 0 && t.tv_nsec < 1000000000);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void clocks(void)
-{
+static void clocks(void) {
     int backwards = 0;
     int64_t last = clock_ns(CLOCK_MONOTONIC), first = last;
     for (int i = 0; i < 20000; i++) {
@@ -40,8 +38,7 @@ static void clocks(void)
 }
 
 // Each processor sees no earlier time than the one before it did.
-static void between_processes(void)
-{
+static void between_processes(void) {
     enum { ROUNDS = 200 };
     struct gate there = gate_make();
     int64_t stamp;
@@ -67,8 +64,7 @@ static void between_processes(void)
     is_exit(reap(child), 0, "the other process agrees");
 }
 
-static void sleeping(void)
-{
+static void sleeping(void) {
     for (int ms = 0; ms <= 30; ms += 10) {
         int64_t start = clock_ns(CLOCK_MONOTONIC);
         is(nanosleep(&(struct timespec){0, ms * 1000000}, NULL), 0, "nanosleep of %d ms", ms);
@@ -91,13 +87,9 @@ static void sleeping(void)
     is(clock_nanosleep(54321, 0, &until, NULL), EINVAL, "by a clock that is none");
 }
 
-static void nothing(int signo)
-{
-    (void)signo;
-}
+static void nothing(int signo) { (void)signo; }
 
-static void interrupted(void)
-{
+static void interrupted(void) {
     struct sigaction action = {.sa_handler = nothing, .sa_flags = SA_RESTART};
     need(sigaction(SIGUSR1, &action, NULL) == 0);
     pid_t parent = getpid(), child = fork();
@@ -126,8 +118,7 @@ static void interrupted(void)
     is_exit(reap(child), 0, "a sleep that is stopped and continued is whole");
 }
 
-static void used_time(void)
-{
+static void used_time(void) {
     struct tms before, after;
     clock_t start = times(&before);
     need(start != (clock_t)-1);
@@ -142,8 +133,7 @@ static void used_time(void)
     is(before.tms_cutime, 0, "no child has used any");
 }
 
-int main(void)
-{
+int main(void) {
     subtest("clocks", clocks);
     subtest("clocks in two processes", between_processes);
     subtest("sleeping", sleeping);

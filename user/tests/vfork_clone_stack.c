@@ -10,18 +10,17 @@ enum { STACK = 65536, ROUNDS = 300 };
 
 static char stack[STACK] __attribute__((aligned(16)));
 static volatile int word;
-static char *self;
-extern char **environ;
+static char* self;
+extern char** environ;
 
 struct report {
     volatile int value;
     volatile pid_t pid;
-    char *volatile stack_address;
+    char* volatile stack_address;
 };
 
-static int fill_in(void *arg)
-{
-    struct report *r = arg;
+static int fill_in(void* arg) {
+    struct report* r = arg;
     char here;
     r->stack_address = &here;
     r->pid = getpid();
@@ -30,8 +29,7 @@ static int fill_in(void *arg)
     return 3;
 }
 
-static void parent_waits(void)
-{
+static void parent_waits(void) {
     int wrong = 0;
     for (int round = 0; round < ROUNDS; round++) {
         struct report r = {0, 0, NULL};
@@ -44,9 +42,8 @@ static void parent_waits(void)
     is(wrong, 0, "%d rounds: the child ran on its own stack, before its parent went on", ROUNDS);
 }
 
-static int block(void *arg)
-{
-    struct gate *gates = arg;
+static int block(void* arg) {
+    struct gate* gates = arg;
     char byte = 0;
     if (write(gates[0].fd[1], &byte, 1) != 1 || read(gates[1].fd[0], &byte, 1) != 1)
         return 1;
@@ -55,11 +52,10 @@ static int block(void *arg)
 }
 
 // Watches from a third process that the caller of clone sleeps.
-static void parent_sleeps(void)
-{
+static void parent_sleeps(void) {
     struct gate gates[2] = {gate_make(), gate_make()};
-    volatile int *resumed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                 -1, 0);
+    volatile int* resumed =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(resumed != MAP_FAILED);
     pid_t middle = fork();
     need(middle >= 0);
@@ -77,17 +73,15 @@ static void parent_sleeps(void)
     is(*resumed, 1, "and not before");
 }
 
-static int exec_self(void *arg)
-{
-    char *argv[] = {"child", "exit-42", NULL};
+static int exec_self(void* arg) {
+    char* argv[] = {"child", "exit-42", NULL};
     (void)arg;
     word = 2;
     execv(self, argv);
     return 1;
 }
 
-static void exec_releases(void)
-{
+static void exec_releases(void) {
     word = 0;
     long child = clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + STACK, exec_self, NULL);
     need(child > 0);
@@ -95,25 +89,23 @@ static void exec_releases(void)
     is_exit(reap((pid_t)child), 42, "the new program ran");
 }
 
-static int store_both(void *shared)
-{
+static int store_both(void* shared) {
     for (int i = 0; i < 1000; i++) { // time enough for a parent that does not wait
         word++;
-        ++*(volatile int *)shared;
+        ++*(volatile int*)shared;
     }
     return 0;
 }
 
 // CLONE_VFORK alone: the memory is copied, and the parent waits all the same.
-static void vfork_without_vm(void)
-{
-    volatile int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                                0);
+static void vfork_without_vm(void) {
+    volatile int* shared =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(shared != MAP_FAILED);
     int wrong = 0;
     for (int round = 1; round <= 50; round++) {
         word = 0;
-        long child = clone_call(CLONE_VFORK | SIGCHLD, stack + STACK, store_both, (void *)shared);
+        long child = clone_call(CLONE_VFORK | SIGCHLD, stack + STACK, store_both, (void*)shared);
         need(child > 0);
         wrong += *shared != round * 1000 || word != 0;
         reap((pid_t)child);
@@ -121,9 +113,8 @@ static void vfork_without_vm(void)
     is(wrong, 0, "the parent goes on after the child, and does not see its stores");
 }
 
-static void spawn_works(void)
-{
-    char *argv[] = {"child", "exit-42", NULL};
+static void spawn_works(void) {
+    char* argv[] = {"child", "exit-42", NULL};
     int wrong = 0;
     for (int round = 0; round < 50; round++) {
         pid_t child;
@@ -136,7 +127,7 @@ static void spawn_works(void)
        "posix_spawn of nothing returns ENOENT");
     is_errno(waitpid(-1, NULL, 0), ECHILD, "and leaves no child");
 
-    FILE *f = popen("echo through a pipe", "r");
+    FILE* f = popen("echo through a pipe", "r");
     char line[64] = "";
     need(f != NULL && fgets(line, sizeof line, f) != NULL);
     is_str(line, "through a pipe\n", "popen");
@@ -144,8 +135,7 @@ static void spawn_works(void)
     is(WEXITSTATUS(system("exit 9")), 9, "system");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "exit-42") == 0)
         return 42;
     self = strdup(self_path(argv[0]));

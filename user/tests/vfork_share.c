@@ -7,11 +7,10 @@
 enum { ROUNDS = 1000 };
 
 static volatile int word;
-static volatile char *volatile nowhere = (volatile char *)8;
-static char *self;
+static volatile char* volatile nowhere = (volatile char*)8;
+static char* self;
 
-static void stores_are_seen(void)
-{
+static void stores_are_seen(void) {
     static int wrong, round; // static: a child of vfork leaves no register as it was
     for (round = 1; round <= ROUNDS; round++) {
         volatile int on_stack = 0;
@@ -30,9 +29,8 @@ static void stores_are_seen(void)
 }
 
 // Mappings are the address space too.
-static void mappings_are_shared(void)
-{
-    static char *volatile mapped;
+static void mappings_are_shared(void) {
+    static char* volatile mapped;
     pid_t child = vfork();
     if (child == 0) {
         mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -48,8 +46,7 @@ static void mappings_are_shared(void)
 }
 
 // Descriptors and the working directory are the child's own.
-static void rest_is_copied(void)
-{
+static void rest_is_copied(void) {
     int ends[2];
     need(pipe(ends) == 0);
     pid_t child = vfork();
@@ -65,12 +62,11 @@ static void rest_is_copied(void)
     ok(strcmp(where, "/dev") != 0, "the parent is where it was");
 }
 
-static void exec_releases(void)
-{
+static void exec_releases(void) {
     int hold[2];
     need(pipe(hold) == 0);
     need(fcntl(hold[1], F_SETFD, FD_CLOEXEC) == 0);
-    char *argv[] = {"child", "wait-for-end-of-file", NULL};
+    char* argv[] = {"child", "wait-for-end-of-file", NULL};
     word = 0;
     pid_t child = vfork();
     if (child == 0) {
@@ -87,9 +83,8 @@ static void exec_releases(void)
     is_exit(reap(child), 42, "the new program ends");
 }
 
-static void failed_exec_does_not_release(void)
-{
-    char *argv[] = {"nothing", NULL};
+static void failed_exec_does_not_release(void) {
+    char* argv[] = {"nothing", NULL};
     static int wrong, round;
     for (round = 0; round < 50; round++) {
         word = 0;
@@ -110,8 +105,7 @@ static void failed_exec_does_not_release(void)
     is(wrong, 0, "after a failed exec the child goes on alone");
 }
 
-static void death_releases(void)
-{
+static void death_releases(void) {
     static const int signals[] = {SIGKILL, SIGTERM, SIGSEGV, SIGABRT};
     for (int i = 0; i < 4; i++) {
         pid_t child = vfork();
@@ -135,11 +129,10 @@ static void death_releases(void)
 }
 
 // A third process sees to it that the parent sleeps for as long as the child lives.
-static void parent_sleeps(void)
-{
+static void parent_sleeps(void) {
     struct gate in_child = gate_make(), release = gate_make();
-    volatile int *resumed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                 -1, 0);
+    volatile int* resumed =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(resumed != MAP_FAILED);
     pid_t middle = fork();
     need(middle >= 0);
@@ -164,8 +157,7 @@ static void parent_sleeps(void)
     ok(killed_by(status, SIGTERM), "a fatal signal to the waiting parent kills it");
 }
 
-static void grandchildren(void)
-{
+static void grandchildren(void) {
     word = 0;
     pid_t child = vfork();
     if (child == 0) {
@@ -189,8 +181,7 @@ static void grandchildren(void)
     is_exit(reap(child), 0, "and the child ends");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "wait-for-end-of-file") == 0) {
         char byte;
         while (read(STDIN_FILENO, &byte, 1) > 0)

@@ -3,21 +3,16 @@
 
 #include <sys/resource.h>
 
-static void die(void *how)
-{
-    int n = *(int *)how;
+static void die(void* how) {
+    int n = *(int*)how;
     if (n < 0)
         kill(getpid(), -n);
     _exit(n);
 }
 
-static void hold(void *gate)
-{
-    gate_pass(gate);
-}
+static void hold(void* gate) { gate_pass(gate); }
 
-static void statuses(void)
-{
+static void statuses(void) {
     static int codes[] = {0, 1, 7, 127, 128, 255};
     for (int i = 0; i < 6; i++)
         is_exit(status_of(die, &codes[i]), codes[i], "exit status %d", codes[i]);
@@ -30,8 +25,7 @@ static void statuses(void)
     }
 }
 
-static void no_children(void)
-{
+static void no_children(void) {
     is_errno(waitpid(-1, NULL, 0), ECHILD, "no child at all");
     is_errno(waitpid(-1, NULL, WNOHANG), ECHILD, "with WNOHANG too");
     is_errno(waitpid(getpid(), NULL, 0), ECHILD, "oneself");
@@ -46,8 +40,7 @@ static void no_children(void)
     is_errno(waitpid(child, NULL, 0), ECHILD, "the child once more");
 }
 
-static void no_hang(void)
-{
+static void no_hang(void) {
     struct gate gate = gate_make();
     pid_t child = spawn(hold, &gate);
     int status = 0x5a5a;
@@ -58,8 +51,7 @@ static void no_hang(void)
     is_exit(status, 0, "with its status");
 }
 
-static void any_and_one(void)
-{
+static void any_and_one(void) {
     struct gate gate[3] = {gate_make(), gate_make(), gate_make()};
     pid_t child[3];
     for (int i = 0; i < 3; i++)
@@ -72,8 +64,7 @@ static void any_and_one(void)
     is(wait(NULL), child[0], "the last one");
 }
 
-static void groups(void)
-{
+static void groups(void) {
     struct gate gate = gate_make();
     pid_t other = spawn(hold, &gate);
     need(setpgid(other, other) == 0);
@@ -87,8 +78,7 @@ static void groups(void)
     is(waitpid(0, NULL, 0), same, "0 is the caller's own group");
 }
 
-static void stop_and_continue(void)
-{
+static void stop_and_continue(void) {
     struct gate gate = gate_make();
     pid_t child = spawn(hold, &gate);
     int status = 0;
@@ -112,8 +102,7 @@ static void stop_and_continue(void)
     is_killed(status, SIGKILL, "and is told");
 }
 
-static void zombies(void)
-{
+static void zombies(void) {
     int how = 5;
     pid_t child = spawn(die, &how);
     ok(eventually(proc_state(child) == 'Z'), "a child that has ended and not been waited for is Z");
@@ -124,8 +113,7 @@ static void zombies(void)
     is(proc_state(child), 0, "from /proc too");
 }
 
-static void reparenting(void)
-{
+static void reparenting(void) {
     int report[2];
     struct gate gate = gate_make(), looked = gate_make();
     need(pipe(report) == 0);
@@ -155,8 +143,7 @@ static void reparenting(void)
 }
 
 // A parent that ignores SIGCHLD has no zombies; its wait sees the last child out.
-static void ignored_children(void)
-{
+static void ignored_children(void) {
     int how = 5;
     signal(SIGCHLD, SIG_IGN);
     struct gate gate = gate_make();
@@ -172,8 +159,7 @@ static void ignored_children(void)
     is_errno(wait(NULL), ECHILD, "so it is with SA_NOCLDWAIT");
 }
 
-static void usage(void)
-{
+static void usage(void) {
     struct rusage used;
     int status, how = 9;
     memset(&used, 0xff, sizeof used);
@@ -185,8 +171,7 @@ static void usage(void)
     ok(used.ru_minflt >= 0 && used.ru_majflt >= 0, "sane fault counts");
 }
 
-static void many(void)
-{
+static void many(void) {
     enum { CHILDREN = 60 };
     pid_t child[CHILDREN];
     int how[CHILDREN], wrong = 0;
@@ -204,8 +189,7 @@ static void many(void)
     is(wrong, 0, "%d children, each with its own status", CHILDREN);
 }
 
-int main(void)
-{
+int main(void) {
     subtest("statuses", statuses);
     subtest("nobody to wait for", no_children);
     subtest("WNOHANG", no_hang);
