@@ -116,7 +116,7 @@ KTEST(wait_queue, ping_pong) {
         wait_queue changed;
         unsigned turn = 0; // even: one thread's, odd: the other's
     } game;
-    constexpr unsigned turns = 4000;
+    constexpr unsigned turns = 400;
     std::atomic<unsigned> bad{0};
     on_all_cpus(2, [&](unsigned me) {
         for (;;) {
