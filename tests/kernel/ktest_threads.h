@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/cpu.h"
+#include "kernel/sched.h"
 #include "kernel/thread.h"
 #include "lib/assert.h"
 
@@ -47,8 +48,8 @@ template <class Body> void on_all_cpus(unsigned threads, Body body) {
         running[i].emplace(i % cpu::count(), numbered{&body, i});
 }
 
-// Spins, with interrupts on, until the condition holds.
+// Waits until the condition holds, letting other threads of this CPU run.
 template <class Condition> void spin_until(Condition condition) {
     while (!condition())
-        cpu::relax();
+        thread_yield();
 }
