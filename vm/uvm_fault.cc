@@ -214,9 +214,12 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);
-    vm_page& page = (*copy)->page();
-    amap.replace(slot(), std::move(*copy));
-    return enter(page, entry.effective_protection());
+    // The mapping first, the reference second. Once it is dropped, the other holder is alone with the
+    // old page and may write to it at once: no thread of this process may be reading it then.
+    fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());
+    if (outcome == fault_outcome::resolved)
+        amap.replace(slot(), std::move(*copy));
+    return outcome;
 }
 
 // What an anon may be mapped with: writable only for one who is alone with it.
