@@ -214,7 +214,7 @@ template <class T> static T need(expected<T> result, const char* what) {
 }
 
 void vfs_init(boot_info& info) {
-    tmpfs* fs = need(tmpfs::create("rootfs", {S_IFDIR_ | 0755, 0, 0}), "root");
+    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}), "root");
     if (status s = mount_root(*fs); !s)
         panic("the root file system cannot be mounted");
     for (size_t i = 0; i < info.module_count; i++) {

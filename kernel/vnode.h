@@ -77,6 +77,9 @@ public:
     virtual ~dir_sink() = default;
     // False when there is no room: the entry was not taken. `next` is the position after it; `type` is DT_*.
     virtual bool add(std::string_view name, uint64_t inode, uint8_t type, uint64_t next) = 0;
+    // After the last add(), with no lock but the description's position: hands over what was taken. If that fails,
+    // the position stays where it was.
+    virtual status finish() { return {}; }
 };
 
 enum : uint32_t { RENAME_NOREPLACE_ = 1, RENAME_EXCHANGE_ = 2 };

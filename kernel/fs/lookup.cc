@@ -111,6 +111,8 @@ expected<ref_ptr<vnode>> path_walk::last(bool follow) {
 }
 
 expected<ref_ptr<vnode>> start_directory(int at_fd, const char* path) {
+    if (!path[0])
+        return fail(Errno::noent);
     if (path[0] == '/')
         return root_directory();
     if (at_fd == at_fdcwd)

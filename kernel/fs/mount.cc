@@ -14,7 +14,7 @@ status mount_root(file_system& fs) {
         return fail(Errno::nomem);
     m->fs = &fs;
     m->root = fs.root();
-    copy_string(m->source, sizeof(m->source), "rootfs");
+    copy_string(m->source, sizeof(m->source), "root");
     the_root = m->root.get();
     lock_guard guard(mounts_lock);
     mounts.push_back(*m);

@@ -49,9 +49,9 @@ char state_of(const process& p, const thread& t) {
         return 'Z';
     switch (t.state.load()) {
     case thread_state::sleeping:
-        return t.sleep.load() == sleep_kind::uninterruptible ? 'D'
-               : p.state == process_state::stopped           ? 'T'
-                                                             : 'S';
+        return p.state == process_state::stopped               ? 'T'
+               : t.sleep.load() == sleep_kind::uninterruptible ? 'D'
+                                                               : 'S';
     case thread_state::stopped:
         return 'T';
     case thread_state::dead:

@@ -1,4 +1,5 @@
 // System calls on open files: reading, writing, descriptors.
+#include "arch/memory.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/lookup.h"
 #include "kernel/fs/permission.h"
@@ -31,14 +32,24 @@ static expected<ref_ptr<file>> writable_file(int fd) {
 
 // ---- read and write --------------------------------------------------------------------------
 
+// Whether a buffer lies within the user half; what the copy itself would find out too late or, for a read of
+// nothing, never. EFAULT.
+static status check_range(vaddr_t address, uint64_t size) {
+    if (address > user_max || size > user_max - address)
+        return fail(Errno::fault);
+    return {};
+}
+
 sysresult sys_read(sys_fd fd, sys_out_bytes buffer, uint64_t size) {
     auto f = TRY(readable_file(fd));
+    TRY(check_range(buffer.address, size));
     uio io(uio::direction::read, buffer.address, std::min(size, uio_max));
     return f->read(io);
 }
 
 sysresult sys_write(sys_fd fd, sys_in_bytes buffer, uint64_t size) {
     auto f = TRY(writable_file(fd));
+    TRY(check_range(buffer.address, size));
     uio io(uio::direction::write, buffer.address, std::min(size, uio_max));
     return f->write(io);
 }
@@ -47,6 +58,7 @@ sysresult sys_pread64(sys_fd fd, sys_out_bytes buffer, uint64_t size, int64_t of
     if (offset < 0)
         return fail(Errno::inval);
     auto f = TRY(readable_file(fd));
+    TRY(check_range(buffer.address, size));
     uio io(uio::direction::read, buffer.address, std::min(size, uio_max));
     return f->read_at(io, uint64_t(offset));
 }
@@ -55,6 +67,7 @@ sysresult sys_pwrite64(sys_fd fd, sys_in_bytes buffer, uint64_t size, int64_t of
     if (offset < 0)
         return fail(Errno::inval);
     auto f = TRY(writable_file(fd));
+    TRY(check_range(buffer.address, size));
     uio io(uio::direction::write, buffer.address, std::min(size, uio_max));
     return f->write_at(io, uint64_t(offset));
 }
@@ -82,6 +95,7 @@ public:
         for (int64_t i = 0; i < count; i++) {
             if (int64_t(segments_[i].size) < 0)
                 return fail(Errno::inval);
+            TRY(check_range(vaddr_t(segments_[i].address), segments_[i].size));
             segments_[i].size = std::min(segments_[i].size, left);
             left -= segments_[i].size;
         }

@@ -6,6 +6,8 @@
 #include "kernel/vfs.h"
 #include "lib/string.h"
 
+#include <algorithm>
+
 namespace {
 
 enum : int32_t {
@@ -225,7 +227,7 @@ sysresult sys_umask(sys_mode mask) {
 // ---- Reading links and directories -----------------------------------------------------------
 
 sysresult sys_readlinkat(sys_at_fd at, sys_path path, user_ptr<char> out, int64_t size) {
-    if (size <= 0)
+    if (int32_t(size) <= 0) // Linux takes an int
         return fail(Errno::inval);
     auto name = TRY(path_buffer::copy(path));
     ref_ptr<vnode> node;
@@ -242,7 +244,7 @@ sysresult sys_readlinkat(sys_at_fd at, sys_path path, user_ptr<char> out, int64_
     kmem_array<char> text(path_max);
     if (!text)
         return fail(Errno::nomem);
-    size_t length = TRY(node->read_link(text.data(), uint64_t(size) < path_max ? size_t(size) : path_max));
+    size_t length = TRY(node->read_link(text.data(), std::min(size_t(uint32_t(size)), path_max)));
     TRY(copy_out(out.address(), text.data(), length));
     node->touch_accessed();
     return int64_t(length);
@@ -257,7 +259,8 @@ namespace {
 // Lays entries out as getdents or getdents64 wants them, in a kernel buffer.
 class dirent_writer final : public dir_sink {
 public:
-    dirent_writer(kmem_array<char>& buffer, bool old_format) : buffer_(buffer), old_(old_format) {}
+    dirent_writer(kmem_array<char>& buffer, user_ptr<void> out, bool old_format)
+        : buffer_(buffer), out_(out), old_(old_format) {}
     bool add(std::string_view name, uint64_t inode, uint8_t type, uint64_t next) override {
         // struct linux_dirent64 { u64 ino; s64 off; u16 reclen; u8 type; char name[]; }
         // struct linux_dirent   { u64 ino; s64 off; u16 reclen; char name[]; ... u8 type at the end }
@@ -278,11 +281,16 @@ public:
         used_ += size;
         return true;
     }
+    status finish() override {
+        if (used_ == 0 && full_)
+            return fail(Errno::inval); // not even one fits
+        return copy_out(out_.address(), buffer_.data(), used_);
+    }
     size_t used() const { return used_; }
-    bool full() const { return full_; }
 
 private:
     kmem_array<char>& buffer_;
+    const user_ptr<void> out_;
     const bool old_;
     size_t used_ = 0;
     bool full_ = false;
@@ -294,11 +302,8 @@ sysresult read_entries(int fd, user_ptr<void> out, uint32_t size, bool old_forma
     kmem_array<char> buffer(size < most ? size : most);
     if (size && !buffer)
         return fail(Errno::nomem);
-    dirent_writer writer(buffer, old_format);
+    dirent_writer writer(buffer, out, old_format);
     TRY(f->read_directory(writer));
-    if (writer.used() == 0)
-        return writer.full() ? sysresult(fail(Errno::inval)) : sysresult(0);
-    TRY(copy_out(out.address(), buffer.data(), writer.used()));
     return int64_t(writer.used());
 }
 

@@ -44,7 +44,7 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     }
     int64_t position;
     if (__builtin_add_overflow(base, offset, &position))
-        return fail(Errno::overflow);
+        return fail(Errno::inval);
     if (position < 0)
         return fail(Errno::inval);
     position_ = uint64_t(position);
@@ -53,7 +53,10 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
 
 expected<int64_t> vnode_file::read_directory(dir_sink& sink) {
     lock_guard guard(position_lock_);
-    TRY(node()->read_directory(position_, sink));
+    uint64_t position = position_;
+    TRY(node()->read_directory(position, sink));
+    TRY(sink.finish());
+    position_ = position;
     return 0;
 }
 
