@@ -52,7 +52,7 @@ const char* const exception_names[32] = {
 };
 
 // Page-fault error code (Intel SDM vol. 3, 4.7).
-constexpr uint64_t fault_present = 1, fault_write = 2, fault_instruction = 16;
+constexpr uint64_t fault_present = 1, fault_write = 2, fault_user = 4, fault_instruction = 16;
 
 struct idt_gate { // Intel SDM vol. 3, 6.14.1
     uint16_t offset_low;
@@ -132,6 +132,12 @@ void page_fault(trap_frame& f) {
         return;
     }
     interrupts_on();
+    // A program's instruction that reads memory with the processor's own rights, as of a descriptor table (and as QEMU
+    // lets IRET read its operands): no mapping would help it.
+    if (!(f.error_code & fault_user)) {
+        handle_user_exception(f, exception_protection, 0);
+        return;
+    }
     handle_page_fault(f, address, access, true, f.error_code & fault_present);
 }
 
