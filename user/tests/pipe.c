@@ -184,6 +184,28 @@ static void wake_ups(void) {
     is_killed(reap(child), SIGKILL, "a sleeping writer can be killed");
 }
 
+// An end opened anew by its name in /proc, as shells do for <(...): the same pipe, and no waiting.
+static void by_name(void) {
+    char name[32], text[8];
+    struct ends p = make(0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", p.in);
+    need(write(p.out, "before", 6) == 6);
+    int again = open(name, O_RDONLY);
+    ok(again >= 0, "the reading end is opened anew");
+    is(read(again, text, 8), 6, "what was written can be read there");
+    snprintf(name, sizeof name, "/dev/fd/%d", p.out);
+    int writer = open(name, O_WRONLY);
+    ok(writer >= 0 && write(writer, "x", 1) == 1, "and so is the writing end");
+    close(p.out);
+    close(writer);
+    close(again);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", p.in);
+    again = open(name, O_RDONLY);
+    ok(again >= 0, "no writer is left: that, too, opens at once");
+    is(read(again, text, 8), 1, "what is left can be read");
+    is(read(again, text, 8), 0, "and then the end");
+}
+
 static void through_cat(void) {
     struct ends to = make(O_CLOEXEC), from = make(O_CLOEXEC);
     pid_t child = fork();
@@ -213,6 +235,7 @@ int main(void) {
     subtest("small writes are whole", atomicity);
     subtest("big writes", big_write);
     subtest("sleepers wake", wake_ups);
+    subtest("by name", by_name);
     subtest("another program", through_cat);
     return done();
 }
