@@ -7,13 +7,14 @@ entry_stock::~entry_stock() {
         vm_map_entry_destroy(entry);
 }
 
-status entry_stock::reserve(unsigned count) {
+status entry_stock::reserve(size_t count, kind k) {
     for (; count > 0; count--) {
         vm_map_entry* entry = vm_map_entry_create();
         if (!entry)
             return fail(Errno::nomem);
         entries_.push_back(*entry);
-        TRY(entry->aref.prepare());
+        if (k == kind::attachable)
+            TRY(entry->aref.prepare());
     }
     return {};
 }

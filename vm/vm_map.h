@@ -30,8 +30,10 @@ class entry_stock {
 public:
     entry_stock() = default;
     ~entry_stock();
-    // Makes sure of `count` entries. ENOMEM. Does not sleep.
-    status reserve(unsigned count);
+    // Adds `count` entries, ready to be attached to an amap unless they are `bare`. ENOMEM: some may have been
+    // added. Does not sleep.
+    enum class kind { attachable, bare };
+    status reserve(size_t count, kind k = kind::attachable);
     // The entry that take() will return next: it stays the stock's.
     vm_map_entry& peek();
     // An entry for the caller to put into a map.

@@ -101,7 +101,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     if (e.inheritance == vm_inherit::none)
         return {};
     entry_stock stock;
-    TRY(stock.reserve(1));
+    TRY(stock.reserve(1, e.aref ? entry_stock::kind::attachable : entry_stock::kind::bare));
     vm_map_entry& c = stock.peek();
     c.copy_attributes(e);
     c.start = e.start;
@@ -136,6 +136,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
 status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
     if (e.needs_copy)
         TRY(e.copy_for_write());
+    TRY(c.aref.prepare());
     vm_amap* amap = e.aref.amap();
     {
         lock_guard guard(amap->lock());

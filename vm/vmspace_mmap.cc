@@ -129,7 +129,7 @@ expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size,
     vaddr_t end = start + size;
 
     entry_stock fresh, stock;
-    TRY(fresh.reserve(1));
+    TRY(fresh.reserve(1, entry_stock::kind::bare));
     TRY(stock.reserve(map_.clips_needed(start, end)));
     vm_map_entry& entry = fresh.peek();
     fill_entry(entry, request, start, size);
@@ -211,7 +211,7 @@ uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, e
 // wherever the amap's slots allow it, and that is growth in place.
 status vmspace::grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) {
     entry_stock stock;
-    TRY(stock.reserve(1));
+    TRY(stock.reserve(1, entry_stock::kind::bare));
     vm_map_entry& entry = stock.peek();
     entry.copy_attributes(like);
     entry.start = start;

@@ -5,6 +5,6 @@
 #include "arch/host/host_machine.h"
 
 int main(int argc, char** argv) {
-    host_machine_init(8192); // 32 MiB: small enough for a test to use up
+    host_machine_init(32768); // 128 MiB: small enough for a test to use up
     return Catch::Session().run(argc, argv);
 }
