@@ -242,11 +242,13 @@ KTEST(tlb, destroy_while_a_cpu_waits_for_our_lock) {
     for (int round = 0; round < 20; round++) {
         test_pmap p;
         REQUIRE(p);
-        std::atomic<bool> spinning{false}, done{false};
+        std::atomic<bool> loaded{false}, locked{false}, spinning{false}, done{false};
         auto body = [&] {
             {
-                loaded_pmap loaded(p);
+                loaded_pmap use(p);
             }
+            loaded = true;
+            stay_until([&] { return locked.load(); });
             cpu::interrupts_push_off();
             spinning = true;
             lock.lock();
@@ -259,9 +261,12 @@ KTEST(tlb, destroy_while_a_cpu_waits_for_our_lock) {
         const uint32_t allowed = self.allowed_cpus;
         self.allowed_cpus = 1u << this_cpu_id();
         on_cpu waiter(other, body);
-        stay_until([&] { return spinning.load(); });
+        stay_until([&] { return loaded.load(); });
         lock.lock();
+        locked = true;
+        stay_until([&] { return spinning.load(); });
         p.destroy();
+        EXPECT(!done);
         lock.unlock();
         waiter.join();
         self.allowed_cpus = allowed;
