@@ -16,6 +16,7 @@
 #include "vm/sanitize.h"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 namespace {
@@ -131,18 +132,25 @@ void become_free(vm_page& page) {
     page.block_order = inside_block;
 }
 
-// Frees [first, last), frames that are `reserved` so far.
+// Frees [first, last), frames that are `reserved` so far, in the largest blocks that fit.
 void adopt_frames(uint64_t first, uint64_t last) {
-    for (uint64_t frame = first; frame < last; frame++) {
+    for (uint64_t frame = first; frame < last;) {
+        unsigned order = std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
+        while (frame + (uint64_t{1} << order) > last)
+            order--;
+        const uint64_t size = uint64_t{1} << order;
         lock_guard guard(queue_lock);
-        vm_page& page = page_at(frame);
-        ASSERT(page.owner_kind == page_owner::reserved);
-        page.owner_kind = page_owner::free;
-        page.block_order = inside_block;
-        count_of[size_t(page_owner::reserved)]--;
-        count_of[size_t(page_owner::free)]++;
-        sanitize_poison(page.data(), page_size);
-        insert_block(&page, 0);
+        for (uint64_t i = 0; i < size; i++) {
+            vm_page& page = page_at(frame + i);
+            ASSERT(page.owner_kind == page_owner::reserved);
+            page.owner_kind = page_owner::free;
+            page.block_order = inside_block;
+        }
+        count_of[size_t(page_owner::reserved)] -= size;
+        count_of[size_t(page_owner::free)] += size;
+        sanitize_poison(page_at(frame).data(), size * page_size);
+        insert_block(&page_at(frame), order);
+        frame += size;
     }
 }
 
