@@ -1,5 +1,5 @@
-// Words of the kernel command line. The table of words, with what each does, is below: the one place that
-// declares a word. /proc/spork/cmdline_help and the documents are made from it.
+// Words of the kernel command line. The table of words, with what each does, is below: the one
+// place that declares a word. /proc/spork/cmdline_help and the documents are made from it.
 #pragma once
 
 #include "lib/result.h"
@@ -8,22 +8,22 @@
 #include <cstdint>
 
 // X(word, what it does). A word that ends in `=` takes a value.
-#define CMDLINE_WORDS(X)                                                                         \
-    X("init=", "the first program, instead of /sbin/init")                                       \
-    X("maxcpus=", "use at most this many processors")                                            \
-    X("quiet", "the log is not shown on the console")                                            \
-    X("norandmaps", "addresses of stack, heap, mappings and programs are the same in each run")  \
-    X("strace", "print every system call")                                                       \
-    X("strace=", "print the system calls of programs of this name")                              \
-    X("log_enosys", "log, once for each program and number, system calls that are not there")    \
-    X("ktest", "run all in-kernel tests instead of init, and power off")                         \
-    X("ktest=", "run the in-kernel tests whose name contains this, and power off")               \
-    X("onpanic=", "`halt`: stay after a panic instead of powering off")                          \
-    X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")         \
+#define CMDLINE_WORDS(X)                                                                           \
+    X("init=", "the first program, instead of /sbin/init")                                         \
+    X("maxcpus=", "use at most this many processors")                                              \
+    X("quiet", "the log is not shown on the console")                                              \
+    X("norandmaps", "addresses of stack, heap, mappings and programs are the same in each run")    \
+    X("strace", "print every system call")                                                         \
+    X("strace=", "print the system calls of programs of this name")                                \
+    X("log_enosys", "log, once for each program and number, system calls that are not there")      \
+    X("ktest", "run all in-kernel tests instead of init, and power off")                           \
+    X("ktest=", "run the in-kernel tests whose name contains this, and power off")                 \
+    X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
+    X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
     X("panic=", "test: panic on purpose when everything is up")
 
-// Keeps the text and logs words that nothing looks at (they go to init, as on Linux, when they do not contain
-// a dot). Once, first of all.
+// Keeps the text and logs words that nothing looks at (they go to init, as on Linux, when they do
+// not contain a dot). Once, first of all.
 void cmdline_init(const char* text);
 
 bool cmdline_has(const char* word);

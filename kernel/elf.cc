@@ -77,7 +77,8 @@ status elf_image::check_segments() {
                 return fail(Errno::noexec);
             if ((s.offset ^ start) & page_mask) // a page of the file has to be a page of memory
                 return fail(Errno::noexec);
-            if (s.offset + s.file_size < s.offset || s.offset + s.file_size > uint64_t{INT64_MAX} - page_size)
+            if (s.offset + s.file_size < s.offset ||
+                s.offset + s.file_size > uint64_t{INT64_MAX} - page_size)
                 return fail(Errno::noexec);
             if (header_.type == ET_EXEC_ && s.memory_size != 0 && start < user_min.value())
                 return fail(Errno::noexec);

@@ -19,7 +19,8 @@ struct elf_header {
     uint32_t version;
     uint64_t entry, program_offset, section_offset;
     uint32_t flags;
-    uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count, names;
+    uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count,
+        names;
 };
 static_assert(sizeof(elf_header) == 64);
 struct elf_segment {
@@ -28,11 +29,12 @@ struct elf_segment {
 };
 static_assert(sizeof(elf_segment) == 56);
 
-// A program (or its interpreter) whose headers have been read and found in order: mapping it cannot find
-// anything wrong with the file any more.
+// A program (or its interpreter) whose headers have been read and found in order: mapping it cannot
+// find anything wrong with the file any more.
 class elf_image {
 public:
-    // `head`: the first `head_size` bytes of the file. ENOEXEC for what is no well-formed x86-64 program, EIO, ENOMEM.
+    // `head`: the first `head_size` bytes of the file. ENOEXEC for what is no well-formed x86-64
+    // program, EIO, ENOMEM.
     static expected<elf_image> read(exec_file file, const void* head, size_t head_size);
 
     bool position_independent() const { return header_.type == 3; }
@@ -51,7 +53,8 @@ public:
         vaddr_t code_start, code_end, data_start, data_end;
         vaddr_t end; // of the last segment: the heap begins behind it
     };
-    // Maps the segments, replacing what is there, and zeroes the rest of the last page of file data. ENOMEM EFAULT.
+    // Maps the segments, replacing what is there, and zeroes the rest of the last page of file
+    // data. ENOMEM EFAULT.
     expected<placement> map(vmspace& vm, uint64_t bias) const;
 
 private:

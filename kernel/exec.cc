@@ -1,14 +1,14 @@
 // exec: another program in the same process.
 //
-//      path --open--> file --"#!"?--> the interpreter's file --headers--> elf_image     anything wrong up to here
-//      argv, envp --copied--> exec_strings                                              is an errno, and the
-//      new vmspace, own copies of what is shared                                        process is still whole
-//      other threads --killed-->
+//      path --open--> file --"#!"?--> the interpreter's file --headers--> elf_image     anything
+//      wrong up to here argv, envp --copied--> exec_strings is an errno, and the new vmspace, own
+//      copies of what is shared                                        process is still whole other
+//      threads --killed-->
 //      ---------------------------------- point of no return ----------------------------------
-//      vmspace::exec       the old address space is torn down, or left to those who share it (vfork)
-//      handlers reset, close-on-exec descriptors closed
-//      vfork_release       the parent goes on
-//      segments, stack, auxv                                                            what fails here kills
+//      vmspace::exec       the old address space is torn down, or left to those who share it
+//      (vfork) handlers reset, close-on-exec descriptors closed vfork_release       the parent goes
+//      on segments, stack, auxv                                                            what
+//      fails here kills
 //
 #include "kernel/exec.h"
 
@@ -33,14 +33,31 @@
 
 namespace {
 
-constexpr int at_fdcwd_ = -100;
+constexpr int working_directory = -100;
 constexpr uint64_t mebibyte = 1 << 20;
 constexpr unsigned script_nesting = 5; // as Linux
 constexpr size_t script_line_size = 256;
 
 enum : uint64_t { // auxv
-    AT_NULL_ = 0, AT_PHDR_ = 3, AT_PHENT_, AT_PHNUM_, AT_PAGESZ_, AT_BASE_, AT_FLAGS_, AT_ENTRY_, AT_UID_ = 11, AT_EUID_,
-    AT_GID_, AT_EGID_, AT_PLATFORM_, AT_HWCAP_, AT_CLKTCK_, AT_SECURE_ = 23, AT_RANDOM_ = 25, AT_HWCAP2_, AT_EXECFN_ = 31,
+    AT_NULL_ = 0,
+    AT_PHDR_ = 3,
+    AT_PHENT_,
+    AT_PHNUM_,
+    AT_PAGESZ_,
+    AT_BASE_,
+    AT_FLAGS_,
+    AT_ENTRY_,
+    AT_UID_ = 11,
+    AT_EUID_,
+    AT_GID_,
+    AT_EGID_,
+    AT_PLATFORM_,
+    AT_HWCAP_,
+    AT_CLKTCK_,
+    AT_SECURE_ = 23,
+    AT_RANDOM_ = 25,
+    AT_HWCAP2_,
+    AT_EXECFN_ = 31,
     AT_MINSIGSTKSZ_ = 51,
 };
 
@@ -50,7 +67,8 @@ struct program {
     std::optional<elf_image> interpreter; // PT_INTERP
 };
 
-// "#!interpreter argument": 0-terminates both in `line`, which holds `size` bytes of the file. ENOEXEC.
+// "#!interpreter argument": 0-terminates both in `line`, which holds `size` bytes of the file.
+// ENOEXEC.
 struct script_line {
     char* interpreter;
     char* argument; // null when there is none
@@ -105,7 +123,8 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, exec_s
             elf_image image = TRY(elf_image::read(std::move(file), head.data(), size));
             program p{std::move(image), std::nullopt};
             if (*p.image.interpreter()) {
-                exec_file loader = TRY(exec_file::open(at_fdcwd_, p.image.interpreter(), 0));
+                exec_file loader =
+                    TRY(exec_file::open(working_directory, p.image.interpreter(), 0));
                 size = TRY(loader.read(0, head.data(), head.size()));
                 p.interpreter.emplace(TRY(elf_image::read(std::move(loader), head.data(), size)));
             }
@@ -124,11 +143,12 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, exec_s
         front.take(arguments);
         arguments.take(front);
         copy_string(name.data(), name.size(), line.interpreter);
-        file = TRY(exec_file::open(at_fdcwd_, name.data(), 0));
+        file = TRY(exec_file::open(working_directory, name.data(), 0));
     }
 }
 
-// Only the calling thread is left. EAGAIN if another one is ending the process, or executing, already.
+// Only the calling thread is left. EAGAIN if another one is ending the process, or executing,
+// already.
 status kill_other_threads(thread& self) {
     process& p = *self.proc;
     {
@@ -288,7 +308,8 @@ layout choose_layout(const process& p) {
     vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
     // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
     uint64_t gap = std::min(p.limits[RLIMIT_STACK_].current, largest_gap);
-    gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte, largest_gap & ~uint64_t{page_mask});
+    gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte,
+                     largest_gap & ~uint64_t{page_mask});
     vaddr_t mmap_top = stack_top - gap - random_page_offset(1 << 28); // 1 TiB
     return {stack_top, mmap_top};
 }
@@ -301,7 +322,8 @@ status load(thread& self, const program& what, exec_strings& arguments, exec_str
     const layout at = choose_layout(p);
     vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
 
-    // Programs that can lie anywhere lie at two thirds of the address space, far from stack and mappings.
+    // Programs that can lie anywhere lie at two thirds of the address space, far from stack and
+    // mappings.
     constexpr uint64_t dynamic_base = user_max.value() / 3 * 2 & ~uint64_t{page_mask};
     uint64_t bias = 0;
     if (what.image.position_independent())
@@ -342,7 +364,8 @@ status load(thread& self, const program& what, exec_strings& arguments, exec_str
     TRY(vm.map(stack));
     // Not always at the same place within the page, either.
     vaddr_t top = at.stack_top - 8 - (random_page_offset(2) ? random_u64() & 0xff0 : 0);
-    vaddr_t sp = TRY(build_stack(p, vm, top, {what, main, base, arguments, environment, path, secure}));
+    vaddr_t sp =
+        TRY(build_stack(p, vm, top, {what, main, base, arguments, environment, path, secure}));
 
     machine_thread_reset_user_state(self.machine);
     machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
@@ -402,8 +425,8 @@ status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arg
 
 // ---- The system calls ------------------------------------------------------------------------
 
-static sysresult exec_from_user(int at_fd, sys_path path, sys_string_array argv, sys_string_array envp,
-                                int at_flags) {
+static sysresult exec_from_user(int at_fd, sys_path path, sys_string_array argv,
+                                sys_string_array envp, int at_flags) {
     path_buffer name = TRY(path_buffer::copy(path));
     exec_strings arguments, environment;
     uint64_t budget = exec_argument_limit();
@@ -414,7 +437,7 @@ static sysresult exec_from_user(int at_fd, sys_path path, sys_string_array argv,
 }
 
 sysresult sys_execve(sys_path path, sys_string_array argv, sys_string_array envp) {
-    return exec_from_user(at_fdcwd_, path, argv, envp, 0);
+    return exec_from_user(working_directory, path, argv, envp, 0);
 }
 
 sysresult sys_execveat(sys_at_fd at, sys_path path, sys_string_array argv, sys_string_array envp,

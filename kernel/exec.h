@@ -4,9 +4,10 @@
 #include "kernel/exec_strings.h"
 #include "lib/result.h"
 
-// Replaces the running process's program. `budget` is what is left of exec_argument_limit(). On success, the user frame
-// of the running thread is the new program's first. An error means that the process is as it was, unless it has passed
-// the point of no return: then it has got a fatal SIGSEGV besides.
+// Replaces the running process's program. `budget` is what is left of exec_argument_limit(). On
+// success, the user frame of the running thread is the new program's first. An error means that the
+// process is as it was, unless it has passed the point of no return: then it has got a fatal
+// SIGSEGV besides.
 status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
                     exec_strings& environment, uint64_t& budget);
 

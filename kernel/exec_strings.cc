@@ -21,11 +21,11 @@ status charge(uint64_t& budget, uint64_t n) {
 
 } // namespace
 
-constinit pool<exec_strings::chunk> exec_strings::chunks_{"exec_strings"};
+constinit pool<exec_strings::chunk> exec_strings::chunks{"exec_strings"};
 
 exec_strings::~exec_strings() {
     while (chunk* c = list_.pop_front())
-        chunks_.destroy(c);
+        chunks.destroy(c);
 }
 
 // The chunk that has room for at least one more byte.
@@ -33,7 +33,7 @@ expected<exec_strings::chunk*> exec_strings::room() {
     chunk* last = list_.back();
     if (last && last->used < sizeof last->data)
         return last;
-    void* memory = chunks_.allocate();
+    void* memory = chunks.allocate();
     if (!memory)
         return fail(Errno::nomem);
     auto* fresh = new (memory) chunk; // its data stay as they are
@@ -114,7 +114,7 @@ void exec_strings::drop_first() {
         bytes_ -= n;
         if (c->first == c->used) {
             list_.remove(*c);
-            chunks_.destroy(c);
+            chunks.destroy(c);
         }
         if (end)
             break;

@@ -47,7 +47,8 @@ void drop_address_space(process& p) {
         vm = std::move(p.vm);
     }
     if (vm)
-        p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+        p.own_usage.max_rss_pages =
+            std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
 }
 
 void drop_files(thread& self) {
@@ -68,7 +69,7 @@ process& new_parent_for_children(process& p) REQUIRES(process_tree_lock) {
     return *init_process;
 }
 
-linux_siginfo exit_info(process& p) {
+linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
     linux_siginfo info = child_siginfo(p);
     int s = p.wait_status;
     info.code = (s & 0x7f) == 0 ? CLD_EXITED_ : s & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;

@@ -1,6 +1,7 @@
-// Process creation. One function makes every process and every thread; what differs between fork, vfork,
-// clone and a new thread is in clone_args alone. Each thing that a child can share with its parent is a reference-counted
-// object, and one line below takes a reference or makes a copy, by its flag:
+// Process creation. One function makes every process and every thread; what differs between fork,
+// vfork, clone and a new thread is in clone_args alone. Each thing that a child can share with its
+// parent is a reference-counted object, and one line below takes a reference or makes a copy, by
+// its flag:
 //
 //                     fork        vfork       posix_spawn    pthread_create
 //      address space  copy        share       share          share            CLONE_VM
@@ -10,8 +11,8 @@
 //      process        new         new         new            share            CLONE_THREAD
 //      parent         goes on     sleeps      sleeps         goes on          CLONE_VFORK
 //
-// The copy of an address space is vmspace::fork (vm/vmspace_fork.cc), which by the process's fork mode copies pages or
-// only marks them copy-on-write. Sharing it is a reference.
+// The copy of an address space is vmspace::fork (vm/vmspace_fork.cc), which by the process's fork
+// mode copies pages or only marks them copy-on-write. Sharing it is a reference.
 //
 // A vfork, in time. The parent's thread and the child's hold a vfork_wait together:
 //
@@ -33,8 +34,8 @@
 //           |                     its reference is dropped ......   references: 1
 //      awake <----- release ----  vfork_release
 //
-// A signal to the sleeping parent stays pending; one that kills takes effect when it is awake again, and the child is not
-// harmed. Other threads of the parent run all the time.
+// A signal to the sleeping parent stays pending; one that kills takes effect when it is awake
+// again, and the child is not harmed. Other threads of the parent run all the time.
 #include "kernel/fork.h"
 
 #include "arch/cpu.h"
@@ -79,7 +80,8 @@ expected<pid_t> process_create(const clone_args& args) {
     thread& self = current_thread();
     process& parent = *self.proc;
     auto set = [&](uint64_t flag) { return (args.flags & flag) != 0; };
-    // A signal that is there already is handled first: it may be for the whole group, and the child must not miss it.
+    // A signal that is there already is handled first: it may be for the whole group, and the child
+    // must not miss it.
     if (signal_pending(self))
         return fail(Errno::restartnointr);
 
@@ -87,7 +89,8 @@ expected<pid_t> process_create(const clone_args& args) {
     reserved_pid pid;
     if (!pid.pid)
         return fail(Errno::again);
-    ref_ptr<process> p = TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
+    ref_ptr<process> p =
+        TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
     ref_ptr<thread> child = TRY(thread_create(*p));
     ref_ptr<vfork_wait> wait = set(CLONE_VFORK_) ? TRY(vfork_wait::create()) : nullptr;
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
@@ -110,7 +113,8 @@ expected<pid_t> process_create(const clone_args& args) {
     }
     const pid_t result = std::exchange(pid.pid, 0);
     if (set(CLONE_PARENT_SETTID_))
-        (void)args.parent_tid.write(result); // before the child can run; a bad address is the caller's affair
+        (void)args.parent_tid.write(
+            result); // before the child can run; a bad address is the caller's affair
     if (set(CLONE_VM_) && !set(CLONE_THREAD_))
         uvm_count(set(CLONE_VFORK_) ? uvm_counter::forks_ppwait : uvm_counter::forks_sharevm);
     sched_make_runnable(*child);
@@ -125,10 +129,11 @@ namespace {
 status check_flags(const clone_args& args) {
     auto all = [&](uint64_t flags) { return (args.flags & flags) == flags; };
     auto any = [&](uint64_t flags) { return (args.flags & flags) != 0; };
-    constexpr uint64_t new_spaces = CLONE_NEWNS_ | CLONE_NEWCGROUP_ | CLONE_NEWUTS_ | CLONE_NEWIPC_ |
-                                    CLONE_NEWPID_ | CLONE_NEWNET_;
+    constexpr uint64_t new_spaces = CLONE_NEWNS_ | CLONE_NEWCGROUP_ | CLONE_NEWUTS_ |
+                                    CLONE_NEWIPC_ | CLONE_NEWPID_ | CLONE_NEWNET_;
 
-    // What makes no sense: the handlers of two address spaces, threads with handlers of their own...
+    // What makes no sense: the handlers of two address spaces, threads with handlers of their
+    // own...
     if (all(CLONE_NEWNS_ | CLONE_FS_) || all(CLONE_NEWUSER_ | CLONE_FS_))
         return fail(Errno::inval);
     if (any(CLONE_THREAD_) && !any(CLONE_SIGHAND_))
@@ -170,7 +175,7 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         p->timer_slack = parent.timer_slack;
     }
     process_set_executable(*p, std::move(program));
-    if (!p->cred.superuser() && process_count() >= p->limits[RLIMIT_NPROC_].current)
+    if (!p->cred.superuser() && process_count_of(p->cred.uid) >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
     p->nice.store(parent.nice.load());
     p->no_new_privileges = parent.no_new_privileges;
@@ -184,7 +189,8 @@ expected<ref_ptr<vmspace>> copy_address_space(process& parent) {
     return parent.vm->fork(parent.mode, ledger);
 }
 
-// What the child's thread starts with: the caller's registers, but for its result, its stack and its TLS.
+// What the child's thread starts with: the caller's registers, but for its result, its stack and
+// its TLS.
 void copy_thread(thread& child, thread& self, const clone_args& args) {
     process& p = *child.proc;
     memcpy(child.name, self.name, sizeof child.name);
@@ -199,7 +205,8 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     if ((args.flags & (CLONE_VM_ | CLONE_VFORK_)) != CLONE_VM_)
         child.alt_stack = self.alt_stack;
     child.set_child_tid = args.flags & CLONE_CHILD_SETTID_ ? args.child_tid.address().value() : 0;
-    child.clear_child_tid = args.flags & CLONE_CHILD_CLEARTID_ ? args.child_tid.address().value() : 0;
+    child.clear_child_tid =
+        args.flags & CLONE_CHILD_CLEARTID_ ? args.child_tid.address().value() : 0;
 
     trap_frame frame = machine_user_frame(self.machine);
     frame.set_result(0);
@@ -211,8 +218,8 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     machine_thread_start_user(child.machine, frame, child_first_run, &child);
 }
 
-// Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is dying: whoever
-// kills a process and its group must find all of it.
+// Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is
+// dying: whoever kills a process and its group must find all of it.
 status publish(process& p, thread& child, thread& self, const clone_args& args) {
     process& parent = *self.proc;
     lock_guard guard(process_tree_lock);
@@ -299,7 +306,8 @@ sysresult sys_clone(sys_clone_flags flags, sys_address stack, user_ptr<int32_t> 
                               .tls = tls});
 }
 
-// Linux's struct clone_args; callers may know a shorter version of it, or a longer one whose rest is zero.
+// Linux's struct clone_args; callers may know a shorter version of it, or a longer one whose rest
+// is zero.
 struct linux_clone_args {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
         set_tid_size, cgroup;

@@ -1,12 +1,15 @@
-// Futexes: sleeping in the kernel on the value of a word in memory (Drepper, "Futexes are tricky", 2011).
+// Futexes: sleeping in the kernel on the value of a word in memory (Drepper, "Futexes are tricky",
+// 2011).
 //
-// A word is known by its key: in private memory the address space and the address, so that a copy made by fork is another
-// word; in shared memory the physical page and the offset, so that it is one word at whatever addresses it is mapped. Waiters
-// are in a hash table by key; the bucket's lock makes "the word still has that value, so I sleep" one step against wakers.
+// A word is known by its key: in private memory the address space and the address, so that a copy
+// made by fork is another word; in shared memory the physical page and the offset, so that it is
+// one word at whatever addresses it is mapped. Waiters are in a hash table by key; the bucket's
+// lock makes "the word still has that value, so I sleep" one step against wakers.
 //
-// A waiter that is requeued changes its bucket while it sleeps. Its `bucket` is changed with both locks held, so that
-// whoever holds the lock of the bucket that a waiter says it is in, and finds it still saying so, has it; the sleeper
-// does the same before it returns, which keeps it (and its stack) there until its waker is done with it.
+// A waiter that is requeued changes its bucket while it sleeps. Its `bucket` is changed with both
+// locks held, so that whoever holds the lock of the bucket that a waiter says it is in, and finds
+// it still saying so, has it; the sleeper does the same before it returns, which keeps it (and its
+// stack) there until its waker is done with it.
 #include "kernel/futex.h"
 
 #include "arch/memory.h"
@@ -25,8 +28,15 @@
 namespace {
 
 enum : uint32_t {
-    FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, FUTEX_REQUEUE_ = 3, FUTEX_CMP_REQUEUE_ = 4, FUTEX_WAKE_OP_ = 5,
-    FUTEX_WAIT_BITSET_ = 9, FUTEX_WAKE_BITSET_ = 10, FUTEX_PRIVATE_ = 128, FUTEX_CLOCK_REALTIME_ = 256,
+    FUTEX_WAIT_ = 0,
+    FUTEX_WAKE_ = 1,
+    FUTEX_REQUEUE_ = 3,
+    FUTEX_CMP_REQUEUE_ = 4,
+    FUTEX_WAKE_OP_ = 5,
+    FUTEX_WAIT_BITSET_ = 9,
+    FUTEX_WAKE_BITSET_ = 10,
+    FUTEX_PRIVATE_ = 128,
+    FUTEX_CLOCK_REALTIME_ = 256,
 };
 constexpr uint32_t any_bit = UINT32_MAX;
 constexpr uint32_t owner_died = 0x4000'0000, waiters_bit = 0x8000'0000, tid_bits = 0x3fff'ffff;
@@ -63,20 +73,23 @@ bucket& bucket_of(const futex_key& key) {
 }
 
 // Two buckets locked, in the order of their addresses; once if they are the same.
-class NO_THREAD_SAFETY_ANALYSIS two_buckets {
+class two_buckets {
 public:
-    two_buckets(bucket& a, bucket& b) : first_(std::min(&a, &b)), second_(std::max(&a, &b)) { lock(); }
-    ~two_buckets() {
+    two_buckets(bucket& a, bucket& b) NO_THREAD_SAFETY_ANALYSIS : first_(std::min(&a, &b)),
+                                                                  second_(std::max(&a, &b)) {
+        lock();
+    }
+    ~two_buckets() NO_THREAD_SAFETY_ANALYSIS {
         if (held_)
             unlock();
     }
-    void lock() {
+    void lock() NO_THREAD_SAFETY_ANALYSIS {
         first_->lock.lock();
         if (second_ != first_)
             second_->lock.lock_nested();
         held_ = true;
     }
-    void unlock() {
+    void unlock() NO_THREAD_SAFETY_ANALYSIS {
         if (second_ != first_)
             second_->lock.unlock();
         first_->lock.unlock();
@@ -94,8 +107,9 @@ status touch(vaddr_t word, bool for_write) {
     TRY(copy_in(&value, word, sizeof value));
     if (!for_write)
         return {};
-    return current_process().vm->fault(word, vm_prot::write) == fault_outcome::resolved ? status{}
-                                                                                       : fail(Errno::fault);
+    return current_process().vm->fault(word, vm_prot::write) == fault_outcome::resolved
+               ? status{}
+               : fail(Errno::fault);
 }
 
 // EINVAL for a word that is not aligned, EFAULT for one that is not there.
@@ -169,7 +183,8 @@ bucket& lock_bucket_of(futex_waiter& w) NO_THREAD_SAFETY_ANALYSIS {
     }
 }
 
-// Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, whose lock the caller holds.
+// Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, whose lock the
+// caller holds.
 status sleep(futex_waiter& w, nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
     thread& self = *w.sleeper;
     timer_event limit;
@@ -201,7 +216,8 @@ status sleep(futex_waiter& w, nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
 }
 
 // again: the word has another value. intr, timedout, inval, fault.
-status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
+status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits,
+                  nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
     if (bits == 0)
         return fail(Errno::inval);
     for (;;) {
@@ -229,7 +245,8 @@ status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, 
 }
 
 // FUTEX_REQUEUE: wakes `wake_count` and moves up to `move_count` others to `to`.
-expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int wake_count, int move_count,
+expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int wake_count,
+                                 int move_count,
                                  const uint32_t* compare) NO_THREAD_SAFETY_ANALYSIS {
     if (wake_count < 0 || move_count < 0)
         return fail(Errno::inval);
@@ -264,7 +281,8 @@ expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int 
     }
 }
 
-// FUTEX_WAKE_OP's operation on the second word, and its comparison with the old value: Linux's encoding.
+// FUTEX_WAKE_OP's operation on the second word, and its comparison with the old value: Linux's
+// encoding.
 struct wake_operation {
     unsigned operation, comparison;
     int32_t operand, compare_with;
@@ -314,8 +332,8 @@ template <class Change> expected<uint32_t> change_word(vaddr_t word, Change chan
     }
 }
 
-expected<unsigned> futex_wake_op(vaddr_t word, vaddr_t word2, bool is_private, int count, int count2,
-                                 uint32_t code) NO_THREAD_SAFETY_ANALYSIS {
+expected<unsigned> futex_wake_op(vaddr_t word, vaddr_t word2, bool is_private, int count,
+                                 int count2, uint32_t code) NO_THREAD_SAFETY_ANALYSIS {
     wake_operation op = TRY(wake_operation::decode(code));
     for (;;) {
         futex_key key = TRY(key_of(word, is_private)), key2 = TRY(key_of(word2, is_private));
@@ -358,15 +376,18 @@ void robust_word(thread& self, vaddr_t word) {
     }
 }
 
-// Linux's struct robust_list_head: { first entry, offset of the word in an entry, entry being taken or released }.
+// Linux's struct robust_list_head: { first entry, offset of the word in an entry, entry being taken
+// or released }.
 void walk_robust_list(thread& self) {
     user_ptr<const uint64_t> head(self.robust_list);
-    constexpr uint64_t priority_inheritance = 1; // bit 0 of a pointer: such words are never made here
+    constexpr uint64_t priority_inheritance =
+        1; // bit 0 of a pointer: such words are never made here
     auto first = head.read_at(0), offset = head.read_at(1), pending = head.read_at(2);
     if (!first || !offset || !pending)
         return;
     uint64_t entry = *first;
-    for (unsigned n = 0; n < robust_list_limit && (entry & ~priority_inheritance) != self.robust_list; n++) {
+    for (unsigned n = 0;
+         n < robust_list_limit && (entry & ~priority_inheritance) != self.robust_list; n++) {
         uint64_t at = entry & ~priority_inheritance;
         auto next = user_ptr<const uint64_t>(at).read();
         if (at != *pending && !(entry & priority_inheritance))
@@ -401,7 +422,8 @@ void futex_thread_exit(thread& self) {
 
 namespace {
 
-// FUTEX_WAIT's time is relative, that of the bitset form absolute, on the clock that the operation names.
+// FUTEX_WAIT's time is relative, that of the bitset form absolute, on the clock that the operation
+// names.
 expected<nanos_t> deadline_from_user(uint64_t timeout, uint32_t operation) {
     if (timeout == 0)
         return forever;
@@ -417,7 +439,8 @@ expected<nanos_t> deadline_from_user(uint64_t timeout, uint32_t operation) {
     return time;
 }
 
-sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
+sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_t bits,
+                          nanos_t deadline) {
     status s = futex_wait(word, is_private, value, bits, deadline);
     if (s)
         return 0;
@@ -455,18 +478,17 @@ sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
     case FUTEX_WAIT_:
     case FUTEX_WAIT_BITSET_: {
         nanos_t deadline = TRY(deadline_from_user(timeout_or_value2, operation));
-        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3, deadline);
+        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3,
+                               deadline);
     }
-    case FUTEX_WAKE_:
-        return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
+    case FUTEX_WAKE_: return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
     case FUTEX_WAKE_BITSET_:
         return TRY(futex_wake(at, is_private, std::max(int(value), 1), value3));
     case FUTEX_REQUEUE_:
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, nullptr));
     case FUTEX_CMP_REQUEUE_:
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, &value3));
-    case FUTEX_WAKE_OP_:
-        return TRY(futex_wake_op(at, at2, is_private, int(value), count2, value3));
+    case FUTEX_WAKE_OP_: return TRY(futex_wake_op(at, at2, is_private, int(value), count2, value3));
     default: // FUTEX_LOCK_PI and its kin among them
         return fail(Errno::nosys);
     }

@@ -1,6 +1,7 @@
 // Bringing the kernel up.
 //
-//   kernel_main          CPU 0's first stack: memory, the random generator; then CPU 0's idle thread
+//   kernel_main          CPU 0's first stack: memory, the random generator; then CPU 0's idle
+//   thread
 //     start_up           a kernel thread: the other CPUs, terminals, the initial file tree
 //       ktest_run        with the word `ktest`: the tests, and off
 //       start_init       else pid 1: the first process, which is made by hand
@@ -44,7 +45,8 @@ void open_console(thread& self) {
             panic("init: no memory for its descriptors");
 }
 
-// Words of the command line that are not the kernel's are init's: its environment with a `=`, else its arguments.
+// Words of the command line that are not the kernel's are init's: its environment with a `=`, else
+// its arguments.
 status run_init(const char* path) {
     exec_strings arguments, environment;
     uint64_t budget = exec_argument_limit();
@@ -86,8 +88,8 @@ status start_init() {
     p->pid = t->tid = pid_allocate_for_init();
     p->start_time = now();
     copy_string(t->name, sizeof t->name, "init");
-    machine_thread_start_user(t->machine, trap_frame::user_start(vaddr_t(), vaddr_t()), init_first_run,
-                              t.get());
+    machine_thread_start_user(t->machine, trap_frame::user_start(vaddr_t(), vaddr_t()),
+                              init_first_run, t.get());
     {
         lock_guard guard(process_tree_lock);
         t->add_reference(); // process::threads'

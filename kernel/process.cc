@@ -1,5 +1,5 @@
-// Processes as objects: the table by pid, the family tree's links, creation and destruction of the structure.
-// What makes one is in fork.cc, what ends one in exit.cc.
+// Processes as objects: the table by pid, the family tree's links, creation and destruction of the
+// structure. What makes one is in fork.cc, what ends one in exit.cc.
 #include "kernel/process.h"
 
 #include "arch/cpu.h"
@@ -58,22 +58,22 @@ bool names_a_group(pid_t pid) REQUIRES(process_tree_lock) {
 }
 
 constexpr linux_rlimit default_limits[rlimit_count] = {
-    {UINT64_MAX, UINT64_MAX},         // CPU
-    {UINT64_MAX, UINT64_MAX},         // FSIZE
-    {UINT64_MAX, UINT64_MAX},         // DATA
-    {8 * 1024 * 1024, UINT64_MAX},    // STACK
-    {0, UINT64_MAX},                  // CORE
-    {UINT64_MAX, UINT64_MAX},         // RSS
-    {4096, 4096},                     // NPROC
-    {1024, 1024 * 1024},              // NOFILE
+    {UINT64_MAX, UINT64_MAX},           // CPU
+    {UINT64_MAX, UINT64_MAX},           // FSIZE
+    {UINT64_MAX, UINT64_MAX},           // DATA
+    {8 * 1024 * 1024, UINT64_MAX},      // STACK
+    {0, UINT64_MAX},                    // CORE
+    {UINT64_MAX, UINT64_MAX},           // RSS
+    {4096, 4096},                       // NPROC
+    {1024, 1024 * 1024},                // NOFILE
     {8 * 1024 * 1024, 8 * 1024 * 1024}, // MEMLOCK
-    {UINT64_MAX, UINT64_MAX},         // AS
-    {UINT64_MAX, UINT64_MAX},         // LOCKS
-    {4096, 4096},                     // SIGPENDING
-    {819200, 819200},                 // MSGQUEUE
-    {0, 0},                           // NICE
-    {0, 0},                           // RTPRIO
-    {UINT64_MAX, UINT64_MAX},         // RTTIME
+    {UINT64_MAX, UINT64_MAX},           // AS
+    {UINT64_MAX, UINT64_MAX},           // LOCKS
+    {4096, 4096},                       // SIGPENDING
+    {819200, 819200},                   // MSGQUEUE
+    {0, 0},                             // NICE
+    {0, 0},                             // RTPRIO
+    {UINT64_MAX, UINT64_MAX},           // RTTIME
 };
 
 } // namespace
@@ -168,6 +168,15 @@ ref_ptr<process> process_next(pid_t from) {
 unsigned process_count() {
     lock_guard guard(process_tree_lock);
     return process_total;
+}
+
+unsigned process_count_of(uint32_t uid) {
+    lock_guard guard(process_tree_lock);
+    unsigned n = 0;
+    for (auto& bucket : process_table)
+        for (process& p : bucket)
+            n += p.cred.uid == uid;
+    return n;
 }
 
 void process_publish(process& p, thread& first, process& parent) {

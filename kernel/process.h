@@ -1,7 +1,8 @@
 // process: a thread group with an address space; the family tree, groups and sessions.
 //
-// `process_tree_lock` (rank process_tree) guards everything marked TREE. A process is reference counted: its parent's
-// list of children holds a reference until it has been waited for, each of its threads holds one.
+// `process_tree_lock` (rank process_tree) guards everything marked TREE. A process is reference
+// counted: its parent's list of children holds a reference until it has been waited for, each of
+// its threads holds one.
 #pragma once
 
 #include "kernel/signal.h"
@@ -26,9 +27,23 @@ struct linux_rlimit {
     uint64_t current, maximum;
 };
 enum : unsigned {
-    RLIMIT_CPU_, RLIMIT_FSIZE_, RLIMIT_DATA_, RLIMIT_STACK_, RLIMIT_CORE_, RLIMIT_RSS_, RLIMIT_NPROC_, RLIMIT_NOFILE_,
-    RLIMIT_MEMLOCK_, RLIMIT_AS_, RLIMIT_LOCKS_, RLIMIT_SIGPENDING_, RLIMIT_MSGQUEUE_, RLIMIT_NICE_, RLIMIT_RTPRIO_,
-    RLIMIT_RTTIME_, rlimit_count,
+    RLIMIT_CPU_,
+    RLIMIT_FSIZE_,
+    RLIMIT_DATA_,
+    RLIMIT_STACK_,
+    RLIMIT_CORE_,
+    RLIMIT_RSS_,
+    RLIMIT_NPROC_,
+    RLIMIT_NOFILE_,
+    RLIMIT_MEMLOCK_,
+    RLIMIT_AS_,
+    RLIMIT_LOCKS_,
+    RLIMIT_SIGPENDING_,
+    RLIMIT_MSGQUEUE_,
+    RLIMIT_NICE_,
+    RLIMIT_RTPRIO_,
+    RLIMIT_RTTIME_,
+    rlimit_count,
 };
 
 // A session and its controlling terminal. TREE.
@@ -44,7 +59,8 @@ enum class process_state : uint8_t { alive, stopped, zombie };
 // Resources used by a process, or by its children that were waited for.
 struct usage {
     nanos_t user_time = 0, system_time = 0;
-    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0, max_rss_pages = 0;
+    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0,
+             max_rss_pages = 0;
     void add(const usage& other);
 };
 
@@ -54,60 +70,62 @@ struct process : ref_counted<process> {
     void last_reference_gone();
 
     pid_t pid = 0;
-    ref_ptr<vmspace> vm;                 // under `lock`; null for the kernel process and zombies
-    ref_ptr<sig_handlers> handlers;      // set at creation; exec may replace it
+    ref_ptr<vmspace> vm;            // under `lock`; null for the kernel process and zombies
+    ref_ptr<sig_handlers> handlers; // set at creation; exec may replace it
     spin_lock lock{lock_rank::process, "process"};
-    credentials cred;                    // under `lock`; written by its own threads
-    linux_rlimit limits[rlimit_count];   // under `lock`
-    ref_ptr<vnode> executable;           // under `lock`
-    fork_mode mode = fork_mode::cow;     // inherited
+    credentials cred;                  // under `lock`; written by its own threads
+    linux_rlimit limits[rlimit_count]; // under `lock`
+    ref_ptr<vnode> executable;         // under `lock`
+    fork_mode mode = fork_mode::cow;   // inherited
     nanos_t start_time = 0;
     uint64_t timer_slack = 50000;
-    std::atomic<int> nice{0};            // -20..19: how long a slice is when others wait; inherited
-    bool dumpable = true;                // PR_SET_DUMPABLE
-    bool no_new_privileges = false;      // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
+    std::atomic<int> nice{0};       // -20..19: how long a slice is when others wait; inherited
+    bool dumpable = true;           // PR_SET_DUMPABLE
+    bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
     // TREE
     process* parent = nullptr;
     list_node among_children;
     list<process, &process::among_children> children;
     list<thread, &thread::in_process> threads;
-    unsigned live_threads = 0;           // of `threads`, those that have not begun to exit
-    wait_queue thread_gone;              // exec waits here for the other threads; guard: process_tree_lock
+    unsigned live_threads = 0; // of `threads`, those that have not begun to exit
+    wait_queue thread_gone;    // exec waits here for the other threads; guard: process_tree_lock
     list_node in_table;
     pid_t group = 0;
     ref_ptr<session> sess;
-    bool executed = false;               // setpgid by the parent is refused after exec
+    bool executed = false; // setpgid by the parent is refused after exec
     process_state state = process_state::alive;
-    int exit_signal = 17;                // SIGCHLD
-    int wait_status = 0;                 // as wait4 reports it
-    char last_name[16] = {};             // comm of the last thread, for ps, once there is none any more
+    int exit_signal = 17;    // SIGCHLD
+    int wait_status = 0;     // as wait4 reports it
+    char last_name[16] = {}; // comm of the last thread, for ps, once there is none any more
     bool stop_reported = true, continue_reported = true;
     int stop_signal = 0;
-    usage own_usage;                     // of threads that have ended
+    usage own_usage; // of threads that have ended
     usage child_usage;
-    wait_queue child_changed;            // wait4 sleeps here; guard: process_tree_lock
+    wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
     bool subreaper = false;
     int parent_death_signal = 0;
-    bool no_child_zombies = false;       // SIGCHLD ignored or SA_NOCLDWAIT
+    bool no_child_zombies = false; // SIGCHLD ignored or SA_NOCLDWAIT
 
     // Signals to the whole process, under handlers->lock_.
     signal_queue pending;
-    bool exiting = false;                // exit_group, a fatal signal or exec by another thread: threads leave
-    thread* exec_survivor = nullptr;     // ... all but this one
+    bool exiting = false; // exit_group, a fatal signal or exec by another thread: threads leave
+    thread* exec_survivor = nullptr; // ... all but this one
     int group_exit_status = 0;
-    bool stopping = false;               // a stop signal took effect; threads park in signal_deliver
-    wait_queue stop_queue;               // guard: handlers->lock_
-    unsigned stop_count = 0;             // threads that have still to park before the stop is reported
-    int stop_signo = 0;                  // what it will be reported with
-    bool stop_dequeued = false;          // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
-    bool stop_reporting = false;         // a thread is in process_report_stop
-    bool continue_due = false;           // SIGCONT came after a reported stop: process_report_continue is to be called
-    bool stop_complete = false;          // every thread has parked
-    unsigned queued_signals = 0;         // pending_signals that are queued, here and with its threads
+    bool stopping = false;   // a stop signal took effect; threads park in signal_deliver
+    wait_queue stop_queue;   // guard: handlers->lock_
+    unsigned stop_count = 0; // threads that have still to park before the stop is reported
+    int stop_signo = 0;      // what it will be reported with
+    bool stop_dequeued =
+        false; // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
+    bool stop_reporting = false; // a thread is in process_report_stop
+    bool continue_due =
+        false; // SIGCONT came after a reported stop: process_report_continue is to be called
+    bool stop_complete = false;  // every thread has parked
+    unsigned queued_signals = 0; // pending_signals that are queued, here and with its threads
 
-    // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so that a process that
-    // has been waited for has left nothing behind.
+    // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
+    // that a process that has been waited for has left nothing behind.
     std::atomic<unsigned> unfreed_threads{0};
 
     sleep_lock exec_lock{lock_rank::exec, "exec"};
@@ -132,16 +150,19 @@ pid_t pid_allocate_for_init(); // 1
 // An empty process with default limits, nowhere published. Null when out of memory.
 process* process_allocate();
 unsigned process_count();
+unsigned process_count_of(uint32_t uid); // of one user: RLIMIT_NPROC
 
-// Puts a complete process or thread, and its first or a further thread, where others find them. The reference that the
-// parent's list of children (for a process) and the list of threads stand for is the caller's, handed over.
+// Puts a complete process or thread, and its first or a further thread, where others find them. The
+// reference that the parent's list of children (for a process) and the list of threads stand for is
+// the caller's, handed over.
 void process_publish(process& p, thread& first, process& parent) REQUIRES(process_tree_lock);
 void thread_publish(thread& t) REQUIRES(process_tree_lock);
 // Takes a thread that ends out of its process and the table.
 void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
-// Takes a zombie that has been waited for out of the tree and the table. The parent's reference is the caller's then.
+// Takes a zombie that has been waited for out of the tree and the table. The parent's reference is
+// the caller's then.
 void process_unpublish(process& p) REQUIRES(process_tree_lock);
 
 // Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
@@ -152,8 +173,9 @@ void process_unpublish(process& p) REQUIRES(process_tree_lock);
 void process_report_stop(process& p, int signo);
 void process_report_continue(process& p);
 
-// What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's program (ETXTBSY): the caller
-// has write access denied already (exec_file, or the parent's program). Null when the process ends.
+// What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's
+// program (ETXTBSY): the caller has write access denied already (exec_file, or the parent's
+// program). Null when the process ends.
 void process_set_executable(process& p, ref_ptr<vnode> node);
 
 // The vmspace of a process with a reference, or null (kernel process, zombie).

@@ -1,6 +1,6 @@
-// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): each request runs the cipher under the current
-// key; the first 32 bytes of what comes out are the next key, so that nobody who sees the state later can tell what was given
-// out before.
+// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): each request runs the
+// cipher under the current key; the first 32 bytes of what comes out are the next key, so that
+// nobody who sees the state later can tell what was given out before.
 #include "kernel/random.h"
 
 #include "arch/machine.h"
@@ -20,16 +20,34 @@ spin_lock lock{lock_rank::console, "random"}; // innermost: any context may ask
 constinit uint32_t key[key_words] GUARDED_BY(lock) = {};
 
 void quarter_round(uint32_t& a, uint32_t& b, uint32_t& c, uint32_t& d) {
-    a += b; d = std::rotl(d ^ a, 16);
-    c += d; b = std::rotl(b ^ c, 12);
-    a += b; d = std::rotl(d ^ a, 8);
-    c += d; b = std::rotl(b ^ c, 7);
+    a += b;
+    d = std::rotl(d ^ a, 16);
+    c += d;
+    b = std::rotl(b ^ c, 12);
+    a += b;
+    d = std::rotl(d ^ a, 8);
+    c += d;
+    b = std::rotl(b ^ c, 7);
 }
 
-void chacha20_block(const uint32_t (&k)[key_words], uint64_t counter, uint32_t (&out)[block_words]) {
-    const uint32_t initial[block_words] = {
-        0x61707865, 0x3320646e, 0x79622d32, 0x6b206574, k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7],
-        uint32_t(counter), uint32_t(counter >> 32), 0, 0};
+void chacha20_block(const uint32_t (&k)[key_words], uint64_t counter,
+                    uint32_t (&out)[block_words]) {
+    const uint32_t initial[block_words] = {0x61707865,
+                                           0x3320646e,
+                                           0x79622d32,
+                                           0x6b206574,
+                                           k[0],
+                                           k[1],
+                                           k[2],
+                                           k[3],
+                                           k[4],
+                                           k[5],
+                                           k[6],
+                                           k[7],
+                                           uint32_t(counter),
+                                           uint32_t(counter >> 32),
+                                           0,
+                                           0};
     memcpy(out, initial, sizeof initial);
     for (int round = 0; round < 10; round++) {
         quarter_round(out[0], out[4], out[8], out[12]);

@@ -1,4 +1,5 @@
-// Random numbers that cannot be guessed: getrandom, /dev/urandom, AT_RANDOM, the places of stacks and programs.
+// Random numbers that cannot be guessed: getrandom, /dev/urandom, AT_RANDOM, the places of stacks
+// and programs.
 #pragma once
 
 #include "lib/types.h"

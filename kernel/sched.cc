@@ -7,22 +7,28 @@
 //                    sched_wake    |    +--thread_yield--+  | sched_prepare_to_sleep
 //                    (one CAS) sleeping <-------------------+
 //
-// * One thread, one CPU. `on_cpu` is true from the moment when a CPU picks the thread until that CPU runs on
-//   another stack. A thread that is woken meanwhile (it has said that it sleeps, but has not yet left) is queued on the very
-//   CPU that it is on, which cannot pick anything before it has come to the end of the switch, and may well
-//   pick it again; and a CPU that takes work from another's queue passes over threads with on_cpu set. So nobody ever
-//   waits for on_cpu, and no stack is used twice.
+// * One thread, one CPU. `on_cpu` is true from the moment when a CPU picks the thread until that
+// CPU runs on
+//   another stack. A thread that is woken meanwhile (it has said that it sleeps, but has not yet
+//   left) is queued on the very CPU that it is on, which cannot pick anything before it has come to
+//   the end of the switch, and may well pick it again; and a CPU that takes work from another's
+//   queue passes over threads with on_cpu set. So nobody ever waits for on_cpu, and no stack is
+//   used twice.
 //
-// * No lost wake-up. A sleeper sets `state` to sleeping while it holds the lock under which it can be found, then
-//   lets go of the lock, then switches. A waker that comes after that lock finds `sleeping` and changes it to runnable by
-//   compare-and-exchange: exactly one waker wins and queues the thread, at whatever point of its way out it is.
-//   A signal is first made pending and then looks at the state; the sleeper first sets the state and then looks for
-//   signals: one of them sees the other.
+// * No lost wake-up. A sleeper sets `state` to sleeping while it holds the lock under which it can
+// be found, then
+//   lets go of the lock, then switches. A waker that comes after that lock finds `sleeping` and
+//   changes it to runnable by compare-and-exchange: exactly one waker wins and queues the thread,
+//   at whatever point of its way out it is. A signal is first made pending and then looks at the
+//   state; the sleeper first sets the state and then looks for signals: one of them sees the other.
 //
-// * Nobody is forgotten. A CPU goes idle with interrupts off, after it has found its queue empty; whoever queues something
-//   for it after that sees that its idle thread is the current one, and sends an interrupt, which ends the halt.
+// * Nobody is forgotten. A CPU goes idle with interrupts off, after it has found its queue empty;
+// whoever queues something
+//   for it after that sees that its idle thread is the current one, and sends an interrupt, which
+//   ends the halt.
 //
-// Time slices exist only where somebody waits: a CPU's slice is started when a second thread comes to its queue.
+// Time slices exist only where somebody waits: a CPU's slice is started when a second thread comes
+// to its queue.
 #include "kernel/sched.h"
 
 #include "arch/cpu.h"
@@ -46,21 +52,22 @@ nanos_t time_slice(const thread& t) {
 struct alignas(64) run_queue {
     spin_lock lock{lock_rank::scheduler, "run queue"};
     list<thread, &thread::on_run_queue> ready GUARDED_BY(lock);
-    std::atomic<unsigned> length{0};             // of `ready`; read without the lock
-    thread* current GUARDED_BY(lock) = nullptr;  // null until the CPU has called sched_start()
+    std::atomic<unsigned> length{0};            // of `ready`; read without the lock
+    thread* current GUARDED_BY(lock) = nullptr; // null until the CPU has called sched_start()
     thread idle;
     // The rest is the CPU's own, with interrupts off, unless it says otherwise.
-    std::atomic<nanos_t> slice_end{forever};     // also set by those who queue
-    std::atomic<bool> yield_wanted{false};       // likewise
-    thread* previous = nullptr;                  // whom the switch under way leaves
-    list<thread, &thread::on_run_queue> dead;    // left for good, not given back yet
+    std::atomic<nanos_t> slice_end{forever};  // also set by those who queue
+    std::atomic<bool> yield_wanted{false};    // likewise
+    thread* previous = nullptr;               // whom the switch under way leaves
+    list<thread, &thread::on_run_queue> dead; // left for good, not given back yet
     std::atomic<uint64_t> switches{0};
     std::atomic<nanos_t> idle_time{0};
     nanos_t idle_since = 0;
 };
 
 run_queue queues[max_cpus];
-std::atomic<uint32_t> idle_cpus{0}; // a bit for each CPU whose idle thread runs and that nobody has claimed
+std::atomic<uint32_t> idle_cpus{
+    0}; // a bit for each CPU whose idle thread runs and that nobody has claimed
 std::atomic<unsigned> running_threads{0};
 std::atomic<uint64_t> load_averages[3];
 
@@ -151,7 +158,8 @@ thread* steal(unsigned self) {
     return nullptr;
 }
 
-// The next thread of this CPU: its own queue, another's, or idle. Threads whose affinity has changed are sent away.
+// The next thread of this CPU: its own queue, another's, or idle. Threads whose affinity has
+// changed are sent away.
 thread* pick(run_queue& q, unsigned self) {
     for (;;) {
         thread* t;
@@ -187,13 +195,15 @@ void finish_switch() {
         q.dead.push_back(*previous);
     else if (homeless)
         enqueue(*previous);
-    // Something waits here that another CPU could run (now that nothing here is between two stacks).
+    // Something waits here that another CPU could run (now that nothing here is between two
+    // stacks).
     if (q.length.load(std::memory_order_relaxed) != 0)
         if (uint32_t idle = idle_cpus.load(std::memory_order_relaxed))
             cpu::send_reschedule(unsigned(std::countr_zero(idle)));
 }
 
-// Drops the scheduler's references to threads that ended on this CPU. Interrupts as the caller had them.
+// Drops the scheduler's references to threads that ended on this CPU. Interrupts as the caller had
+// them.
 void reap() {
     for (;;) {
         cpu::interrupts_push_off();
@@ -206,8 +216,8 @@ void reap() {
     }
 }
 
-// Runs something else. `requeue`: the thread goes to the end of the queue; otherwise its state says already what
-// becomes of it. Returns when the thread is picked again, maybe on another CPU.
+// Runs something else. `requeue`: the thread goes to the end of the queue; otherwise its state says
+// already what becomes of it. Returns when the thread is picked again, maybe on another CPU.
 void switch_away(bool requeue) {
     cpu::interrupts_push_off();
     CHECK_ASSERT(cpu_held_locks().count == 0);
@@ -218,7 +228,8 @@ void switch_away(bool requeue) {
 
     if (requeue) {
         self.state.store(thread_state::runnable, std::memory_order_relaxed);
-        // One that must leave this CPU is queued elsewhere when it is off its stack (finish_switch).
+        // One that must leave this CPU is queued elsewhere when it is off its stack
+        // (finish_switch).
         if (&self != &q.idle && may_run_on(self, id)) {
             lock_guard guard(q.lock);
             push(q, self);
@@ -261,10 +272,12 @@ void switch_away(bool requeue) {
     reap();
 }
 
-// Every 5 seconds, as Linux does: load = load * e^(-5 s / period) + runnable * (1 - e^...), in fixed point.
+// Every 5 seconds, as Linux does: load = load * e^(-5 s / period) + runnable * (1 - e^...), in
+// fixed point.
 timer_event load_event;
 void update_load(void*) {
-    static constexpr uint64_t decay[3] = {60280, 64453, 65173}; // 2^16 * exp(-5/60), (-5/300), (-5/900)
+    static constexpr uint64_t decay[3] = {60280, 64453,
+                                          65173}; // 2^16 * exp(-5/60), (-5/300), (-5/900)
     uint64_t n = 0;
     for (unsigned i = 0; i < cpu::count(); i++) {
         run_queue& q = queues[i];
@@ -319,7 +332,8 @@ void sched_sleep() {
     sleep_kind kind = self.sleep.load();
     if (kind != sleep_kind::uninterruptible &&
         (kind == sleep_kind::interruptible ? signal_pending(self) : signal_kill_pending(self))) {
-        // Awake again, unless somebody was faster and has queued the thread: then it must be picked.
+        // Awake again, unless somebody was faster and has queued the thread: then it must be
+        // picked.
         thread_state asleep = thread_state::sleeping;
         if (self.state.compare_exchange_strong(asleep, thread_state::running)) {
             self.wait_reason = nullptr;
@@ -343,8 +357,9 @@ void sched_signal(thread& t, bool kills) {
             sched_wake(t);
         return;
     }
-    // It may be in user mode on another CPU: an interrupt brings it past work_pending. t.cpu may change while we look;
-    // then the thread has been through the scheduler and passes work_pending by itself.
+    // It may be in user mode on another CPU: an interrupt brings it past work_pending. t.cpu may
+    // change while we look; then the thread has been through the scheduler and passes work_pending
+    // by itself.
     cpu::interrupts_push_off();
     unsigned where = t.cpu;
     if (t.on_cpu.load() && where != cpu::id())
@@ -462,8 +477,8 @@ void sched_tick(nanos_t time) {
 }
 
 void handle_reschedule_interrupt() {
-    // Out of the halt, and past work_pending, the CPU has come by being interrupted. What is left is a slice that
-    // somebody else has started.
+    // Out of the halt, and past work_pending, the CPU has come by being interrupted. What is left
+    // is a slice that somebody else has started.
     nanos_t end = sched_slice_end();
     if (end != forever)
         timer_want(end);
@@ -478,7 +493,8 @@ sched_statistics sched_get_statistics() {
         s.switches += q.switches.load(std::memory_order_relaxed);
         bool idle = q.current == &q.idle;
         s.runnable += q.length.load(std::memory_order_relaxed) + (q.current && !idle);
-        s.idle_time[i] = q.idle_time.load(std::memory_order_relaxed) + (idle ? time - q.idle_since : 0);
+        s.idle_time[i] =
+            q.idle_time.load(std::memory_order_relaxed) + (idle ? time - q.idle_since : 0);
     }
     s.threads = running_threads.load(std::memory_order_relaxed);
     for (int i = 0; i < 3; i++)

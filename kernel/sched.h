@@ -1,9 +1,9 @@
 // The scheduler: a run queue per CPU, round robin, preemptive in user mode.
 //
-// A thread is switched away from only by its own call (a sleep, thread_yield, sched_exit): kernel code is never
-// preempted. Whoever makes a thread runnable puts it on one CPU's queue; a CPU runs what is on its own queue and, before it
-// goes idle, takes from others'. How it is excluded that a thread runs on two CPUs, and that a wake-up is lost, is told
-// at the top of kernel/sched.cc.
+// A thread is switched away from only by its own call (a sleep, thread_yield, sched_exit): kernel
+// code is never preempted. Whoever makes a thread runnable puts it on one CPU's queue; a CPU runs
+// what is on its own queue and, before it goes idle, takes from others'. How it is excluded that a
+// thread runs on two CPUs, and that a wake-up is lost, is told at the top of kernel/sched.cc.
 #pragma once
 
 #include "lib/types.h"
@@ -13,13 +13,16 @@
 struct thread;
 class spin_lock;
 
-// Makes `t` runnable for the first time. Chooses a CPU: the caller's, or an idle one that it may run on. Any context.
+// Makes `t` runnable for the first time. Chooses a CPU: the caller's, or an idle one that it may
+// run on. Any context.
 void sched_make_runnable(thread& t);
 // Gives up the CPU; the running thread stays runnable.
 void thread_yield();
-// Leaves the CPU for good: state is dead. The thread that runs next drops the reference that the scheduler had.
+// Leaves the CPU for good: state is dead. The thread that runs next drops the reference that the
+// scheduler had.
 [[noreturn]] void sched_exit();
-// Whether the running thread should yield before it returns to user mode (slice used up, or something was queued).
+// Whether the running thread should yield before it returns to user mode (slice used up, or
+// something was queued).
 bool sched_should_yield();
 // Sleeps uninterruptibly until the deadline, for the kernel.
 void sched_sleep_until(nanos_t deadline);
@@ -29,16 +32,17 @@ void sched_sleep_until(nanos_t deadline);
 // What may end a sleep besides its wake-up.
 enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
 
-// The two halves of a sleep, for wait_queue and whatever else puts threads to sleep. Between them the caller
-// releases the lock under which others find the thread to wake it:
+// The two halves of a sleep, for wait_queue and whatever else puts threads to sleep. Between them
+// the caller releases the lock under which others find the thread to wake it:
 //     sched_prepare_to_sleep(kind, why); guard.unlock(); sched_sleep();
 // The sleep may end without a cause: the caller tests its condition and sleeps again.
 void sched_prepare_to_sleep(sleep_kind kind, const char* why);
 void sched_sleep();
 // Ends `t`'s sleep; nothing if it is not asleep. The caller knows that `t` exists. Any context.
 void sched_wake(thread& t);
-// After a signal was made pending for `t` and t.machine.work_pending set: ends its sleep if it is one that the
-// signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs in user mode. Any context.
+// After a signal was made pending for `t` and t.machine.work_pending set: ends its sleep if it is
+// one that the signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs
+// in user mode. Any context.
 void sched_signal(thread& t, bool kills);
 // After t.allowed_cpus has changed: moves it if it must.
 void sched_affinity_changed(thread& t);
@@ -52,8 +56,8 @@ struct sched_statistics {
 };
 sched_statistics sched_get_statistics();
 
-// For kernel/timer.cc: when the slice of the thread that runs on this CPU ends (forever: no slice), and what to do at the
-// timer interrupt. Interrupts off.
+// For kernel/timer.cc: when the slice of the thread that runs on this CPU ends (forever: no slice),
+// and what to do at the timer interrupt. Interrupts off.
 nanos_t sched_slice_end();
 void sched_tick(nanos_t time);
 // Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
@@ -62,19 +66,20 @@ void timer_want(nanos_t deadline);
 // For kernel/thread.cc and fork.cc: the first thing that a new thread does on its own stack.
 void sched_first_run();
 
-// A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's storage.
+// A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's
+// storage.
 class timer_event {
 public:
     // `fire(context)` runs with interrupts off; it may set() the event again.
     void set(nanos_t deadline, void (*fire)(void*), void* context);
-    // After this the function is not running and will not run. The caller holds no lock that it takes. (Called
-    // from the function itself: it will not run again.)
+    // After this the function is not running and will not run. The caller holds no lock that it
+    // takes. (Called from the function itself: it will not run again.)
     void cancel();
     bool armed() const;
 
     // Guarded by the lock of timer queue `cpu`; see kernel/timer.cc.
     struct implementation {
-        timer_event* child = nullptr;   // links of a pairing heap
+        timer_event* child = nullptr; // links of a pairing heap
         timer_event* sibling = nullptr;
         timer_event* previous = nullptr;
         nanos_t deadline = 0;

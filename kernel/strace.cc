@@ -21,23 +21,26 @@ constinit mode tracing = mode::off;
 constinit char wanted_name[16] = {};
 
 constexpr strace_line::flag open_flags[] = {
-    {O_WRONLY_, "O_WRONLY"}, {O_RDWR_, "O_RDWR"}, {O_CREAT_, "O_CREAT"}, {O_EXCL_, "O_EXCL"},
-    {O_NOCTTY_, "O_NOCTTY"}, {O_TRUNC_, "O_TRUNC"}, {O_APPEND_, "O_APPEND"},
-    {O_NONBLOCK_, "O_NONBLOCK"}, {O_SYNC_, "O_SYNC"}, {O_DSYNC_, "O_DSYNC"}, {O_DIRECT_, "O_DIRECT"},
-    {O_LARGEFILE_, "O_LARGEFILE"}, {O_DIRECTORY_, "O_DIRECTORY"}, {O_NOFOLLOW_, "O_NOFOLLOW"},
-    {O_NOATIME_, "O_NOATIME"}, {O_CLOEXEC_, "O_CLOEXEC"}, {O_PATH_, "O_PATH"},
+    {O_WRONLY_, "O_WRONLY"},       {O_RDWR_, "O_RDWR"},         {O_CREAT_, "O_CREAT"},
+    {O_EXCL_, "O_EXCL"},           {O_NOCTTY_, "O_NOCTTY"},     {O_TRUNC_, "O_TRUNC"},
+    {O_APPEND_, "O_APPEND"},       {O_NONBLOCK_, "O_NONBLOCK"}, {O_SYNC_, "O_SYNC"},
+    {O_DSYNC_, "O_DSYNC"},         {O_DIRECT_, "O_DIRECT"},     {O_LARGEFILE_, "O_LARGEFILE"},
+    {O_DIRECTORY_, "O_DIRECTORY"}, {O_NOFOLLOW_, "O_NOFOLLOW"}, {O_NOATIME_, "O_NOATIME"},
+    {O_CLOEXEC_, "O_CLOEXEC"},     {O_PATH_, "O_PATH"},
 };
 constexpr strace_line::flag prot_flags[] = {{1, "PROT_READ"}, {2, "PROT_WRITE"}, {4, "PROT_EXEC"}};
 constexpr strace_line::flag map_flags[] = {
-    {3, "MAP_SHARED_VALIDATE"}, {1, "MAP_SHARED"}, {2, "MAP_PRIVATE"}, {0x10, "MAP_FIXED"},
-    {0x20, "MAP_ANONYMOUS"}, {0x100, "MAP_GROWSDOWN"}, {0x800, "MAP_DENYWRITE"},
-    {0x1000, "MAP_EXECUTABLE"}, {0x2000, "MAP_LOCKED"}, {0x4000, "MAP_NORESERVE"},
-    {0x8000, "MAP_POPULATE"}, {0x10000, "MAP_NONBLOCK"}, {0x20000, "MAP_STACK"},
-    {0x100000, "MAP_FIXED_NOREPLACE"},
+    {3, "MAP_SHARED_VALIDATE"}, {1, "MAP_SHARED"},
+    {2, "MAP_PRIVATE"},         {0x10, "MAP_FIXED"},
+    {0x20, "MAP_ANONYMOUS"},    {0x100, "MAP_GROWSDOWN"},
+    {0x800, "MAP_DENYWRITE"},   {0x1000, "MAP_EXECUTABLE"},
+    {0x2000, "MAP_LOCKED"},     {0x4000, "MAP_NORESERVE"},
+    {0x8000, "MAP_POPULATE"},   {0x10000, "MAP_NONBLOCK"},
+    {0x20000, "MAP_STACK"},     {0x100000, "MAP_FIXED_NOREPLACE"},
 };
 constexpr strace_line::flag at_flags[] = {
-    {0x100, "AT_SYMLINK_NOFOLLOW"}, {0x200, "AT_REMOVEDIR"}, {0x400, "AT_SYMLINK_FOLLOW"},
-    {0x800, "AT_NO_AUTOMOUNT"}, {0x1000, "AT_EMPTY_PATH"},
+    {0x100, "AT_SYMLINK_NOFOLLOW"}, {0x200, "AT_REMOVEDIR"},   {0x400, "AT_SYMLINK_FOLLOW"},
+    {0x800, "AT_NO_AUTOMOUNT"},     {0x1000, "AT_EMPTY_PATH"},
 };
 constexpr strace_line::flag clone_flags[] = {
 #define X(value, name) {value, #name},
@@ -45,19 +48,19 @@ constexpr strace_line::flag clone_flags[] = {
 #undef X
 };
 constexpr const char* signal_names[] = {
-    "0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
-    "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",
-    "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR",
-    "SIGSYS",
+    "0",         "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",   "SIGTRAP", "SIGABRT", "SIGBUS",
+    "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV", "SIGUSR2",  "SIGPIPE", "SIGALRM", "SIGTERM",
+    "SIGSTKFLT", "SIGCHLD", "SIGCONT",   "SIGSTOP", "SIGTSTP",  "SIGTTIN", "SIGTTOU", "SIGURG",
+    "SIGXCPU",   "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO",   "SIGPWR",  "SIGSYS",
 };
 constexpr const char* clock_names[] = {
-    "CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID",
-    "CLOCK_MONOTONIC_RAW", "CLOCK_REALTIME_COARSE", "CLOCK_MONOTONIC_COARSE", "CLOCK_BOOTTIME",
+    "CLOCK_REALTIME",          "CLOCK_MONOTONIC",     "CLOCK_PROCESS_CPUTIME_ID",
+    "CLOCK_THREAD_CPUTIME_ID", "CLOCK_MONOTONIC_RAW", "CLOCK_REALTIME_COARSE",
+    "CLOCK_MONOTONIC_COARSE",  "CLOCK_BOOTTIME",
 };
 
 // A name out of a table by number, or the number.
-template <size_t N>
-void add_name(strace_line& line, int64_t value, const char* const (&names)[N]) {
+template <size_t N> void add_name(strace_line& line, int64_t value, const char* const (&names)[N]) {
     if (value >= 0 && size_t(value) < N)
         line.add("%s", names[value]);
     else
@@ -147,7 +150,9 @@ void strace_argument(strace_line& line, const strace_context&, int64_t v) { line
 void strace_argument(strace_line& line, const strace_context&, uint64_t v) {
     line.add(v < 1 << 20 ? "%lu" : "%#lx", v);
 }
-void strace_argument(strace_line& line, const strace_context&, sys_fd v) { line.add("%d", v.value); }
+void strace_argument(strace_line& line, const strace_context&, sys_fd v) {
+    line.add("%d", v.value);
+}
 void strace_argument(strace_line& line, const strace_context&, sys_at_fd v) {
     constexpr int at_fdcwd = -100;
     if (v.value == at_fdcwd)
@@ -165,11 +170,15 @@ void strace_argument(strace_line& line, const strace_context&, sys_open_flags v)
     }
     line.add_flags(flags, open_flags, std::size(open_flags));
 }
-void strace_argument(strace_line& line, const strace_context&, sys_mode v) { line.add("%#o", v.value); }
+void strace_argument(strace_line& line, const strace_context&, sys_mode v) {
+    line.add("%#o", v.value);
+}
 void strace_argument(strace_line& line, const strace_context&, sys_signal v) {
     add_name(line, v.value, signal_names);
 }
-void strace_argument(strace_line& line, const strace_context&, sys_pid v) { line.add("%d", v.value); }
+void strace_argument(strace_line& line, const strace_context&, sys_pid v) {
+    line.add("%d", v.value);
+}
 void strace_argument(strace_line& line, const strace_context&, sys_prot v) {
     if (v.value == 0)
         line.add("PROT_NONE");
@@ -179,7 +188,9 @@ void strace_argument(strace_line& line, const strace_context&, sys_prot v) {
 void strace_argument(strace_line& line, const strace_context&, sys_map_flags v) {
     line.add_flags(uint32_t(v.value), map_flags, std::size(map_flags));
 }
-void strace_argument(strace_line& line, const strace_context&, sys_hex v) { line.add("%#x", v.value); }
+void strace_argument(strace_line& line, const strace_context&, sys_hex v) {
+    line.add("%#x", v.value);
+}
 void strace_argument(strace_line& line, const strace_context&, sys_at_flags v) {
     if (v.value == 0)
         line.add("0");
@@ -187,7 +198,8 @@ void strace_argument(strace_line& line, const strace_context&, sys_at_flags v) {
         line.add_flags(uint32_t(v.value), at_flags, std::size(at_flags));
 }
 void strace_argument(strace_line& line, const strace_context&, sys_whence v) {
-    static constexpr const char* names[] = {"SEEK_SET", "SEEK_CUR", "SEEK_END", "SEEK_DATA", "SEEK_HOLE"};
+    static constexpr const char* names[] = {"SEEK_SET", "SEEK_CUR", "SEEK_END", "SEEK_DATA",
+                                            "SEEK_HOLE"};
     add_name(line, v.value, names);
 }
 void strace_argument(strace_line& line, const strace_context&, sys_clock v) {

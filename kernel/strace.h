@@ -1,5 +1,5 @@
-// strace: the system calls of all programs (word `strace`) or of those with one name (`strace=NAME`), in the log, as
-// Linux's strace writes them:
+// strace: the system calls of all programs (word `strace`) or of those with one name
+// (`strace=NAME`), in the log, as Linux's strace writes them:
 //
 //     [7] openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = -1 ENOENT
 //
@@ -78,7 +78,8 @@ template <class T> void strace_argument(strace_line& line, const strace_context&
 bool strace_wanted(const thread& self);
 // Reads the command line. Once, before the first program.
 void strace_init();
-// Logs a whole call, or with `unfinished` what is known before it returns; then strace_resumed() logs the rest.
+// Logs a whole call, or with `unfinished` what is known before it returns; then strace_resumed()
+// logs the rest.
 void strace_print(const thread& self, const strace_line& call, int64_t result);
 void strace_print_unfinished(const thread& self, const strace_line& call);
 void strace_print_resumed(const thread& self, const char* name, int64_t result);

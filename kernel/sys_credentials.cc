@@ -1,4 +1,5 @@
-// Users and groups: Linux's rules for who may become whom, without capabilities (effective user 0 may everything).
+// Users and groups: Linux's rules for who may become whom, without capabilities (effective user 0
+// may everything).
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
@@ -12,13 +13,15 @@ constexpr uint32_t unchanged = UINT32_MAX;
 
 // One of the two sets of ids in credentials, so that each rule is written once.
 struct id_set {
-    uint32_t credentials::*real;
-    uint32_t credentials::*effective;
-    uint32_t credentials::*saved;
-    uint32_t credentials::*filesystem;
+    uint32_t credentials::* real;
+    uint32_t credentials::* effective;
+    uint32_t credentials::* saved;
+    uint32_t credentials::* filesystem;
 };
-constexpr id_set user_ids{&credentials::uid, &credentials::euid, &credentials::suid, &credentials::fsuid};
-constexpr id_set group_ids{&credentials::gid, &credentials::egid, &credentials::sgid, &credentials::fsgid};
+constexpr id_set user_ids{&credentials::uid, &credentials::euid, &credentials::suid,
+                          &credentials::fsuid};
+constexpr id_set group_ids{&credentials::gid, &credentials::egid, &credentials::sgid,
+                           &credentials::fsgid};
 
 // Whether `id` is among the three that an unprivileged program may choose from.
 bool has(const credentials& c, const id_set& s, uint32_t id) {
@@ -40,7 +43,8 @@ sysresult set_id(const id_set& s, uint32_t id) {
     return 0;
 }
 
-// setreuid: the saved id follows the effective one when the real one is set, or it differs from the real one.
+// setreuid: the saved id follows the effective one when the real one is set, or it differs from the
+// real one.
 sysresult set_real_effective(const id_set& s, uint32_t real, uint32_t effective) {
     process& p = current_process();
     lock_guard guard(p.lock);
@@ -153,7 +157,8 @@ sysresult sys_setgroups(int32_t size, user_ptr<const uint32_t> list) {
     return 0;
 }
 
-// capget, for programs that ask whether they may do something: all or nothing, as the effective user says.
+// capget, for programs that ask whether they may do something: all or nothing, as the effective
+// user says.
 sysresult sys_capget(user_ptr<void> header, user_ptr<void> data) {
     struct cap_header {
         uint32_t version;

@@ -142,7 +142,8 @@ sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
     return 0;
 }
 
-// There is no way to make other CPUs pass a barrier on demand; programs ask (command 0) and do without.
+// There is no way to make other CPUs pass a barrier on demand; programs ask (command 0) and do
+// without.
 sysresult sys_membarrier(int32_t command, sys_hex flags, int32_t) {
     if (command != 0 || flags != 0)
         return fail(Errno::inval);
@@ -181,8 +182,7 @@ sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {
              .involuntary_switches = self.involuntary_switches,
              .max_rss_pages = resident};
         break;
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
     TRY(out.write(usage_to_linux(u)));
     return 0;
@@ -199,7 +199,8 @@ sysresult sys_times(user_ptr<void> out) {
             process& p = current_process();
             usage u = process_usage(p);
             times = {int64_t(u.user_time / tick), int64_t(u.system_time / tick),
-                     int64_t(p.child_usage.user_time / tick), int64_t(p.child_usage.system_time / tick)};
+                     int64_t(p.child_usage.user_time / tick),
+                     int64_t(p.child_usage.system_time / tick)};
         }
         TRY(copy_out(out.address(), &times, sizeof times));
     }
@@ -262,8 +263,10 @@ sysresult sys_prlimit64(sys_pid pid, int32_t resource, user_ptr<const linux_rlim
         lock_guard guard(p->lock);
         old = p->limits[resource];
     }
-    if (new_limit)
-        TRY(set_limit(*p, unsigned(resource), TRY(new_limit.read())));
+    if (new_limit) {
+        const linux_rlimit wanted = TRY(new_limit.read());
+        TRY(set_limit(*p, unsigned(resource), wanted));
+    }
     if (old_limit)
         TRY(old_limit.write(old));
     return 0;
@@ -284,9 +287,18 @@ sysresult sys_setrlimit(int32_t resource, user_ptr<const linux_rlimit> limit) {
 namespace {
 
 enum : int32_t {
-    PR_SET_PDEATHSIG_ = 1, PR_GET_PDEATHSIG_ = 2, PR_GET_DUMPABLE_ = 3, PR_SET_DUMPABLE_ = 4, PR_SET_NAME_ = 15,
-    PR_GET_NAME_ = 16, PR_CAPBSET_READ_ = 23, PR_SET_TIMERSLACK_ = 29, PR_GET_TIMERSLACK_ = 30,
-    PR_SET_CHILD_SUBREAPER_ = 36, PR_GET_CHILD_SUBREAPER_ = 37, PR_SET_NO_NEW_PRIVS_ = 38,
+    PR_SET_PDEATHSIG_ = 1,
+    PR_GET_PDEATHSIG_ = 2,
+    PR_GET_DUMPABLE_ = 3,
+    PR_SET_DUMPABLE_ = 4,
+    PR_SET_NAME_ = 15,
+    PR_GET_NAME_ = 16,
+    PR_CAPBSET_READ_ = 23,
+    PR_SET_TIMERSLACK_ = 29,
+    PR_GET_TIMERSLACK_ = 30,
+    PR_SET_CHILD_SUBREAPER_ = 36,
+    PR_GET_CHILD_SUBREAPER_ = 37,
+    PR_SET_NO_NEW_PRIVS_ = 38,
     PR_GET_NO_NEW_PRIVS_ = 39,
 };
 constexpr uint64_t last_capability = 40;
@@ -305,11 +317,8 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         p.parent_death_signal = int(a2);
         return 0;
     }
-    case PR_GET_PDEATHSIG_:
-        TRY(user_ptr<int32_t>(a2).write(p.parent_death_signal));
-        return 0;
-    case PR_GET_DUMPABLE_:
-        return p.dumpable;
+    case PR_GET_PDEATHSIG_: TRY(user_ptr<int32_t>(a2).write(p.parent_death_signal)); return 0;
+    case PR_GET_DUMPABLE_: return p.dumpable;
     case PR_SET_DUMPABLE_:
         if (a2 > 1)
             return fail(Errno::inval);
@@ -325,9 +334,7 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         memcpy(self.name, name, sizeof name);
         return 0;
     }
-    case PR_GET_NAME_:
-        TRY(copy_out(vaddr_t(a2), self.name, sizeof self.name));
-        return 0;
+    case PR_GET_NAME_: TRY(copy_out(vaddr_t(a2), self.name, sizeof self.name)); return 0;
     case PR_CAPBSET_READ_:
         if (a2 > last_capability)
             return fail(Errno::inval);
@@ -335,16 +342,13 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
     case PR_SET_TIMERSLACK_:
         p.timer_slack = a2 == 0 || a2 > INT64_MAX ? default_timer_slack : a2;
         return 0;
-    case PR_GET_TIMERSLACK_:
-        return int64_t(p.timer_slack);
+    case PR_GET_TIMERSLACK_: return int64_t(p.timer_slack);
     case PR_SET_CHILD_SUBREAPER_: {
         lock_guard guard(process_tree_lock);
         p.subreaper = a2 != 0;
         return 0;
     }
-    case PR_GET_CHILD_SUBREAPER_:
-        TRY(user_ptr<int32_t>(a2).write(p.subreaper));
-        return 0;
+    case PR_GET_CHILD_SUBREAPER_: TRY(user_ptr<int32_t>(a2).write(p.subreaper)); return 0;
     case PR_SET_NO_NEW_PRIVS_:
         if (a2 != 1 || a3 || a4 || a5)
             return fail(Errno::inval);
@@ -354,29 +358,24 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         if (a2 || a3 || a4 || a5)
             return fail(Errno::inval);
         return p.no_new_privileges;
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
 }
 
 sysresult sys_arch_prctl(sys_hex code, sys_address address) {
-    enum : uint32_t { ARCH_SET_GS = 0x1001, ARCH_SET_FS = 0x1002, ARCH_GET_FS = 0x1003, ARCH_GET_GS = 0x1004 };
+    enum : uint32_t {
+        ARCH_SET_GS = 0x1001,
+        ARCH_SET_FS = 0x1002,
+        ARCH_GET_FS = 0x1003,
+        ARCH_GET_GS = 0x1004
+    };
     machine_thread& m = current_thread().machine;
     switch (code) {
-    case ARCH_SET_FS:
-        TRY(machine_set_fs_base(m, address));
-        return 0;
-    case ARCH_SET_GS:
-        TRY(machine_set_gs_base(m, address));
-        return 0;
-    case ARCH_GET_FS:
-        TRY(user_ptr<uint64_t>(address.address()).write(machine_fs_base()));
-        return 0;
-    case ARCH_GET_GS:
-        TRY(user_ptr<uint64_t>(address.address()).write(machine_gs_base()));
-        return 0;
-    default:
-        return fail(Errno::inval);
+    case ARCH_SET_FS: TRY(machine_set_fs_base(m, address)); return 0;
+    case ARCH_SET_GS: TRY(machine_set_gs_base(m, address)); return 0;
+    case ARCH_GET_FS: TRY(user_ptr<uint64_t>(address.address()).write(machine_fs_base())); return 0;
+    case ARCH_GET_GS: TRY(user_ptr<uint64_t>(address.address()).write(machine_gs_base())); return 0;
+    default: return fail(Errno::inval);
     }
 }
 

@@ -40,8 +40,17 @@ sysresult sys_sysinfo(user_ptr<void> out) {
 namespace {
 
 enum : int32_t {
-    SYSLOG_CLOSE, SYSLOG_OPEN, SYSLOG_READ, SYSLOG_READ_ALL, SYSLOG_READ_CLEAR, SYSLOG_CLEAR, SYSLOG_CONSOLE_OFF,
-    SYSLOG_CONSOLE_ON, SYSLOG_CONSOLE_LEVEL, SYSLOG_SIZE_UNREAD, SYSLOG_SIZE_BUFFER,
+    SYSLOG_CLOSE,
+    SYSLOG_OPEN,
+    SYSLOG_READ,
+    SYSLOG_READ_ALL,
+    SYSLOG_READ_CLEAR,
+    SYSLOG_CLEAR,
+    SYSLOG_CONSOLE_OFF,
+    SYSLOG_CONSOLE_ON,
+    SYSLOG_CONSOLE_LEVEL,
+    SYSLOG_SIZE_UNREAD,
+    SYSLOG_SIZE_BUFFER,
 };
 constexpr int64_t log_size = 1 << 16;
 
@@ -75,28 +84,23 @@ sysresult sys_syslog(int32_t type, user_ptr<char> buffer, int32_t size) {
         return fail(Errno::perm);
     switch (type) {
     case SYSLOG_CLOSE:
-    case SYSLOG_OPEN:
-        return 0;
+    case SYSLOG_OPEN: return 0;
     case SYSLOG_READ: {
         uint64_t from = std::max(read_position.load(), printk_begin());
-        int64_t n = TRY(read_log(buffer, std::min<int32_t>(size, int32_t(printk_end() - from)), from));
+        int64_t n =
+            TRY(read_log(buffer, std::min<int32_t>(size, int32_t(printk_end() - from)), from));
         read_position.store(from + uint64_t(n));
         return n;
     }
-    case SYSLOG_READ_ALL:
-        return read_log(buffer, size, cleared_position.load());
+    case SYSLOG_READ_ALL: return read_log(buffer, size, cleared_position.load());
     case SYSLOG_READ_CLEAR: {
         int64_t n = TRY(read_log(buffer, size, cleared_position.load()));
         cleared_position.store(printk_end());
         return n;
     }
-    case SYSLOG_CLEAR:
-        cleared_position.store(printk_end());
-        return 0;
+    case SYSLOG_CLEAR: cleared_position.store(printk_end()); return 0;
     case SYSLOG_CONSOLE_OFF:
-    case SYSLOG_CONSOLE_ON:
-        printk_to_console(type == SYSLOG_CONSOLE_ON);
-        return 0;
+    case SYSLOG_CONSOLE_ON: printk_to_console(type == SYSLOG_CONSOLE_ON); return 0;
     case SYSLOG_CONSOLE_LEVEL:
         // All messages have one level, Linux's default of 4.
         if (size < 1 || size > 8)
@@ -105,10 +109,8 @@ sysresult sys_syslog(int32_t type, user_ptr<char> buffer, int32_t size) {
         return 0;
     case SYSLOG_SIZE_UNREAD:
         return int64_t(printk_end() - std::max(read_position.load(), printk_begin()));
-    case SYSLOG_SIZE_BUFFER:
-        return log_size;
-    default:
-        return fail(Errno::inval);
+    case SYSLOG_SIZE_BUFFER: return log_size;
+    default: return fail(Errno::inval);
     }
 }
 
@@ -121,20 +123,15 @@ sysresult sys_reboot(sys_hex magic1, sys_hex magic2, sys_hex command, sys_addres
                        ctrl_alt_del_on = 0x89abcdef, ctrl_alt_del_off = 0;
     if (!current_credentials().superuser())
         return fail(Errno::perm);
-    if (magic1 != first || std::find(std::begin(second), std::end(second), magic2.value) == std::end(second))
+    if (magic1 != first ||
+        std::find(std::begin(second), std::end(second), magic2.value) == std::end(second))
         return fail(Errno::inval);
     switch (command) {
-    case restart:
-        printk("restarting");
-        machine_reboot();
+    case restart: printk("restarting"); machine_reboot();
     case halt: // a machine that is off has halted
-    case power_off:
-        printk("powering off");
-        machine_power_off(false);
+    case power_off: printk("powering off"); machine_power_off(false);
     case ctrl_alt_del_on:
-    case ctrl_alt_del_off:
-        return 0; // there is no keyboard whose keys it is about
-    default:
-        return fail(Errno::inval);
+    case ctrl_alt_del_off: return 0; // there is no keyboard whose keys it is about
+    default: return fail(Errno::inval);
     }
 }

@@ -15,8 +15,14 @@
 namespace {
 
 enum : int32_t {
-    CLOCK_REALTIME_, CLOCK_MONOTONIC_, CLOCK_PROCESS_CPUTIME_, CLOCK_THREAD_CPUTIME_, CLOCK_MONOTONIC_RAW_,
-    CLOCK_REALTIME_COARSE_, CLOCK_MONOTONIC_COARSE_, CLOCK_BOOTTIME_,
+    CLOCK_REALTIME_,
+    CLOCK_MONOTONIC_,
+    CLOCK_PROCESS_CPUTIME_,
+    CLOCK_THREAD_CPUTIME_,
+    CLOCK_MONOTONIC_RAW_,
+    CLOCK_REALTIME_COARSE_,
+    CLOCK_MONOTONIC_COARSE_,
+    CLOCK_BOOTTIME_,
 };
 constexpr uint32_t TIMER_ABSTIME_ = 1;
 
@@ -43,22 +49,18 @@ nanos_t thread_time(thread& t) {
 expected<nanos_t> read_clock(int32_t clock) {
     switch (clock) {
     case CLOCK_REALTIME_:
-    case CLOCK_REALTIME_COARSE_:
-        return wall_clock();
+    case CLOCK_REALTIME_COARSE_: return wall_clock();
     case CLOCK_MONOTONIC_:
     case CLOCK_MONOTONIC_RAW_:
     case CLOCK_MONOTONIC_COARSE_:
-    case CLOCK_BOOTTIME_:
-        return now();
-    case CLOCK_THREAD_CPUTIME_:
-        return thread_time(current_thread());
+    case CLOCK_BOOTTIME_: return now();
+    case CLOCK_THREAD_CPUTIME_: return thread_time(current_thread());
     case CLOCK_PROCESS_CPUTIME_: {
         lock_guard guard(process_tree_lock);
         usage u = process_usage(current_process());
         return u.user_time + u.system_time + (now() - current_thread().mode_since);
     }
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
 }
 
@@ -71,7 +73,8 @@ status sleep_until(nanos_t deadline) {
     return !s && s.error() == Errno::timedout ? status{} : s;
 }
 
-// A relative sleep that a signal interrupts goes on to its end if no handler runs, and says what was left if one does.
+// A relative sleep that a signal interrupts goes on to its end if no handler runs, and says what
+// was left if one does.
 sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining) {
     if (sleep_until(deadline))
         return 0;
@@ -109,7 +112,8 @@ sysresult sys_clock_getres(sys_clock clock, user_ptr<linux_timespec> out) {
 }
 
 sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> value) {
-    nanos_t time = TRY(from_timespec(TRY(value.read())));
+    const linux_timespec wanted = TRY(value.read());
+    nanos_t time = TRY(from_timespec(wanted));
     if (clock != CLOCK_REALTIME_)
         return fail(Errno::inval);
     {
@@ -139,7 +143,8 @@ sysresult sys_time(user_ptr<int64_t> out) {
 }
 
 sysresult sys_nanosleep(user_ptr<const linux_timespec> wanted, user_ptr<linux_timespec> remaining) {
-    nanos_t duration = TRY(from_timespec(TRY(wanted.read())));
+    const linux_timespec asked = TRY(wanted.read());
+    nanos_t duration = TRY(from_timespec(asked));
     return sleep_or_restart(deadline_after(duration), remaining);
 }
 
@@ -147,9 +152,11 @@ sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const lin
                               user_ptr<linux_timespec> remaining) {
     const bool realtime = clock == CLOCK_REALTIME_;
     if (!realtime && clock != CLOCK_MONOTONIC_ && clock != CLOCK_BOOTTIME_)
-        return fail(clock >= CLOCK_PROCESS_CPUTIME_ && clock <= CLOCK_MONOTONIC_COARSE_ ? Errno::opnotsupp
-                                                                                        : Errno::inval);
-    nanos_t time = TRY(from_timespec(TRY(wanted.read())));
+        return fail(clock >= CLOCK_PROCESS_CPUTIME_ && clock <= CLOCK_MONOTONIC_COARSE_
+                        ? Errno::opnotsupp
+                        : Errno::inval);
+    const linux_timespec asked = TRY(wanted.read());
+    nanos_t time = TRY(from_timespec(asked));
     if (!(flags & TIMER_ABSTIME_))
         return sleep_or_restart(deadline_after(time), remaining);
     nanos_t offset = realtime ? wall_clock() - now() : 0;
@@ -164,12 +171,9 @@ sysresult sys_restart_syscall() {
     case thread::restart_kind::nanosleep:
         return sleep_or_restart(self.restart_deadline,
                                 user_ptr<linux_timespec>(self.restart_arguments[0]));
-    case thread::restart_kind::futex:
-        return futex_restart(self);
-    case thread::restart_kind::poll:
-        return poll_restart(self);
-    case thread::restart_kind::none:
-        return fail(Errno::intr);
+    case thread::restart_kind::futex: return futex_restart(self);
+    case thread::restart_kind::poll: return poll_restart(self);
+    case thread::restart_kind::none: return fail(Errno::intr);
     }
     return fail(Errno::intr);
 }

@@ -1,4 +1,5 @@
-// The system calls of memory: what of mmap(2) and its kin is about files, flags and limits. The rest is vmspace's.
+// The system calls of memory: what of mmap(2) and its kin is about files, flags and limits. The
+// rest is vmspace's.
 #include "arch/memory.h"
 #include "kernel/fs/mount.h"
 #include "kernel/process.h"
@@ -14,16 +15,30 @@
 namespace {
 
 enum : uint32_t {
-    MAP_SHARED_ = 1, MAP_PRIVATE_ = 2, MAP_SHARED_VALIDATE_ = 3, MAP_TYPE_ = 0xf, MAP_FIXED_ = 0x10,
-    MAP_ANONYMOUS_ = 0x20, MAP_32BIT_ = 0x40, MAP_GROWSDOWN_ = 0x100, MAP_DENYWRITE_ = 0x800,
-    MAP_EXECUTABLE_ = 0x1000, MAP_LOCKED_ = 0x2000, MAP_NORESERVE_ = 0x4000, MAP_POPULATE_ = 0x8000,
-    MAP_NONBLOCK_ = 0x10000, MAP_STACK_ = 0x20000, MAP_HUGETLB_ = 0x40000, MAP_SYNC_ = 0x80000,
+    MAP_SHARED_ = 1,
+    MAP_PRIVATE_ = 2,
+    MAP_SHARED_VALIDATE_ = 3,
+    MAP_TYPE_ = 0xf,
+    MAP_FIXED_ = 0x10,
+    MAP_ANONYMOUS_ = 0x20,
+    MAP_32BIT_ = 0x40,
+    MAP_GROWSDOWN_ = 0x100,
+    MAP_DENYWRITE_ = 0x800,
+    MAP_EXECUTABLE_ = 0x1000,
+    MAP_LOCKED_ = 0x2000,
+    MAP_NORESERVE_ = 0x4000,
+    MAP_POPULATE_ = 0x8000,
+    MAP_NONBLOCK_ = 0x10000,
+    MAP_STACK_ = 0x20000,
+    MAP_HUGETLB_ = 0x40000,
+    MAP_SYNC_ = 0x80000,
     MAP_FIXED_NOREPLACE_ = 0x100000,
 };
 // What MAP_SHARED_VALIDATE lets through; the older types ignore what they do not know.
-constexpr uint32_t known_map_flags = MAP_TYPE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_32BIT_ | MAP_GROWSDOWN_ |
-                                     MAP_DENYWRITE_ | MAP_EXECUTABLE_ | MAP_LOCKED_ | MAP_NORESERVE_ |
-                                     MAP_POPULATE_ | MAP_NONBLOCK_ | MAP_STACK_ | MAP_FIXED_NOREPLACE_;
+constexpr uint32_t known_map_flags = MAP_TYPE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_32BIT_ |
+                                     MAP_GROWSDOWN_ | MAP_DENYWRITE_ | MAP_EXECUTABLE_ |
+                                     MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ |
+                                     MAP_STACK_ | MAP_FIXED_NOREPLACE_;
 constexpr uint32_t prot_bits = 7;
 enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
 
@@ -59,8 +74,8 @@ status map_file(map_request& request, int fd, uint32_t flags) {
 
 } // namespace
 
-sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_flags map_flags, sys_fd fd,
-                   sys_address offset) {
+sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_flags map_flags,
+                   sys_fd fd, sys_address offset) {
     const auto flags = uint32_t(map_flags.value);
     const uint32_t type = flags & MAP_TYPE_;
     if (!vaddr_t(offset.value).page_aligned() || size == 0)
@@ -74,7 +89,8 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
         return fail(Errno::inval);
     if (page_round_up(size) < size)
         return fail(Errno::nomem);
-    if (offset.value + page_round_up(size) < offset.value || offset.value + size > uint64_t{INT64_MAX})
+    if (offset.value + page_round_up(size) < offset.value ||
+        offset.value + size > uint64_t{INT64_MAX})
         return fail(Errno::overflow);
 
     map_request request;
@@ -93,8 +109,8 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
         if (request.shared) {
             if (request.stack)
                 return fail(Errno::inval);
-            ref_ptr<uvm_aobj> object = TRY(uvm_aobj::create(page_round_up(size), "/dev/zero (deleted)",
-                                                            !request.no_reserve));
+            ref_ptr<uvm_aobj> object = TRY(
+                uvm_aobj::create(page_round_up(size), "/dev/zero (deleted)", !request.no_reserve));
             request.object = std::move(object);
         }
     } else {
@@ -130,9 +146,11 @@ sysresult sys_brk(sys_address wanted) {
     return int64_t(own_vmspace().set_brk(wanted.address()).value());
 }
 
-sysresult sys_mremap(sys_address old, uint64_t old_size, uint64_t new_size, sys_hex flags, sys_address to) {
+sysresult sys_mremap(sys_address old, uint64_t old_size, uint64_t new_size, sys_hex flags,
+                     sys_address to) {
     return int64_t(
-        TRY(own_vmspace().remap(old.address(), old_size, new_size, int(flags.value), to.address())).value());
+        TRY(own_vmspace().remap(old.address(), old_size, new_size, int(flags.value), to.address()))
+            .value());
 }
 
 sysresult sys_msync(sys_address address, uint64_t size, sys_hex flags) {
@@ -152,7 +170,8 @@ sysresult sys_mincore(sys_address address, uint64_t size, user_ptr<uint8_t> vec)
     const uint64_t pages = pages_of(size);
     for (uint64_t done = 0; done < pages;) {
         uint64_t n = std::min(pages - done, pages_at_once);
-        TRY(own_vmspace().mincore(address.address() + done * page_size, n * page_size, answers.data()));
+        TRY(own_vmspace().mincore(address.address() + done * page_size, n * page_size,
+                                  answers.data()));
         TRY(copy_out(vec.address() + done, answers.data(), n));
         done += n;
     }

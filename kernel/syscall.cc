@@ -1,5 +1,5 @@
-// The table of system calls, made from kernel/syscalls.def, and the way from a trap frame to a handler: each handler's
-// own argument types say how the registers are converted.
+// The table of system calls, made from kernel/syscalls.def, and the way from a trap frame to a
+// handler: each handler's own argument types say how the registers are converted.
 #include "kernel/syscall.h"
 
 #include "arch/uaccess.h"
@@ -48,7 +48,8 @@ template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> 
     static void print(strace_line& line, const uint64_t* r, bool after, int64_t result) {
         [&]<size_t... I>(std::index_sequence<I...>) {
             ((line.add("%s", I ? ", " : ""),
-              strace_argument(line, strace_context{r, I, after, result}, convert<Args>::from(r[I]))),
+              strace_argument(line, strace_context{r, I, after, result},
+                              convert<Args>::from(r[I]))),
              ...);
         }(std::index_sequence_for<Args...>{});
     }
@@ -64,7 +65,7 @@ constexpr size_t table_size = 512;
 struct call_table {
     entry entries[table_size];
     constexpr call_table() {
-#define SYSCALL(number, name, ...)                                                               \
+#define SYSCALL(number, name, ...)                                                                 \
     entries[number] = {#name, adapter<sys_##name>::call, adapter<sys_##name>::print};
 #include "kernel/syscalls.def"
 #undef SYSCALL
@@ -72,8 +73,8 @@ struct call_table {
 };
 constexpr call_table table;
 
-// Calls that do not come back, or after which the memory that their arguments are in is another, or that a child's
-// calls come in between: strace prints them when they begin.
+// Calls that do not come back, or after which the memory that their arguments are in is another, or
+// that a child's calls come in between: strace prints them when they begin.
 bool printed_first(uint64_t number) {
     constexpr uint64_t clone = 56, fork = 57, vfork = 58, execve = 59, exit = 60, exit_group = 231,
                        execveat = 322, clone3 = 435;

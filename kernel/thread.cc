@@ -81,8 +81,8 @@ void thread_leave_kernel(thread& self) {
     self.in_kernel = false;
 }
 
-expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name, void (*entry)(void*),
-                                                 void* argument) {
+expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
+                                                 void (*entry)(void*), void* argument) {
     ref_ptr<thread> t = TRY(thread_create(kernel_process()));
     pid_t tid = pid_allocate();
     if (tid == 0)
@@ -109,7 +109,8 @@ expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
     return t;
 }
 
-expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*), void* argument) {
+expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*),
+                                              void* argument) {
     return kernel_thread_start_on(max_cpus, name, entry, argument);
 }
 
@@ -137,7 +138,8 @@ void kernel_thread_join(thread& t) {
         while (t.kernel_entry)
             join_queue.wait(join_lock, "thread_join");
     }
-    // Its last steps, on its own stack, take no locks that we could hold; the stack is free when on_cpu is clear.
+    // Its last steps, on its own stack, take no locks that we could hold; the stack is free when
+    // on_cpu is clear.
     while (t.state.load() != thread_state::dead || t.on_cpu.load())
         thread_yield();
 }
@@ -149,6 +151,6 @@ void panic_describe_thread(thread* t, char* out, size_t size) {
     }
     const char* why = t->wait_reason;
     pid_t pid = t->proc ? t->proc->pid : 0;
-    format_to(out, size, "%d/%d %.15s%s%s%s", pid, t->tid, t->name, t->kernel_thread ? " (kernel)" : "",
-              why ? ", in " : "", why ? why : "");
+    format_to(out, size, "%d/%d %.15s%s%s%s", pid, t->tid, t->name,
+              t->kernel_thread ? " (kernel)" : "", why ? ", in " : "", why ? why : "");
 }

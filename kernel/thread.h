@@ -1,4 +1,5 @@
-// thread: one flow of control, with its kernel stack. A process has one or more; kernel threads belong to the kernel process.
+// thread: one flow of control, with its kernel stack. A process has one or more; kernel threads
+// belong to the kernel process.
 #pragma once
 
 #include "arch/thread.h"
@@ -20,9 +21,9 @@ struct thread : ref_counted<thread> {
     void last_reference_gone();
 
     pid_t tid = 0;
-    process* proc = nullptr;            // set once; the process outlives its threads
-    machine_thread machine;             // the running thread's own, else the scheduler's
-    char name[16] = {};                 // comm: PR_SET_NAME, exec
+    process* proc = nullptr; // set once; the process outlives its threads
+    machine_thread machine;  // the running thread's own, else the scheduler's
+    char name[16] = {};      // comm: PR_SET_NAME, exec
 
     // Scheduler's, under the lock of run queue `cpu` (see kernel/sched.h).
     std::atomic<thread_state> state{thread_state::created};
@@ -30,35 +31,37 @@ struct thread : ref_counted<thread> {
     unsigned cpu = 0;                   // where it runs or ran last
     uint32_t allowed_cpus = UINT32_MAX; // affinity
     list_node on_run_queue;
-    const char* wait_reason = nullptr;  // why it sleeps, for ps and panics
-    std::atomic<sleep_kind> sleep{sleep_kind::uninterruptible}; // what may end it; set before `state`
-    // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with whatever is
-    // loaded. Written by the thread itself or before its first run.
+    const char* wait_reason = nullptr; // why it sleeps, for ps and panics
+    std::atomic<sleep_kind> sleep{
+        sleep_kind::uninterruptible}; // what may end it; set before `state`
+    // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with
+    // whatever is loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
     nanos_t run_started = 0, user_time = 0, system_time = 0, mode_since = 0;
-    bool in_kernel = true;              // since mode_since it has been in the kernel, not in user mode
+    bool in_kernel = true; // since mode_since it has been in the kernel, not in user mode
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
 
-    // Own thread's only (others read files and fs through process_table locks in /proc: they take a reference under `lock`).
+    // Own thread's only (others read files and fs through process_table locks in /proc: they take a
+    // reference under `lock`).
     spin_lock lock{lock_rank::process, "thread"};
-    ref_ptr<fd_table> files;            // GUARDED_BY(lock) for writes and for readers that are other threads
-    ref_ptr<fs_context> fs;             // likewise
-    uint64_t set_child_tid = 0;         // CLONE_CHILD_SETTID: user address, stored at the first run
-    uint64_t clear_child_tid = 0;       // user address: zeroed and futex-woken at exit
+    ref_ptr<fd_table> files; // GUARDED_BY(lock) for writes and for readers that are other threads
+    ref_ptr<fs_context> fs;  // likewise
+    uint64_t set_child_tid = 0;   // CLONE_CHILD_SETTID: user address, stored at the first run
+    uint64_t clear_child_tid = 0; // user address: zeroed and futex-woken at exit
     uint64_t robust_list = 0;
-    list_node in_process;               // process::threads, under the process_tree lock
+    list_node in_process; // process::threads, under the process_tree lock
     list_node in_tid_table;
 
     // Signals, under proc->handlers->lock_.
     sigset blocked = 0;
-    sigset saved_mask = 0;              // valid while restore_mask
+    sigset saved_mask = 0; // valid while restore_mask
     std::atomic<bool> restore_mask{false};
     signal_queue pending;
     std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
-    sigset waited_for = 0;              // by rt_sigtimedwait: kept even if ignored
-    sigset forced = 0;                  // pending faults: these kill init too
-    bool stop_counted = false;          // process::stop_count waits for it to park
+    sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
+    sigset forced = 0;                     // pending faults: these kill init too
+    bool stop_counted = false;             // process::stop_count waits for it to park
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
     nanos_t restart_deadline = 0;
@@ -81,9 +84,11 @@ thread& current_thread();
 process& current_process();
 
 // The kernel's own threads. `entry` returns to end the thread. ENOMEM.
-expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*), void* argument);
+expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*),
+                                              void* argument);
 // Pins a kernel thread to one CPU before it first runs.
-expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name, void (*entry)(void*), void* argument);
+expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
+                                                 void (*entry)(void*), void* argument);
 // Waits until it has ended.
 void kernel_thread_join(thread& t);
 // Ends the running kernel thread, as returning from its entry does.

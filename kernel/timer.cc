@@ -1,11 +1,12 @@
-// timer_event: a queue per CPU, ordered by deadline, in a pairing heap (Fredman, Sedgewick, Sleator and
-// Tarjan 1986): setting is O(1), taking the first or any other is O(log n) amortised, and the links live
-// in the event, so that setting one cannot fail.
+// timer_event: a queue per CPU, ordered by deadline, in a pairing heap (Fredman, Sedgewick, Sleator
+// and Tarjan 1986): setting is O(1), taking the first or any other is O(log n) amortised, and the
+// links live in the event, so that setting one cannot fail.
 //
-// An event is in the queue of the CPU that set it. Its function is called without the queue's lock, so that it may take
-// any spin lock and set the event again; `firing` says whose function is running, and cancel() waits for it.
-#include "arch/cpu.h"
+// An event is in the queue of the CPU that set it. Its function is called without the queue's lock,
+// so that it may take any spin lock and set the event again; `firing` says whose function is
+// running, and cancel() waits for it.
 #include "arch/timer.h"
+#include "arch/cpu.h"
 #include "arch/upcalls.h"
 #include "kernel/sched.h"
 #include "lib/lock.h"

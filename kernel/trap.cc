@@ -14,20 +14,14 @@ namespace {
 
 void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
     switch (outcome) {
-    case fault_outcome::resolved:
-        return;
-    case fault_outcome::maperr:
-        signal_force(self, SIGSEGV_, SEGV_MAPERR_, address.value());
-        return;
-    case fault_outcome::accerr:
-        signal_force(self, SIGSEGV_, SEGV_ACCERR_, address.value());
-        return;
+    case fault_outcome::resolved: return;
+    case fault_outcome::maperr: signal_force(self, SIGSEGV_, SEGV_MAPERR_, address.value()); return;
+    case fault_outcome::accerr: signal_force(self, SIGSEGV_, SEGV_ACCERR_, address.value()); return;
     case fault_outcome::adrerr:
-    case fault_outcome::io_error:
-        signal_force(self, SIGBUS_, BUS_ADRERR_, address.value());
-        return;
+    case fault_outcome::io_error: signal_force(self, SIGBUS_, BUS_ADRERR_, address.value()); return;
     case fault_outcome::nomem:
-        // Without the page the program cannot go on, and nobody else is better suited to give one up.
+        // Without the page the program cannot go on, and nobody else is better suited to give one
+        // up.
         printk("out of memory: killed process %d (%s)", self.proc->pid, self.name);
         signal_force(self, SIGKILL_, SI_KERNEL_, 0);
         return;
@@ -46,7 +40,8 @@ bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_m
     }
     self.minor_faults++;
     // Nobody takes the address space away from a process one of whose threads is running.
-    fault_outcome outcome = address < user_max ? self.proc->vm->fault(address, access) : fault_outcome::maperr;
+    fault_outcome outcome =
+        address < user_max ? self.proc->vm->fault(address, access) : fault_outcome::maperr;
     if (user_mode)
         post_fault_signal(self, address, outcome);
     return outcome == fault_outcome::resolved;

@@ -11,8 +11,8 @@ spin_lock name_lock{lock_rank::wait, "hostname"};
 char hostname[utsname_length] GUARDED_BY(name_lock) = "spork";
 
 struct linux_utsname {
-    char system[utsname_length], node[utsname_length], release[utsname_length], version[utsname_length],
-        machine[utsname_length], domain[utsname_length];
+    char system[utsname_length], node[utsname_length], release[utsname_length],
+        version[utsname_length], machine[utsname_length], domain[utsname_length];
 };
 
 } // namespace

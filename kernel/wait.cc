@@ -13,8 +13,14 @@
 namespace {
 
 enum : uint32_t {
-    WNOHANG_ = 1, WSTOPPED_ = 2, WEXITED_ = 4, WCONTINUED_ = 8, WNOWAIT_ = 0x0100'0000,
-    WNOTHREAD_ = 0x2000'0000, WALL_ = 0x4000'0000, WCLONE_ = 0x8000'0000,
+    WNOHANG_ = 1,
+    WSTOPPED_ = 2,
+    WEXITED_ = 4,
+    WCONTINUED_ = 8,
+    WNOWAIT_ = 0x0100'0000,
+    WNOTHREAD_ = 0x2000'0000,
+    WALL_ = 0x4000'0000,
+    WCLONE_ = 0x8000'0000,
 };
 constexpr uint32_t WUNTRACED_ = WSTOPPED_; // wait4's name for it
 
@@ -31,7 +37,8 @@ struct news {
 };
 
 bool matches(const process& child, wait_for what, pid_t id, uint32_t options) {
-    if ((what == wait_for::pid && child.pid != id) || (what == wait_for::group && child.group != id))
+    if ((what == wait_for::pid && child.pid != id) ||
+        (what == wait_for::group && child.group != id))
         return false;
     // A "clone child" is one that tells its end by another signal than SIGCHLD.
     bool is_clone = child.exit_signal != SIGCHLD_;
@@ -45,7 +52,8 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
         if (!(options & WEXITED_))
             return std::nullopt;
         n.wait_status = child.wait_status;
-    } else if (child.state == process_state::stopped && !child.stop_reported && (options & WSTOPPED_)) {
+    } else if (child.state == process_state::stopped && !child.stop_reported &&
+               (options & WSTOPPED_)) {
         n.wait_status = child.stop_signal << 8 | 0x7f;
         child.stop_reported = !(options & WNOWAIT_);
     } else if (!child.continue_reported && (options & WCONTINUED_)) {
@@ -59,8 +67,9 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
     return n;
 }
 
-// The zombie is gone from the tree; what is left of it is freed when the last CPU has left its last thread's stack. Waiting
-// for that here means that a process that has been waited for has given everything back.
+// The zombie is gone from the tree; what is left of it is freed when the last CPU has left its last
+// thread's stack. Waiting for that here means that a process that has been waited for has given
+// everything back.
 void bury(process& child) {
     while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
@@ -168,15 +177,14 @@ sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
 
 sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, sys_hex options,
                      user_ptr<linux_rusage> rusage) {
-    if ((options & ~(WNOHANG_ | WNOWAIT_ | WEXITED_ | WSTOPPED_ | WCONTINUED_ | WNOTHREAD_ | WALL_ | WCLONE_)) ||
+    if ((options & ~(WNOHANG_ | WNOWAIT_ | WEXITED_ | WSTOPPED_ | WCONTINUED_ | WNOTHREAD_ | WALL_ |
+                     WCLONE_)) ||
         !(options & (WEXITED_ | WSTOPPED_ | WCONTINUED_)))
         return fail(Errno::inval);
     wait_for what;
     pid_t wanted = id;
     switch (id_type) {
-    case P_ALL_:
-        what = wait_for::any;
-        break;
+    case P_ALL_: what = wait_for::any; break;
     case P_PID_:
         if (id <= 0)
             return fail(Errno::inval);
@@ -191,8 +199,7 @@ sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, 
             wanted = current_process().group;
         }
         break;
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
     news n = TRY(wait_for_child(what, wanted, options));
     if (rusage && n.pid)

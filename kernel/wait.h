@@ -1,4 +1,5 @@
-// What exit.cc, wait.cc and sys_process.cc share: the resources of a process, as the ABI writes them.
+// What exit.cc, wait.cc and sys_process.cc share: the resources of a process, as the ABI writes
+// them.
 #pragma once
 
 #include "kernel/process.h"

@@ -36,8 +36,10 @@ private:
 } // namespace
 
 // The queue holds a pointer into this function's frame only until it returns.
+#ifndef __clang__
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdangling-pointer"
+#endif
 status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline) {
     guard.assert_held();
     thread& self = current_thread();
@@ -69,7 +71,9 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nan
     }
     return w.woken ? status{} : result;
 }
+#ifndef __clang__
 #pragma GCC diagnostic pop
+#endif
 
 void wait_queue::wait(spin_lock& guard, const char* why) {
     (void)sleep(guard, sleep_kind::uninterruptible, why, forever);

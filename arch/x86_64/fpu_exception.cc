@@ -7,7 +7,8 @@ namespace {
 
 enum : int { FPE_FLTDIV = 3, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES, FPE_FLTINV };
 
-// `flags` in the order that the status words of x87 and SSE share (Intel SDM vol. 1, 8.1.3 and 10.2.3).
+// `flags` in the order that the status words of x87 and SSE share (Intel SDM vol. 1, 8.1.3
+// and 10.2.3).
 int code_of(uint32_t flags) {
     if (flags & 1)
         return FPE_FLTINV;

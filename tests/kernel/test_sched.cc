@@ -1,4 +1,5 @@
-// The scheduler: every thread runs, on one CPU at a time, where it may; sleeps end when they should.
+// The scheduler: every thread runs, on one CPU at a time, where it may; sleeps end when they
+// should.
 #include "arch/timer.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
@@ -30,14 +31,17 @@ KTEST(sched, every_thread_runs_once) {
     many work;
     ref_ptr<thread> threads[count];
     for (auto& t : threads) {
-        auto started = kernel_thread_start("many", [](void* context) {
-            auto* w = static_cast<many*>(context);
-            for (unsigned i = 0; i < 20; i++) {
-                w->sum.fetch_add(i);
-                thread_yield();
-            }
-            w->ran.fetch_add(1);
-        }, &work);
+        auto started = kernel_thread_start(
+            "many",
+            [](void* context) {
+                auto* w = static_cast<many*>(context);
+                for (unsigned i = 0; i < 20; i++) {
+                    w->sum.fetch_add(i);
+                    thread_yield();
+                }
+                w->ran.fetch_add(1);
+            },
+            &work);
         REQUIRE(started.has_value());
         t = *started;
     }
@@ -76,7 +80,8 @@ KTEST(sched, affinity_change_moves_a_thread) {
 KTEST(sched, work_goes_to_idle_cpus) {
     if (cpu::count() < 2)
         SKIP("one CPU");
-    // Two threads that each wait for the other to run, without giving way: only two CPUs can do that.
+    // Two threads that each wait for the other to run, without giving way: only two CPUs can do
+    // that.
     std::atomic<unsigned> here{0};
     auto meet = [](void* context) {
         auto* h = static_cast<std::atomic<unsigned>*>(context);
@@ -204,7 +209,8 @@ KTEST(wait_queue, wake_up_and_deadline_race) {
         if (me == 0) {
             for (unsigned i = 0; i < rounds; i++) {
                 lock_guard guard(race.lock);
-                status s = race.queue.wait_interruptible(race.lock, "test", now() + 20'000 + i * 100);
+                status s =
+                    race.queue.wait_interruptible(race.lock, "test", now() + 20'000 + i * 100);
                 (s ? race.woken : race.timed_out).fetch_add(1);
             }
             race.done.store(true);
@@ -330,8 +336,9 @@ KTEST(timer, cancel_waits_for_the_function_on_another_cpu) {
             spin_until([&] { return slow.inside.load(); });
             // Lets the function end a while after cancel() has begun to wait.
             timer_event release;
-            release.set(now() + 2 * millisecond,
-                        [](void* go) { static_cast<std::atomic<bool>*>(go)->store(true); }, &slow.go_on);
+            release.set(
+                now() + 2 * millisecond,
+                [](void* go) { static_cast<std::atomic<bool>*>(go)->store(true); }, &slow.go_on);
             slow.event.cancel();
             left_at_return.store(slow.left.load());
             release.cancel();
