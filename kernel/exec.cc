@@ -1,15 +1,17 @@
 // exec: another program in the same process.
 //
-//      path --open--> file --"#!"?--> the interpreter's file --headers--> elf_image     anything
-//      wrong up to here argv, envp --copied--> exec_strings is an errno, and the new vmspace, own
-//      copies of what is shared                                        process is still whole other
-//      threads --killed-->
-//      ---------------------------------- point of no return ----------------------------------
-//      vmspace::exec       the old address space is torn down, or left to those who share it
-//      (vfork) handlers reset, close-on-exec descriptors closed vfork_release       the parent goes
-//      on segments, stack, auxv                                                            what
-//      fails here kills
+//      open_program          the file; for "#!" its interpreter's; the headers of both
+//      exec_strings          argv and envp, copied out of the old address space
+//      vmspace::create       and own copies of what is shared with others
+//      kill_other_threads    the calling thread is the process
+//        Anything wrong up to here is an errno, and the process is still whole.
 //
+//      ---- point of no return ----
+//      enter_address_space   the old one is torn down, or left to those who share it (vfork)
+//      reset_for_exec        handlers; and close-on-exec descriptors are closed
+//      vfork_release         the parent goes on
+//      load                  segments, stack, auxv
+//        What fails here kills.
 #include "kernel/exec.h"
 
 #include "arch/cpu.h"

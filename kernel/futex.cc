@@ -6,7 +6,7 @@
 // one word at whatever addresses it is mapped. Waiters are in a hash table by key; the bucket's
 // lock makes "the word still has that value, so I sleep" one step against wakers.
 //
-// A waiter that is requeued changes its bucket while it sleeps. Its `bucket` is changed with both
+// A waiter that is requeued changes its bucket while it sleeps. Its `where` is changed with both
 // locks held, so that whoever holds the lock of the bucket that a waiter says it is in, and finds
 // it still saying so, has it; the sleeper does the same before it returns, which keeps it (and its
 // stack) there until its waker is done with it.

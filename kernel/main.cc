@@ -1,7 +1,6 @@
 // Bringing the kernel up.
 //
-//   kernel_main          CPU 0's first stack: memory, the random generator; then CPU 0's idle
-//   thread
+//   kernel_main          CPU 0's first stack: memory, random numbers; then CPU 0's idle thread
 //     start_up           a kernel thread: the other CPUs, terminals, the initial file tree
 //       ktest_run        with the word `ktest`: the tests, and off
 //       start_init       else pid 1: the first process, which is made by hand

@@ -7,25 +7,23 @@
 //                    sched_wake    |    +--thread_yield--+  | sched_prepare_to_sleep
 //                    (one CAS) sleeping <-------------------+
 //
-// * One thread, one CPU. `on_cpu` is true from the moment when a CPU picks the thread until that
-// CPU runs on
-//   another stack. A thread that is woken meanwhile (it has said that it sleeps, but has not yet
-//   left) is queued on the very CPU that it is on, which cannot pick anything before it has come to
-//   the end of the switch, and may well pick it again; and a CPU that takes work from another's
-//   queue passes over threads with on_cpu set. So nobody ever waits for on_cpu, and no stack is
-//   used twice.
+// One thread, one CPU. `on_cpu` is true from the moment when a CPU picks the thread until that CPU
+// runs on another stack. A thread that is woken meanwhile (it has said that it sleeps, but has not
+// yet left) is queued on the very CPU that it is on, which cannot pick anything before it has come
+// to the end of the switch, and may well pick it again; and a CPU that takes work from another's
+// queue passes over threads with on_cpu set. So nobody ever waits for on_cpu, and no stack is used
+// twice.
 //
-// * No lost wake-up. A sleeper sets `state` to sleeping while it holds the lock under which it can
-// be found, then
-//   lets go of the lock, then switches. A waker that comes after that lock finds `sleeping` and
-//   changes it to runnable by compare-and-exchange: exactly one waker wins and queues the thread,
-//   at whatever point of its way out it is. A signal is first made pending and then looks at the
-//   state; the sleeper first sets the state and then looks for signals: one of them sees the other.
+// No lost wake-up. A sleeper sets `state` to sleeping while it holds the lock under which it can be
+// found, then lets go of the lock, then switches. A waker that comes after that lock finds
+// `sleeping` and changes it to runnable by compare-and-exchange: exactly one waker wins and queues
+// the thread, at whatever point of its way out it is. A signal is first made pending and then looks
+// at the state; the sleeper first sets the state and then looks for signals: one of them sees the
+// other.
 //
-// * Nobody is forgotten. A CPU goes idle with interrupts off, after it has found its queue empty;
-// whoever queues something
-//   for it after that sees that its idle thread is the current one, and sends an interrupt, which
-//   ends the halt.
+// Nobody is forgotten. A CPU goes idle with interrupts off, after it has found its queue empty;
+// whoever queues something for it after that sees that its idle thread is the current one, and
+// sends an interrupt, which ends the halt.
 //
 // Time slices exist only where somebody waits: a CPU's slice is started when a second thread comes
 // to its queue.
