@@ -38,6 +38,8 @@ constexpr uint64_t sa_restorer = 0x04000000, sa_onstack = 0x08000000;
 constexpr int32_t ss_disable = 2, ss_autodisarm = int32_t(1u << 31);
 constexpr uint64_t red_zone = 128;
 constexpr size_t fxsave_size = 512, software_offset = 464;
+constexpr size_t mxcsr_offset = 24, mxcsr_mask_offset = 28;
+constexpr uint32_t default_mxcsr_mask = 0xffbf; // Intel SDM vol. 1, 11.6.6: when the mask reads as 0
 constexpr size_t xsave_header_offset = 512, xsave_header_size = 64;
 constexpr uint64_t fp_x87_and_sse = 3;
 
@@ -116,8 +118,20 @@ expected<bool> is_extended(const uint8_t* area, uint64_t from) {
     return magic2 == fp_xstate_magic2;
 }
 
+// Whether MXCSR in `area` has no bit that this processor does not know. The processor itself would refuse it, but not
+// every emulator does.
+bool valid_mxcsr(machine_thread& running, const uint8_t* area) {
+    uint32_t mxcsr, mask;
+    memcpy(&mxcsr, area + mxcsr_offset, sizeof mxcsr);
+    fpu::save(running.fpu_area);
+    memcpy(&mask, static_cast<uint8_t*>(running.fpu_area) + mxcsr_mask_offset, sizeof mask);
+    if (mask == 0)
+        mask = default_mxcsr_mask;
+    return (mxcsr & ~mask) == 0;
+}
+
 // Loads the floating-point state from a user address that may be anything.
-status pop_fpu(uint64_t from) {
+status pop_fpu(machine_thread& running, uint64_t from) {
     if (from == 0) {
         fpu::reset();
         return {};
@@ -139,7 +153,7 @@ status pop_fpu(uint64_t from) {
     } else if (fpu::has_xsave()) {
         memcpy(header, &fp_x87_and_sse, sizeof fp_x87_and_sse);
     }
-    if (!fpu::restore(area.data())) // a reserved bit of MXCSR
+    if (!valid_mxcsr(running, area.data()) || !fpu::restore(area.data()))
         return fail(Errno::fault);
     return {};
 }
@@ -210,14 +224,13 @@ status signal_frame_push(machine_thread& running, trap_frame& frame, const signa
 }
 
 expected<signal_frame_contents> signal_frame_pop(machine_thread& running, trap_frame& frame) {
-    (void)running;
     ucontext uc;
     TRY(copy_in(&uc, vaddr_t(frame.rsp - sizeof(uint64_t) + offsetof(rt_sigframe, uc)), sizeof uc));
     const sigcontext& c = uc.context;
     const uint16_t ss = uc.flags & uc_strict_restore_ss ? c.ss | 3 : USER_DS;
     if ((c.cs | 3) != USER_CS || ss != USER_DS || !canonical(c.rip))
         return fail(Errno::fault);
-    TRY(pop_fpu(c.fpstate));
+    TRY(pop_fpu(running, c.fpstate));
 
     frame.r8 = c.r8, frame.r9 = c.r9, frame.r10 = c.r10, frame.r11 = c.r11;
     frame.r12 = c.r12, frame.r13 = c.r13, frame.r14 = c.r14, frame.r15 = c.r15;
