@@ -135,6 +135,8 @@ public:
     virtual expected<ref_ptr<file>> open(uint32_t flags) = 0;
     // The contents of a regular file, if they are memory.
     virtual ref_ptr<uvm_aobj> memory();
+    // Whether it is there only for the act of opening: the description then is not of this vnode.
+    virtual bool only_for_opening() const { return false; }
     virtual status truncate(uint64_t size) { (void)size; return fail(Errno::inval); }
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }

@@ -57,7 +57,8 @@ expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool 
         node->put_write_access();
     if (!opened)
         return fail(opened.error());
-    (*opened)->set_node(std::move(node));
+    if (!node->only_for_opening())
+        (*opened)->set_node(std::move(node));
     return opened;
 }
 

@@ -318,7 +318,8 @@ public:
         anonymous_stat(out, S_IFIFO_ | 0600, pipe_->id(), pipe_->created());
         return {};
     }
-    expected<ref_ptr<file>> reopen(uint32_t flags) override { return pipe_open(pipe_, flags); }
+    // By /proc/PID/fd: it is there already, so nobody is waited for.
+    expected<ref_ptr<file>> reopen(uint32_t flags) override;
     void describe(char* out, size_t size) override {
         if (node())
             file::describe(out, size);
@@ -344,6 +345,10 @@ static expected<ref_ptr<pipe_end>> make_end(ref_ptr<pipe_channel> channel, uint3
     if (!end)
         return fail(Errno::nomem);
     return end;
+}
+
+expected<ref_ptr<file>> pipe_end::reopen(uint32_t flags) {
+    return ref_ptr<file>(TRY(make_end(pipe_, flags)));
 }
 
 expected<ref_ptr<file>> pipe_open(ref_ptr<pipe_channel> channel, uint32_t flags) {

@@ -582,6 +582,7 @@ public:
     void last_reference_gone() override;
     expected<ref_ptr<file>> open(uint32_t flags) override { return file_->reopen(flags); }
     ref_ptr<vnode> parent() override { return root_directory(); }
+    bool only_for_opening() const override { return true; }
 
 private:
     const ref_ptr<file> file_;
