@@ -115,6 +115,21 @@ KTEST(vm_page, all_of_memory) {
     EXPECT_EQ(free_pages(), 0u);
     EXPECT(vm_page_alloc_contiguous(1, page_owner::kernel) == nullptr);
     EXPECT(n <= before && n + 64 > before); // other threads may have taken or given a few
+    // Two neighbours that were freed one by one serve as a block.
+    for (vm_page& page : taken) {
+        vm_page* buddy = vm_page_of(paddr_t(page.physical().value() ^ page_size));
+        if (!buddy || buddy->owner_kind != page_owner::anon || !buddy->queue.linked())
+            continue;
+        taken.remove(page);
+        taken.remove(*buddy);
+        vm_page_free(&page);
+        vm_page_free(buddy);
+        vm_page* block = vm_page_alloc_contiguous(1, page_owner::kernel);
+        EXPECT(block != nullptr);
+        if (block)
+            vm_page_free_contiguous(block, 1);
+        break;
+    }
     while (vm_page* page = taken.pop_front())
         vm_page_free(page);
     vm_page* large = vm_page_alloc_contiguous(10, page_owner::kernel);

@@ -102,13 +102,16 @@ KTEST(sleep_lock, waiter_sleeps_until_it_is_released) {
     EXPECT(got_it.load());
 }
 
-KTEST(rw_lock, writers_exclude_everybody) {
+// Readers, writers, downgrades and tries, as a die says; all watched.
+static void use_rw_lock_at_random(unsigned threads_in_all) {
     rw_lock lock{lock_rank::vm_map, "test"};
     static watch w;
-    on_all_cpus(threads, [&](unsigned self) {
+    on_all_cpus(threads_in_all, [&](unsigned self) {
         uint64_t state = self + 1;
         for (unsigned i = 0; i < 400; i++) {
             state = state * 6364136223846793005 + 1442695040888963407;
+            if (state >> 40 & 1)
+                thread_yield(); // without the lock
             switch (state >> 61) {
             case 0: {
                 lock_guard guard(lock);
@@ -138,6 +141,13 @@ KTEST(rw_lock, writers_exclude_everybody) {
     EXPECT(!lock.held_any());
 }
 
+KTEST(rw_lock, excludes_when_nobody_waits) {
+    // Two threads that mostly meet at a lock for which nobody waits yet: the fast paths.
+    use_rw_lock_at_random(2);
+}
+
+KTEST(rw_lock, excludes_when_many_wait) { use_rw_lock_at_random(threads); }
+
 KTEST(rw_lock, readers_share) {
     rw_lock lock{lock_rank::vm_map, "test"};
     std::atomic<unsigned> inside{0};
@@ -149,6 +159,24 @@ KTEST(rw_lock, readers_share) {
             thread_yield();
     });
     EXPECT_EQ(inside.load(), threads);
+}
+
+KTEST(rw_lock, release_by_a_writer_lets_all_readers_in) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<unsigned> started{0}, inside{0};
+    lock.lock();
+    auto read = [&] {
+        started++;
+        read_guard guard(lock);
+        inside++;
+        spin_until([&] { return inside == 3; }); // nobody gets out before all are in
+    };
+    on_cpu a(0, read), b(0, read), c(0, read);
+    spin_until([&] { return started == 3; });
+    for (int i = 0; i < 20; i++)
+        thread_yield();
+    EXPECT_EQ(inside.load(), 0);
+    lock.unlock();
 }
 
 KTEST(rw_lock, reader_does_not_pass_a_waiting_writer) {
