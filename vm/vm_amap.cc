@@ -278,7 +278,7 @@ void vm_aref::join(vm_aref& tail) {
 bool vm_aref::grow_back(uint64_t by) {
     slot_t end = first_ + pages_;
     lock_guard guard(amap_->lock_);
-    if (end + by < end || amap_->referenced(end, end + by))
+    if (amap_->shared_by_inheritance() || end + by < end || amap_->referenced(end, end + by))
         return false;
     amap_->count_range(end, end + by, 1);
     pages_ += by;
@@ -287,7 +287,7 @@ bool vm_aref::grow_back(uint64_t by) {
 
 bool vm_aref::grow_front(uint64_t by) {
     lock_guard guard(amap_->lock_);
-    if (by > first_ || amap_->referenced(first_ - by, first_))
+    if (amap_->shared_by_inheritance() || by > first_ || amap_->referenced(first_ - by, first_))
         return false;
     amap_->count_range(first_ - by, first_, 1);
     first_ -= by;

@@ -73,6 +73,8 @@ public:
     bool referenced(slot_t first, slot_t end) const REQUIRES(lock_);
     // Whether every one of them has.
     bool referenced_throughout(slot_t first, slot_t end) const REQUIRES(lock_);
+    // Whether one vm_aref is all that refers to this amap.
+    bool held_once() const REQUIRES(lock_) { return attached_ == 1; }
     // Anons in all slots.
     uint64_t used() const REQUIRES(lock_) { return slots_.used(); }
 
@@ -83,7 +85,8 @@ public:
     expected<uint64_t> copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
 
     // Set once two maps write to one amap through inheritance (minherit(2), share): a fork may
-    // then not defer its copy, since needs_copy would part the two.
+    // then not defer its copy, since needs_copy would part the two. Such an amap grows no more: all of its slots
+    // have been shared.
     bool shared_by_inheritance() const REQUIRES(lock_) { return shared_by_inheritance_; }
     void set_shared_by_inheritance() REQUIRES(lock_) { shared_by_inheritance_ = true; }
 

@@ -73,6 +73,27 @@ status vm_map_entry::copy_for_write() {
     return {};
 }
 
+// The anons move: for a moment two slots have each, and then one again.
+status vm_map_entry::separate_amap() {
+    ASSERT(aref && !needs_copy);
+    vm_amap* old = aref.amap();
+    {
+        lock_guard guard(old->lock());
+        if (old->held_once())
+            return {};
+    }
+    vm_aref replacement;
+    TRY(replacement.prepare());
+    replacement.attach(TRY(vm_amap::create()), aref.first(), pages());
+    {
+        lock_guard guard(old->lock());
+        TRY(replacement.amap()->share_anons(*old, aref.first(), slot_end()));
+    }
+    aref.release();
+    aref.take_over(replacement);
+    return {};
+}
+
 void vm_map_entry::check() const {
     ASSERT(start < end && start.page_aligned() && end.page_aligned());
     ASSERT(offset % page_size == 0);

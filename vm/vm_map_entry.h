@@ -70,6 +70,9 @@ struct vm_map_entry {
     // needs_copy. Copies slots only when somebody else references them. The map is locked for writing; ENOMEM
     // leaves everything as it was.
     status copy_for_write();
+    // Gives the entry, whose needs_copy is clear, an amap that no other entry uses for other slots either. ENOMEM
+    // leaves everything as it was. The map is locked for writing.
+    status separate_amap();
     // Panics when a field contradicts another.
     void check() const;
 };

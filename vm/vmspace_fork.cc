@@ -69,15 +69,17 @@ status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger,
 
 // ---- One entry -------------------------------------------------------------------------------
 
+static bool shared_by_inheritance(const vm_map_entry& e) {
+    lock_guard guard(e.aref.amap()->lock());
+    return e.aref.amap()->shared_by_inheritance();
+}
+
 // Whether the child's copy of the entry's memory is put off. It cannot be when the parent may not
 // take faults on it (wired pages stay as they are), nor when a third process writes to the amap.
 bool vmspace::copy_is_deferred(const vm_map_entry& e, fork_mode mode) {
     if (e.inheritance != vm_inherit::copy || !e.copy_on_write || !e.aref)
         return false;
-    if (mode == fork_mode::copy || e.wired_count)
-        return false;
-    lock_guard guard(e.aref.amap()->lock());
-    return !e.aref.amap()->shared_by_inheritance();
+    return mode != fork_mode::copy && !e.wired_count && !shared_by_inheritance(e);
 }
 
 // Whether the child is promised the memory of its entry: where the parent is, and where it gets
@@ -131,22 +133,22 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     return {};
 }
 
-// Both sides go on with one amap and see each other's stores. It must be the parent's alone
-// before: an amap that an earlier fork left with both sides would part the two at the first write.
+// Both sides go on with one amap and see each other's stores. Before, it must be this entry's
+// alone: an amap that an earlier fork left with both sides would part the two at the first write,
+// and one that other entries of the parent use has parts that are not shared so.
 status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
     if (e.needs_copy)
         TRY(e.copy_for_write());
-    TRY(c.aref.prepare());
-    vm_amap* amap = e.aref.amap();
-    {
-        lock_guard guard(amap->lock());
-        // The first time: a page of zeros that the parent has mapped would hide the child's stores.
-        if (!amap->shared_by_inheritance())
-            parent.pmap_->remove(e.start, e.end);
-        amap->set_shared_by_inheritance();
+    if (!shared_by_inheritance(e)) {
+        TRY(e.separate_amap());
+        // A page of zeros that the parent has mapped would hide the child's stores.
+        parent.pmap_->remove(e.start, e.end);
+        lock_guard guard(e.aref.amap()->lock());
+        e.aref.amap()->set_shared_by_inheritance();
     }
+    TRY(c.aref.prepare());
     c.needs_copy = false;
-    c.aref.attach(ref_ptr<vm_amap>(amap), e.aref.first(), e.pages());
+    c.aref.attach(ref_ptr<vm_amap>(e.aref.amap()), e.aref.first(), e.pages());
     return {};
 }
 

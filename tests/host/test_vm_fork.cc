@@ -1,0 +1,312 @@
+// fork in its modes, inheritance, the ledger, and the account.
+#include "tests/host/vm_world.h"
+
+TEST_CASE("fork: each side sees its own stores, in every mode", "[fork]") {
+    vm_world world;
+    auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 8);
+    for (int i = 0; i < 8; i++)
+        store(parent, at + pages(i), uint8_t(i));
+    vm_ref child = fork_of(parent, mode);
+    vm_ref grandchild = fork_of(child, mode);
+    for (int i = 0; i < 8; i++) {
+        CHECK(load(grandchild, at + pages(i)) == i);
+        CHECK(load(child, at + pages(i)) == i);
+    }
+    store(parent, at, 100);
+    store(child, at, 101);
+    store(grandchild, at + pages(1), 102);
+    CHECK(load(parent, at) == 100);
+    CHECK(load(child, at) == 101);
+    CHECK(load(grandchild, at) == 0);
+    CHECK(load(parent, at + pages(1)) == 1);
+    CHECK(load(grandchild, at + pages(1)) == 102);
+    child.reset();
+    CHECK(load(grandchild, at + pages(7)) == 7);
+    CHECK(store(grandchild, at + pages(7), 9) == 9);
+    CHECK(load(parent, at + pages(7)) == 7);
+}
+
+TEST_CASE("fork: what each mode costs", "[fork]") {
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 64);
+    for (int i = 0; i < 64; i++)
+        store(parent, at + pages(i), uint8_t(i));
+    vm_ledger cow{}, again{}, pte{}, copy{};
+    {
+        auto child = parent->fork(fork_mode::cow, cow);
+        REQUIRE(child);
+        CHECK(cow.pages_copied == 0);
+        CHECK(cow.entries_copied == 1);
+        CHECK(cow.amaps_referenced == 1);
+        CHECK(cow.ptes_protected == 64);
+        // The second child finds everything write-protected already.
+        auto second = parent->fork(fork_mode::cow, again);
+        REQUIRE(second);
+        CHECK(again.ptes_protected == 0);
+        counted faults(uvm_counter::faults);
+        vm_ref c = *child;
+        for (int i = 0; i < 64; i++)
+            CHECK(load(c, at + pages(i)) == i);
+        CHECK(faults() == 64);
+    }
+    {
+        auto child = parent->fork(fork_mode::cow_pte, pte);
+        REQUIRE(child);
+        counted faults(uvm_counter::faults);
+        vm_ref c = *child;
+        for (int i = 0; i < 64; i++)
+            CHECK(load(c, at + pages(i)) == i);
+        CHECK(faults() == 0);
+        CHECK(store(c, at, 1) == 1);
+        CHECK(faults() == 1);
+        CHECK(load(parent, at) == 0);
+    }
+    {
+        store(parent, at, 0);
+        auto child = parent->fork(fork_mode::copy, copy);
+        REQUIRE(child);
+        CHECK(copy.pages_copied == 64);
+        CHECK(copy.ptes_protected == 0);
+    }
+}
+
+TEST_CASE("fork: untouched memory and objects are only referenced", "[fork]") {
+    vm_world world;
+    auto object = uvm_aobj::create(pages(4), "f", false);
+    REQUIRE(object);
+    vm_ref parent = new_space();
+    vaddr_t untouched = map_private(parent, 0x100000, 1000);
+    vaddr_t file = map_object(parent, 0x800000, 4, *object, false);
+    auto shared = parent->map({.size = pages(4), .prot = vm_prot::rw, .shared = true});
+    REQUIRE(shared);
+    vm_ledger ledger{};
+    auto child = parent->fork(fork_mode::cow, ledger);
+    REQUIRE(child);
+    CHECK(ledger.amaps_referenced == 0);
+    CHECK(ledger.entries_copied == 3);
+    store(parent, untouched, 1);
+    CHECK(load(*child, untouched) == 0);
+    store(*child, file, 2);
+    CHECK(load(parent, file) == 0);
+    store(*child, *shared, 3);
+    CHECK(load(parent, *shared) == 3);
+}
+
+TEST_CASE("fork: inheritance", "[fork][inherit]") {
+    vm_world world;
+    auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 16);
+    for (int i = 0; i < 16; i++)
+        store(parent, at + pages(i), uint8_t(i + 1));
+    REQUIRE(parent->inherit(at + pages(4), pages(4), vm_inherit::none));
+    REQUIRE(parent->inherit(at + pages(8), pages(4), vm_inherit::zero));
+    REQUIRE(parent->inherit(at + pages(12), pages(4), vm_inherit::share));
+    vm_ref child = fork_of(parent, mode);
+    CHECK(load(child, at + pages(1)) == 2);
+    CHECK(load(child, at + pages(5)) == -1);
+    CHECK(load(child, at + pages(9)) == 0);
+    CHECK(store(child, at + pages(9), 70) == 70);
+    CHECK(load(child, at + pages(13)) == 14);
+    store(child, at + pages(13), 90);
+    CHECK(load(parent, at + pages(13)) == 90);
+    store(parent, at + pages(14), 91);
+    CHECK(load(child, at + pages(14)) == 91);
+    CHECK(load(parent, at + pages(9)) == 10);
+    // A third one inherits the same sharing.
+    vm_ref third = fork_of(child, mode);
+    store(third, at + pages(15), 92);
+    CHECK(load(parent, at + pages(15)) == 92);
+    child.reset();
+    CHECK(load(third, at + pages(13)) == 90);
+}
+
+TEST_CASE("fork: untouched memory shared by inheritance is one memory", "[fork][inherit]") {
+    vm_world world;
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 8);
+    CHECK(load(parent, at) == 0); // the page of zeros is mapped
+    REQUIRE(parent->inherit(at, pages(8), vm_inherit::share));
+    vm_ref child = fork_of(parent);
+    store(child, at, 5);
+    CHECK(load(parent, at) == 5);
+    CHECK(load(parent, at + pages(1)) == 0);
+    store(child, at + pages(1), 6);
+    CHECK(load(parent, at + pages(1)) == 6);
+}
+
+TEST_CASE("fork: a copy of memory that is shared by inheritance is a snapshot", "[fork][inherit]") {
+    vm_world world;
+    auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
+    vm_ref a = new_space();
+    vaddr_t at = map_private(a, 0x100000, 4);
+    store(a, at, 1);
+    REQUIRE(a->inherit(at, pages(4), vm_inherit::share));
+    vm_ref b = fork_of(a);
+    REQUIRE(b->inherit(at, pages(4), vm_inherit::copy));
+    store(b, at + pages(1), 2);
+    vm_ref c = fork_of(b, mode);
+    store(a, at, 10); // b goes on seeing it, c does not
+    CHECK(load(b, at) == 10);
+    CHECK(load(c, at) == 1);
+    store(c, at + pages(1), 20);
+    CHECK(load(a, at + pages(1)) == 2);
+    store(b, at + pages(1), 3);
+    CHECK(load(a, at + pages(1)) == 3);
+    CHECK(load(c, at + pages(1)) == 20);
+    a->check();
+    b->check();
+    c->check();
+}
+
+TEST_CASE("fork: madvise's words for inheritance", "[fork][inherit]") {
+    vm_world world;
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 4);
+    auto shared = parent->map({.size = pages(1), .prot = vm_prot::rw, .shared = true});
+    REQUIRE(shared);
+    store(parent, at, 1);
+    store(parent, at + pages(1), 2);
+    REQUIRE(parent->advise(at, pages(1), linux_abi::madv_dontfork));
+    REQUIRE(parent->advise(at + pages(1), pages(1), linux_abi::madv_wipeonfork));
+    CHECK(error_of(parent->advise(*shared, pages(1), linux_abi::madv_wipeonfork)) == Errno::inval);
+    REQUIRE(parent->advise(*shared, pages(1), linux_abi::madv_dontfork));
+    vm_ref child = fork_of(parent);
+    CHECK(load(child, at) == -1);
+    CHECK(load(child, at + pages(1)) == 0);
+    CHECK(load(child, *shared) == -1);
+    REQUIRE(parent->advise(at, pages(1), linux_abi::madv_dofork));
+    REQUIRE(parent->advise(at + pages(1), pages(1), linux_abi::madv_keeponfork));
+    REQUIRE(parent->advise(*shared, pages(1), linux_abi::madv_dofork));
+    CHECK(entry_count(parent) == 3); // one for what was shared with the first child by copy-on-write
+    child = fork_of(parent);
+    CHECK(load(child, at) == 1);
+    CHECK(load(child, at + pages(1)) == 2);
+    store(child, *shared, 9);
+    CHECK(load(parent, *shared) == 9);
+}
+
+TEST_CASE("fork: wired memory is copied at once and the parent takes no fault", "[fork][mlock]") {
+    vm_world world;
+    auto mode = GENERATE(fork_mode::cow, fork_mode::cow_pte);
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 4);
+    store(parent, at, 1);
+    REQUIRE(parent->lock_pages(at, pages(4)));
+    CHECK(parent->physical_map().wired_pages() == 4);
+    vm_ref child = fork_of(parent, mode);
+    counted faults(uvm_counter::faults);
+    for (int i = 0; i < 4; i++)
+        store(parent, at + pages(i), 7);
+    CHECK(faults() == 0);
+    CHECK(load(child, at) == 1);
+    CHECK(child->get_sizes().locked_pages == 0);
+    CHECK(child->physical_map().wired_pages() == 0);
+    REQUIRE(parent->unlock_pages(at + pages(1), 100));
+    CHECK(parent->get_sizes().locked_pages == 3);
+    CHECK(parent->physical_map().wired_pages() == 3);
+}
+
+TEST_CASE("fork: what belongs to the process comes along", "[fork]") {
+    vm_world world;
+    vm_ref parent = new_space();
+    parent->init_brk(vaddr_t(0x600000));
+    CHECK(parent->set_brk(vaddr_t(0x603000)) == vaddr_t(0x603000));
+    parent->limits.memlock = 4096;
+    parent->image.code_start = vaddr_t(0x400000);
+    vm_ref child = fork_of(parent);
+    CHECK(child->brk() == vaddr_t(0x603000));
+    CHECK(child->limits.memlock == 4096);
+    CHECK(child->image.code_start == vaddr_t(0x400000));
+    CHECK(child->set_brk(vaddr_t(0x601000)) == vaddr_t(0x601000));
+    CHECK(parent->brk() == vaddr_t(0x603000));
+}
+
+TEST_CASE("commit: strict mode refuses a fork that cannot be promised, and charges exactly", "[commit]") {
+    vm_world world;
+    uint64_t base = uvm_commit::committed();
+    uvm_commit::set_mode(uvm_commit::mode::strict);
+    uvm_commit::set_kbytes((base + 1000) * 4);
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 600);
+    CHECK(parent->commit_charge() == 600);
+    vm_ledger ledger;
+    auto refused = parent->fork(fork_mode::cow, ledger);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error() == Errno::nomem);
+    CHECK(uvm_commit::committed() == base + 600);
+    vm_ref borrowed = parent; // vfork promises nothing
+    CHECK(uvm_commit::committed() == base + 600);
+    REQUIRE(parent->unmap(at + pages(100), pages(200)));
+    CHECK(uvm_commit::committed() == base + 400);
+    {
+        vm_ref child = fork_of(parent);
+        CHECK(uvm_commit::committed() == base + 800);
+        CHECK(child->commit_charge() == 400);
+        CHECK(error_of(child->map({.size = pages(201), .prot = vm_prot::rw})) == Errno::nomem);
+        CHECK(child->map({.size = pages(201), .prot = vm_prot::read}));
+        CHECK(child->map({.size = pages(200), .prot = vm_prot::rw}));
+    }
+    CHECK(uvm_commit::committed() == base + 400);
+}
+
+TEST_CASE("commit: who is charged for what", "[commit]") {
+    vm_world world;
+    uint64_t base = uvm_commit::committed();
+    auto charged = [&] { return uvm_commit::committed() - base; };
+    vm_ref vm = new_space();
+    vaddr_t at = map_private(vm, 0x100000, 10, vm_prot::read);
+    CHECK(charged() == 0);
+    REQUIRE(vm->protect(at + pages(2), pages(3), vm_prot::rw));
+    CHECK(charged() == 3);
+    REQUIRE(vm->protect(at, pages(10), vm_prot::read)); // the promise stays, as on Linux
+    CHECK(charged() == 3);
+    REQUIRE(vm->protect(at, pages(10), vm_prot::rw));
+    CHECK(charged() == 10);
+    map_private(vm, 0x102000, 2, vm_prot::read); // replaces charged memory
+    CHECK(charged() == 8);
+    auto shared = vm->map({.size = pages(5), .prot = vm_prot::rw, .shared = true});
+    REQUIRE(shared);
+    CHECK(charged() == 13);
+    {
+        vm_ref child = fork_of(vm);
+        CHECK(charged() == 21); // shared memory was promised once
+    }
+    REQUIRE(vm->unmap(*shared, pages(2)));
+    CHECK(charged() == 13); // the object is promised as a whole
+    REQUIRE(vm->unmap(*shared + pages(2), pages(3)));
+    CHECK(charged() == 8);
+    auto unreserved = vm->map({.size = pages(7), .prot = vm_prot::rw, .no_reserve = true});
+    REQUIRE(unreserved);
+    CHECK(charged() == 8);
+    uvm_commit::set_mode(uvm_commit::mode::strict);
+    uvm_commit::set_kbytes(1 << 20);
+    auto reserved = vm->map({.size = pages(7), .prot = vm_prot::rw, .no_reserve = true});
+    REQUIRE(reserved);
+    CHECK(charged() == 15);
+    vm->init_brk(vaddr_t(0x900000));
+    CHECK(vm->set_brk(vaddr_t(0x900001)) == vaddr_t(0x900001));
+    CHECK(charged() == 16);
+    CHECK(vm->set_brk(vaddr_t(0x904000)) == vaddr_t(0x904000));
+    CHECK(charged() == 19);
+    CHECK(vm->set_brk(vaddr_t(0x900000)) == vaddr_t(0x900000));
+    CHECK(charged() == 15);
+    vm.reset();
+    CHECK(charged() == 0);
+}
+
+TEST_CASE("commit: the heuristic refuses only what can never be", "[commit]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    uint64_t total = vm_page_get_statistics().total;
+    CHECK(error_of(vm->map({.size = pages(total + 1), .prot = vm_prot::rw})) == Errno::nomem);
+    CHECK(vm->map({.size = pages(total), .prot = vm_prot::rw}));
+    CHECK(vm->map({.size = pages(total), .prot = vm_prot::rw}));
+    CHECK(vm->map({.size = pages(total + 1), .prot = vm_prot::rw, .no_reserve = true}));
+    uvm_commit::set_mode(uvm_commit::mode::always);
+    CHECK(vm->map({.size = pages(total + 1), .prot = vm_prot::rw}));
+}
