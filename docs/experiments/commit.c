@@ -1,4 +1,4 @@
-// What strict commit accounting says to fork and to vfork of a process with 80 MiB of private memory.
+// What the commit account says to fork and to vfork of a process with 80 MiB of private memory.
 //
 //   musl-gcc -static -o /tmp/commit docs/experiments/commit.c
 //   tools/spork run --add /tmp/commit -- sh -c 'echo 2 > /proc/sys/vm/overcommit_memory; /commit'

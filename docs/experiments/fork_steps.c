@@ -5,50 +5,14 @@
 //
 //   musl-gcc -static -O2 -o /tmp/fork_steps docs/experiments/fork_steps.c
 //   tools/spork run --smp 1 --add /tmp/fork_steps -- /fork_steps
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "uvmexp.h"
+
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-enum { PAGES = 1000, PAGE = 4096, COUNTERS = 32 };
+enum { PAGES = 1000, PAGE = 4096 };
 
-struct snapshot {
-    char name[COUNTERS][32];
-    long value[COUNTERS];
-    int count;
-};
-
-static struct snapshot before, after;
-static char text[4096];
 static char* memory;
-
-static void take(struct snapshot* s) {
-    int fd = open("/proc/uvmexp", O_RDONLY);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0) {
-        perror("/proc/uvmexp");
-        exit(1);
-    }
-    close(fd);
-    text[n] = '\0';
-    s->count = 0;
-    for (char* line = strtok(text, "\n"); line && s->count < COUNTERS; line = strtok(NULL, "\n"))
-        s->count += sscanf(line, "%31s %ld", s->name[s->count], &s->value[s->count]) == 2;
-}
-
-static void show(const char* step) {
-    take(&after);
-    printf("%s\n   ", step);
-    for (int i = 0; i < after.count; i++)
-        if (after.value[i] != before.value[i])
-            printf(" %s %ld", after.name[i], after.value[i] - before.value[i]);
-    printf("\n");
-    fflush(stdout);
-    take(&before); // what printing cost is not the next step's
-}
 
 static void read_pages(void) {
     for (int i = 0; i < PAGES; i++)
@@ -102,8 +66,7 @@ static void end_child(pid_t pid) {
 
 int main(void) {
     memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    take(&before);
-    show("nothing (what reading the counters costs)");
+    begin();
     write_pages('p');
     show("first write to 1,000 pages");
 

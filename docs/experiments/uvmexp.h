@@ -1,0 +1,50 @@
+// Shows which counters of the VM system (/proc/uvmexp) moved since the last time.
+#pragma once
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COUNTERS = 32 };
+
+struct snapshot {
+    char name[COUNTERS][32];
+    long value[COUNTERS];
+    int count;
+};
+
+static struct snapshot before, after;
+
+static void take(struct snapshot* s) {
+    static char text[4096];
+    int fd = open("/proc/uvmexp", O_RDONLY);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) {
+        perror("/proc/uvmexp");
+        exit(1);
+    }
+    close(fd);
+    text[n] = '\0';
+    s->count = 0;
+    for (char* line = strtok(text, "\n"); line && s->count < COUNTERS; line = strtok(NULL, "\n"))
+        s->count += sscanf(line, "%31s %ld", s->name[s->count], &s->value[s->count]) == 2;
+}
+
+static void show(const char* step) {
+    take(&after);
+    printf("%s\n   ", step);
+    for (int i = 0; i < after.count; i++)
+        if (after.value[i] != before.value[i])
+            printf(" %s %ld", after.name[i], after.value[i] - before.value[i]);
+    printf("\n");
+    fflush(stdout);
+    take(&before); // what printing cost is not the next step's
+}
+
+// The first of all: what reading the counters costs by itself is nothing.
+static void begin(void) {
+    take(&before);
+    show("nothing (what reading the counters costs)");
+}
