@@ -40,6 +40,13 @@ static status check_range(vaddr_t address, uint64_t size) {
     return {};
 }
 
+// Whether a read or write at `offset` stays where positions reach. EINVAL.
+static status check_place(int64_t offset, uint64_t size) {
+    if (offset < 0 || size > uint64_t(INT64_MAX - offset))
+        return fail(Errno::inval);
+    return {};
+}
+
 sysresult sys_read(sys_fd fd, sys_out_bytes buffer, uint64_t size) {
     auto f = TRY(readable_file(fd));
     TRY(check_range(buffer.address, size));
@@ -59,6 +66,7 @@ sysresult sys_pread64(sys_fd fd, sys_out_bytes buffer, uint64_t size, int64_t of
         return fail(Errno::inval);
     auto f = TRY(readable_file(fd));
     TRY(check_range(buffer.address, size));
+    TRY(check_place(offset, size));
     uio io(uio::direction::read, buffer.address, std::min(size, uio_max));
     return f->read_at(io, uint64_t(offset));
 }
@@ -68,6 +76,7 @@ sysresult sys_pwrite64(sys_fd fd, sys_in_bytes buffer, uint64_t size, int64_t of
         return fail(Errno::inval);
     auto f = TRY(writable_file(fd));
     TRY(check_range(buffer.address, size));
+    TRY(check_place(offset, size));
     uio io(uio::direction::write, buffer.address, std::min(size, uio_max));
     return f->write_at(io, uint64_t(offset));
 }
@@ -138,6 +147,7 @@ sysresult sys_preadv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t co
     segment_list list;
     TRY(list.copy(segments, count));
     uio io(uio::direction::read, list.data(), list.size());
+    TRY(check_place(offset, io.remaining()));
     return f->read_at(io, uint64_t(offset));
 }
 
@@ -148,6 +158,7 @@ sysresult sys_pwritev(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t c
     segment_list list;
     TRY(list.copy(segments, count));
     uio io(uio::direction::write, list.data(), list.size());
+    TRY(check_place(offset, io.remaining()));
     return f->write_at(io, uint64_t(offset));
 }
 

@@ -1,0 +1,132 @@
+// Files without a name: memfd, eventfd, files that were unlinked, descriptors opened again by /proc.
+#include "../lib/proc.h"
+#include "../lib/scratch.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum { SYS_CLOSE_RANGE = 436, CLOEXEC_ONLY = 4 }; // newer than some C libraries
+
+static void memory_files(void) {
+    int fd = memfd_create("some name", MFD_CLOEXEC);
+    ok(fd >= 0, "memfd_create");
+    is(fcntl(fd, F_GETFD), FD_CLOEXEC, "closed on exec");
+    need(write(fd, "hello", 5) == 5);
+    char* map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ok(map != MAP_FAILED && memcmp(map, "hello", 6) == 0, "mapped");
+    need(ftruncate(fd, 3) == 0);
+    is(map[3], 0, "truncated under the mapping");
+    char link[64] = "", path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    need(readlink(path, link, sizeof link - 1) > 0);
+    ok(strcmp(link, "/memfd:some name (deleted)") == 0, "its name in /proc");
+    int again = open(path, O_RDONLY);
+    char text[8];
+    is(read(again, text, sizeof text), 3, "opened again, with a place of its own");
+    is_errno(write(again, "x", 1), EBADF, "and rights of its own");
+    char* long_name = malloc(300);
+    memset(long_name, 'n', 299);
+    long_name[299] = 0;
+    is_errno(memfd_create(long_name, 0), EINVAL, "a name that is too long");
+    is_errno(memfd_create("x", 0x80000000u), EINVAL, "flags that are none");
+}
+
+static void counters(void) {
+    uint64_t value = 0;
+    int fd = eventfd(3, EFD_NONBLOCK | EFD_CLOEXEC);
+    ok(fd >= 0, "eventfd");
+    is(read(fd, &value, 8), 8, "reading");
+    is((long)value, 3, "gives the sum");
+    is_errno(read(fd, &value, 8), EAGAIN, "and leaves nothing");
+    struct pollfd p = {fd, POLLIN | POLLOUT, 0};
+    is(poll(&p, 1, 0), 1, "poll");
+    is(p.revents, POLLOUT, "knows");
+    value = 4;
+    need(write(fd, &value, 8) == 8 && write(fd, &value, 8) == 8);
+    need(read(fd, &value, 8) == 8);
+    is((long)value, 8, "writes add up");
+    value = UINT64_MAX;
+    is_errno(write(fd, &value, 8), EINVAL, "a number too large");
+    value = UINT64_MAX - 1;
+    need(write(fd, &value, 8) == 8);
+    value = 1;
+    is_errno(write(fd, &value, 8), EAGAIN, "the counter is full");
+    is_errno(read(fd, &value, 4), EINVAL, "half a number");
+    fd = eventfd(2, EFD_SEMAPHORE);
+    need(read(fd, &value, 8) == 8 && value == 1 && read(fd, &value, 8) == 8);
+    is((long)value, 1, "as a semaphore, one at a time");
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        value = 1;
+        need(write(fd, &value, 8) == 8);
+        _exit(0);
+    }
+    is(read(fd, &value, 8), 8, "a reader waits for a writer");
+    need(waitpid(child, NULL, 0) == child);
+}
+
+static void unlinked(void) {
+    put_file("file", 0600, "still here");
+    int fd = open("file", O_RDWR);
+    need(unlink("file") == 0);
+    char text[16] = "", path[64], link[PATH_MAX] = "";
+    is(read(fd, text, sizeof text), 10, "an unlinked file is read");
+    struct stat st;
+    need(fstat(fd, &st) == 0);
+    is((long)st.st_nlink, 0, "without a link");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    need(readlink(path, link, sizeof link - 1) > 0);
+    ok(strstr(link, " (deleted)") != NULL, "/proc says so");
+    int again = open(path, O_RDWR);
+    ok(again >= 0 && write(again, "S", 1) == 1, "and opens it");
+    is(pread(fd, text, 1, 0), 1, "the same file");
+    is(text[0], 'S', "with the same bytes");
+    need(mkdir("gone", 0700) == 0 && chdir("gone") == 0 && rmdir("../gone") == 0);
+    is_errno(open("x", O_CREAT | O_RDWR, 0600), ENOENT, "nothing is made in a removed folder");
+    is_errno(getcwd(link, sizeof link) == NULL ? -1 : 0, ENOENT, "which has no path");
+    is(chdir(".."), 0, "but a parent");
+}
+
+static void places(void) {
+    need(mkdir("folder", 0700) == 0);
+    put_file("folder/file", 0600, "text");
+    int fd = open("folder/file", O_PATH);
+    char c;
+    struct stat st;
+    ok(fd >= 0, "O_PATH");
+    is_errno(read(fd, &c, 1), EBADF, "is not for reading");
+    is_errno(syscall(SYS_fchmod, fd, 0), EBADF, "nor for changing");
+    is(fstat(fd, &st), 0, "but for looking");
+    is((long)st.st_size, 4, "at what it is");
+    int folder = open("folder", O_PATH | O_DIRECTORY);
+    ok(openat(folder, "file", O_RDONLY) >= 0, "and for starting from");
+    is(fchdir(folder), 0, "or going to");
+    need(symlink("file", "link") == 0);
+    int link = open("link", O_PATH | O_NOFOLLOW);
+    char text[8] = "";
+    is(readlinkat(link, "", text, sizeof text), 4, "a link itself can be held");
+}
+
+static void descriptors(void) {
+    for (int i = 0; i < 10; i++)
+        need(dup2(1, 30 + i) == 30 + i);
+    is(syscall(SYS_CLOSE_RANGE, 30, 34, CLOEXEC_ONLY), 0, "close_range may only mark");
+    is(fcntl(34, F_GETFD), FD_CLOEXEC, "the last one");
+    is(fcntl(35, F_GETFD), 0, "and no further");
+    is(syscall(SYS_CLOSE_RANGE, 30, ~0u, 0), 0, "or close all from one on");
+    is_errno(fcntl(30, F_GETFD), EBADF, "which are gone");
+    is_errno(syscall(SYS_CLOSE_RANGE, 5, 4, 0), EINVAL, "backwards");
+}
+
+int main(void) {
+    scratch_begin();
+    subtest("memory files", memory_files);
+    subtest("event counters", counters);
+    subtest("unlinked files", unlinked);
+    subtest("places", places);
+    subtest("descriptors", descriptors);
+    return done();
+}
