@@ -60,7 +60,7 @@ process* process_tree_next(process& p) {
 
 bool group_exists(pid_t group, const session* of) {
     for (process* p = init_process; p; p = process_tree_next(*p))
-        if (p->group == group && p->state != process_state::zombie && (!of || p->sess.get() == of))
+        if (p->group == group && (!of || p->sess.get() == of))
             return true;
     return false;
 }

@@ -17,7 +17,8 @@ void session_process_exiting(process& p);
 // The process after `p` in the family tree, parents first; null at the end. Begin with init_process.
 process* process_tree_next(process& p) REQUIRES(process_tree_lock);
 
-// Whether a living process is in `group`; `of`: only if it is of that session (null: any).
+// Whether a process is in `group`; one that has ended is until it is waited for, so that a pipeline whose first
+// process is gone already is still a group. `of`: only if it is of that session (null: any).
 bool group_exists(pid_t group, const session* of) REQUIRES(process_tree_lock);
 // Whether no member of `group` has a parent in another group of the same session: nobody is left who would
 // continue it. `leaving`, which may be null, counts as gone and its children as init's.

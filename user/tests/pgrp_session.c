@@ -20,6 +20,23 @@ static void groups(void) {
     need(exited_with(reap(first), 0) && exited_with(reap(second), 0));
 }
 
+// As in a shell's pipeline whose first command is done before the second has started.
+static void group_of_a_zombie(void) {
+    struct gate first = gate_make(), gate = gate_make();
+    pid_t leader = spawn(hold, &first), follower = spawn(hold, &gate);
+    is(setpgid(leader, leader), 0, "a leader");
+    gate_open(&first);
+    siginfo_t info;
+    need(waitid(P_PID, (id_t)leader, &info, WEXITED | WNOWAIT) == 0);
+    is(setpgid(follower, leader), 0, "its group can be joined when it has ended");
+    gate_open(&gate);
+    need(exited_with(reap(follower), 0) && exited_with(reap(leader), 0));
+    follower = spawn(hold, &gate);
+    is_errno(setpgid(follower, leader), EPERM, "but not when it was waited for");
+    gate_open(&gate);
+    need(exited_with(reap(follower), 0));
+}
+
 static void group_errors(void) {
     struct gate gate = gate_make();
     pid_t child = spawn(hold, &gate);
@@ -131,6 +148,7 @@ static void orphaned_group(void) {
 
 int main(void) {
     subtest("groups", groups);
+    subtest("a group whose leader has ended", group_of_a_zombie);
     subtest("errors of groups", group_errors);
     subtest("sessions", sessions);
     subtest("no terminal", without_terminal);
