@@ -47,6 +47,9 @@ nanos_t time_slice(const thread& t) {
     return per_step * nanos_t(20 - std::min(t.proc->nice.load(std::memory_order_relaxed), 19));
 }
 
+// How long a thread waits behind the one that woke it while there are idle CPUs.
+constexpr nanos_t patience = 300'000;
+
 struct alignas(64) run_queue {
     spin_lock lock{lock_rank::scheduler, "run queue"};
     list<thread, &thread::on_run_queue> ready GUARDED_BY(lock);
@@ -56,6 +59,7 @@ struct alignas(64) run_queue {
     // The rest is the CPU's own, with interrupts off, unless it says otherwise.
     std::atomic<nanos_t> slice_end{forever};  // also set by those who queue
     std::atomic<bool> yield_wanted{false};    // likewise
+    nanos_t help_at = forever; // when an idle CPU is asked to take what waits
     thread* previous = nullptr;               // whom the switch under way leaves
     list<thread, &thread::on_run_queue> dead; // left for good, not given back yet
     std::atomic<uint64_t> switches{0};
@@ -89,12 +93,18 @@ bool claim_idle(unsigned cpu) {
     return idle_cpus.fetch_and(~bit, std::memory_order_acq_rel) & bit;
 }
 
-unsigned choose_cpu(thread& t) {
+// Where a thread that has become runnable is queued: here, if nothing else waits here. Most threads
+// that wake another go to sleep soon (a pipe's ends, fork and wait), and then it runs at once, with
+// warm caches and without an interrupt to a CPU that has to be woken itself. If the waker goes on
+// instead, an idle CPU is asked for help when `patience` is over.
+unsigned choose_cpu(thread& t, unsigned self) {
     // Not yet off its stack: only there (see the top of the file).
     if (t.on_cpu.load(std::memory_order_acquire))
         return t.cpu;
     uint32_t allowed = t.allowed_cpus & ((1u << cpu::count()) - 1);
-    if (allowed >> t.cpu & 1 && claim_idle(t.cpu))
+    if ((allowed >> self & 1) && queues[self].length.load(std::memory_order_relaxed) == 0)
+        return self;
+    if ((allowed >> t.cpu & 1) && claim_idle(t.cpu))
         return t.cpu;
     for (uint32_t idle = idle_cpus.load(std::memory_order_relaxed) & allowed; idle != 0;) {
         unsigned candidate = unsigned(std::countr_zero(idle));
@@ -107,10 +117,18 @@ unsigned choose_cpu(thread& t) {
     return unsigned(std::countr_zero(allowed));
 }
 
+// If something waits on this CPU that an idle one could run, brings one of those to look.
+void ask_for_help(run_queue& q) {
+    if (q.length.load(std::memory_order_relaxed) == 0)
+        return;
+    if (uint32_t idle = idle_cpus.load(std::memory_order_relaxed))
+        cpu::send_reschedule(unsigned(std::countr_zero(idle)));
+}
+
 // Puts a runnable thread on a queue and makes that CPU notice.
 void enqueue(thread& t) {
     cpu::interrupts_push_off();
-    unsigned target = choose_cpu(t), self = cpu::id();
+    const unsigned self = cpu::id(), target = choose_cpu(t, self);
     run_queue& q = queues[target];
     bool interrupt = false, start_slice = false;
     nanos_t end = 0;
@@ -126,6 +144,10 @@ void enqueue(thread& t) {
             q.slice_end.store(end, std::memory_order_relaxed);
             start_slice = true;
         }
+    }
+    if (target == self && !interrupt && idle_cpus.load(std::memory_order_relaxed) != 0) {
+        q.help_at = now() + patience;
+        timer_want(q.help_at);
     }
     // The CPU's own idle loop looks at its queue after every interrupt.
     if (target != self && (interrupt || start_slice))
@@ -193,11 +215,7 @@ void finish_switch() {
         q.dead.push_back(*previous);
     else if (homeless)
         enqueue(*previous);
-    // Something waits here that another CPU could run (now that nothing here is between two
-    // stacks).
-    if (q.length.load(std::memory_order_relaxed) != 0)
-        if (uint32_t idle = idle_cpus.load(std::memory_order_relaxed))
-            cpu::send_reschedule(unsigned(std::countr_zero(idle)));
+    ask_for_help(q); // now that nothing here is between two stacks
 }
 
 // Drops the scheduler's references to threads that ended on this CPU. Interrupts as the caller had
@@ -451,19 +469,29 @@ void sched_start() {
         idle_cpus.fetch_or(bit);
         // Whatever was queued elsewhere before the bit was set has not told this CPU.
         if (q.length.load() == 0) {
-            if (thread* t = steal(id))
+            if (thread* t = steal(id)) {
                 enqueue(*t);
-            else
+            } else {
+                // No shootdown has to wake this CPU for an address space that it has left.
+                pmap::kernel().activate();
                 cpu::halt_until_interrupt();
+            }
         }
         idle_cpus.fetch_and(~bit);
     }
 }
 
-nanos_t sched_slice_end() { return my_queue().slice_end.load(std::memory_order_relaxed); }
+nanos_t sched_next_event() {
+    run_queue& q = my_queue();
+    return std::min(q.slice_end.load(std::memory_order_relaxed), q.help_at);
+}
 
 void sched_tick(nanos_t time) {
     run_queue& q = my_queue();
+    if (q.help_at <= time) {
+        q.help_at = forever;
+        ask_for_help(q);
+    }
     if (q.slice_end.load(std::memory_order_relaxed) > time)
         return;
     q.slice_end.store(forever, std::memory_order_relaxed);
@@ -477,9 +505,9 @@ void sched_tick(nanos_t time) {
 void handle_reschedule_interrupt() {
     // Out of the halt, and past work_pending, the CPU has come by being interrupted. What is left
     // is a slice that somebody else has started.
-    nanos_t end = sched_slice_end();
-    if (end != forever)
-        timer_want(end);
+    nanos_t next = sched_next_event();
+    if (next != forever)
+        timer_want(next);
 }
 
 sched_statistics sched_get_statistics() {

@@ -56,9 +56,9 @@ struct sched_statistics {
 };
 sched_statistics sched_get_statistics();
 
-// For kernel/timer.cc: when the slice of the thread that runs on this CPU ends (forever: no slice),
-// and what to do at the timer interrupt. Interrupts off.
-nanos_t sched_slice_end();
+// For kernel/timer.cc: when the scheduler wants the next timer interrupt on this CPU (forever:
+// none), and what it does then. Interrupts off.
+nanos_t sched_next_event();
 void sched_tick(nanos_t time);
 // Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
 void timer_want(nanos_t deadline);

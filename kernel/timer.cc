@@ -160,7 +160,7 @@ void handle_timer_interrupt() {
     }
     sched_tick(time);
 
-    nanos_t next = sched_slice_end();
+    nanos_t next = sched_next_event();
     {
         lock_guard guard(q.lock);
         if (q.first)
