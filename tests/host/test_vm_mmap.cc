@@ -1,0 +1,360 @@
+// The calls on mappings: munmap, mremap, madvise, mincore, mlock, brk, limits, exec; and aobj.
+#include "tests/host/vm_world.h"
+
+using namespace linux_abi;
+
+namespace {
+
+uint64_t anon_pages() { return vm_page_get_statistics().anon; }
+uint64_t object_pages() { return vm_page_get_statistics().object; }
+
+ref_ptr<uvm_aobj> new_object(uint64_t size, uint8_t seed = 0) {
+    auto object = uvm_aobj::create(size, "/tmp/file", false);
+    REQUIRE(object);
+    for (uint64_t i = 0; seed && i < pages_of(size); i++) {
+        auto held = (*object)->hold(i, true);
+        REQUIRE(held);
+        *held->data() = char(seed + i);
+    }
+    return *object;
+}
+
+vaddr_t map_filled(vm_ref& vm, uint64_t at, uint64_t count) {
+    vaddr_t start = map_private(vm, at, count);
+    for (uint64_t i = 0; i < count; i++)
+        store(vm, start + pages(i), uint8_t(i + 1));
+    return start;
+}
+
+} // namespace
+
+TEST_CASE("munmap: holes, several entries, and the rest untouched", "[mmap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 4), b = map_filled(vm, 0x106000, 4);
+    REQUIRE(vm->unmap(vaddr_t(0x102000), pages(6)));
+    CHECK(anon_pages() == 4);
+    CHECK(load(vm, a + pages(1)) == 2);
+    CHECK(load(vm, a + pages(2)) == -1);
+    CHECK(load(vm, b + pages(1)) == -1);
+    CHECK(load(vm, b + pages(2)) == 3);
+    REQUIRE(vm->unmap(vaddr_t(0x20000), pages(16))); // nothing there: no error
+}
+
+TEST_CASE("mremap: grows in place, moves, shrinks", "[mremap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 4);
+    auto same = vm->remap(a, pages(4), pages(8), 0, vaddr_t{});
+    REQUIRE(same);
+    CHECK(*same == a);
+    CHECK(entry_count(vm) == 1);
+    CHECK(store(vm, a + pages(7), 8) == 8);
+    map_private(vm, 0x108000, 1, vm_prot::read); // in the way
+    CHECK(error_of(vm->remap(a, pages(8), pages(10), 0, vaddr_t{})) == Errno::nomem);
+    auto moved = vm->remap(a, pages(8), pages(10), mremap_maymove, vaddr_t{});
+    REQUIRE(moved);
+    CHECK(*moved != a);
+    CHECK(load(vm, a) == -1);
+    CHECK(load(vm, *moved) == 1);
+    CHECK(load(vm, *moved + pages(7)) == 8);
+    CHECK(load(vm, *moved + pages(9)) == 0);
+    CHECK(anon_pages() == 5);
+    auto shrunk = vm->remap(*moved, pages(10), pages(2), 0, vaddr_t{});
+    REQUIRE(shrunk);
+    CHECK(anon_pages() == 2);
+    CHECK(load(vm, *shrunk + pages(1)) == 2);
+    CHECK(load(vm, *shrunk + pages(2)) == -1);
+}
+
+TEST_CASE("mremap: to a fixed place, over what is there, also smaller", "[mremap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 6);
+    vaddr_t b = map_filled(vm, 0x200000, 6);
+    auto to = vm->remap(a, pages(6), pages(4), mremap_maymove | mremap_fixed, b + pages(1));
+    REQUIRE(to);
+    CHECK(*to == b + pages(1));
+    CHECK(load(vm, b) == 1);
+    CHECK(load(vm, b + pages(1)) == 1);
+    CHECK(load(vm, b + pages(4)) == 4);
+    CHECK(load(vm, b + pages(5)) == 6);
+    for (int i = 0; i < 6; i++)
+        CHECK(load(vm, a + pages(i)) == -1);
+    CHECK(anon_pages() == 6);
+    CHECK(uvm_commit::committed() == world.before().at("committed") + 6);
+}
+
+TEST_CASE("mremap: the old place may stay, and a shared mapping may double", "[mremap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 4);
+    vm_ref child = fork_of(vm);
+    auto to = vm->remap(a, pages(4), pages(4), mremap_maymove | mremap_dontunmap, vaddr_t{});
+    REQUIRE(to);
+    CHECK(load(vm, a) == 0);
+    CHECK(store(vm, a + pages(1), 50) == 50);
+    CHECK(load(vm, *to + pages(1)) == 2);
+    CHECK(load(child, a + pages(1)) == 2);
+    auto object = new_object(pages(3), 1);
+    vaddr_t shared = map_object(vm, 0x300000, 3, object, true);
+    auto second = vm->remap(shared, 0, pages(3), mremap_maymove, vaddr_t{});
+    REQUIRE(second);
+    store(vm, *second + pages(2), 77);
+    CHECK(load(vm, shared + pages(2)) == 77);
+    CHECK(error_of(vm->remap(a, 0, pages(3), mremap_maymove, vaddr_t{})) == Errno::inval);
+}
+
+TEST_CASE("mremap: errors", "[mremap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_private(vm, 0x100000, 4);
+    map_private(vm, 0x104000, 2, vm_prot::read);
+    auto err = [&](vaddr_t from, uint64_t from_size, uint64_t to_size, int flags, vaddr_t to) {
+        return error_of(vm->remap(from, from_size, to_size, flags, to));
+    };
+    CHECK(err(a + 1, pages(1), pages(2), 0, vaddr_t{}) == Errno::inval);
+    CHECK(err(a, pages(1), 0, 0, vaddr_t{}) == Errno::inval);
+    CHECK(err(a, pages(1), pages(1), 8, vaddr_t{}) == Errno::inval);
+    CHECK(err(a, pages(1), pages(1), mremap_fixed, vaddr_t(0x200000)) == Errno::inval);
+    CHECK(err(a, pages(1), pages(2), mremap_maymove | mremap_dontunmap, vaddr_t{}) == Errno::inval);
+    CHECK(err(a, pages(4), pages(4), mremap_maymove | mremap_fixed, a + pages(2)) == Errno::inval);
+    CHECK(err(vaddr_t(0x50000), pages(1), pages(2), mremap_maymove, vaddr_t{}) == Errno::fault);
+    CHECK(err(a, pages(5), pages(9), mremap_maymove, vaddr_t{}) == Errno::fault);
+    vm->limits.address_space = pages(8);
+    CHECK(err(a, pages(4), pages(7), mremap_maymove, vaddr_t{}) == Errno::nomem);
+}
+
+TEST_CASE("madvise: dontneed drops this side's pages alone", "[madvise]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 6);
+    REQUIRE(vm->advise(a + pages(1), pages(2), madv_dontneed));
+    CHECK(anon_pages() == 4);
+    CHECK(load(vm, a + pages(1)) == 0);
+    CHECK(load(vm, a + pages(3)) == 4);
+    vm_ref child = fork_of(vm);
+    REQUIRE(child->advise(a + pages(3), pages(2), madv_dontneed));
+    CHECK(load(child, a + pages(3)) == 0);
+    CHECK(load(child, a + pages(5)) == 6);
+    CHECK(load(vm, a + pages(3)) == 4);
+    CHECK(store(child, a + pages(3), 9) == 9);
+    CHECK(load(vm, a + pages(3)) == 4);
+    auto object = new_object(pages(2), 5);
+    vaddr_t file = map_object(vm, 0x200000, 2, object, false);
+    store(vm, file, 99);
+    REQUIRE(vm->advise(file, pages(2), madv_dontneed));
+    CHECK(load(vm, file) == 5); // the file's again
+    CHECK(error_of(vm->advise(file, pages(1), madv_free)) == Errno::inval);
+    REQUIRE(vm->advise(a, pages(6), madv_free));
+    CHECK(load(vm, a) == 0);
+    vaddr_t shared = map_object(vm, 0x300000, 2, object, true);
+    store(vm, shared, 60);
+    REQUIRE(vm->advise(shared, pages(2), madv_dontneed));
+    CHECK(load(vm, shared) == 60);
+    REQUIRE(vm->lock_pages(a, pages(1)));
+    CHECK(error_of(vm->advise(a, pages(1), madv_dontneed)) == Errno::inval);
+}
+
+TEST_CASE("madvise: populate, and mincore", "[madvise]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_private(vm, 0x100000, 4);
+    uint8_t vec[4] = {9, 9, 9, 9};
+    REQUIRE(vm->mincore(a, pages(4), vec));
+    CHECK(std::vector<uint8_t>(vec, vec + 4) == std::vector<uint8_t>{0, 0, 0, 0});
+    REQUIRE(vm->advise(a + pages(1), pages(2), madv_populate_write));
+    REQUIRE(vm->mincore(a, pages(4), vec));
+    CHECK(std::vector<uint8_t>(vec, vec + 4) == std::vector<uint8_t>{0, 1, 1, 0});
+    counted faults(uvm_counter::faults);
+    store(vm, a + pages(1), 1);
+    CHECK(faults() == 0);
+    REQUIRE(vm->protect(a, pages(1), vm_prot::read));
+    CHECK(error_of(vm->advise(a, pages(1), madv_populate_write)) == Errno::inval);
+    CHECK(error_of(vm->advise(a + pages(3), pages(2), madv_populate_read)) == Errno::nomem);
+    auto file = map_object(vm, 0x200000, 3, new_object(pages(1), 1), true);
+    CHECK(error_of(vm->advise(file, pages(2), madv_populate_read)) == Errno::fault);
+    auto populated = vm->map({.size = pages(3), .prot = vm_prot::rw, .populate = true});
+    REQUIRE(populated);
+    counted more(uvm_counter::faults);
+    for (int i = 0; i < 3; i++)
+        store(vm, *populated + pages(i), 1);
+    CHECK(more() == 0);
+}
+
+TEST_CASE("mlock: limits, failure, and wired pages that stay", "[mlock]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_private(vm, 0x100000, 8);
+    vm->limits.memlock = pages(4);
+    CHECK(error_of(vm->lock_pages(a, pages(5))) == Errno::nomem);
+    REQUIRE(vm->lock_pages(a + 100, pages(2))); // three pages
+    CHECK(vm->get_sizes().locked_pages == 3);
+    REQUIRE(vm->lock_pages(a, pages(4)));
+    CHECK(vm->get_sizes().locked_pages == 4);
+    CHECK(entry_count(vm) == 2);
+    CHECK(anon_pages() == 4);
+    vm->limits.memlock = vm_limits::unlimited;
+    for (uint64_t n = 1;; n++) {
+        alloc_fail_after(n);
+        status locked = vm->lock_pages(a, pages(8));
+        bool failed = alloc_fail_after(0) == 0;
+        if (!failed) {
+            CHECK(locked);
+            break;
+        }
+        CHECK_FALSE(locked);
+    }
+    CHECK(vm->get_sizes().locked_pages == 8);
+    REQUIRE(vm->unlock_pages(a, pages(8)));
+    CHECK(vm->physical_map().wired_pages() == 0);
+    CHECK(entry_count(vm) == 1);
+}
+
+TEST_CASE("brk: grows, shrinks, and stops at what is in the way", "[brk]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    CHECK(vm->set_brk(vaddr_t(0x700000)) == vaddr_t{});
+    vm->init_brk(vaddr_t(0x600800));
+    CHECK(vm->set_brk(vaddr_t{}) == vaddr_t(0x600800));
+    CHECK(vm->set_brk(vaddr_t(0x604000)) == vaddr_t(0x604000));
+    store(vm, vaddr_t(0x603fff), 3);
+    CHECK(vm->set_brk(vaddr_t(0x608001)) == vaddr_t(0x608001));
+    CHECK(entry_count(vm) == 1);
+    CHECK(load(vm, vaddr_t(0x603fff)) == 3);
+    CHECK(load(vm, vaddr_t(0x608fff)) == 0);
+    CHECK(vm->set_brk(vaddr_t(0x602000)) == vaddr_t(0x602000));
+    CHECK(load(vm, vaddr_t(0x602000)) == -1);
+    CHECK(vm->set_brk(vaddr_t(0x604000)) == vaddr_t(0x604000));
+    CHECK(load(vm, vaddr_t(0x603fff)) == 0); // the old contents are gone
+    map_private(vm, 0x606000, 1, vm_prot::read);
+    CHECK(vm->set_brk(vaddr_t(0x605001)) == vaddr_t(0x604000)); // a guard page stays free
+    CHECK(vm->set_brk(vaddr_t(0x605000)) == vaddr_t(0x605000));
+    vm->limits.data = 0x4000;
+    CHECK(vm->set_brk(vaddr_t(0x605800)) == vaddr_t(0x605000));
+    auto region = vm->region_at_or_after(vaddr_t(0x600000));
+    REQUIRE(region);
+    CHECK(std::string(region->name) == "[heap]");
+    CHECK(region->end == vaddr_t(0x605000));
+}
+
+TEST_CASE("limits: address space and data", "[limits]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vm->limits.address_space = pages(10);
+    vaddr_t a = map_private(vm, 0x100000, 8);
+    CHECK(error_of(vm->map({.size = pages(3), .prot = vm_prot::none})) == Errno::nomem);
+    map_private(vm, 0x100000, 8); // what is replaced does not count
+    CHECK(vm->map({.size = pages(2), .prot = vm_prot::read}));
+    vm->limits.address_space = vm_limits::unlimited;
+    vm->limits.data = pages(9);
+    CHECK(error_of(vm->map({.size = pages(2), .prot = vm_prot::rw})) == Errno::nomem);
+    auto text = vm->map({.size = pages(2), .prot = vm_prot::rx});
+    REQUIRE(text);
+    CHECK(error_of(vm->protect(*text, pages(2), vm_prot::rw)) == Errno::nomem);
+    CHECK(vm->protect(*text, pages(1), vm_prot::rw));
+    vmspace::sizes sizes = vm->get_sizes();
+    CHECK(sizes.virtual_pages == 12);
+    CHECK(sizes.data_pages == 9);
+    CHECK(sizes.text_pages == 1);
+    (void)a;
+}
+
+TEST_CASE("exec: the only holder's vmspace is reused, a shared one is left alone", "[exec]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_filled(vm, 0x100000, 4);
+    vmspace* old = vm.get();
+    vm = vmspace::exec(std::move(vm), new_space());
+    CHECK(vm.get() == old);
+    CHECK(load(vm, a) == -1);
+    CHECK(anon_pages() == 0);
+    map_filled(vm, 0x100000, 2);
+    vm_ref child = vm;
+    child = vmspace::exec(std::move(child), new_space());
+    CHECK(child.get() != old);
+    CHECK(load(child, a) == -1);
+    CHECK(load(vm, a + pages(1)) == 2);
+}
+
+TEST_CASE("regions: what /proc shows", "[proc]") {
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    vm_ref vm = new_space();
+    auto object = new_object(pages(4), 1);
+    object->set_identity("/bin/sh", 8, 77);
+    vaddr_t file = map_object(vm, 0x100000, 3, object, false, pages(1));
+    load(vm, file);
+    store(vm, file + pages(1), 1);
+    auto region = vm->region_at_or_after(vaddr_t(0x1000));
+    REQUIRE(region);
+    CHECK(region->start == file);
+    CHECK(region->offset == pages(1));
+    CHECK(region->inode == 77);
+    CHECK(region->device == 8);
+    CHECK(std::string(region->name) == "/bin/sh");
+    CHECK(region->resident_pages == 2);
+    CHECK(region->anonymous_pages == 1);
+    CHECK_FALSE(region->shared);
+    CHECK_FALSE(vm->region_at_or_after(region->end));
+}
+
+TEST_CASE("aobj: truncation takes pages out of every mapping and zeroes the last", "[aobj]") {
+    vm_world world;
+    vm_ref a = new_space(), b = new_space();
+    auto object = new_object(pages(4), 1);
+    vaddr_t at = map_object(a, 0x100000, 4, object, true);
+    vaddr_t bt = map_object(b, 0x900000, 4, object, false);
+    store(a, at + pages(1) + 200, 9);
+    CHECK(load(b, bt + pages(3)) == 4);
+    REQUIRE(object->resize(pages(1) + 100));
+    CHECK(object_pages() == 2);
+    CHECK(load(a, at + pages(1)) == 2);
+    CHECK(load(a, at + pages(1) + 200) == 0);
+    CHECK(load(a, at + pages(2)) == -3);
+    CHECK(load(b, bt + pages(3)) == -3);
+    REQUIRE(object->resize(pages(3)));
+    CHECK(load(b, bt + pages(2)) == 0);
+    CHECK(load(b, bt + pages(3)) == -3);
+    object->check();
+    a->check();
+    b->check();
+}
+
+TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {
+    vm_world world;
+    auto object = new_object(pages(3), 1);
+    auto hole = uvm_aobj::create(pages(2), "hole", false);
+    REQUIRE(hole);
+    auto nothing = (*hole)->hold(1, false);
+    REQUIRE(nothing);
+    CHECK_FALSE(*nothing);
+    CHECK_FALSE((*hole)->hold(2, true));
+    {
+        auto held = object->hold(2, true);
+        REQUIRE(held);
+        REQUIRE(object->resize(0));
+        CHECK(object_pages() == 1);
+        CHECK(*held->data() == 3);
+        *held->data() = 4;
+    }
+    CHECK(object_pages() == 0);
+    object->check();
+}
+
+TEST_CASE("aobj: the charge follows the size", "[aobj][commit]") {
+    vm_world world;
+    uint64_t base = uvm_commit::committed();
+    auto object = uvm_aobj::create(pages(3), "shm", true);
+    REQUIRE(object);
+    CHECK(uvm_commit::committed() == base + 3);
+    REQUIRE((*object)->resize(pages(10)));
+    CHECK(uvm_commit::committed() == base + 10);
+    REQUIRE((*object)->resize(5));
+    CHECK(uvm_commit::committed() == base + 1);
+    uvm_commit::set_mode(uvm_commit::mode::strict);
+    uvm_commit::set_kbytes(4 * (base + 5));
+    CHECK(error_of((*object)->resize(pages(6))) == Errno::nomem);
+    CHECK((*object)->size() == 5);
+    CHECK_FALSE(uvm_aobj::create(pages(9), "shm", true));
+}
