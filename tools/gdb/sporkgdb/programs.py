@@ -1,0 +1,260 @@
+"""Symbols of the user program that runs.
+
+Whenever the target stops, the program of the selected processor's process is looked up by the name of
+the file that it executes, and the symbols of the host's copy of that file take the place of the last
+program's. Which host file is which guest file is told by `spork program` and the environment variable
+SPORK_PROGRAMS (make gdb sets it); the project's own programs are known.
+
+`spork enter` and `spork leave` cross between user mode and the kernel.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+
+import gdb
+
+from . import kernel, memory
+from .arguments import Command, say
+from .values import SporkError, is_null, member, number, target, text
+
+ROOT = Path(__file__).resolve().parents[3]
+OWN = {"/tests": "user/tests", "/demos": "user/demos", "/sbin/init": "user/init/init"}
+OTHERS = {"/bin/busybox": ("/bin/busybox", "/usr/bin/busybox"), "/bin/bash": ("/bin/bash-static",)}
+ET_DYN, PT_LOAD = 3, 1
+
+
+class Programs:
+    """What is known about host files, and which one's symbols are loaded."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Path] = {}
+        self.automatic = True
+        self.loaded: tuple[Path, int] | None = None
+        for pair in filter(None, os.environ.get("SPORK_PROGRAMS", "").split("\n")):
+            guest, _, host = pair.partition("=")
+            self.add(guest, Path(host))
+
+    def add(self, guest: str, host: Path) -> None:
+        """A file, or a folder with all that is below it."""
+        if not host.exists():
+            raise SporkError(f"{host} is not there")
+        self.files[guest.rstrip("/")] = host.resolve()
+
+    def host_file(self, guest: str) -> Path | None:
+        build = ROOT / "build"
+        own = {name: build / place for name, place in OWN.items()}
+        for name, host in (self.files | {k: v for k, v in own.items() if k not in self.files}).items():
+            if guest == name and host.is_file():
+                return host
+            if guest.startswith(name + "/") and (host / guest[len(name) + 1 :]).is_file():
+                return host / guest[len(name) + 1 :]
+        return next((Path(p) for p in OTHERS.get(guest, ()) if Path(p).exists()), None)
+
+    def load(self, host: Path, bias: int) -> None:
+        """Makes `host`, moved by `bias`, the one program whose symbols are loaded."""
+        if self.loaded == (host, bias):
+            return
+        self.unload()
+        # -o is wanted even where it is 0: GDB would ask for the address of .text otherwise.
+        with _quiet():
+            gdb.execute(f"add-symbol-file {host} -o {bias:#x}", to_string=True)
+        self.loaded = (host, bias)
+
+    def unload(self) -> None:
+        if self.loaded is None:
+            return
+        with contextlib.suppress(gdb.error), _quiet():
+            gdb.execute(f"remove-symbol-file {self.loaded[0]}", to_string=True)
+        for objfile in gdb.objfiles():
+            if objfile.is_valid() and objfile.filename == str(self.loaded[0]):
+                with contextlib.suppress(gdb.error), _quiet():
+                    gdb.execute(f'remove-symbol-file "{self.loaded[0]}"', to_string=True)
+        self.loaded = None
+
+    def follow(self) -> str | None:
+        """Loads the symbols of the process that runs on the selected processor. What it did, or None."""
+        process = kernel.current_process()
+        if process is None:
+            return None
+        guest = executable(process)
+        host = self.host_file(guest) if guest else None
+        if host is None:
+            return None
+        bias = load_bias(process, guest, host)
+        if bias is None or self.loaded == (host, bias):
+            return None
+        self.load(host, bias)
+        return f"program {guest} of process {int(member(process, 'pid'))}: symbols of {host}"
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]  # a generator, as contextlib wants it
+    with gdb.with_parameter("confirm", False):
+        yield
+
+
+def executable(process: gdb.Value) -> str:
+    """The path by which the kernel knows the file that a process executes; "" for none."""
+    node = target(member(process, "executable"))
+    if is_null(node):
+        return ""
+    file = node.dereference().cast(node.dereference().dynamic_type)
+    contents = target(member(file, "memory_"))
+    return "" if is_null(contents) else text(member(contents.dereference(), "name_"), 64)
+
+
+def first_segment(host: Path) -> tuple[bool, int] | None:
+    """Whether an ELF file can lie anywhere, and the page that its first segment begins with."""
+    data = host.read_bytes()[:4096]
+    if data[:5] != b"\x7fELF\x02":
+        return None
+    kind, = struct.unpack_from("<H", data, 16)
+    table, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    for i in range(count):
+        if table + size * (i + 1) > len(data):
+            break
+        kind_of_segment, = struct.unpack_from("<I", data, table + size * i)
+        if kind_of_segment == PT_LOAD:
+            address, = struct.unpack_from("<Q", data, table + size * i + 16)
+            return kind == ET_DYN, address & ~(memory.PAGE - 1)
+    return None
+
+
+def load_bias(process: gdb.Value, guest: str, host: Path) -> int | None:
+    """How far from its own addresses a program lies; None while it is not mapped."""
+    found = first_segment(host)
+    if found is None:
+        return None
+    movable, first = found
+    if not movable:
+        return 0
+    space = kernel.vmspace_of(process)
+    for entry in memory.entries(space) if space is not None else ():
+        if memory.object_of(entry) is not None and memory.entry_name(entry) == guest:
+            return memory.bounds(entry)[0] - number(member(entry, "offset")) - first
+    return None
+
+
+PROGRAMS: Programs
+
+
+def _on_stop(_: gdb.StopEvent) -> None:
+    if not PROGRAMS.automatic:
+        return
+    # Not every stop is one in a kernel that runs: whatever cannot be read is left alone.
+    with contextlib.suppress(gdb.error, RuntimeError):
+        did = PROGRAMS.follow()
+        if did:
+            say(f"[{did}]")
+
+
+class Program(Command):
+    """spork program [GUEST [HOST] | auto | off]: symbols of user programs.
+
+Without an argument, which program's symbols are loaded. GUEST HOST: the guest's file (or folder) is
+this one here. GUEST alone loads its symbols now, before it runs, so that a breakpoint can be set in it;
+they stay until another program is stopped in. `off` ends the switching by itself, `auto` begins it."""
+
+    name = "program"
+
+    def run(self, words: list[str]) -> None:
+        if words in (["auto"], ["off"]):
+            PROGRAMS.automatic = words == ["auto"]
+        elif len(words) == 2:
+            PROGRAMS.add(words[0], Path(words[1]).expanduser())
+        elif len(words) == 1:
+            host = PROGRAMS.host_file(words[0])
+            found = first_segment(host) if host is not None else None
+            if host is None or found is None:
+                raise SporkError(f"no program here is known to be {words[0]}: "
+                                 f"spork program {words[0]} HOST-FILE")
+            if found[0]:
+                raise SporkError(f"{words[0]} can lie anywhere: its symbols come once it runs")
+            PROGRAMS.load(host, 0)
+        if PROGRAMS.automatic and not words:
+            PROGRAMS.follow()
+        if not words or len(words) == 1:
+            self._show()
+
+    @staticmethod
+    def _show() -> None:
+        if PROGRAMS.loaded is None:
+            say("no program's symbols are loaded")
+        else:
+            host, bias = PROGRAMS.loaded
+            say(f"symbols of {host}" + (f", moved by {bias:#x}" if bias else ""))
+
+
+def _mine(thread: int) -> bool:
+    current = kernel.current_thread()
+    return current is not None and int(current.address) == thread
+
+
+class OfThread(gdb.Breakpoint):
+    """A hidden temporary stop that only one thread of the kernel's sees."""
+
+    def __init__(self, place: str, thread: int) -> None:
+        super().__init__(place, gdb.BP_BREAKPOINT, internal=True, temporary=True)
+        self.silent = True
+        self._thread = thread
+
+    def stop(self) -> bool:
+        return _mine(self._thread)
+
+
+def _run_to(place: str) -> None:
+    thread = kernel.current_thread()
+    if thread is None:
+        raise SporkError("there are no threads yet")
+    stop = OfThread(place, int(thread.address))
+    try:
+        gdb.execute("continue")
+    finally:
+        if stop.is_valid():
+            stop.delete()
+
+
+class Enter(Command):
+    """spork enter: from user mode, run to this thread's next entry into the kernel.
+
+A system call stops in syscall_dispatch, a fault or an interrupt in trap_dispatch, whichever is first."""
+
+    name = "enter"
+
+    def run(self, words: list[str]) -> None:
+        thread = kernel.current_thread()
+        if thread is None:
+            raise SporkError("there are no threads yet")
+        other = OfThread("trap_dispatch", int(thread.address))
+        try:
+            _run_to("syscall_dispatch")
+        finally:
+            if other.is_valid():
+                other.delete()
+
+
+class Leave(Command):
+    """spork leave: run until this thread is back in user mode, behind the call or trap it is in."""
+
+    name = "leave"
+
+    def run(self, words: list[str]) -> None:
+        thread = kernel.current_thread()
+        frame = kernel.user_frame(thread) if thread is not None else None
+        if frame is None:
+            raise SporkError("a thread of the kernel's own never leaves it")
+        _run_to(f"*{int(member(frame, 'rip')):#x}")
+
+
+def register() -> None:
+    global PROGRAMS
+    PROGRAMS = Programs()
+    gdb.events.stop.connect(_on_stop)
+    for command in (Program, Enter, Leave):
+        command()
+
+

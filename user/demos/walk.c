@@ -1,0 +1,97 @@
+// What the guided walks of docs/walks/ step through: one act, as plain as it can be.
+//
+//   walk fork        a COW fork; then the child and the parent each write to one page
+//   walk vfork       a vfork whose child writes what the parent then reads, and executes
+//   walk exec        execve of this program itself, as `walk done`
+//   walk cow-fault   one page, shared by a fork, and the store that parts it
+//   walk exit        a child that ends, and a parent that waits for it
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// Apart from everything else that is written to, each on a page of its own.
+__attribute__((aligned(4096))) static volatile char page[4096] = "before";
+static volatile int shared_word;
+
+static int wait_for(pid_t child) {
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return 1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+__attribute__((noinline)) static void store(char value) { page[0] = value; }
+
+static int walk_fork(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        store('c');
+        _exit(page[0] == 'c' ? 0 : 1);
+    }
+    int status = wait_for(child);
+    printf("the child wrote 'c'; the parent reads '%c'\n", page[0]);
+    return status;
+}
+
+static int walk_vfork(void) {
+    char* const arguments[] = {"walk", "done", NULL};
+    char* const environment[] = {NULL};
+    pid_t child = vfork();
+    if (child == 0) {
+        shared_word = 42;
+        execve("/demos/walk", arguments, environment);
+        _exit(127);
+    }
+    printf("the child wrote 42; the parent reads %d\n", shared_word);
+    return wait_for(child);
+}
+
+static int walk_exec(void) {
+    char* const arguments[] = {"walk", "done", NULL};
+    char* const environment[] = {NULL};
+    execve("/demos/walk", arguments, environment);
+    return 127;
+}
+
+static int walk_cow_fault(void) {
+    int go[2];
+    char byte;
+    store('p');
+    if (pipe(go))
+        return 1;
+    pid_t child = fork();
+    if (child == 0) { // stays until the parent has written: then it may go
+        close(go[1]);
+        ssize_t end = read(go[0], &byte, 1);
+        _exit(end == 0 && page[0] == 'p' ? 0 : 1);
+    }
+    store('q');
+    close(go[1]);
+    return wait_for(child);
+}
+
+static int walk_exit(void) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(7);
+    return wait_for(child) == 7 ? 0 : 1;
+}
+
+int main(int count, char** arguments) {
+    static const struct {
+        const char* name;
+        int (*walk)(void);
+    } walks[] = {{"fork", walk_fork},
+                 {"vfork", walk_vfork},
+                 {"exec", walk_exec},
+                 {"cow-fault", walk_cow_fault},
+                 {"exit", walk_exit}};
+    for (unsigned i = 0; i < sizeof walks / sizeof *walks; i++)
+        if (count == 2 && !strcmp(arguments[1], walks[i].name))
+            return walks[i].walk();
+    if (count == 2 && !strcmp(arguments[1], "done"))
+        return 0;
+    fprintf(stderr, "usage: walk fork|vfork|exec|cow-fault|exit\n");
+    return 2;
+}
