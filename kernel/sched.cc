@@ -59,7 +59,7 @@ struct alignas(64) run_queue {
     // The rest is the CPU's own, with interrupts off, unless it says otherwise.
     std::atomic<nanos_t> slice_end{forever};  // also set by those who queue
     std::atomic<bool> yield_wanted{false};    // likewise
-    nanos_t help_at = forever; // when an idle CPU is asked to take what waits
+    nanos_t help_at = forever;                // when an idle CPU is asked to take what waits
     thread* previous = nullptr;               // whom the switch under way leaves
     list<thread, &thread::on_run_queue> dead; // left for good, not given back yet
     std::atomic<uint64_t> switches{0};
