@@ -2,14 +2,17 @@
 
 #include "kernel/tty/line_discipline.h"
 
+#include <algorithm>
 #include <machine/instructions.h>
 
 namespace {
 
 // Registers, from the base port.
-constexpr uint16_t data = 0, interrupt_enable = 1, fifo_control = 2, line_control = 3, modem_control = 4,
-                   line_status = 5, scratch = 7;
-constexpr uint8_t enable_received = 1, enable_transmitter = 2;
+constexpr uint16_t data = 0, interrupt_enable = 1, interrupt_identification = 2, fifo_control = 2,
+                   line_control = 3, modem_control = 4, line_status = 5, scratch = 7;
+constexpr uint8_t enable_received = 1, enable_transmitter = 2, enable_line_status = 4;
+constexpr uint8_t cause_mask = 0x0f, cause_received = 0x04; // causes, the most urgent one is shown
+constexpr unsigned trigger_level = 14;
 constexpr uint8_t fifo_on_trigger_14 = 0xc1, fifo_clear_receiver = 0x02;
 constexpr uint8_t eight_bits = 0x03, line_break = 0x40, divisor_latch = 0x80;
 constexpr uint8_t terminal_ready = 0x01, request_to_send = 0x02, interrupt_gate = 0x08;
@@ -34,7 +37,13 @@ bool uart::start() {
     return true;
 }
 
+// When the interrupt is for the trigger level, that many bytes are there, and none with a break or an error, which would
+// be more urgent: they are read without looking at the status of each. An access to a register of an emulated port
+// costs as much as a system call.
 void uart::receive(line_discipline& discipline) {
+    if ((in8(port_ + interrupt_identification) & cause_mask) == cause_received)
+        for (unsigned n = std::min<size_t>(trigger_level, discipline.receive_room()); n > 0; n--)
+            discipline.receive(in8(port_ + data));
     while (discipline.receive_room() > 0) {
         const uint8_t state = in8(port_ + line_status);
         if (!(state & received))
@@ -62,12 +71,12 @@ void uart::transmit(line_discipline& discipline) {
 // interrupts turned off it is low, and turning them on again raises it if there is a reason.
 // While the discipline has no room nothing is read: the FIFO fills, and the other side has to wait.
 void uart::serve(line_discipline& discipline) {
+    receive(discipline); // first, for it asks for the cause
     out8(port_ + interrupt_enable, 0);
-    receive(discipline);
     transmit(discipline); // after it, for there may be an echo
     uint8_t wanted = 0;
     if (discipline.receive_room() > 0)
-        wanted |= enable_received;
+        wanted |= enable_received | enable_line_status;
     if (discipline.output_waiting())
         wanted |= enable_transmitter;
     out8(port_ + interrupt_enable, wanted);
