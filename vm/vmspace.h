@@ -36,7 +36,7 @@ struct map_request {
     bool no_reserve = false;         // not charged in modes 0 and 1
     bool populate = false;
     bool stack = false;              // grows down (MAP_GROWSDOWN)
-    ref_ptr<uvm_object> object;      // null: anonymous memory
+    ref_ptr<uvm_object> object{};    // null: anonymous memory
     uint64_t offset = 0;             // bytes into the object, page aligned
     const char* tag = nullptr;       // static string shown in maps: "[heap]", "[stack]"
 };
@@ -210,6 +210,7 @@ private:
     expected<vaddr_t> move_locked(const move& m, entry_list& dead) REQUIRES(map_.lock());
     static void fill_addition(const move& m, const vm_map_entry& like, vm_map_entry& addition);
     void detach_range(const move& m, entry_stock& stock, entry_list& moving) REQUIRES(map_.lock());
+    bool is_wired(vaddr_t at) const EXCLUDES(map_.lock());
     bool is_one_mapping(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
 
     // vmspace_advise.cc
@@ -219,11 +220,13 @@ private:
     status set_inheritance(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
     status drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only) EXCLUDES(map_.lock());
     void drop_pages_of(vm_map_entry& e) REQUIRES(map_.lock());
+    static void wipe_unshared(vm_amap& amap, slot_t first, slot_t end) REQUIRES(amap.lock());
     status populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) EXCLUDES(map_.lock());
     static bool page_resident(vm_map_entry& e, vaddr_t va);
 
     // vmspace_wire.cc
     status check_memlock(uint64_t more) const REQUIRES_SHARED(map_.lock());
+    status check_wirable(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status set_wired(vaddr_t start, vaddr_t end, bool wired) EXCLUDES(map_.lock());
     void unwire_pages(vm_map_entry& e) REQUIRES(map_.lock());
 

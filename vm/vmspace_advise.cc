@@ -128,17 +128,26 @@ void vmspace::drop_pages_of(vm_map_entry& e) {
     vm_amap* amap = e.aref.amap();
     if (!amap)
         return;
-    bool theirs_too;
+    bool forget = false;
     {
         lock_guard guard(amap->lock());
-        theirs_too = amap->shared(e.aref.first(), e.slot_end());
-        if (!theirs_too)
-            amap->wipe(e.aref.first(), e.slot_end());
+        slot_t first = e.aref.first(), end = e.slot_end();
+        if (!amap->shared(first, end))
+            amap->wipe(first, end);
+        else if (e.needs_copy)
+            forget = true; // the other side of a fork keeps the amap
+        else
+            wipe_unshared(*amap, first, end);
     }
-    // The other side of a fork keeps the amap, and this side forgets it. Memory that is shared by
-    // inheritance belongs to both and stays.
-    if (theirs_too && e.needs_copy)
+    if (forget)
         e.aref.release();
+}
+
+// Memory that is shared by inheritance belongs to both sides and stays.
+void vmspace::wipe_unshared(vm_amap& amap, slot_t first, slot_t end) {
+    for (slot_t slot = first; amap.find_from(slot, end); slot++)
+        if (!amap.shared(slot, slot + 1))
+            amap.wipe(slot, slot + 1);
 }
 
 // ---- Bringing pages in -----------------------------------------------------------------------

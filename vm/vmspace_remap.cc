@@ -56,8 +56,16 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
                                              .keep_old = keep_old},
                                             may_move, dead);
     release_entries(dead);
+    if (result && is_wired(*result))
+        (void)populate(*result, *result + new_size);
     check_seam();
     return result;
+}
+
+bool vmspace::is_wired(vaddr_t at) const {
+    read_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup(at);
+    return e && e->wired_count;
 }
 
 // `m.to` is 0 when the caller does not care where.
@@ -134,7 +142,7 @@ expected<vaddr_t> vmspace::move_locked(const move& m, entry_list& dead) {
         for (vm_map_entry* e = like; e && e->start < from_end; e = map_.next(*e))
             left_behind++;
     entry_stock stock, addition;
-    TRY(stock.reserve(4 + left_behind)); // two for the edges of each place
+    TRY(stock.reserve(5 + left_behind)); // the edges of both places, and of what is cut off
     TRY(addition.reserve(1));
 
     // From here on nothing fails.

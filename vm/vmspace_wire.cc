@@ -16,18 +16,34 @@ static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
     return start.page_down() + widened;
 }
 
+// First the pages are brought in, which may fail and then leaves nothing but pages that are
+// resident; then the range is wired; then the mappings of what is resident are entered as wired.
 status vmspace::lock_pages(vaddr_t start, uint64_t size) {
     vaddr_t end = TRY(end_of_pages(start, size));
     start = start.page_down();
     if (start == end)
         return {};
+    {
+        read_guard guard(map_.lock());
+        TRY(check_wirable(start, end));
+    }
+    TRY(populate(start, end));
     TRY(set_wired(start, end, true));
-    status populated = populate(start, end);
-    // Memory is short, or a page cannot be accessed: what was wired before stays so.
-    if (!populated)
-        (void)set_wired(start, end, false);
+    // What another thread has taken away meanwhile is wired when it is touched again.
+    (void)populate(start, end);
     check_seam();
-    return populated;
+    return {};
+}
+
+// ENOMEM: a hole in the range, or RLIMIT_MEMLOCK.
+status vmspace::check_wirable(vaddr_t start, vaddr_t end) const {
+    if (!map_.range_mapped(start, end))
+        return fail(Errno::nomem);
+    uint64_t more = 0;
+    for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e))
+        if (!e->wired_count)
+            more += (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
+    return check_memlock(more);
 }
 
 status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
@@ -40,22 +56,18 @@ status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
     return result;
 }
 
-// ENOMEM: a hole in the range, RLIMIT_MEMLOCK, or no memory to clip with.
+// ENOMEM as check_wirable(), or no memory to clip with.
 status vmspace::set_wired(vaddr_t start, vaddr_t end, bool wired) {
     lock_guard guard(map_.lock());
-    if (!map_.range_mapped(start, end))
-        return fail(Errno::nomem);
-    uint64_t more = 0;
-    vm_map_entry* e = map_.lookup(start);
-    for (; e && e->start < end; e = map_.next(*e))
-        if (!e->wired_count)
-            more += (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
     if (wired)
-        TRY(check_memlock(more));
+        TRY(check_wirable(start, end));
+    else if (!map_.range_mapped(start, end))
+        return fail(Errno::nomem);
     entry_stock stock;
     TRY(stock.reserve(map_.clips_needed(start, end)));
 
-    for (e = map_.clip_range(start, end, stock); e && e->start < end; e = map_.next(*e)) {
+    vm_map_entry* e = map_.clip_range(start, end, stock);
+    for (; e && e->start < end; e = map_.next(*e)) {
         if (!wired && e->wired_count)
             unwire_pages(*e);
         map_.alter(*e, [&](vm_map_entry& entry) { entry.wired_count = wired; });

@@ -1,0 +1,158 @@
+// For each operation the first, second, ... allocation inside it fails in turn, until it succeeds:
+// each time an errno, the same map, the same contents, a balanced account.
+#include "tests/host/vm_world.h"
+
+#include <functional>
+
+namespace {
+
+// Everything a program can see of its address space, and what it is charged for.
+std::string portrait(vm_ref& vm) {
+    std::string text = "charge " + std::to_string(vm->commit_charge()) + "\n";
+    for (auto region = vm->region_at_or_after(vaddr_t{}); region;
+         region = vm->region_at_or_after(region->end)) {
+        char line[128];
+        snprintf(line, sizeof line, "%lx-%lx %d %d %lx %s:", region->start.value(), region->end.value(),
+                 int(region->prot), region->shared, region->offset, region->name);
+        text += line;
+        for (vaddr_t at = region->start; at < region->end && at < region->start + pages(64); at += page_size) {
+            uint8_t byte = 0;
+            text += vm->read_memory(at, &byte, 1) ? std::to_string(byte) + " " : "- ";
+        }
+        text += "\n";
+    }
+    return text;
+}
+
+struct scene {
+    vm_ref vm = new_space();
+    vm_ref sibling;
+    ref_ptr<uvm_aobj> object;
+
+    scene() {
+        auto made = uvm_aobj::create(pages(8), "file", false);
+        REQUIRE(made);
+        object = *made;
+        vaddr_t at = map_private(vm, 0x100000, 12);
+        for (int i = 0; i < 12; i++)
+            store(vm, at + pages(i), uint8_t(i + 1));
+        map_object(vm, 0x200000, 8, object, false);
+        store(vm, vaddr_t(0x201000), 50);
+        map_object(vm, 0x300000, 8, object, true);
+        vm->init_brk(vaddr_t(0x600000));
+        REQUIRE(vm->set_brk(vaddr_t(0x604000)) == vaddr_t(0x604000));
+        sibling = fork_of(vm);
+    }
+};
+
+// Returns after how many failures the operation went through.
+uint64_t fail_in_turn(const std::function<bool(scene&)>& operation) {
+    for (uint64_t n = 1;; n++) {
+        vm_world world;
+        scene s;
+        std::string before = portrait(s.vm), sibling_before = portrait(s.sibling);
+        uint64_t committed = uvm_commit::committed();
+        std::map<std::string, uint64_t> inventory;
+        alloc_fail_after(n);
+        bool succeeded = operation(s);
+        bool failed = alloc_fail_after(0) == 0;
+        s.vm->check();
+        s.sibling->check();
+        CHECK(portrait(s.sibling) == sibling_before);
+        if (!failed) {
+            CHECK(succeeded);
+            return n - 1;
+        }
+        if (!succeeded) {
+            CHECK(portrait(s.vm) == before);
+            CHECK(uvm_commit::committed() == committed);
+        }
+        REQUIRE(n < 200);
+    }
+}
+
+} // namespace
+
+TEST_CASE("failure: map", "[failure]") {
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->map({.size = pages(4), .prot = vm_prot::rw}));
+          }) >= 1);
+    CHECK(fail_in_turn([](scene& s) { // over the middle of something: two clips
+              return bool(s.vm->map({.address = vaddr_t(0x102000), .size = pages(4), .prot = vm_prot::rw, .fixed = true}));
+          }) >= 4);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->map({.size = pages(4), .prot = vm_prot::rw, .shared = true}));
+          }) >= 2);
+}
+
+TEST_CASE("failure: unmap", "[failure]") {
+    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x103000), pages(4))); }) >= 6);
+    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x100000), pages(12))); }) == 0);
+}
+
+TEST_CASE("failure: protect", "[failure]") {
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->protect(vaddr_t(0x103000), pages(4), vm_prot::read));
+          }) >= 6);
+}
+
+TEST_CASE("failure: fork", "[failure]") {
+    auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
+    auto forks = [&](scene& s) {
+        vm_ledger ledger;
+        auto child = s.vm->fork(mode, ledger);
+        return bool(child);
+    };
+    CHECK(fail_in_turn(forks) >= 8);
+    CHECK(fail_in_turn([&](scene& s) {
+              REQUIRE(s.vm->inherit(vaddr_t(0x100000), pages(12), vm_inherit::share));
+              return forks(s);
+          }) >= 8);
+}
+
+TEST_CASE("failure: fault", "[failure]") {
+    auto writes = [](uint64_t at) {
+        return [at](scene& s) {
+            // The bytes that portrait() reads stay as they are.
+            return store(s.vm, vaddr_t(at + 1), 7) == 7;
+        };
+    };
+    CHECK(fail_in_turn(writes(0x102000)) >= 6); // 1B, and the amap's copy before
+    CHECK(fail_in_turn(writes(0x203000)) >= 4); // 2B, a copy
+    CHECK(fail_in_turn(writes(0x304000)) >= 1); // 2A, a hole filled
+    CHECK(fail_in_turn(writes(0x601000)) >= 4); // 2B, zeros
+}
+
+TEST_CASE("failure: remap", "[failure]") {
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(9), linux_abi::mremap_maymove, vaddr_t{}));
+          }) >= 8);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(6),
+                                      linux_abi::mremap_maymove | linux_abi::mremap_fixed, vaddr_t(0x201000)));
+          }) >= 8);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(4),
+                                      linux_abi::mremap_maymove | linux_abi::mremap_dontunmap, vaddr_t{}));
+          }) >= 8);
+}
+
+TEST_CASE("failure: advise, inherit, lock, brk", "[failure]") {
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->advise(vaddr_t(0x103000), pages(2), linux_abi::madv_dontneed));
+          }) >= 6);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->inherit(vaddr_t(0x103000), pages(2), vm_inherit::none));
+          }) >= 6);
+    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->lock_pages(vaddr_t(0x103000), pages(2))); }) >= 8);
+    CHECK(fail_in_turn([](scene& s) { return s.vm->set_brk(vaddr_t(0x608000)) == vaddr_t(0x608000); }) >= 1);
+    CHECK(fail_in_turn([](scene& s) { return s.vm->set_brk(vaddr_t(0x602000)) == vaddr_t(0x602000); }) >= 3);
+}
+
+TEST_CASE("failure: a new address space, a new object", "[failure]") {
+    CHECK(fail_in_turn([](scene&) { return bool(vmspace::create()); }) >= 2);
+    CHECK(fail_in_turn([](scene&) { return bool(uvm_aobj::create(5, "x", true)); }) >= 1);
+    CHECK(fail_in_turn([](scene& s) {
+              return s.object->resize(pages(100)) && s.object->hold(99, true);
+          }) >= 2);
+}
