@@ -21,12 +21,13 @@ static int wait_for(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-__attribute__((noinline)) static void store(char value) { page[0] = value; }
+__attribute__((noinline)) static void store_byte(char value) { page[0] = value; }
 
 static int walk_fork(void) {
+    store_byte('p');
     pid_t child = fork();
     if (child == 0) {
-        store('c');
+        store_byte('c');
         _exit(page[0] == 'c' ? 0 : 1);
     }
     int status = wait_for(child);
@@ -57,7 +58,7 @@ static int walk_exec(void) {
 static int walk_cow_fault(void) {
     int go[2];
     char byte;
-    store('p');
+    store_byte('p');
     if (pipe(go))
         return 1;
     pid_t child = fork();
@@ -66,7 +67,7 @@ static int walk_cow_fault(void) {
         ssize_t end = read(go[0], &byte, 1);
         _exit(end == 0 && page[0] == 'p' ? 0 : 1);
     }
-    store('q');
+    store_byte('q');
     close(go[1]);
     return wait_for(child);
 }

@@ -20,7 +20,9 @@ class Command(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
         try:
-            self.run(gdb.string_to_argv(argument))
+            # Stopped in a C program, GDB would take expressions and names to be C's.
+            with gdb.with_parameter("language", "c++"):
+                self.run(gdb.string_to_argv(argument))
         except gdb.GdbError:
             raise
         except gdb.error as error:

@@ -21,6 +21,9 @@ from .values import (
 )
 
 
+SYSTEM_CALL = 0x100  # trap_frame::vector of one
+
+
 class Prefix(gdb.Command):
     """Look at the Spork kernel: processes, address spaces, page tables, locks.
 
@@ -99,8 +102,8 @@ last line tells where it left user mode."""
         if in_user:
             say(f"user  {calls[0]:#018x}  {kernel.place(calls[0], is_return=False)}")
         else:
-            rip = int(member(frame, "rip"))
-            say(f"user  {rip:#018x}  {self._user_place(thread, rip)}{self._cause(frame)}")
+            rip, call = int(member(frame, "rip")), int(member(frame, "vector")) == SYSTEM_CALL
+            say(f"user  {rip:#018x}  {self._user_place(thread, rip, call)}{self._cause(frame)}")
 
     @staticmethod
     def _running(cpu: gdb.Value) -> tuple[list[int], bool]:
@@ -133,17 +136,17 @@ last line tells where it left user mode."""
         return [*calls, *kernel.calls_from(rbp, rsp, (rsp | 0x7FFF) + 1)], False
 
     @staticmethod
-    def _user_place(thread: gdb.Value, rip: int) -> str:
+    def _user_place(thread: gdb.Value, rip: int, is_return: bool) -> str:
         current = kernel.current_process()
         owner = member(thread, "proc").dereference()
         if current is not None and int(member(current, "pid")) == int(member(owner, "pid")):
-            return kernel.place(rip)
+            return kernel.place(rip, is_return)
         return "in user mode"
 
     @staticmethod
     def _cause(frame: gdb.Value) -> str:
         vector, code = int(member(frame, "vector")), int(member(frame, "error_code"))
-        if vector == 0x100:
+        if vector == SYSTEM_CALL:
             return f" (system call {code})"
         return f" (exception or interrupt {vector})" if vector else ""
 
@@ -240,7 +243,9 @@ With a word, those whose name contains it. Those that have not counted anything 
 
 
 class Pools(Command):
-    """spork pools: the kernel's pools of objects, how many are live and the pages they take."""
+    """spork pools [WORD]: the kernel's pools of objects, how many are live and the pages they take.
+
+With a word, those whose name contains it."""
 
     name = "pools"
 
@@ -251,7 +256,11 @@ class Pools(Command):
             if is_null(pointer):
                 break
             pool = pointer.dereference()
-            rows.append([text(member(pool, "name_"), 40), str(int(member(pool, "size_"))),
+            name = text(member(pool, "name_"), 40)
+            if words and words[0] not in name:
+                pointer = member(pool, "next_")
+                continue
+            rows.append([name, str(int(member(pool, "size_"))),
                          str(number(member(pool, "live_"))), str(number(member(pool, "pages_")))])
             pointer = member(pool, "next_")
         table(rows[:1] + sorted(rows[1:]), right=(1, 2, 3))

@@ -241,11 +241,9 @@ def place(address: int, is_return: bool = True) -> str:
 
 
 def _inlined(block: gdb.Block) -> bool:
-    # A block of a function that was inlined does not begin where the function's own symbol does.
-    function = block.function
-    try:
-        return int(function.value().address) != block.start
-    except gdb.error:
-        return True
-
-
+    outer = block.superblock
+    while outer is not None and not outer.is_static:
+        if outer.function is not None:
+            return True
+        outer = outer.superblock
+    return False

@@ -16,6 +16,7 @@ from .values import (
     enumerator,
     is_null,
     member,
+    name_of,
     number,
     references,
     static,
@@ -41,7 +42,7 @@ LEVELS = ((4, "PML4"), (3, "PDPT"), (2, "PD"), (1, "PT"))
 def vmspace(pid: int) -> gdb.Value:
     found = kernel.vmspace_of(kernel.process(pid))
     if found is None:
-        raise SporkError(f"process {pid} has no address space any more: it is a zombie")
+        raise SporkError(f"process {pid} has no address space: it has exited, or is about to")
     return found
 
 
@@ -110,7 +111,7 @@ def object_name(thing: gdb.Value) -> str:
     derived = thing.cast(thing.dynamic_type)
     if "name_" in {field.name for field in derived.type.fields()}:
         return text(derived["name_"], 64)
-    return str(derived.type)
+    return name_of(derived.type)
 
 
 def entry_name(entry: gdb.Value) -> str:

@@ -17,6 +17,7 @@ from .values import (
     enumerator,
     is_null,
     member,
+    name_of,
     number,
     references,
 )
@@ -31,7 +32,7 @@ class AddressPrinter:
         self._value = value
 
     def to_string(self) -> str:
-        tag = "pa" if "paddr_tag" in str(self._value.type.strip_typedefs()) else "va"
+        tag = "pa" if "paddr_tag" in name_of(self._value.type) else "va"
         return f"{tag} {number(self._value):#x}"
 
 
@@ -89,7 +90,7 @@ class ListPrinter:
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
-        match = self.PATTERN.match(str(value.type.strip_typedefs().unqualified()))
+        match = self.PATTERN.match(name_of(value.type))
         self._type, self._node = (match[1], match[3]) if match else ("", "")
 
     def _elements(self) -> Iterator[gdb.Value]:
@@ -156,7 +157,7 @@ class ExpectedPrinter:
             return "expected (its layout is not the known one)"
         if not bool(self._value["_M_has_value"]):
             return f"Errno {enumerator(self._unexpected())}"
-        if "_M_val" not in names and str(self._value.type.strip_typedefs()).startswith("std::expected<void"):
+        if "_M_val" not in names and name_of(self._value.type).startswith("std::expected<void"):
             return "ok"
         return f"ok {self._find('_M_val')}"
 

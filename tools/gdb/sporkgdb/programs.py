@@ -33,6 +33,7 @@ class Programs:
         self.files: dict[str, Path] = {}
         self.automatic = True
         self.loaded: tuple[Path, int] | None = None
+        self.loaded_name: str | None = None  # the guest's path of it
         for pair in filter(None, os.environ.get("SPORK_PROGRAMS", "").split("\n")):
             guest, _, host = pair.partition("=")
             self.add(guest, Path(host))
@@ -53,8 +54,9 @@ class Programs:
                 return host / guest[len(name) + 1 :]
         return next((Path(p) for p in OTHERS.get(guest, ()) if Path(p).exists()), None)
 
-    def load(self, host: Path, bias: int) -> None:
-        """Makes `host`, moved by `bias`, the one program whose symbols are loaded."""
+    def load(self, guest: str, host: Path, bias: int) -> None:
+        """Makes `guest`, moved by `bias`, the one program whose symbols are loaded."""
+        self.loaded_name = guest
         if self.loaded == (host, bias):
             return
         self.unload()
@@ -86,7 +88,7 @@ class Programs:
         bias = load_bias(process, guest, host)
         if bias is None or self.loaded == (host, bias):
             return None
-        self.load(host, bias)
+        self.load(guest, host, bias)
         return f"program {guest} of process {int(member(process, 'pid'))}: symbols of {host}"
 
 
@@ -142,11 +144,52 @@ def load_bias(process: gdb.Value, guest: str, host: Path) -> int | None:
 PROGRAMS: Programs
 
 
+# ---- Breakpoints in user programs ------------------------------------------------------------
+#
+# To QEMU a breakpoint is a virtual address, which every process has. So one that is set in a program gets
+# the condition that this program runs; and the program stays loaded, for its breakpoints go with it,
+# until the machine stops in another one's user mode.
+
+
+class InProgram(gdb.Function):
+    """$_in_program("/bin/sh"): whether the process on the selected processor executes that file."""
+
+    def __init__(self) -> None:
+        super().__init__("_in_program")
+
+    def invoke(self, name: gdb.Value) -> bool:
+        with contextlib.suppress(gdb.error):
+            process = kernel.current_process()
+            return process is not None and executable(process) == name.string()
+        return False
+
+
+def _in_user_code(breakpoint_of: gdb.Breakpoint) -> bool:
+    places = [location.address for location in getattr(breakpoint_of, "locations", [])]
+    return bool(places) and all(address is not None and address < 1 << 47 for address in places)
+
+
+def _on_new_breakpoint(breakpoint_of: gdb.Breakpoint) -> None:
+    name = PROGRAMS.loaded_name
+    if breakpoint_of.number < 0 or not name or not _in_user_code(breakpoint_of):
+        return
+    own = f" && ({breakpoint_of.condition})" if breakpoint_of.condition else ""
+    breakpoint_of.condition = f'$_in_program("{name}"){own}'
+
+
+def _has_breakpoints(name: str | None) -> bool:
+    return name is not None and any(
+        f'$_in_program("{name}")' in (each.condition or "") for each in gdb.breakpoints())
+
+
 def _on_stop(_: gdb.StopEvent) -> None:
     if not PROGRAMS.automatic:
         return
     # Not every stop is one in a kernel that runs: whatever cannot be read is left alone.
     with contextlib.suppress(gdb.error, RuntimeError):
+        in_kernel = int(gdb.newest_frame().read_register("rip")) & 1 << 63
+        if in_kernel and _has_breakpoints(PROGRAMS.loaded_name):
+            return
         did = PROGRAMS.follow()
         if did:
             say(f"[{did}]")
@@ -174,7 +217,7 @@ they stay until another program is stopped in. `off` ends the switching by itsel
                                  f"spork program {words[0]} HOST-FILE")
             if found[0]:
                 raise SporkError(f"{words[0]} can lie anywhere: its symbols come once it runs")
-            PROGRAMS.load(host, 0)
+            PROGRAMS.load(words[0], host, 0)
         if PROGRAMS.automatic and not words:
             PROGRAMS.follow()
         if not words or len(words) == 1:
@@ -254,6 +297,8 @@ def register() -> None:
     global PROGRAMS
     PROGRAMS = Programs()
     gdb.events.stop.connect(_on_stop)
+    gdb.events.breakpoint_created.connect(_on_new_breakpoint)
+    InProgram()
     for command in (Program, Enter, Leave):
         command()
 

@@ -41,7 +41,7 @@ def member(value: gdb.Value, name: str) -> gdb.Value:
     except gdb.MemoryError:
         raise
     except gdb.error:
-        raise SporkError(f"{value.type.strip_typedefs()} has no member {name} any more") from None
+        raise SporkError(f"{name_of(value.type)} has no member {name} any more") from None
 
 
 def static(name: str, source: str = "") -> gdb.Value:
@@ -58,20 +58,24 @@ def static(name: str, source: str = "") -> gdb.Value:
     raise SporkError(f"{source} has no variable {name} any more")
 
 
+def name_of(kind: gdb.Type) -> str:
+    """A type's name as C++ has it, in whatever language the stop is."""
+    return kind.strip_typedefs().unqualified().name or ""
+
+
 def atomic(value: gdb.Value) -> gdb.Value:
     """What a std::atomic holds; any other value itself."""
     for _ in range(4):
-        names = {field.name for field in value.type.strip_typedefs().fields()} \
-            if value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT else set()
-        for inner in ("_M_i", "_M_b", "_M_base", "_M_p"):
-            if inner in names:
-                value = value[inner]
-                break
-        else:
-            bases = [f for f in value.type.strip_typedefs().fields() if f.is_base_class] if names else []
-            if not bases or not str(value.type.strip_typedefs()).startswith("std::"):
-                return value
-            value = value.cast(bases[0].type)
+        kind = value.type.strip_typedefs()
+        if kind.code != gdb.TYPE_CODE_STRUCT or not name_of(kind).startswith("std::"):
+            return value
+        fields = kind.fields()
+        names = {field.name for field in fields}
+        inner = next((name for name in ("_M_i", "_M_b", "_M_base", "_M_p") if name in names), None)
+        bases = [field for field in fields if field.is_base_class]
+        if inner is None and not bases:
+            return value
+        value = value[inner] if inner is not None else value.cast(bases[0].type)
     return value
 
 
@@ -79,7 +83,7 @@ def number(value: gdb.Value) -> int:
     """An integer, an enumerator, an atomic, a vaddr_t or a paddr_t as a number."""
     value = atomic(value)
     kind = value.type.strip_typedefs()
-    if kind.code == gdb.TYPE_CODE_STRUCT and str(kind).startswith("address<"):
+    if kind.code == gdb.TYPE_CODE_STRUCT and name_of(kind).startswith("address<"):
         value = value["value_"]
     return int(value)
 
@@ -199,7 +203,7 @@ def sleep_lock_owner(lock: gdb.Value) -> int:
 
 def describe_lock(lock: gdb.Value, thread_name: Callable[[int], str]) -> str:
     """Who has a lock: "free", "CPU 1", "thread 7 sh", "2 readers, somebody waits"."""
-    kind = str(lock.type.strip_typedefs().unqualified())
+    kind = name_of(lock.type)
     if kind == "spin_lock":
         owner = number(member(lock, "owner_"))
         return f"held by CPU {owner - 1}" if owner else "free"
