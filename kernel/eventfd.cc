@@ -23,9 +23,7 @@ public:
         return {};
     }
     uint32_t poll(poller* p) override;
-    void describe(char* out, size_t size) override {
-        format_to(out, size, "anon_inode:[eventfd]");
-    }
+    void describe(char* out, size_t size) override { format_to(out, size, "anon_inode:[eventfd]"); }
 
 private:
     static constexpr uint64_t most = UINT64_MAX - 1;
@@ -39,9 +37,7 @@ private:
 
 constinit pool<event_file> event_files{"eventfd"};
 
-void event_file::last_reference_gone() {
-    event_files.destroy(this);
-}
+void event_file::last_reference_gone() { event_files.destroy(this); }
 
 expected<int64_t> event_file::read(uio& io) {
     if (io.remaining() < sizeof(uint64_t))
@@ -105,6 +101,4 @@ sysresult sys_eventfd2(uint32_t initial, sys_open_flags flags) {
     return TRY(current_thread().files->install(std::move(opened), flags.value & O_CLOEXEC_));
 }
 
-sysresult sys_eventfd(uint32_t initial) {
-    return sys_eventfd2(initial, sys_open_flags{0});
-}
+sysresult sys_eventfd(uint32_t initial) { return sys_eventfd2(initial, sys_open_flags{0}); }

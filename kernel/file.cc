@@ -10,6 +10,4 @@ file::~file() {
         file_locks_closed(*node_, this);
 }
 
-void file::set_node(ref_ptr<vnode> node) {
-    node_ = std::move(node);
-}
+void file::set_node(ref_ptr<vnode> node) { node_ = std::move(node); }

@@ -96,7 +96,8 @@ private:
     kmem_array<file*> files_;
 };
 
-// Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline is past.
+// Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline
+// is past.
 template <class Scan> expected<int64_t> poll_until(nanos_t deadline, Scan scan) {
     poller p;
     int64_t ready = scan(&p);
@@ -178,7 +179,8 @@ constexpr uint32_t select_events[3] = {
     POLLPRI_,
 };
 
-expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3], nanos_t deadline) {
+expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3],
+                              nanos_t deadline) {
     if (count < 0)
         return fail(Errno::inval);
     // Descriptors beyond the table's reach cannot be open; Linux cuts the count there as well.
@@ -252,8 +254,8 @@ sysresult sys_poll(user_ptr<linux_pollfd> fds, uint32_t count, int32_t timeout_m
     return poll_or_restart(fds, count, deadline);
 }
 
-// The end of a call that takes a relative time and a signal mask: says how much time is left, and lets a
-// call that was interrupted start again if no handler runs.
+// The end of a call that takes a relative time and a signal mask: says how much time is left, and
+// lets a call that was interrupted start again if no handler runs.
 template <class Time>
 static sysresult finish_wait(sysresult result, user_ptr<Time> timeout, nanos_t deadline) {
     if (timeout) {

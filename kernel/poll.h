@@ -9,8 +9,17 @@
 #include <cstdint>
 
 enum : uint32_t {
-    POLLIN_ = 1, POLLPRI_ = 2, POLLOUT_ = 4, POLLERR_ = 8, POLLHUP_ = 16, POLLNVAL_ = 32,
-    POLLRDNORM_ = 64, POLLRDBAND_ = 128, POLLWRNORM_ = 256, POLLWRBAND_ = 512, POLLRDHUP_ = 0x2000,
+    POLLIN_ = 1,
+    POLLPRI_ = 2,
+    POLLOUT_ = 4,
+    POLLERR_ = 8,
+    POLLHUP_ = 16,
+    POLLNVAL_ = 32,
+    POLLRDNORM_ = 64,
+    POLLRDBAND_ = 128,
+    POLLWRNORM_ = 256,
+    POLLWRBAND_ = 512,
+    POLLRDHUP_ = 0x2000,
 };
 
 class poller;
@@ -19,7 +28,7 @@ struct thread;
 
 // The registration of one poller with one poll_queue.
 struct poll_entry {
-    list_node on_queue;      // under the queue's lock
+    list_node on_queue; // under the queue's lock
     poll_queue* queue = nullptr;
     poller* owner = nullptr;
     poll_entry* next = nullptr; // of the same poller
@@ -37,14 +46,16 @@ private:
     list<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
 };
 
-// One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then scans again.
+// One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then
+// scans again.
 class poller {
 public:
     poller() = default;
     ~poller(); // unregisters
     // Called by file::poll. Remembers ENOMEM for wait().
     void add(poll_queue& queue);
-    // Sleeps until some queue notifies (or has since the last wait), timedout at `deadline`, intr on a signal.
+    // Sleeps until some queue notifies (or has since the last wait), timedout at `deadline`, intr
+    // on a signal.
     status wait(nanos_t deadline);
 
 private:

@@ -27,7 +27,8 @@ void uio::advance(uint64_t n) {
     moved_ += n;
 }
 
-// Calls copy(address, n, done so far), which says how much it could copy, for each contiguous piece.
+// Calls copy(address, n, done so far), which says how much it could copy, for each contiguous
+// piece.
 template <class Copy> status uio::each_piece(uint64_t size, Copy copy) {
     ASSERT(size <= remaining_);
     uint64_t done = 0;

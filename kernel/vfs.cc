@@ -40,9 +40,7 @@ expected<ref_ptr<fs_context>> fs_context::copy() {
 fs_context::fs_context() = default;
 fs_context::~fs_context() = default;
 
-void fs_context::last_reference_gone() {
-    fs_contexts.destroy(this);
-}
+void fs_context::last_reference_gone() { fs_contexts.destroy(this); }
 
 ref_ptr<vnode> fs_context::current_directory() {
     lock_guard guard(lock_);
@@ -177,18 +175,14 @@ expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
     return done;
 }
 
-uint64_t exec_file::size() const {
-    return node_->memory()->size();
-}
+uint64_t exec_file::size() const { return node_->memory()->size(); }
 
 ref_ptr<uvm_object> exec_file::object() const {
     vfs_name_memory(*node_);
     return node_->memory();
 }
 
-ref_ptr<vnode> exec_file::node() const {
-    return node_;
-}
+ref_ptr<vnode> exec_file::node() const { return node_; }
 
 uint32_t exec_file::mode() const {
     uint32_t mode = node_->attributes().mode;
@@ -197,13 +191,9 @@ uint32_t exec_file::mode() const {
     return mode;
 }
 
-uint32_t exec_file::uid() const {
-    return node_->attributes().uid;
-}
+uint32_t exec_file::uid() const { return node_->attributes().uid; }
 
-uint32_t exec_file::gid() const {
-    return node_->attributes().gid;
-}
+uint32_t exec_file::gid() const { return node_->attributes().gid; }
 
 // ---- The initial tree ------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
-// The file name space, as the rest of the kernel uses it: paths to vnodes, opening for exec, mounting the
-// initial tree. Vnodes themselves are in kernel/vnode.h; the file systems in kernel/fs/.
+// The file name space, as the rest of the kernel uses it: paths to vnodes, opening for exec,
+// mounting the initial tree. Vnodes themselves are in kernel/vnode.h; the file systems in
+// kernel/fs/.
 #pragma once
 
 #include "kernel/file.h"
@@ -31,11 +32,12 @@ private:
     std::atomic<uint32_t> umask_{022};
 };
 
-// Makes the root tmpfs and unpacks every module that is a newc cpio archive (several may be concatenated). Panics only
-// if memory does not suffice. Call from a kernel thread.
+// Makes the root tmpfs and unpacks every module that is a newc cpio archive (several may be
+// concatenated). Panics only if memory does not suffice. Call from a kernel thread.
 void vfs_init(boot_info& info);
 
-// An executable: a regular file with an x bit for the caller. Holds write access off (ETXTBSY) until destroyed.
+// An executable: a regular file with an x bit for the caller. Holds write access off (ETXTBSY)
+// until destroyed.
 class exec_file {
 public:
     // at_fd and flags as execveat. ENOENT EACCES ENOTDIR ELOOP ETXTBSY ENAMETOOLONG...
@@ -58,15 +60,16 @@ private:
     ref_ptr<vnode> node_;
 };
 
-// The absolute path of a vnode for getcwd, /proc/PID/exe and cwd, maps. ENOENT if it was unlinked; ERANGE.
+// The absolute path of a vnode for getcwd, /proc/PID/exe and cwd, maps. ENOENT if it was unlinked;
+// ERANGE.
 expected<size_t> vfs_path_of(vnode& node, char* out, size_t size);
 
 // Opens for kernel use and for init: /dev/console as descriptors 0, 1 and 2.
 expected<ref_ptr<file>> vfs_open(const char* path, uint32_t flags, uint32_t mode);
 // open(2) without the descriptor.
 expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags, uint32_t mode);
-// Opens an inode that has been found; checks everything that depends on it. `created`: by this call, so that its
-// permission bits do not count.
+// Opens an inode that has been found; checks everything that depends on it. `created`: by this
+// call, so that its permission bits do not count.
 expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool created);
 // Before a file's memory is mapped: lets it carry the file's present path, for /proc/PID/maps.
 void vfs_name_memory(vnode& node);

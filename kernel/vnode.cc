@@ -6,9 +6,7 @@
 #include "kernel/syscall.h"
 #include "vm/uvm_aobj.h"
 
-uint64_t file_time_now() {
-    return wall_clock();
-}
+uint64_t file_time_now() { return wall_clock(); }
 
 vnode::vnode(file_system& fs, uint64_t inode, const new_node& is)
     : permissions_(is.mode & 07777), uid_(is.uid), gid_(is.gid), birth_(file_time_now()), fs_(fs),
@@ -87,9 +85,7 @@ void vnode::drop_privilege_bits() {
         permissions_ &= ~S_ISGID_;
 }
 
-ref_ptr<uvm_aobj> vnode::memory() {
-    return {};
-}
+ref_ptr<uvm_aobj> vnode::memory() { return {}; }
 
 static linux_timespec timespec_of(uint64_t nanos) {
     return {int64_t(nanos / nanos_per_second), int64_t(nanos % nanos_per_second)};

@@ -5,8 +5,8 @@
 //
 // Locks, outermost first (lib/lock_rank.h):
 //   the file system's own lock of its names (rank directory): taken inside the operations below
-//   vnode::lock()          contents: serialises writes and truncation; held over copies from the program
-//   attribute_lock_        mode, owner, times; a spin lock
+//   vnode::lock()          contents: serialises writes and truncation; held over copies from the
+//   program attribute_lock_        mode, owner, times; a spin lock
 #pragma once
 
 #include "kernel/file.h"
@@ -26,13 +26,22 @@ struct mount_point;
 struct file_lock_list;
 
 enum : uint32_t { // st_mode
-    S_IFMT_ = 0170000, S_IFSOCK_ = 0140000, S_IFLNK_ = 0120000, S_IFREG_ = 0100000, S_IFBLK_ = 0060000,
-    S_IFDIR_ = 0040000, S_IFCHR_ = 0020000, S_IFIFO_ = 0010000,
-    S_ISUID_ = 04000, S_ISGID_ = 02000, S_ISVTX_ = 01000, S_IXGRP_ = 010,
+    S_IFMT_ = 0170000,
+    S_IFSOCK_ = 0140000,
+    S_IFLNK_ = 0120000,
+    S_IFREG_ = 0100000,
+    S_IFBLK_ = 0060000,
+    S_IFDIR_ = 0040000,
+    S_IFCHR_ = 0020000,
+    S_IFIFO_ = 0010000,
+    S_ISUID_ = 04000,
+    S_ISGID_ = 02000,
+    S_ISVTX_ = 01000,
+    S_IXGRP_ = 010,
 };
 
-inline constexpr size_t name_max = 255;   // bytes of one component
-inline constexpr size_t path_max = 4096;  // bytes of a path, with its NUL
+inline constexpr size_t name_max = 255;  // bytes of one component
+inline constexpr size_t path_max = 4096; // bytes of a path, with its NUL
 inline constexpr unsigned symlink_max = 40;
 
 // A device number in Linux's user encoding.
@@ -71,14 +80,16 @@ struct new_node {
     std::string_view target{}; // of a symbolic link
 };
 
-// Takes directory entries. Called with the file system's names locked: it may not touch user memory.
+// Takes directory entries. Called with the file system's names locked: it may not touch user
+// memory.
 class dir_sink {
 public:
     virtual ~dir_sink() = default;
-    // False when there is no room: the entry was not taken. `next` is the position after it; `type` is DT_*.
+    // False when there is no room: the entry was not taken. `next` is the position after it; `type`
+    // is DT_*.
     virtual bool add(std::string_view name, uint64_t inode, uint8_t type, uint64_t next) = 0;
-    // After the last add(), with no lock but the description's position: hands over what was taken. If that fails,
-    // the position stays where it was.
+    // After the last add(), with no lock but the description's position: hands over what was taken.
+    // If that fails, the position stays where it was.
     virtual status finish() { return {}; }
 };
 
@@ -101,43 +112,84 @@ public:
     virtual vattr attributes();
     // Permission has been checked. EPERM where the file system cannot.
     virtual status set_attributes(const vattr_change& change);
-    void touch_accessed();  // as relatime and the mount's flags say
-    void touch_modified();  // mtime and ctime
-    void touch_changed();   // ctime
+    void touch_accessed(); // as relatime and the mount's flags say
+    void touch_modified(); // mtime and ctime
+    void touch_changed();  // ctime
     // After a write by somebody who is not the superuser: setuid, and setgid of an executable, go.
     void drop_privilege_bits();
     void fill_stat(linux_stat& out);
 
-    // Directories. Names are single components, never "." or "..". Permissions have been checked, except
-    // the sticky bit's rule, which needs the victim. The caller holds no lock of rank directory.
-    virtual expected<ref_ptr<vnode>> lookup(std::string_view name) { (void)name; return fail(Errno::notdir); }
+    // Directories. Names are single components, never "." or "..". Permissions have been checked,
+    // except the sticky bit's rule, which needs the victim. The caller holds no lock of rank
+    // directory.
+    virtual expected<ref_ptr<vnode>> lookup(std::string_view name) {
+        (void)name;
+        return fail(Errno::notdir);
+    }
     // EEXIST; ENOENT when this directory has been removed.
-    virtual expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) { (void)name; (void)is; return fail(Errno::perm); }
-    virtual status link(std::string_view name, vnode& target) { (void)name; (void)target; return fail(Errno::perm); }
-    // unlink (ISDIR for a directory) and rmdir (NOTDIR NOTEMPTY). EBUSY: something is mounted on it.
-    virtual status remove(std::string_view name, bool directory) { (void)name; (void)directory; return fail(Errno::perm); }
+    virtual expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) {
+        (void)name;
+        (void)is;
+        return fail(Errno::perm);
+    }
+    virtual status link(std::string_view name, vnode& target) {
+        (void)name;
+        (void)target;
+        return fail(Errno::perm);
+    }
+    // unlink (ISDIR for a directory) and rmdir (NOTDIR NOTEMPTY). EBUSY: something is mounted on
+    // it.
+    virtual status remove(std::string_view name, bool directory) {
+        (void)name;
+        (void)directory;
+        return fail(Errno::perm);
+    }
     // `to` is a directory of the same file system.
-    virtual status rename(std::string_view name, vnode& to, std::string_view to_name, uint32_t flags) { (void)name; (void)to; (void)to_name; (void)flags; return fail(Errno::perm); }
-    // Entries from `position` (0 at the start; moved on) until the sink is full or the end is reached.
-    virtual status read_directory(uint64_t& position, dir_sink& sink) { (void)position; (void)sink; return fail(Errno::notdir); }
+    virtual status rename(std::string_view name, vnode& to, std::string_view to_name,
+                          uint32_t flags) {
+        (void)name;
+        (void)to;
+        (void)to_name;
+        (void)flags;
+        return fail(Errno::perm);
+    }
+    // Entries from `position` (0 at the start; moved on) until the sink is full or the end is
+    // reached.
+    virtual status read_directory(uint64_t& position, dir_sink& sink) {
+        (void)position;
+        (void)sink;
+        return fail(Errno::notdir);
+    }
     // "..": the root of a file system is its own parent.
     virtual ref_ptr<vnode> parent() { return ref_ptr<vnode>(this); }
-    // A name of this vnode and the directory that has it: `out` holds name_max + 1 bytes. ENOENT when it has none any more.
-    virtual expected<ref_ptr<vnode>> name_in_parent(char* out) { (void)out; return fail(Errno::noent); }
+    // A name of this vnode and the directory that has it: `out` holds name_max + 1 bytes. ENOENT
+    // when it has none any more.
+    virtual expected<ref_ptr<vnode>> name_in_parent(char* out) {
+        (void)out;
+        return fail(Errno::noent);
+    }
 
     // Symbolic links. The text, without a NUL, cut at `size`; returns its length.
-    virtual expected<size_t> read_link(char* out, size_t size) { (void)out; (void)size; return fail(Errno::inval); }
-    // A link that leads to a vnode whatever its text says (/proc/PID/exe): that vnode; null for ordinary links.
+    virtual expected<size_t> read_link(char* out, size_t size) {
+        (void)out;
+        (void)size;
+        return fail(Errno::inval);
+    }
+    // A link that leads to a vnode whatever its text says (/proc/PID/exe): that vnode; null for
+    // ordinary links.
     virtual expected<ref_ptr<vnode>> follow_link() { return ref_ptr<vnode>(); }
 
-    // A description for read and write by `flags`; permission and write access have been got, O_PATH and
-    // O_TRUNC dealt with. May block (fifos, terminals).
+    // A description for read and write by `flags`; permission and write access have been got,
+    // O_PATH and O_TRUNC dealt with. May block (fifos, terminals).
     virtual expected<ref_ptr<file>> open(uint32_t flags) = 0;
     // The contents of a regular file, if they are memory.
     virtual ref_ptr<uvm_aobj> memory();
     // Whether it is there only for the act of opening: the description then is not of this vnode.
     virtual bool only_for_opening() const { return false; }
-    virtual status truncate(uint64_t size) { (void)size; return fail(Errno::inval); }
+    virtual status truncate(uint64_t size) {
+        (void)size;
+        return fail(Errno::inval);
+    }
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
 
@@ -183,8 +235,9 @@ public:
     const char* type() const { return type_; }
     uint64_t device() const { return device_; } // st_dev
     virtual ref_ptr<vnode> root() = 0;
-    virtual uint64_t magic() const = 0;         // statfs f_type
-    // Whether a vnode other than the root, or the root itself by more than `root_references`, is in use.
+    virtual uint64_t magic() const = 0; // statfs f_type
+    // Whether a vnode other than the root, or the root itself by more than `root_references`, is in
+    // use.
     virtual bool busy(unsigned root_references) = 0;
 
     // MS_* that hold for it (one mount has one file system).

@@ -14,9 +14,7 @@ static std::atomic<uint64_t> next_inode{1};
 // Nameless files have a device number of their own, as on Linux.
 static constexpr uint64_t anonymous_device = make_device(0, 0xffff);
 
-uint64_t anonymous_inode() {
-    return next_inode.fetch_add(1);
-}
+uint64_t anonymous_inode() { return next_inode.fetch_add(1); }
 
 void anonymous_stat(linux_stat& out, uint32_t mode, uint64_t inode, uint64_t time) {
     if (time == 0)

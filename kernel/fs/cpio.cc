@@ -1,6 +1,6 @@
-// The "newc" format (cpio(5)): for each file a header of 110 characters, the name with its NUL, and the
-// contents, each padded to 4 bytes; at the end an entry named TRAILER!!!. Of files with several names, the
-// contents come with one of them and the inode number says which belong together.
+// The "newc" format (cpio(5)): for each file a header of 110 characters, the name with its NUL, and
+// the contents, each padded to 4 bytes; at the end an entry named TRAILER!!!. Of files with several
+// names, the contents come with one of them and the inode number says which belong together.
 #include "kernel/fs/cpio.h"
 
 #include "kernel/fs/lookup.h"
@@ -48,9 +48,10 @@ bool parse_hex(const char* digits, uint32_t& out) {
 bool parse_header(std::string_view text, header& h) {
     if (text.size() < header_size || text.substr(0, magic.size()) != magic)
         return false;
-    uint32_t* fields[] = {&h.inode, &h.mode, &h.uid, &h.gid, &h.links, &h.mtime, &h.size,
-                          &h.device_major, &h.device_minor, &h.rdev_major, &h.rdev_minor,
-                          &h.name_size, &h.check};
+    uint32_t* fields[] = {&h.inode,        &h.mode,       &h.uid,        &h.gid,
+                          &h.links,        &h.mtime,      &h.size,       &h.device_major,
+                          &h.device_minor, &h.rdev_major, &h.rdev_minor, &h.name_size,
+                          &h.check};
     const char* at = text.data() + magic.size();
     for (uint32_t* field : fields) {
         if (!parse_hex(at, *field))
@@ -62,7 +63,8 @@ bool parse_header(std::string_view text, header& h) {
 
 class unpacker {
 public:
-    unpacker(std::string_view archive, ref_ptr<vnode> root) : rest_(archive), root_(std::move(root)) {}
+    unpacker(std::string_view archive, ref_ptr<vnode> root)
+        : rest_(archive), root_(std::move(root)) {}
     ~unpacker() { forget_links(); }
 
     expected<cpio_statistics> run() {
@@ -151,8 +153,8 @@ private:
         if (node->is_regular() && !data.empty())
             TRY(fill(*node, data));
         uint64_t time = uint64_t(h.mtime) * nanos_per_second;
-        return node->set_attributes({.mode = h.mode & 07777, .uid = h.uid, .gid = h.gid,
-                                     .atime = time, .mtime = time});
+        return node->set_attributes(
+            {.mode = h.mode & 07777, .uid = h.uid, .gid = h.gid, .atime = time, .mtime = time});
     }
 
     // Archives need not list the directories on the way.

@@ -6,11 +6,13 @@
 struct cpio_statistics {
     unsigned entries = 0;
     uint64_t bytes = 0;
-    bool damaged = false; // it ended in the middle of an entry, or something else than an archive followed
+    bool damaged =
+        false; // it ended in the middle of an entry, or something else than an archive followed
 };
 
 // Whether it begins as an archive does (zero bytes may come first).
 bool cpio_recognised(std::string_view archive);
-// Unpacks into `root`. Several archives may follow one another with zero bytes in between; what a later one has replaces
-// what an earlier one made. Directories that are missing on the way are made. Only ENOMEM fails.
+// Unpacks into `root`. Several archives may follow one another with zero bytes in between; what a
+// later one has replaces what an earlier one made. Directories that are missing on the way are
+// made. Only ENOMEM fails.
 expected<cpio_statistics> cpio_unpack(std::string_view archive, ref_ptr<vnode> root);

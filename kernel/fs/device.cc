@@ -1,4 +1,5 @@
-// Character devices that are not terminals: null zero full random urandom kmsg; and the table of all.
+// Character devices that are not terminals: null zero full random urandom kmsg; and the table of
+// all.
 #include "kernel/fs/device.h"
 
 #include "kernel/fs/tmpfs.h"
@@ -121,8 +122,8 @@ void zero_file::last_reference_gone() { zero_files.destroy(this); }
 void random_file::last_reference_gone() { random_files.destroy(this); }
 void kmsg_file::last_reference_gone() { kmsg_files.destroy(this); }
 
-// A record as Linux writes it: "priority,sequence,microseconds,-;text\n". The sequence number here is the
-// line's place in the log.
+// A record as Linux writes it: "priority,sequence,microseconds,-;text\n". The sequence number here
+// is the line's place in the log.
 expected<int64_t> kmsg_file::read(uio& io) {
     char line[longest_line], record[longest_line + 64];
     lock_guard guard(lock_);
@@ -192,6 +193,14 @@ template <class F, class... Args> expected<ref_ptr<file>> make(pool<F>& from, Ar
 
 // Linux's numbers.
 enum : uint32_t { memory_major = 1, serial_major = 4, console_major = 5 };
+enum : uint32_t {
+    null_minor = 3,
+    zero_minor = 5,
+    full_minor = 7,
+    random_minor = 8,
+    urandom_minor = 9,
+    kmsg_minor = 11,
+};
 constexpr uint32_t first_serial_minor = 64;
 
 struct device_entry {
@@ -199,10 +208,14 @@ struct device_entry {
     uint32_t major, minor, permissions;
 };
 constexpr device_entry devices[] = {
-    {"null", memory_major, 3, 0666},    {"zero", memory_major, 5, 0666},
-    {"full", memory_major, 7, 0666},    {"random", memory_major, 8, 0666},
-    {"urandom", memory_major, 9, 0666}, {"kmsg", memory_major, 11, 0644},
-    {"tty", console_major, 0, 0666},    {"console", console_major, 1, 0600},
+    {"null", memory_major, null_minor, 0666},
+    {"zero", memory_major, zero_minor, 0666},
+    {"full", memory_major, full_minor, 0666},
+    {"random", memory_major, random_minor, 0666},
+    {"urandom", memory_major, urandom_minor, 0666},
+    {"kmsg", memory_major, kmsg_minor, 0644},
+    {"tty", console_major, 0, 0666},
+    {"console", console_major, 1, 0600},
     {"ttyS0", serial_major, first_serial_minor, 0620},
     {"ttyS1", serial_major, first_serial_minor + 1, 0620},
 };
@@ -226,16 +239,13 @@ expected<ref_ptr<file>> character_device_open(uint64_t device, uint32_t flags) {
     switch (major) {
     case memory_major:
         switch (minor) {
-        case 3:
-            return make(null_files, flags);
-        case 5:
-        case 7:
-            return make(zero_files, flags, minor == 7);
-        case 8:
-        case 9:
-            return make(random_files, flags);
-        case 11:
-            return make(kmsg_files, flags);
+        case null_minor: return make(null_files, flags);
+        case zero_minor: return make(zero_files, flags, false);
+        case full_minor: return make(zero_files, flags, true);
+        case random_minor:
+        case urandom_minor: return make(random_files, flags);
+        case kmsg_minor: return make(kmsg_files, flags);
+        default: break;
         }
         break;
     case console_major:
@@ -248,6 +258,7 @@ expected<ref_ptr<file>> character_device_open(uint64_t device, uint32_t flags) {
         if (minor >= first_serial_minor && minor < first_serial_minor + tty_line_count)
             return tty_open(minor - first_serial_minor, flags);
         break;
+    default: break;
     }
     return fail(Errno::nxio);
 }
@@ -256,7 +267,8 @@ static status populate(tmpfs& fs) {
     ref_ptr<vnode> root = fs.root();
     for (const device_entry& d : devices) {
         uint32_t gid = d.major == memory_major ? 0 : tty_group;
-        TRY(root->create(d.name, {S_IFCHR_ | d.permissions, 0, gid, make_device(d.major, d.minor)}));
+        TRY(root->create(d.name,
+                         {S_IFCHR_ | d.permissions, 0, gid, make_device(d.major, d.minor)}));
     }
     for (const link_entry& l : links)
         TRY(root->create(l.name, {S_IFLNK_ | 0777, 0, 0, 0, l.target}));

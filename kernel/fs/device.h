@@ -7,7 +7,10 @@
 class tmpfs;
 
 enum : uint64_t { // ioctl(2) commands that many files know
-    FIONREAD_ = 0x541b, FIONBIO_ = 0x5421, FIONCLEX_ = 0x5450, FIOCLEX_ = 0x5451,
+    FIONREAD_ = 0x541b,
+    FIONBIO_ = 0x5421,
+    FIONCLEX_ = 0x5450,
+    FIOCLEX_ = 0x5451,
 };
 
 // Opens the driver of a device number. ENXIO when there is none; a terminal may give others.

@@ -49,15 +49,15 @@ static held_lock* in_the_way(file_lock_list& locks, const file_lock_request& req
     return nullptr;
 }
 
-// Cuts the owner's locks out of the request's range and puts the request's own there. `fresh` and `rest` are
-// unused elements; what is used of them is set to null.
+// Cuts the owner's locks out of the request's range and puts the request's own there. `fresh` and
+// `rest` are unused elements; what is used of them is set to null.
 static void replace(file_lock_list& locks, const file_lock_request& request, held_lock*& fresh,
                     held_lock*& rest) REQUIRES(locks.guard) {
     list<held_lock, &held_lock::on_list> gone;
     for (held_lock* h = locks.held.front(); h;) {
         held_lock* next = locks.held.next(*h);
         if (h->is.owner == request.owner && overlap(h->is, request)) {
-            bool before = h->is.first < request.first, after = h->is.last > request.last;
+            bool before = h->is.first<request.first, after = h->is.last> request.last;
             if (before && after) {
                 // Only one lock can reach over both edges.
                 rest->is = h->is;
@@ -138,6 +138,9 @@ void file_locks_destroy(vnode& node) {
     file_lock_list* locks = node.advisory_locks.load();
     if (!locks)
         return;
-    ASSERT(locks->held.empty()); // every owner holds the file open
+    {
+        lock_guard guard(locks->guard);
+        ASSERT(locks->held.empty()); // every owner holds the file open
+    }
     lock_lists.destroy(locks);
 }

@@ -14,8 +14,8 @@ inline constexpr int at_fdcwd = -100;
 //     TRY(walk.to_last());                 // everything but "c": directory() and name()
 //     auto node = TRY(walk.last(true));    // "c" itself; null when there is none
 //
-// After last() of a name that is not there, directory() and name() say where it would be made, behind
-// any symbolic links followed; name() is empty for "/", and may be "." or "..".
+// After last() of a name that is not there, directory() and name() say where it would be made,
+// behind any symbolic links followed; name() is empty for "/", and may be "." or "..".
 class path_walk {
 public:
     // The path stays the caller's.
@@ -38,14 +38,15 @@ private:
     status expand(vnode& link, std::string_view rest);
 
     ref_ptr<vnode> directory_;
-    const char* rest_;              // not yet walked
-    kmem_array<char> buffer_;       // holds rest_ once a link has been expanded
+    const char* rest_;        // not yet walked
+    kmem_array<char> buffer_; // holds rest_ once a link has been expanded
     std::string_view name_;
     bool trailing_slash_ = false;
     unsigned links_followed_ = 0;
 };
 
-// Where relative paths of a call with `at_fd` start: its directory, or the current one. EBADF ENOTDIR.
+// Where relative paths of a call with `at_fd` start: its directory, or the current one. EBADF
+// ENOTDIR.
 expected<ref_ptr<vnode>> start_directory(int at_fd, const char* path);
 // The vnode of a path. ENOENT when it is not there.
 expected<ref_ptr<vnode>> lookup_path(int at_fd, const char* path, bool follow);

@@ -80,9 +80,7 @@ status unmount(ref_ptr<vnode> root) {
     return {};
 }
 
-ref_ptr<vnode> root_directory() {
-    return ref_ptr<vnode>(the_root);
-}
+ref_ptr<vnode> root_directory() { return ref_ptr<vnode>(the_root); }
 
 ref_ptr<vnode> cross_down(ref_ptr<vnode> node) {
     while (node->mounted_here.load(std::memory_order_acquire)) {

@@ -1,15 +1,23 @@
 // The mount table: which file system covers which directory.
 //
-// One mount for each file_system, and for each a directory that it covers (none for the root). A mount holds a
-// reference to the directory. The table's lock (rank mount) guards the list; vnode::mounted_here tells
-// look-ups whether it is worth asking.
+// One mount for each file_system, and for each a directory that it covers (none for the root). A
+// mount holds a reference to the directory. The table's lock (rank mount) guards the list;
+// vnode::mounted_here tells look-ups whether it is worth asking.
 #pragma once
 
 #include "kernel/vnode.h"
 
 enum : uint32_t {
-    MS_RDONLY_ = 1, MS_NOSUID_ = 2, MS_NODEV_ = 4, MS_NOEXEC_ = 8, MS_REMOUNT_ = 32, MS_NOATIME_ = 1024,
-    MS_NODIRATIME_ = 2048, MS_SILENT_ = 32768, MS_RELATIME_ = 1 << 21, MS_STRICTATIME_ = 1 << 24,
+    MS_RDONLY_ = 1,
+    MS_NOSUID_ = 2,
+    MS_NODEV_ = 4,
+    MS_NOEXEC_ = 8,
+    MS_REMOUNT_ = 32,
+    MS_NOATIME_ = 1024,
+    MS_NODIRATIME_ = 2048,
+    MS_SILENT_ = 32768,
+    MS_RELATIME_ = 1 << 21,
+    MS_STRICTATIME_ = 1 << 24,
 };
 
 struct mount_point {
@@ -22,10 +30,11 @@ struct mount_point {
 
 // Makes `fs` the root of everything. Once.
 status mount_root(file_system& fs);
-// Mounts `fs` on a directory. ENOTDIR ENOMEM; EBUSY when the directory's own root is of the same type.
-// On failure the file system stays the caller's.
+// Mounts `fs` on a directory. ENOTDIR ENOMEM; EBUSY when the directory's own root is of the same
+// type. On failure the file system stays the caller's.
 status mount_on(ref_ptr<vnode> directory, file_system& fs, const char* source);
-// Takes away what is mounted where `root` is the root of, and destroys it. EINVAL: it is no mount's root; EBUSY.
+// Takes away what is mounted where `root` is the root of, and destroys it. EINVAL: it is no mount's
+// root; EBUSY.
 status unmount(ref_ptr<vnode> root);
 
 ref_ptr<vnode> root_directory();

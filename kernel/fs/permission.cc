@@ -50,9 +50,7 @@ status check_access(vnode& node, uint32_t wanted, bool real_ids) {
     return {};
 }
 
-status check_create(vnode& directory) {
-    return check_access(directory, may_write | may_execute);
-}
+status check_create(vnode& directory) { return check_access(directory, may_write | may_execute); }
 
 bool is_superuser() {
     process& self = current_process();

@@ -5,8 +5,8 @@
 
 enum : uint32_t { may_execute = 1, may_write = 2, may_read = 4 }; // also access(2)'s
 
-// EACCES; EROFS for writing on a read-only mount (not to devices and fifos). With `real_ids` the real user and group count, as access(2)
-// wants it, else the file system ones.
+// EACCES; EROFS for writing on a read-only mount (not to devices and fifos). With `real_ids` the
+// real user and group count, as access(2) wants it, else the file system ones.
 status check_access(vnode& node, uint32_t wanted, bool real_ids = false);
 // For making a name in a directory. EACCES EROFS.
 status check_create(vnode& directory);
@@ -15,7 +15,8 @@ status check_sticky(vnode& directory, vnode& victim);
 // Whether the caller owns the file or is the superuser.
 bool is_owner(vnode& node);
 bool is_superuser();
-// What a file that the caller makes in `directory` with `mode` (type and permission bits; the umask is applied here) will be.
+// What a file that the caller makes in `directory` with `mode` (type and permission bits; the umask
+// is applied here) will be.
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device = 0);
 // chmod and chown with their rules. EPERM EROFS.
 status change_mode(vnode& node, uint32_t mode);

@@ -31,13 +31,9 @@ void pipe_channel::empty_ring() {
             kmem_free(std::exchange(page, nullptr), page_size);
 }
 
-pipe_channel::~pipe_channel() {
-    empty_ring();
-}
+pipe_channel::~pipe_channel() { empty_ring(); }
 
-void pipe_channel::last_reference_gone() {
-    pipes.destroy(this);
-}
+void pipe_channel::last_reference_gone() { pipes.destroy(this); }
 
 expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     if (io.remaining() == 0)
@@ -56,8 +52,10 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
                 status copied;
                 while (io.moved() - before < n && copied) {
                     uint64_t at = tail + (io.moved() - before);
-                    uint64_t piece = std::min(n - (io.moved() - before), page_size - (at & page_mask));
-                    copied = io.move(ring_[(at >> page_shift) % ring_.size()] + (at & page_mask), piece);
+                    uint64_t piece =
+                        std::min(n - (io.moved() - before), page_size - (at & page_mask));
+                    copied =
+                        io.move(ring_[(at >> page_shift) % ring_.size()] + (at & page_mask), piece);
                 }
                 {
                     lock_guard guard(state_);
@@ -191,7 +189,8 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
         write_lock_.lock_nested();
         {
             lock_guard guard(state_);
-            // Whole pages move to the new ring, so they are counted from the first that is still in use.
+            // Whole pages move to the new ring, so they are counted from the first that is still in
+            // use.
             uint64_t first = tail_ >> page_shift, last = (head_ + page_mask) >> page_shift;
             fits = last - first <= ring.size();
             if (fits && last - first > ring_.size()) {
@@ -334,9 +333,7 @@ private:
 };
 constinit pool<pipe_end> pipe_ends_pool{"pipe_end"};
 
-void pipe_end::last_reference_gone() {
-    pipe_ends_pool.destroy(this);
-}
+void pipe_end::last_reference_gone() { pipe_ends_pool.destroy(this); }
 
 } // namespace
 

@@ -1,9 +1,9 @@
 // pipe_channel: a byte channel; behind pipe(2) and behind fifos.
 //
-// The bytes are in a ring of pages. Readers take turns by read_lock_, writers by write_lock_; both are sleep
-// locks and held over the copies from and to programs. Since there is one reader and one writer at a time, the
-// bytes in [tail_, head_) are the reader's to copy and the rest is the writer's; the spin lock state_ is held only to
-// look at the positions and to move them.
+// The bytes are in a ring of pages. Readers take turns by read_lock_, writers by write_lock_; both
+// are sleep locks and held over the copies from and to programs. Since there is one reader and one
+// writer at a time, the bytes in [tail_, head_) are the reader's to copy and the rest is the
+// writer's; the spin lock state_ is held only to look at the positions and to move them.
 #pragma once
 
 #include "kernel/file.h"
@@ -13,7 +13,7 @@
 
 class pipe_channel final : public ref_counted<pipe_channel> {
 public:
-    static constexpr uint64_t atomic_size = 4096;     // PIPE_BUF
+    static constexpr uint64_t atomic_size = 4096; // PIPE_BUF
     static constexpr uint64_t default_capacity = 64 * 1024;
     static constexpr uint64_t largest_capacity = 1024 * 1024;
 
@@ -28,18 +28,20 @@ public:
     uint32_t poll(poller* p, bool reader, bool writer, uint64_t hangup_mark);
     uint64_t available(); // bytes
     uint64_t capacity();
-    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM beyond largest_capacity; ENOMEM.
+    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM beyond largest_capacity;
+    // ENOMEM.
     expected<uint64_t> set_capacity(uint64_t bytes);
 
     // An end appears (fifo: waits for the other unless nonblocking; ENXIO) and goes.
     void add_end(bool reader, bool writer);
     void remove_end(bool reader, bool writer);
-    // `seen`: ends_ever() of the other end before ours appeared. One that has come and gone since will do.
+    // `seen`: ends_ever() of the other end before ours appeared. One that has come and gone since
+    // will do.
     status wait_for_other_end(bool reader, bool writer, bool nonblocking, uint64_t seen);
     uint64_t ends_ever(bool readers); // how many have been opened so far
     // For poll(): a reader that finds no writer is not hung up until one has come and gone.
     uint64_t hangup_mark();
-    uint64_t id() const { return id_; } // st_ino
+    uint64_t id() const { return id_; }           // st_ino
     uint64_t created() const { return created_; } // file time
 
 private:
@@ -47,12 +49,13 @@ private:
 
     sleep_lock read_lock_{lock_rank::pipe, "pipe read"};
     sleep_lock write_lock_{lock_rank::pipe, "pipe write"};
-    // A page for each page_size of capacity, made when first written to. The array changes under both sleep locks,
-    // its elements under write_lock_.
+    // A page for each page_size of capacity, made when first written to. The array changes under
+    // both sleep locks, its elements under write_lock_.
     kmem_array<char*> ring_;
 
     spin_lock state_{lock_rank::pipe_state, "pipe"};
-    uint64_t head_ GUARDED_BY(state_) = 0, tail_ GUARDED_BY(state_) = 0; // bytes ever written and read
+    uint64_t head_ GUARDED_BY(state_) = 0,
+                   tail_ GUARDED_BY(state_) = 0; // bytes ever written and read
     unsigned readers_ GUARDED_BY(state_) = 0, writers_ GUARDED_BY(state_) = 0; // open ends
     uint64_t readers_ever_ GUARDED_BY(state_) = 0, writers_ever_ GUARDED_BY(state_) = 0;
     wait_queue read_waiters_;  // guard: state_
@@ -62,8 +65,8 @@ private:
     const uint64_t id_, created_;
 };
 
-// A description of an end (or, O_RDWR, of both) of an existing pipe: a fifo is opened. Blocks for the other end as
-// open(2) does.
+// A description of an end (or, O_RDWR, of both) of an existing pipe: a fifo is opened. Blocks for
+// the other end as open(2) does.
 expected<ref_ptr<file>> pipe_open(ref_ptr<pipe_channel> channel, uint32_t flags);
 // The two ends of a new pipe: read, write. `flags`: O_NONBLOCK or 0.
 struct pipe_ends {

@@ -1,11 +1,8 @@
 // /proc/PID and /proc/PID/task/TID, in Linux's formats.
-#include "arch/pmap.h"
 #include "kernel/fs/lookup.h"
-#include "kernel/fs/procfs_node.h"
-#include "kernel/sched.h"
+#include "kernel/fs/proc_facts.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
-#include "kernel/tty/tty.h"
 #include "kernel/vfs.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -19,122 +16,9 @@ namespace {
 
 using ull = unsigned long long;
 
-constexpr uint64_t ticks_per_second = 100; // the unit of times in stat: USER_HZ
-constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
 constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
 
 using image_facts = decltype(vmspace::image);
-
-// ---- What is common to stat, statm and status ------------------------------------------------
-
-// One process (or one thread of it) at one moment.
-struct process_facts {
-    pid_t pid = 0, tid = 0, parent = 0, group = 0, session = 0;
-    char name[16] = {};
-    char state = 'Z';
-    const char* wait_reason = nullptr;
-    unsigned threads = 0, cpu = 0;
-    int exit_signal = 0, wait_status = 0;
-    usage own, children;
-    nanos_t start_time = 0;
-    tty_facts terminal{0, -1};
-    credentials cred;
-    sigset pending = 0, shared_pending = 0, blocked = 0, ignored = 0, caught = 0;
-    ref_ptr<vmspace> vm;
-    vmspace::sizes sizes{};
-};
-
-char state_of(const process& p, const thread& t) {
-    if (p.state == process_state::zombie)
-        return 'Z';
-    switch (t.state.load()) {
-    case thread_state::sleeping:
-        return p.state == process_state::stopped               ? 'T'
-               : t.sleep.load() == sleep_kind::uninterruptible ? 'D'
-                                                               : 'S';
-    case thread_state::stopped:
-        return 'T';
-    case thread_state::dead:
-        return 'X';
-    default:
-        return 'R';
-    }
-}
-
-usage usage_of(const thread& t) {
-    usage u;
-    u.user_time = t.user_time;
-    u.system_time = t.system_time;
-    u.minor_faults = t.minor_faults;
-    u.major_faults = t.major_faults;
-    u.voluntary_switches = t.voluntary_switches;
-    u.involuntary_switches = t.involuntary_switches;
-    return u;
-}
-
-expected<process_facts> facts_of(const proc_subject& of) {
-    ref_ptr<process> p = of.find_process();
-    if (!p)
-        return fail(Errno::srch);
-    process_facts f;
-    f.pid = f.tid = p->pid;
-    f.start_time = p->start_time;
-    f.terminal = tty_of(*p);
-    ref_ptr<sig_handlers> handlers;
-    ref_ptr<thread> shown = of.find_thread();
-    if (of.tid && (!shown || shown->proc != p.get()))
-        return fail(Errno::srch);
-    {
-        lock_guard tree(process_tree_lock);
-        f.parent = p->parent ? p->parent->pid : 0;
-        f.group = p->group;
-        f.session = p->sess ? p->sess->sid : 0;
-        f.threads = unsigned(p->threads.size());
-        f.exit_signal = p->exit_signal;
-        f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
-        f.children = p->child_usage;
-        if (of.tid) {
-            f.own = usage_of(*shown);
-        } else {
-            f.own = p->own_usage;
-            for (thread& t : p->threads)
-                f.own.add(usage_of(t));
-        }
-        handlers = p->handlers;
-        if (shown) {
-            f.tid = of.tid ? of.tid : p->pid;
-            memcpy(f.name, shown->name, sizeof(f.name));
-            f.state = state_of(*p, *shown);
-            f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
-            f.cpu = shown->cpu;
-        } else {
-            memcpy(f.name, p->last_name, sizeof(f.name));
-        }
-    }
-    {
-        lock_guard guard(p->lock);
-        f.cred = p->cred;
-    }
-    if (handlers) {
-        lock_guard guard(handlers->lock_);
-        f.shared_pending = p->pending.set;
-        if (shown) {
-            f.pending = shown->pending.set;
-            f.blocked = shown->blocked;
-        }
-        for (int signo = 1; signo <= signal_max; signo++) {
-            uint64_t handler = handlers->actions[signo - 1].handler;
-            if (handler == 1)
-                f.ignored |= sig_bit(signo);
-            else if (handler > 1)
-                f.caught |= sig_bit(signo);
-        }
-    }
-    f.vm = process_vmspace(*p);
-    if (f.vm)
-        f.sizes = f.vm->get_sizes();
-    return f;
-}
 
 // The vmspace of a process that must be there; null for one without (a zombie).
 expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of) {
@@ -142,119 +26,6 @@ expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of) {
     if (!p)
         return fail(Errno::srch);
     return process_vmspace(*p);
-}
-
-// ---- stat, statm, status ---------------------------------------------------------------------
-
-status show_stat(const proc_subject& of, text_buffer& out) {
-    process_facts f = TRY(facts_of(of));
-    image_facts image{};
-    vaddr_t brk{};
-    if (f.vm) {
-        image = f.vm->image;
-        brk = f.vm->brk();
-    }
-    uint64_t rss_limit;
-    if (ref_ptr<process> p = of.find_process()) {
-        lock_guard guard(p->lock);
-        rss_limit = p->limits[RLIMIT_RSS_].current;
-    } else {
-        return fail(Errno::srch);
-    }
-    constexpr int priority = 20, nice = 0;
-    out.print("%d (%s) %c %d %d %d %d %d %u", of.tid ? f.tid : f.pid, f.name, f.state, f.parent, f.group,
-              f.session, int(f.terminal.device), f.terminal.foreground, 0u);
-    out.print(" %llu %llu %llu %llu", ull(f.own.minor_faults), ull(f.children.minor_faults),
-              ull(f.own.major_faults), ull(f.children.major_faults));
-    out.print(" %llu %llu %llu %llu", ull(ticks_of(f.own.user_time)), ull(ticks_of(f.own.system_time)),
-              ull(ticks_of(f.children.user_time)), ull(ticks_of(f.children.system_time)));
-    out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
-    out.print(" %llu %llu %llu", ull(f.sizes.virtual_pages * page_size), ull(f.sizes.resident_pages),
-              ull(rss_limit));
-    out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
-              ull(image.stack_start.value()));
-    // Signals as far as they fit in 31 bits; status has them all.
-    constexpr sigset old = 0x7fffffff;
-    out.print(" %llu %llu %llu %llu", ull((f.pending | f.shared_pending) & old), ull(f.blocked & old),
-              ull(f.ignored & old), ull(f.caught & old));
-    out.print(" %d 0 0 %d %u 0 0 0 0 0", f.wait_reason ? 1 : 0, f.exit_signal, f.cpu);
-    out.print(" %llu %llu %llu %llu %llu %llu %llu %d\n", ull(image.data_start.value()),
-              ull(image.data_end.value()), ull(brk.value()), ull(image.arg_start.value()),
-              ull(image.arg_end.value()), ull(image.env_start.value()), ull(image.env_end.value()),
-              f.wait_status);
-    return {};
-}
-
-status show_statm(const proc_subject& of, text_buffer& out) {
-    process_facts f = TRY(facts_of(of));
-    const auto& s = f.sizes;
-    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(s.resident_pages),
-              ull(s.shared_pages), ull(s.text_pages), ull(s.data_pages + s.stack_pages));
-    return {};
-}
-
-const char* state_name(char state) {
-    switch (state) {
-    case 'R':
-        return "running";
-    case 'S':
-        return "sleeping";
-    case 'D':
-        return "disk sleep";
-    case 'T':
-        return "stopped";
-    case 'Z':
-        return "zombie";
-    default:
-        return "dead";
-    }
-}
-
-status show_status(const proc_subject& of, text_buffer& out) {
-    process_facts f = TRY(facts_of(of));
-    const credentials& c = f.cred;
-    ref_ptr<process> p = of.find_process();
-    ref_ptr<thread> t = of.find_thread();
-    out.print("Name:\t%s\n", f.name);
-    if (t) {
-        lock_guard guard(t->lock);
-        if (t->fs)
-            out.print("Umask:\t%04o\n", t->fs->umask());
-    }
-    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", f.state,
-              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
-    out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid, c.egid,
-              c.sgid, c.fsgid);
-    ref_ptr<fd_table> files;
-    if (t) {
-        lock_guard guard(t->lock);
-        files = t->files;
-    }
-    // FDSize is the room in the table: the open descriptors, rounded up as the table grows.
-    out.print("FDSize:\t%u\nGroups:\t", files ? std::max(64u, (files->open_count() + 63) / 64 * 64) : 0);
-    for (uint32_t i = 0; i < c.group_count; i++)
-        out.print("%u ", c.groups[i]);
-    out.append('\n');
-    if (f.vm) {
-        const auto& s = f.sizes;
-        out.print("VmSize:\t%8llu kB\nVmLck:\t%8llu kB\nVmRSS:\t%8llu kB\nRssShmem:\t%8llu kB\n",
-                  ull(kib_of_pages(s.virtual_pages)), ull(kib_of_pages(s.locked_pages)),
-                  ull(kib_of_pages(s.resident_pages)), ull(kib_of_pages(s.shared_pages)));
-        out.print("VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
-                  ull(kib_of_pages(s.data_pages)), ull(kib_of_pages(s.stack_pages)),
-                  ull(kib_of_pages(s.text_pages)));
-        out.print("VmPTE:\t%8llu kB\nVmCommit:\t%8llu kB\n",
-                  ull(kib_of_pages(f.vm->physical_map().table_pages())),
-                  ull(kib_of_pages(f.vm->commit_charge())));
-    }
-    out.print("Threads:\t%u\n", f.threads);
-    out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n",
-              ull(f.pending), ull(f.shared_pending), ull(f.blocked), ull(f.ignored), ull(f.caught));
-    if (t)
-        out.print("Cpus_allowed:\t%x\n", t->allowed_cpus);
-    out.print("voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
-              ull(f.own.voluntary_switches), ull(f.own.involuntary_switches));
-    return {};
 }
 
 status show_comm(const proc_subject& of, text_buffer& out) {
@@ -285,8 +56,8 @@ status show_wchan(const proc_subject& of, text_buffer& out) {
 // ---- Memory ----------------------------------------------------------------------------------
 
 // A range of the process's own memory; what cannot be read ends it.
-status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::*from,
-                   vaddr_t image_facts::*to) {
+status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::* from,
+                   vaddr_t image_facts::* to) {
     ref_ptr<vmspace> vm = TRY(vmspace_of(of));
     if (!vm)
         return {};
@@ -320,10 +91,11 @@ status show_environ(const proc_subject& of, text_buffer& out) {
 void print_region(const map_region& r, text_buffer& out) {
     char line[128];
     int n = format_to(line, sizeof(line), "%08llx-%08llx %c%c%c%c %08llx %02x:%02x %llu ",
-                      ull(r.start.value()), ull(r.end.value()), allows(r.prot, vm_prot::read) ? 'r' : '-',
+                      ull(r.start.value()), ull(r.end.value()),
+                      allows(r.prot, vm_prot::read) ? 'r' : '-',
                       allows(r.prot, vm_prot::write) ? 'w' : '-',
-                      allows(r.prot, vm_prot::execute) ? 'x' : '-', r.shared ? 's' : 'p', ull(r.offset),
-                      device_major(r.device), device_minor(r.device), ull(r.inode));
+                      allows(r.prot, vm_prot::execute) ? 'x' : '-', r.shared ? 's' : 'p',
+                      ull(r.offset), device_major(r.device), device_minor(r.device), ull(r.inode));
     out.append({line, size_t(n)});
     constexpr int name_column = 73;
     if (r.name[0]) {
@@ -506,11 +278,13 @@ int64_t next_thread(const proc_subject& of, int64_t from) {
     return found;
 }
 
-constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644, link_777 = S_IFLNK_ | 0777;
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
+                   link_777 = S_IFLNK_ | 0777;
 
-constexpr proc_entry fd_entry{.name = "", .mode = S_IFLNK_ | 0700, .show = show_fd, .jump = jump_fd};
-constexpr proc_numbers fd_numbers{
-    next_fd, [](proc_subject& of, int64_t n) { of.fd = int(n); }, &fd_entry};
+constexpr proc_entry fd_entry{
+    .name = "", .mode = S_IFLNK_ | 0700, .show = show_fd, .jump = jump_fd};
+constexpr proc_numbers fd_numbers{next_fd, [](proc_subject& of, int64_t n) { of.fd = int(n); },
+                                  &fd_entry};
 
 status show_mounts_of(const proc_subject& of, text_buffer& out) {
     (void)of; // every process sees the same mounts
@@ -544,22 +318,22 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
 }
 
 // What a process and each of its threads have in common.
-#define COMMON_ENTRIES                                                                            \
-    {.name = "stat", .mode = file_444, .show = show_stat},                                        \
-        {.name = "statm", .mode = file_444, .show = show_statm},                                  \
-        {.name = "status", .mode = file_444, .show = show_status},                                \
-        {.name = "cmdline", .mode = file_444, .show = show_cmdline},                              \
-        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ},                       \
-        {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},               \
-        {.name = "maps", .mode = file_444, .show = show_maps},                                    \
-        {.name = "smaps", .mode = file_444, .show = show_smaps},                                  \
-        {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},         \
-        {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},         \
-        {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},      \
-        {.name = "fd", .mode = S_IFDIR_ | 0500, .numbers = &fd_numbers},                          \
-        {.name = "mounts", .mode = file_444, .show = show_mounts_of},                             \
-        {.name = "wchan", .mode = file_444, .show = show_wchan}, {                                \
-        .name = "limits", .mode = file_444, .show = show_limits                                   \
+#define COMMON_ENTRIES                                                                             \
+    {.name = "stat", .mode = file_444, .show = show_process_stat},                                 \
+        {.name = "statm", .mode = file_444, .show = show_process_statm},                           \
+        {.name = "status", .mode = file_444, .show = show_process_status},                         \
+        {.name = "cmdline", .mode = file_444, .show = show_cmdline},                               \
+        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ},                        \
+        {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
+        {.name = "maps", .mode = file_444, .show = show_maps},                                     \
+        {.name = "smaps", .mode = file_444, .show = show_smaps},                                   \
+        {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},          \
+        {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},          \
+        {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},       \
+        {.name = "fd", .mode = S_IFDIR_ | 0500, .numbers = &fd_numbers},                           \
+        {.name = "mounts", .mode = file_444, .show = show_mounts_of},                              \
+        {.name = "wchan", .mode = file_444, .show = show_wchan}, {                                 \
+        .name = "limits", .mode = file_444, .show = show_limits                                    \
     }
 
 constexpr proc_entry thread_entries[] = {COMMON_ENTRIES};
@@ -589,9 +363,7 @@ private:
 };
 constinit pool<open_file_node> open_file_nodes{"open_file_node"};
 
-void open_file_node::last_reference_gone() {
-    open_file_nodes.destroy(this);
-}
+void open_file_node::last_reference_gone() { open_file_nodes.destroy(this); }
 
 expected<ref_ptr<vnode>> jump_fd(const proc_subject& of) {
     ref_ptr<file> f = TRY(of.find_file());

@@ -34,7 +34,8 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         const char* name;
         uint64_t kib;
     };
-    // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is free is available.
+    // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is
+    // free is available.
     const line lines[] = {
         {"MemTotal", kib_of_pages(p.total)},
         {"MemFree", kib_of_pages(p.free)},
@@ -64,23 +65,25 @@ status show_uvmexp(const proc_subject&, text_buffer& out) {
     for (unsigned i = 0; i < unsigned(uvm_counter::count); i++)
         out.print("%s %llu\n", uvm_counter_name(uvm_counter(i)), ull(uvm_read(uvm_counter(i))));
     pmap_statistics s = pmap_get_statistics();
-    out.print("flushes_local %llu\nflushes_remote %llu\nshootdown_interrupts %llu\n", ull(s.flushes_local),
-              ull(s.flushes_remote), ull(s.shootdown_interrupts));
+    out.print("flushes_local %llu\nflushes_remote %llu\nshootdown_interrupts %llu\n",
+              ull(s.flushes_local), ull(s.flushes_remote), ull(s.shootdown_interrupts));
     return {};
 }
 
 status show_pools(const proc_subject&, text_buffer& out) {
     out.print("%-20s %8s %8s %8s\n", "name", "size", "live", "pages");
     for (pool_base* p = pool_base::first(); p; p = p->next())
-        out.print("%-20s %8zu %8llu %8llu\n", p->name(), p->object_size(), ull(p->live()), ull(p->pages()));
+        out.print("%-20s %8zu %8llu %8llu\n", p->name(), p->object_size(), ull(p->live()),
+                  ull(p->pages()));
     out.print("%-20s %8s %8llu\n", "kmem", "bytes", ull(kmem_bytes_in_use()));
     return {};
 }
 
 // ---- Processors ------------------------------------------------------------------------------
 
-// How the processors' time was used. The scheduler knows when each was idle; how the rest divides between programs
-// and the kernel is known for the processes that are there, and taken to be the same for those that are gone.
+// How the processors' time was used. The scheduler knows when each was idle; how the rest divides
+// between programs and the kernel is known for the processes that are there, and taken to be the
+// same for those that are gone.
 struct processor_times {
     nanos_t total_idle = 0;
     nanos_t user_share = 0, system_share = 0;
@@ -111,8 +114,8 @@ struct processor_times {
     }
     void print(text_buffer& out, nanos_t busy, nanos_t idle_time) const {
         nanos_t user = user_part(busy);
-        out.print(" %llu 0 %llu %llu 0 0 0 0 0 0\n", ull(ticks_of(user)), ull(ticks_of(busy - user)),
-                  ull(ticks_of(idle_time)));
+        out.print(" %llu 0 %llu %llu 0 0 0 0 0 0\n", ull(ticks_of(user)),
+                  ull(ticks_of(busy - user)), ull(ticks_of(idle_time)));
     }
 };
 
@@ -137,9 +140,10 @@ status show_stat(const proc_subject&, text_buffer& out) {
         out.print("cpu%u", i);
         times.print(out, times.uptime - times.idle(i), times.idle(i));
     }
+    const uint64_t forks = uvm_read(uvm_counter::forks) + uvm_read(uvm_counter::forks_sharevm);
     out.print("ctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
-              ull(times.sched.switches), ull((wall_clock() - now()) / nanos_per_second),
-              ull(uvm_read(uvm_counter::forks) + uvm_read(uvm_counter::forks_sharevm)), count_running());
+              ull(times.sched.switches), ull((wall_clock() - now()) / nanos_per_second), ull(forks),
+              count_running());
     return {};
 }
 
@@ -175,7 +179,8 @@ status show_cpuinfo(const proc_subject&, text_buffer& out) {
     for (unsigned i = 0; i < cpu::count(); i++) {
         uint64_t hz = cycles_per_second();
         constexpr uint64_t mega = 1'000'000;
-        out.print("processor\t: %u\ncpu MHz\t\t: %llu.%03llu\n\n", i, ull(hz / mega), ull(hz % mega / 1000));
+        out.print("processor\t: %u\ncpu MHz\t\t: %llu.%03llu\n\n", i, ull(hz / mega),
+                  ull(hz % mega / 1000));
     }
     return {};
 }
@@ -296,8 +301,8 @@ status show_mounts_link(const proc_subject&, text_buffer& out) {
 
 // ---- The tables ------------------------------------------------------------------------------
 
-constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644, link_777 = S_IFLNK_ | 0777,
-                   directory_555 = S_IFDIR_ | 0555;
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
+                   link_777 = S_IFLNK_ | 0777, directory_555 = S_IFDIR_ | 0555;
 
 constexpr proc_entry kernel_entries[] = {
     {.name = "hostname", .mode = file_644, .show = show_hostname, .store = store_hostname},
@@ -308,12 +313,30 @@ constexpr proc_entry kernel_entries[] = {
 };
 
 constexpr proc_entry vm_entries[] = {
-    {.name = "overcommit_memory", .mode = file_644, .show = show_overcommit_memory, .store = store_overcommit_memory},
-    {.name = "overcommit_ratio", .mode = file_644, .show = show_overcommit_ratio, .store = store_overcommit_ratio},
-    {.name = "overcommit_kbytes", .mode = file_644, .show = show_overcommit_kbytes, .store = store_overcommit_kbytes},
-    {.name = "fault_ahead", .mode = file_644, .show = show_flag<uvm_fault_ahead_enabled>, .store = store_flag<uvm_fault_ahead_enabled>},
-    {.name = "zero_page", .mode = file_644, .show = show_flag<uvm_zero_page_enabled>, .store = store_flag<uvm_zero_page_enabled>},
-    {.name = "check_at_seams", .mode = file_644, .show = show_flag<uvm_check_at_seams>, .store = store_flag<uvm_check_at_seams>},
+    {.name = "overcommit_memory",
+     .mode = file_644,
+     .show = show_overcommit_memory,
+     .store = store_overcommit_memory},
+    {.name = "overcommit_ratio",
+     .mode = file_644,
+     .show = show_overcommit_ratio,
+     .store = store_overcommit_ratio},
+    {.name = "overcommit_kbytes",
+     .mode = file_644,
+     .show = show_overcommit_kbytes,
+     .store = store_overcommit_kbytes},
+    {.name = "fault_ahead",
+     .mode = file_644,
+     .show = show_flag<uvm_fault_ahead_enabled>,
+     .store = store_flag<uvm_fault_ahead_enabled>},
+    {.name = "zero_page",
+     .mode = file_644,
+     .show = show_flag<uvm_zero_page_enabled>,
+     .store = store_flag<uvm_zero_page_enabled>},
+    {.name = "check_at_seams",
+     .mode = file_644,
+     .show = show_flag<uvm_check_at_seams>,
+     .store = store_flag<uvm_check_at_seams>},
 };
 
 constexpr proc_entry sys_entries[] = {

@@ -18,8 +18,8 @@ class procfs;
 
 class proc_node final : public vnode {
 public:
-    proc_node(procfs& fs, const proc_entry& entry, const proc_subject& of, ref_ptr<proc_node> parent,
-              uint64_t inode, const new_node& is);
+    proc_node(procfs& fs, const proc_entry& entry, const proc_subject& of,
+              ref_ptr<proc_node> parent, uint64_t inode, const new_node& is);
     void last_reference_gone() override;
 
     vattr attributes() override;
@@ -68,9 +68,7 @@ proc_node::proc_node(procfs& fs, const proc_entry& entry, const proc_subject& of
                      ref_ptr<proc_node> parent, uint64_t inode, const new_node& is)
     : vnode(fs, inode, is), entry_(entry), of_(of), parent_(std::move(parent)) {}
 
-void proc_node::last_reference_gone() {
-    proc_nodes.destroy(this);
-}
+void proc_node::last_reference_gone() { proc_nodes.destroy(this); }
 
 // The same file has the same number at each look-up (64-bit FNV-1a over what identifies it).
 uint64_t inode_of(const proc_entry& entry, const proc_subject& of) {
@@ -152,7 +150,8 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
         return fail(Errno::noent);
     while (position < 2) {
         proc_node& here = position == 1 && parent_ ? *parent_ : *this;
-        if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(S_IFDIR_), position + 1))
+        if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(S_IFDIR_),
+                      position + 1))
             return {};
         position++;
     }
@@ -180,9 +179,7 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
     }
 }
 
-ref_ptr<vnode> proc_node::parent() {
-    return ref_ptr<vnode>(parent_ ? parent_.get() : this);
-}
+ref_ptr<vnode> proc_node::parent() { return ref_ptr<vnode>(parent_ ? parent_.get() : this); }
 
 expected<ref_ptr<vnode>> proc_node::name_in_parent(char* out) {
     if (!parent_)
@@ -246,9 +243,7 @@ private:
 };
 constinit pool<proc_file> proc_files{"proc_file"};
 
-void proc_file::last_reference_gone() {
-    proc_files.destroy(this);
-}
+void proc_file::last_reference_gone() { proc_files.destroy(this); }
 
 expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
     const proc_entry& entry = proc().entry();
@@ -320,9 +315,7 @@ expected<file_system*> procfs_create() {
 
 // ---- Subjects --------------------------------------------------------------------------------
 
-ref_ptr<process> proc_subject::find_process() const {
-    return process_find(pid);
-}
+ref_ptr<process> proc_subject::find_process() const { return process_find(pid); }
 
 ref_ptr<thread> proc_subject::find_thread() const {
     if (tid)

@@ -1,5 +1,5 @@
-// procfs: the kernel's state as files. Nodes are made by each look-up and hold nothing but what they are about;
-// a text is generated when reading begins at its start.
+// procfs: the kernel's state as files. Nodes are made by each look-up and hold nothing but what
+// they are about; a text is generated when reading begins at its start.
 #pragma once
 
 #include "kernel/vnode.h"

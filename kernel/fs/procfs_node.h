@@ -1,5 +1,6 @@
-// Inside procfs: how its files are declared. Each directory is a table of entries; an entry says what the file shows
-// and what becomes of what is written to it. The tables are in proc_system.cc and proc_process.cc.
+// Inside procfs: how its files are declared. Each directory is a table of entries; an entry says
+// what the file shows and what becomes of what is written to it. The tables are in proc_system.cc
+// and proc_process.cc.
 #pragma once
 
 #include "kernel/fs/text_buffer.h"
@@ -45,4 +46,4 @@ struct proc_entry {
 };
 
 extern const proc_entry proc_root_entry;
-extern const proc_entry proc_process_entry;    // /proc/PID
+extern const proc_entry proc_process_entry; // /proc/PID

@@ -8,9 +8,20 @@
 namespace {
 
 enum : int32_t {
-    F_DUPFD_ = 0, F_GETFD_ = 1, F_SETFD_ = 2, F_GETFL_ = 3, F_SETFL_ = 4, F_GETLK_ = 5, F_SETLK_ = 6,
-    F_SETLKW_ = 7, F_OFD_GETLK_ = 36, F_OFD_SETLK_ = 37, F_OFD_SETLKW_ = 38, F_DUPFD_CLOEXEC_ = 1030,
-    F_SETPIPE_SZ_ = 1031, F_GETPIPE_SZ_ = 1032,
+    F_DUPFD_ = 0,
+    F_GETFD_ = 1,
+    F_SETFD_ = 2,
+    F_GETFL_ = 3,
+    F_SETFL_ = 4,
+    F_GETLK_ = 5,
+    F_SETLK_ = 6,
+    F_SETLKW_ = 7,
+    F_OFD_GETLK_ = 36,
+    F_OFD_SETLK_ = 37,
+    F_OFD_SETLKW_ = 38,
+    F_DUPFD_CLOEXEC_ = 1030,
+    F_SETPIPE_SZ_ = 1031,
+    F_GETPIPE_SZ_ = 1032,
 };
 enum : int16_t { F_RDLCK_, F_WRLCK_, F_UNLCK_ };
 enum : uint64_t { FD_CLOEXEC_ = 1 };
@@ -23,7 +34,8 @@ struct linux_flock {
 };
 static_assert(sizeof(linux_flock) == 32);
 
-// The bytes that a struct flock means, from the file's position or end if it says so. EINVAL EOVERFLOW.
+// The bytes that a struct flock means, from the file's position or end if it says so. EINVAL
+// EOVERFLOW.
 status parse_range(file& f, const linux_flock& from, file_lock_request& out) {
     int64_t base = 0;
     if (from.whence == 1)
@@ -69,18 +81,13 @@ sysresult record_lock(file& f, int32_t command, user_ptr<linux_flock> argument) 
         request.pid = current_process().pid;
     }
     switch (wanted.type) {
-    case F_RDLCK_:
-        request.kind = file_lock_request::shared;
-        break;
-    case F_WRLCK_:
-        request.kind = file_lock_request::exclusive;
-        break;
+    case F_RDLCK_: request.kind = file_lock_request::shared; break;
+    case F_WRLCK_: request.kind = file_lock_request::exclusive; break;
     case F_UNLCK_:
         if (query)
             return fail(Errno::inval);
         break;
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
     TRY(parse_range(f, wanted, request));
     if (query) {
@@ -114,17 +121,13 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
         if (argument >= process_limit(RLIMIT_NOFILE_) || int32_t(argument) < 0)
             return fail(Errno::inval);
         return TRY(files.install(std::move(f), command == F_DUPFD_CLOEXEC_, int32_t(argument)));
-    case F_GETFD_:
-        return TRY(files.close_on_exec(fd)) ? int64_t(FD_CLOEXEC_) : 0;
-    case F_SETFD_:
-        TRY(files.set_close_on_exec(fd, argument & FD_CLOEXEC_));
-        return 0;
+    case F_GETFD_: return TRY(files.close_on_exec(fd)) ? int64_t(FD_CLOEXEC_) : 0;
+    case F_SETFD_: TRY(files.set_close_on_exec(fd, argument & FD_CLOEXEC_)); return 0;
     case F_GETFL_: {
         constexpr uint32_t of_opening = O_CREAT_ | O_EXCL_ | O_NOCTTY_ | O_TRUNC_ | O_CLOEXEC_;
         return f->flags() & ~of_opening;
     }
-    default:
-        break;
+    default: break;
     }
     if (f->flags() & O_PATH_)
         return fail(Errno::badf);
@@ -137,19 +140,15 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
         f->set_flags((f->flags() & ~settable) | (uint32_t(argument) & settable));
         return 0;
     }
-    case F_GETPIPE_SZ_:
-        return f->pipe_size();
-    case F_SETPIPE_SZ_:
-        return f->set_pipe_size(uint32_t(argument));
+    case F_GETPIPE_SZ_: return f->pipe_size();
+    case F_SETPIPE_SZ_: return f->set_pipe_size(uint32_t(argument));
     case F_GETLK_:
     case F_SETLK_:
     case F_SETLKW_:
     case F_OFD_GETLK_:
     case F_OFD_SETLK_:
-    case F_OFD_SETLKW_:
-        return record_lock(*f, command, user_ptr<linux_flock>(argument));
-    default:
-        return fail(Errno::inval);
+    case F_OFD_SETLKW_: return record_lock(*f, command, user_ptr<linux_flock>(argument));
+    default: return fail(Errno::inval);
     }
 }
 
@@ -159,19 +158,13 @@ sysresult sys_flock(sys_fd fd, int32_t operation) {
         return fail(Errno::badf);
     if (!f->node())
         return fail(Errno::inval);
-    file_lock_request request{lock_domain::whole_file, f.get(), -1, file_lock_request::none, 0,
-                              UINT64_MAX};
+    file_lock_request request{lock_domain::whole_file, f.get(), -1,
+                              file_lock_request::none, 0,       UINT64_MAX};
     switch (operation & ~LOCK_NB_) {
-    case LOCK_SH_:
-        request.kind = file_lock_request::shared;
-        break;
-    case LOCK_EX_:
-        request.kind = file_lock_request::exclusive;
-        break;
-    case LOCK_UN_:
-        break;
-    default:
-        return fail(Errno::inval);
+    case LOCK_SH_: request.kind = file_lock_request::shared; break;
+    case LOCK_EX_: request.kind = file_lock_request::exclusive; break;
+    case LOCK_UN_: break;
+    default: return fail(Errno::inval);
     }
     TRY(file_lock_set(*f->node(), request, !(operation & LOCK_NB_)));
     return 0;

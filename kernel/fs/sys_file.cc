@@ -11,9 +11,7 @@
 
 #include <algorithm>
 
-static fd_table& files() {
-    return *current_thread().files;
-}
+static fd_table& files() { return *current_thread().files; }
 
 // The file behind a descriptor that may be read, or written. EBADF.
 static expected<ref_ptr<file>> readable_file(int fd) {
@@ -32,8 +30,8 @@ static expected<ref_ptr<file>> writable_file(int fd) {
 
 // ---- read and write --------------------------------------------------------------------------
 
-// Whether a buffer lies within the user half; what the copy itself would find out too late or, for a read of
-// nothing, never. EFAULT.
+// Whether a buffer lies within the user half; what the copy itself would find out too late or, for
+// a read of nothing, never. EFAULT.
 static status check_range(vaddr_t address, uint64_t size) {
     if (address > user_max || size > user_max - address)
         return fail(Errno::fault);
@@ -140,7 +138,8 @@ sysresult sys_writev(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t co
     return f->write(io);
 }
 
-sysresult sys_preadv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t count, int64_t offset) {
+sysresult sys_preadv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t count,
+                     int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
     auto f = TRY(readable_file(fd));
@@ -151,7 +150,8 @@ sysresult sys_preadv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t co
     return f->read_at(io, uint64_t(offset));
 }
 
-sysresult sys_pwritev(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t count, int64_t offset) {
+sysresult sys_pwritev(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t count,
+                      int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
     auto f = TRY(writable_file(fd));
@@ -175,8 +175,12 @@ struct copy_end {
     bool positioned;
     uint64_t position;
 
-    expected<int64_t> read(uio& io) const { return positioned ? f.read_at(io, position) : f.read(io); }
-    expected<int64_t> write(uio& io) const { return positioned ? f.write_at(io, position) : f.write(io); }
+    expected<int64_t> read(uio& io) const {
+        return positioned ? f.read_at(io, position) : f.read(io);
+    }
+    expected<int64_t> write(uio& io) const {
+        return positioned ? f.write_at(io, position) : f.write(io);
+    }
     void advance(uint64_t n) { position += positioned ? n : 0; }
     // Takes back what was read from the file's own position and found no taker.
     void unread(uint64_t n) const {
@@ -194,7 +198,8 @@ static expected<int64_t> copy_between(copy_end from, copy_end to, uint64_t size)
         return fail(Errno::nomem);
     uint64_t copied = 0;
     while (copied < size) {
-        uio in(uio::direction::read, buffer.data(), std::min<uint64_t>(size - copied, buffer.size()));
+        uio in(uio::direction::read, buffer.data(),
+               std::min<uint64_t>(size - copied, buffer.size()));
         auto got = from.read(in);
         if (!got || *got == 0) {
             if (!got && copied == 0)
@@ -266,7 +271,8 @@ sysresult sys_copy_file_range(sys_fd from, user_ptr<int64_t> from_offset, sys_fd
         position[i] = uint64_t(at);
     }
     uint64_t length = std::min(size, uio_max);
-    if (in_node == out_node && position[0] < position[1] + length && position[1] < position[0] + length)
+    if (in_node == out_node && position[0] < position[1] + length &&
+        position[1] < position[0] + length)
         return fail(Errno::inval);
     int64_t copied = TRY(copy_between({*in, true, position[0]}, {*out, true, position[1]}, size));
     for (int i = 0; i < 2; i++) {
@@ -319,9 +325,7 @@ sysresult sys_close_range(uint32_t first, uint32_t last, sys_hex flags) {
     return 0;
 }
 
-sysresult sys_dup(sys_fd fd) {
-    return TRY(files().install(TRY(files().get(fd)), false));
-}
+sysresult sys_dup(sys_fd fd) { return TRY(files().install(TRY(files().get(fd)), false)); }
 
 sysresult sys_dup2(sys_fd fd, sys_fd to) {
     auto f = TRY(files().get(fd));
@@ -352,9 +356,7 @@ sysresult sys_pipe2(user_ptr<int32_t> fds, sys_open_flags flags) {
     return 0;
 }
 
-sysresult sys_pipe(user_ptr<int32_t> fds) {
-    return sys_pipe2(fds, {0});
-}
+sysresult sys_pipe(user_ptr<int32_t> fds) { return sys_pipe2(fds, {0}); }
 
 // ---- What else can be done with a descriptor -------------------------------------------------
 
@@ -362,16 +364,13 @@ sysresult sys_ioctl(sys_fd fd, sys_hex command, uint64_t argument) {
     auto f = TRY(files().get(fd));
     switch (command.value) {
     case FIOCLEX_:
-    case FIONCLEX_:
-        TRY(files().set_close_on_exec(fd, command.value == FIOCLEX_));
-        return 0;
+    case FIONCLEX_: TRY(files().set_close_on_exec(fd, command.value == FIOCLEX_)); return 0;
     case FIONBIO_: {
         bool on = TRY(user_ptr<const int32_t>(argument).read());
         f->set_flags(on ? f->flags() | O_NONBLOCK_ : f->flags() & ~O_NONBLOCK_);
         return 0;
     }
-    default:
-        return f->ioctl(command.value, argument);
+    default: return f->ioctl(command.value, argument);
     }
 }
 
@@ -380,9 +379,7 @@ sysresult sys_fsync(sys_fd fd) {
     return 0;
 }
 
-sysresult sys_fdatasync(sys_fd fd) {
-    return sys_fsync(fd);
-}
+sysresult sys_fdatasync(sys_fd fd) { return sys_fsync(fd); }
 
 sysresult sys_sync() {
     return 0; // all file systems are memory: there is nothing to write back

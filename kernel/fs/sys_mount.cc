@@ -96,7 +96,8 @@ status write_statfs(vnode& node, user_ptr<void> out) {
 
 } // namespace
 
-sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_address flags, sys_address data) {
+sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_address flags,
+                    sys_address data) {
     constexpr uint64_t magic_mask = 0xffff0000, magic = 0xc0ed0000; // old programs put it there
     uint64_t wanted = flags.value;
     if ((wanted & magic_mask) == magic)

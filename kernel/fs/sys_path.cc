@@ -11,11 +11,15 @@
 namespace {
 
 enum : int32_t {
-    AT_SYMLINK_NOFOLLOW_ = 0x100, AT_REMOVEDIR_ = 0x200, AT_SYMLINK_FOLLOW_ = 0x400, AT_EMPTY_PATH_ = 0x1000,
+    AT_SYMLINK_NOFOLLOW_ = 0x100,
+    AT_REMOVEDIR_ = 0x200,
+    AT_SYMLINK_FOLLOW_ = 0x400,
+    AT_EMPTY_PATH_ = 0x1000,
 };
 
 // Makes a file of any type but a regular one that is to be opened.
-status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device, std::string_view target = {}) {
+status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device,
+                 std::string_view target = {}) {
     auto name = TRY(path_buffer::copy(path));
     path_walk walk(TRY(start_directory(at_fd, name.c_str())), name.c_str());
     TRY(walk.to_last());
@@ -43,29 +47,22 @@ sysresult sys_mkdirat(sys_at_fd at, sys_path path, sys_mode mode) {
     return 0;
 }
 
-sysresult sys_mkdir(sys_path path, sys_mode mode) {
-    return sys_mkdirat({at_fdcwd}, path, mode);
-}
+sysresult sys_mkdir(sys_path path, sys_mode mode) { return sys_mkdirat({at_fdcwd}, path, mode); }
 
 sysresult sys_mknodat(sys_at_fd at, sys_path path, sys_mode mode, uint64_t device) {
     uint32_t type = mode & S_IFMT_;
     switch (type) {
-    case 0:
-        type = S_IFREG_;
-        break;
+    case 0: type = S_IFREG_; break;
     case S_IFREG_:
     case S_IFIFO_:
-    case S_IFSOCK_:
-        break;
+    case S_IFSOCK_: break;
     case S_IFCHR_:
     case S_IFBLK_:
         if (!is_superuser())
             return fail(Errno::perm);
         break;
-    case S_IFDIR_:
-        return fail(Errno::perm);
-    default:
-        return fail(Errno::inval);
+    case S_IFDIR_: return fail(Errno::perm);
+    default: return fail(Errno::inval);
     }
     bool is_device = type == S_IFCHR_ || type == S_IFBLK_;
     TRY(make_node(at, path, type | (mode & 07777), is_device ? uint32_t(device) : 0));
@@ -88,7 +85,8 @@ sysresult sys_symlink(sys_string target, sys_path path) {
     return sys_symlinkat(target, {at_fdcwd}, path);
 }
 
-sysresult sys_linkat(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to, sys_at_flags flags) {
+sysresult sys_linkat(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to,
+                     sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_FOLLOW_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
     auto from_name = TRY(path_buffer::copy(from));
@@ -142,15 +140,12 @@ sysresult sys_unlinkat(sys_at_fd at, sys_path path, sys_at_flags flags) {
     return 0;
 }
 
-sysresult sys_unlink(sys_path path) {
-    return sys_unlinkat({at_fdcwd}, path, {0});
-}
+sysresult sys_unlink(sys_path path) { return sys_unlinkat({at_fdcwd}, path, {0}); }
 
-sysresult sys_rmdir(sys_path path) {
-    return sys_unlinkat({at_fdcwd}, path, {AT_REMOVEDIR_});
-}
+sysresult sys_rmdir(sys_path path) { return sys_unlinkat({at_fdcwd}, path, {AT_REMOVEDIR_}); }
 
-sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to, sys_hex flags) {
+sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to,
+                        sys_hex flags) {
     if (flags.value & ~(RENAME_NOREPLACE_ | RENAME_EXCHANGE_))
         return fail(Errno::inval);
     bool exchange = flags.value & RENAME_EXCHANGE_;
@@ -165,10 +160,12 @@ sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_p
     if (&source.directory().fs() != &target.directory().fs())
         return fail(Errno::xdev);
     if (source.dot_name() || target.dot_name())
-        return fail(flags.value & RENAME_NOREPLACE_ && target.dot_name() ? Errno::exist : Errno::busy);
+        return fail(flags.value & RENAME_NOREPLACE_ && target.dot_name() ? Errno::exist
+                                                                         : Errno::busy);
 
     ref_ptr<vnode> moved = TRY(source.directory().lookup(source.name()));
-    if (!moved->is_directory() && (source.trailing_slash() || (target.trailing_slash() && !exchange)))
+    if (!moved->is_directory() &&
+        (source.trailing_slash() || (target.trailing_slash() && !exchange)))
         return fail(Errno::notdir);
     TRY(check_create(source.directory()));
     TRY(check_create(target.directory()));
@@ -213,16 +210,15 @@ sysresult sys_getcwd(user_ptr<char> out, uint64_t size) {
     kmem_array<char> path(path_max);
     if (!path)
         return fail(Errno::nomem);
-    size_t length = TRY(vfs_path_of(*current_thread().fs->current_directory(), path.data(), path.size()));
+    size_t length =
+        TRY(vfs_path_of(*current_thread().fs->current_directory(), path.data(), path.size()));
     if (length + 1 > size)
         return fail(Errno::range);
     TRY(copy_out(out.address(), path.data(), length + 1));
     return int64_t(length + 1);
 }
 
-sysresult sys_umask(sys_mode mask) {
-    return current_thread().fs->set_umask(mask);
-}
+sysresult sys_umask(sys_mode mask) { return current_thread().fs->set_umask(mask); }
 
 // ---- Reading links and directories -----------------------------------------------------------
 
@@ -263,7 +259,8 @@ public:
         : buffer_(buffer), out_(out), old_(old_format) {}
     bool add(std::string_view name, uint64_t inode, uint8_t type, uint64_t next) override {
         // struct linux_dirent64 { u64 ino; s64 off; u16 reclen; u8 type; char name[]; }
-        // struct linux_dirent   { u64 ino; s64 off; u16 reclen; char name[]; ... u8 type at the end }
+        // struct linux_dirent   { u64 ino; s64 off; u16 reclen; char name[]; ... u8 type at the end
+        // }
         size_t name_at = old_ ? 18 : 19;
         size_t size = (name_at + name.size() + (old_ ? 2 : 1) + 7) & ~size_t{7};
         if (used_ + size > buffer_.size()) {

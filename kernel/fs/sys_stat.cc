@@ -11,11 +11,15 @@
 namespace {
 
 enum : int32_t {
-    AT_SYMLINK_NOFOLLOW_ = 0x100, AT_EACCESS_ = 0x200, AT_NO_AUTOMOUNT_ = 0x800, AT_EMPTY_PATH_ = 0x1000,
+    AT_SYMLINK_NOFOLLOW_ = 0x100,
+    AT_EACCESS_ = 0x200,
+    AT_NO_AUTOMOUNT_ = 0x800,
+    AT_EMPTY_PATH_ = 0x1000,
     AT_STATX_SYNC_TYPE_ = 0x6000,
 };
 
-// What a call with a path or (AT_EMPTY_PATH) a descriptor is about: an inode, or a file that has none.
+// What a call with a path or (AT_EMPTY_PATH) a descriptor is about: an inode, or a file that has
+// none.
 struct subject {
     ref_ptr<vnode> node;
     ref_ptr<file> nameless;
@@ -71,7 +75,8 @@ expected<ref_ptr<vnode>> node_of_fd(int fd) {
 
 // ---- stat ------------------------------------------------------------------------------------
 
-sysresult sys_newfstatat(sys_at_fd at, sys_path path, user_ptr<linux_stat> out, sys_at_flags flags) {
+sysresult sys_newfstatat(sys_at_fd at, sys_path path, user_ptr<linux_stat> out,
+                         sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
     subject s = TRY(find_subject(at, path, flags));
@@ -112,9 +117,11 @@ struct linux_statx {
 static_assert(sizeof(linux_statx) == 256);
 } // namespace
 
-sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mask, user_ptr<void> out) {
+sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mask,
+                    user_ptr<void> out) {
     constexpr uint32_t reserved = 1u << 31, basic = 0x7ff, birth = 0x800;
-    constexpr int32_t known = AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_ | AT_STATX_SYNC_TYPE_;
+    constexpr int32_t known =
+        AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_ | AT_STATX_SYNC_TYPE_;
     if ((flags.value & ~known) || (mask.value & reserved) ||
         (flags.value & AT_STATX_SYNC_TYPE_) == AT_STATX_SYNC_TYPE_)
         return fail(Errno::inval);
@@ -177,16 +184,15 @@ sysresult sys_fchmodat(sys_at_fd at, sys_path path, sys_mode mode) {
     return 0;
 }
 
-sysresult sys_chmod(sys_path path, sys_mode mode) {
-    return sys_fchmodat({at_fdcwd}, path, mode);
-}
+sysresult sys_chmod(sys_path path, sys_mode mode) { return sys_fchmodat({at_fdcwd}, path, mode); }
 
 sysresult sys_fchmod(sys_fd fd, sys_mode mode) {
     TRY(change_mode(*TRY(node_of_fd(fd)), mode));
     return 0;
 }
 
-sysresult sys_fchownat(sys_at_fd at, sys_path path, uint32_t uid, uint32_t gid, sys_at_flags flags) {
+sysresult sys_fchownat(sys_at_fd at, sys_path path, uint32_t uid, uint32_t gid,
+                       sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
     TRY(change_owner(*TRY(find_node(at, path, flags)), uid, gid));
@@ -250,7 +256,8 @@ expected<std::optional<uint64_t>> parse_time(const linux_timespec& t) {
 
 } // namespace
 
-sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timespec> times, sys_at_flags flags) {
+sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timespec> times,
+                        sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
     new_times wanted;

@@ -8,9 +8,7 @@
 #include <algorithm>
 #include <cstdarg>
 
-text_buffer::~text_buffer() {
-    clear();
-}
+text_buffer::~text_buffer() { clear(); }
 
 void text_buffer::clear() {
     if (data_)
@@ -42,7 +40,8 @@ void text_buffer::append(std::string_view text) {
 void text_buffer::print(const char* format, ...) {
     va_list args;
     va_start(args, format);
-    vformat([](const char* text, size_t n, void* self) { static_cast<text_buffer*>(self)->append({text, n}); },
+    vformat([](const char* text, size_t n,
+               void* self) { static_cast<text_buffer*>(self)->append({text, n}); },
             this, format, args);
     va_end(args);
 }

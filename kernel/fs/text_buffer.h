@@ -1,5 +1,5 @@
-// text_buffer: text that grows as it is written, for generated files. Never fails on the way: what did not find
-// memory is missing, and complete() tells.
+// text_buffer: text that grows as it is written, for generated files. Never fails on the way: what
+// did not find memory is missing, and complete() tells.
 #pragma once
 
 #include <cstddef>

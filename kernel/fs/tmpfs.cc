@@ -1,4 +1,5 @@
-// tmpfs: nodes and their names. Reading and writing is in tmpfs_file.cc, renaming in tmpfs_rename.cc.
+// tmpfs: nodes and their names. Reading and writing is in tmpfs_file.cc, renaming in
+// tmpfs_rename.cc.
 #include "kernel/fs/tmpfs.h"
 
 #include "kernel/fs/mount.h"
@@ -25,17 +26,15 @@ tmpfs_node::~tmpfs_node() {
         kmem_free(target_, target_length_ + 1);
 }
 
-tmpfs& tmpfs_node::fs() const {
-    return static_cast<tmpfs&>(vnode::fs());
-}
+tmpfs& tmpfs_node::fs() const { return static_cast<tmpfs&>(vnode::fs()); }
 
 void tmpfs_forget(tmpfs& fs, tmpfs_node& node) {
     lock_guard guard(fs.nodes_lock_);
     fs.nodes_.remove(node);
 }
 
-// A chain of removed directories holds one another by former_parent_; it ends in a loop here, because it
-// may be longer than the stack is deep.
+// A chain of removed directories holds one another by former_parent_; it ends in a loop here,
+// because it may be longer than the stack is deep.
 void tmpfs_node::last_reference_gone() {
     tmpfs_node* node = this;
     while (node) {
@@ -60,9 +59,7 @@ vattr tmpfs_node::attributes() {
     return a;
 }
 
-ref_ptr<uvm_aobj> tmpfs_node::memory() {
-    return memory_;
-}
+ref_ptr<uvm_aobj> tmpfs_node::memory() { return memory_; }
 
 expected<size_t> tmpfs_node::read_link(char* out, size_t size) {
     if (!is_symlink())
@@ -275,9 +272,7 @@ expected<tmpfs*> tmpfs::create(const char* type, const new_node& root) {
     return fs;
 }
 
-ref_ptr<vnode> tmpfs::root() {
-    return root_;
-}
+ref_ptr<vnode> tmpfs::root() { return root_; }
 
 expected<ref_ptr<tmpfs_node>> tmpfs::create_node(const new_node& is) {
     auto* created = tmpfs_nodes.create(*this, next_inode_.fetch_add(1), is);
@@ -319,8 +314,8 @@ bool tmpfs::busy(unsigned root_references) {
     return false;
 }
 
-// Two passes, so that no node ends while its own entries still hold others: first every directory is
-// emptied while we hold all nodes, then they are let go.
+// Two passes, so that no node ends while its own entries still hold others: first every directory
+// is emptied while we hold all nodes, then they are let go.
 void tmpfs::destroy() {
     list<tmpfs_entry, &tmpfs_entry::among_names> doomed;
     {

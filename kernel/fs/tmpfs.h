@@ -1,11 +1,13 @@
 // tmpfs: a file system in memory; also what /dev, /dev/shm and memfd_create use.
 //
-// A regular file's contents are a uvm_aobj, so that read, write and mmap see the same pages. A directory
-// is a tmpfs_directory. One lock for each file system (tmpfs::names_) guards all of its names: look-ups
-// share it, changes have it alone. That makes renaming between directories as plain as renaming within one.
+// A regular file's contents are a uvm_aobj, so that read, write and mmap see the same pages. A
+// directory is a tmpfs_directory. One lock for each file system (tmpfs::names_) guards all of its
+// names: look-ups share it, changes have it alone. That makes renaming between directories as plain
+// as renaming within one.
 //
-// Who owns what: an entry holds a reference to its node; a node does not hold its directory, because a
-// directory with entries is never removed. A removed directory keeps its former parent for "..".
+// Who owns what: an entry holds a reference to its node; a node does not hold its directory,
+// because a directory with entries is never removed. A removed directory keeps its former parent
+// for "..".
 #pragma once
 
 #include "kernel/vnode.h"
@@ -18,12 +20,12 @@ class pipe_channel;
 
 // One name. Its memory is from kmem, with the characters behind it.
 struct tmpfs_entry {
-    list_node in_directory;      // in the order of cookies
-    list_node among_names;       // of `node`
+    list_node in_directory; // in the order of cookies
+    list_node among_names;  // of `node`
     tmpfs_entry* next_in_bucket = nullptr;
     tmpfs_node* directory = nullptr;
     ref_ptr<tmpfs_node> node;
-    uint64_t cookie = 0;         // its position in the directory; never used again
+    uint64_t cookie = 0; // its position in the directory; never used again
     uint32_t hash = 0;
     uint32_t length = 0;
     char* text() { return reinterpret_cast<char*>(this + 1); }
@@ -33,7 +35,8 @@ struct tmpfs_entry {
     static void destroy(tmpfs_entry* entry);
 };
 
-// The entries of one directory: a list in order and, once there are some, a hash table. All under tmpfs::names_.
+// The entries of one directory: a list in order and, once there are some, a hash table. All under
+// tmpfs::names_.
 class tmpfs_directory {
 public:
     ~tmpfs_directory();
@@ -69,7 +72,8 @@ public:
     expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) override;
     status link(std::string_view name, vnode& target) override;
     status remove(std::string_view name, bool directory) override;
-    status rename(std::string_view name, vnode& to, std::string_view to_name, uint32_t flags) override;
+    status rename(std::string_view name, vnode& to, std::string_view to_name,
+                  uint32_t flags) override;
     status read_directory(uint64_t& position, dir_sink& sink) override;
     ref_ptr<vnode> parent() override;
     expected<ref_ptr<vnode>> name_in_parent(char* out) override;
@@ -83,25 +87,25 @@ public:
 private:
     friend class tmpfs;
     friend struct rename_operation;
-    bool removed() const { return links_ == 0; } // names_ held
-    bool within(const tmpfs_node& ancestor) const; // names_ held
+    bool removed() const { return links_ == 0; }           // names_ held
+    bool within(const tmpfs_node& ancestor) const;         // names_ held
     status may_remove(tmpfs_node& victim, bool directory); // names_ held
     // Enters `node` under the (prepared) entry, or takes an entry away. names_ held alone.
     void attach(tmpfs_entry& entry, ref_ptr<tmpfs_node> node);
     ref_ptr<tmpfs_node> detach(tmpfs_entry& entry);
     tmpfs_node* parent_node() const; // of a directory; names_ held
 
-    list_node among_nodes_;                // of the file system
+    list_node among_nodes_; // of the file system
     // Under fs().names_.
-    uint32_t links_ = 0;                   // st_nlink; 0: no name any more
+    uint32_t links_ = 0; // st_nlink; 0: no name any more
     list<tmpfs_entry, &tmpfs_entry::among_names> names_;
-    tmpfs_directory entries_;              // of a directory
-    ref_ptr<tmpfs_node> former_parent_;    // of a removed directory
+    tmpfs_directory entries_;           // of a directory
+    ref_ptr<tmpfs_node> former_parent_; // of a removed directory
     // Set at creation.
-    ref_ptr<uvm_aobj> memory_;             // regular files
-    char* target_ = nullptr;               // symbolic links: kmem
+    ref_ptr<uvm_aobj> memory_; // regular files
+    char* target_ = nullptr;   // symbolic links: kmem
     size_t target_length_ = 0;
-    ref_ptr<pipe_channel> fifo_;                   // made at the first open; under lock()
+    ref_ptr<pipe_channel> fifo_; // made at the first open; under lock()
 };
 
 class tmpfs final : public file_system {

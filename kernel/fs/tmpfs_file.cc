@@ -1,8 +1,9 @@
 // Reading, writing and mapping the regular files of tmpfs.
 //
-// The bytes are copied between the program and a page that is held, not locked: the copy may fault, and the
-// fault may need the very object that the page belongs to, when the program passes a mapping of the file as
-// the buffer. Writers of one file take turns by vnode::lock(), which faults never take.
+// The bytes are copied between the program and a page that is held, not locked: the copy may fault,
+// and the fault may need the very object that the page belongs to, when the program passes a
+// mapping of the file as the buffer. Writers of one file take turns by vnode::lock(), which faults
+// never take.
 #include "kernel/fs/device.h"
 #include "kernel/fs/permission.h"
 #include "kernel/fs/pipe.h"
@@ -23,7 +24,8 @@ constexpr uint64_t largest_file = INT64_MAX & ~uint64_t{page_mask};
 
 class memory_file final : public vnode_file {
 public:
-    memory_file(uint32_t flags, ref_ptr<uvm_aobj> memory) : vnode_file(flags), memory_(std::move(memory)) {}
+    memory_file(uint32_t flags, ref_ptr<uvm_aobj> memory)
+        : vnode_file(flags), memory_(std::move(memory)) {}
     ~memory_file() override {
         if (writable() && node())
             node()->put_write_access();
@@ -51,9 +53,7 @@ private:
 
 constinit pool<memory_file> memory_files{"memory_file"};
 
-void memory_file::last_reference_gone() {
-    memory_files.destroy(this);
-}
+void memory_file::last_reference_gone() { memory_files.destroy(this); }
 
 expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
     uint64_t size = memory_->size();
@@ -112,7 +112,8 @@ expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& en
     status copied = write_pages(io, offset);
     uint64_t reached = offset + io.moved();
     if (new_end > old_size && reached < new_end)
-        (void)memory_->resize(std::max(old_size, io.moved() ? reached : 0)); // shrinking does not fail
+        (void)memory_->resize(
+            std::max(old_size, io.moved() ? reached : 0)); // shrinking does not fail
     if (io.moved()) {
         node()->touch_modified();
         if (unprivileged)
@@ -131,7 +132,8 @@ expected<int64_t> memory_file::ioctl(uint64_t command, uint64_t argument) {
     if (command != FIONREAD_)
         return fail(Errno::notty);
     uint64_t at = uint64_t(TRY(seek(0, SEEK_CUR_))), end = size();
-    TRY(user_ptr<int32_t>(argument).write(at < end ? int32_t(std::min<uint64_t>(end - at, INT32_MAX)) : 0));
+    TRY(user_ptr<int32_t>(argument).write(
+        at < end ? int32_t(std::min<uint64_t>(end - at, INT32_MAX)) : 0));
     return 0;
 }
 
@@ -192,8 +194,7 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
             return fail(Errno::nomem);
         return f;
     }
-    case S_IFDIR_:
-        return directory_open(flags);
+    case S_IFDIR_: return directory_open(flags);
     case S_IFIFO_: {
         ref_ptr<pipe_channel> channel;
         {
@@ -204,9 +205,7 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
         }
         return pipe_open(std::move(channel), flags);
     }
-    case S_IFCHR_:
-        return character_device_open(device(), flags);
-    default:
-        return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
+    case S_IFCHR_: return character_device_open(device(), flags);
+    default: return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
     }
 }

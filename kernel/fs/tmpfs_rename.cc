@@ -11,8 +11,8 @@ struct rename_operation {
     std::string_view to_name;
 
     tmpfs_entry* source = nullptr;
-    tmpfs_entry* target = nullptr; // null: the new name is free
-    tmpfs_entry* fresh = nullptr;  // made before the lock; names what moves to `to`
+    tmpfs_entry* target = nullptr;     // null: the new name is free
+    tmpfs_entry* fresh = nullptr;      // made before the lock; names what moves to `to`
     tmpfs_entry* fresh_back = nullptr; // exchange: names what moves to `from`
     ref_ptr<tmpfs_node> replaced{};
     bool same_file = false;
@@ -84,7 +84,8 @@ struct rename_operation {
     }
 };
 
-status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_name, uint32_t flags) {
+status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_name,
+                          uint32_t flags) {
     ASSERT(&to.fs() == &vnode::fs());
     if (!is_directory() || !to.is_directory())
         return fail(Errno::notdir);

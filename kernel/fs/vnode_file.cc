@@ -21,15 +21,9 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     lock_guard guard(position_lock_);
     int64_t base;
     switch (whence) {
-    case SEEK_SET_:
-        base = 0;
-        break;
-    case SEEK_CUR_:
-        base = int64_t(position_);
-        break;
-    case SEEK_END_:
-        base = int64_t(size());
-        break;
+    case SEEK_SET_: base = 0; break;
+    case SEEK_CUR_: base = int64_t(position_); break;
+    case SEEK_END_: base = int64_t(size()); break;
     case SEEK_DATA_:
     case SEEK_HOLE_: {
         // All of a file counts as data; the hole is behind it, as lseek(2) allows.
@@ -39,8 +33,7 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
         base = whence == SEEK_DATA_ ? 0 : end - offset;
         break;
     }
-    default:
-        return fail(Errno::inval);
+    default: return fail(Errno::inval);
     }
     int64_t position;
     if (__builtin_add_overflow(base, offset, &position))
@@ -71,9 +64,7 @@ public:
 };
 constinit pool<directory_file> directory_files{"directory_file"};
 
-void directory_file::last_reference_gone() {
-    directory_files.destroy(this);
-}
+void directory_file::last_reference_gone() { directory_files.destroy(this); }
 
 class path_file final : public vnode_file {
 public:
@@ -89,9 +80,7 @@ public:
 };
 constinit pool<path_file> path_files{"path_file"};
 
-void path_file::last_reference_gone() {
-    path_files.destroy(this);
-}
+void path_file::last_reference_gone() { path_files.destroy(this); }
 
 } // namespace
 

@@ -13,8 +13,8 @@ public:
         node()->fill_stat(out);
         return {};
     }
-    // read() and write() at the position are read_at() and write_at() at it. With O_APPEND, write_at() chooses
-    // the place itself; end_of_write() says where it ended.
+    // read() and write() at the position are read_at() and write_at() at it. With O_APPEND,
+    // write_at() chooses the place itself; end_of_write() says where it ended.
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
     expected<int64_t> seek(int64_t offset, int whence) override;
@@ -25,7 +25,9 @@ protected:
     virtual uint64_t size() { return node()->attributes().size; }
     // As write_at(), and tells the position behind the last byte.
     virtual expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) {
-        (void)io; (void)offset; (void)end;
+        (void)io;
+        (void)offset;
+        (void)end;
         return fail(Errno::inval);
     }
 

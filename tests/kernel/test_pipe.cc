@@ -46,7 +46,8 @@ KTEST(pipe, keeps_order_over_the_edge_of_its_ring) {
         int64_t got = get(*ends->read, buffer.data(), 1 + ktest_random(9000));
         for (int64_t i = 0; i < got; i++)
             if (buffer[uint64_t(i)] != byte_at(read + uint64_t(i))) {
-                ktest_fail(__FILE__, __LINE__, "byte %lu is wrong", (unsigned long)(read + uint64_t(i)));
+                ktest_fail(__FILE__, __LINE__, "byte %lu is wrong",
+                           (unsigned long)(read + uint64_t(i)));
                 return;
             }
         if (got > 0)

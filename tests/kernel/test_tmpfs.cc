@@ -1,4 +1,5 @@
-// Names: directories, renaming, look-ups of paths, archives. All on file systems that the tests make and destroy.
+// Names: directories, renaming, look-ups of paths, archives. All on file systems that the tests
+// make and destroy.
 #include "kernel/fs/cpio.h"
 #include "kernel/fs/lookup.h"
 #include "kernel/fs/tmpfs.h"
@@ -155,9 +156,9 @@ KTEST(tmpfs, rename_follows_the_rules) {
     ref_ptr<vnode> file = s.make("file"), other = s.make("other");
     REQUIRE(a && b && c && file && other);
 
-    EXPECT_EQ(error_of(root->rename("a", *b, "x", 0)), Errno::inval);      // below itself
-    EXPECT_EQ(error_of(root->rename("a", *a, "x", 0)), Errno::inval);      // into itself
-    EXPECT_EQ(error_of(a->rename("b", *root, "a", 0)), Errno::notempty);   // over its parent
+    EXPECT_EQ(error_of(root->rename("a", *b, "x", 0)), Errno::inval);    // below itself
+    EXPECT_EQ(error_of(root->rename("a", *a, "x", 0)), Errno::inval);    // into itself
+    EXPECT_EQ(error_of(a->rename("b", *root, "a", 0)), Errno::notempty); // over its parent
     EXPECT_EQ(error_of(root->rename("file", *root, "c", 0)), Errno::isdir);
     EXPECT_EQ(error_of(root->rename("c", *root, "file", 0)), Errno::notdir);
     EXPECT_EQ(error_of(root->rename("gone", *root, "x", 0)), Errno::noent);
@@ -343,12 +344,14 @@ namespace {
 // Writes newc entries.
 class archive_writer {
 public:
-    void entry(const char* name, uint32_t mode, std::string_view data, uint32_t inode, uint32_t links) {
+    void entry(const char* name, uint32_t mode, std::string_view data, uint32_t inode,
+               uint32_t links) {
         char header[120];
         size_t name_size = strlen(name) + 1;
-        format_to(header, sizeof(header), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
-                  inode, mode, 0u, 0u, links, 1000000000u, unsigned(data.size()), 0u, 0u, 0u, 0u,
-                  unsigned(name_size), 0u);
+        format_to(header, sizeof(header),
+                  "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode, mode, 0u, 0u,
+                  links, 1000000000u, unsigned(data.size()), 0u, 0u, 0u, 0u, unsigned(name_size),
+                  0u);
         put({header, 110});
         put({name, name_size});
         pad();

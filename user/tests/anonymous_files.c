@@ -1,4 +1,5 @@
-// Files without a name: memfd, eventfd, files that were unlinked, descriptors opened again by /proc.
+// Files without a name: memfd, eventfd, files that were unlinked, descriptors opened again by
+// /proc.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 

@@ -61,9 +61,7 @@ static void without_blocking(void) {
     is(read(both, &c, 1), 1, "and read");
 }
 
-static void interrupted(int signo) {
-    (void)signo;
-}
+static void interrupted(int signo) { (void)signo; }
 
 static void signals(void) {
     need(mkfifo("h", 0600) == 0);

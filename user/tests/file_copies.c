@@ -9,9 +9,7 @@
 
 enum { SIZE = 200000 };
 
-static char byte_at(size_t i) {
-    return (char)(i * 13 + i / 251);
-}
+static char byte_at(size_t i) { return (char)(i * 13 + i / 251); }
 
 // A file of SIZE bytes that all differ from their neighbours.
 static int make(const char* name) {
@@ -67,7 +65,8 @@ static void ranges(void) {
     is(copy_file_range(from, &a, to, &b, 10, 0), 0, "at the end there is nothing");
 }
 
-// The buffer of a read or a write is a mapping of the same file: the copy faults on the page that it copies.
+// The buffer of a read or a write is a mapping of the same file: the copy faults on the page that
+// it copies.
 static void own_buffer(void) {
     int fd = make("own");
     char* map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

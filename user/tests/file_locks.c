@@ -43,7 +43,8 @@ static void records(void) {
     if (child == 0) {
         struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
         need(fcntl(fd, F_GETLK, &l) == 0);
-        _exit(l.l_type == F_WRLCK && l.l_pid == getppid() && l.l_start == 10 && l.l_len == 2 ? 0 : 1);
+        _exit(l.l_type == F_WRLCK && l.l_pid == getppid() && l.l_start == 10 && l.l_len == 2 ? 0
+                                                                                             : 1);
     }
     int status;
     need(waitpid(child, &status, 0) == child);
@@ -83,7 +84,8 @@ static void waiting(void) {
 static void open_files(void) {
     int a = open("file", O_RDWR), b = open("file", O_RDWR);
     is(set_lock(a, F_OFD_SETLK, F_WRLCK, 0, 5), 0, "a lock of an open file");
-    is_errno(set_lock(b, F_OFD_SETLK, F_WRLCK, 4, 1), EAGAIN, "keeps out another of the same process");
+    is_errno(set_lock(b, F_OFD_SETLK, F_WRLCK, 4, 1), EAGAIN,
+             "keeps out another of the same process");
     is_errno(set_lock(b, F_SETLK, F_WRLCK, 4, 1), EAGAIN, "and the process itself");
     int copy = dup(a);
     close(a);

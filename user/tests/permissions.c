@@ -85,7 +85,8 @@ static void owners(void) {
     is(st.st_mode & 07777, 0755, "nor after a write");
     is_errno(utimensat(AT_FDCWD, "roots", (struct timespec[2]){{1, 0}, {2, 0}}, 0), EPERM,
              "times of another's file");
-    is_errno(utimensat(AT_FDCWD, "roots", NULL, 0), EACCES, "even the present, without write permission");
+    is_errno(utimensat(AT_FDCWD, "roots", NULL, 0), EACCES,
+             "even the present, without write permission");
     is(utimensat(AT_FDCWD, "file", (struct timespec[2]){{1, 0}, {2, 5}}, 0), 0, "one's own");
     need(stat("file", &st) == 0);
     ok(st.st_atime == 1 && st.st_mtime == 2 && st.st_mtim.tv_nsec == 5, "are set");
@@ -105,7 +106,8 @@ static void sticky(void) {
 }
 
 static void inherited_group(void) {
-    need(mkdir("shared", 0777) == 0 && chown("shared", 0, GROUP) == 0 && chmod("shared", 02777) == 0);
+    need(mkdir("shared", 0777) == 0 && chown("shared", 0, GROUP) == 0 &&
+         chmod("shared", 02777) == 0);
     umask(027);
     put_file("shared/file", 0640, "");
     need(mkdir("shared/folder", 0777) == 0);

@@ -1,0 +1,217 @@
+// /proc/PID/stat, statm and status, in Linux's formats.
+#include "arch/pmap.h"
+#include "kernel/fs/proc_facts.h"
+#include "kernel/sched.h"
+#include "kernel/thread.h"
+#include "lib/string.h"
+
+#include <algorithm>
+
+namespace {
+
+using ull = unsigned long long;
+using image_facts = decltype(vmspace::image);
+
+constexpr uint64_t ticks_per_second = 100; // the unit of times in stat: USER_HZ
+constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
+constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
+
+char state_of(const process& p, const thread& t) {
+    if (p.state == process_state::zombie)
+        return 'Z';
+    switch (t.state.load()) {
+    case thread_state::sleeping:
+        return p.state == process_state::stopped               ? 'T'
+               : t.sleep.load() == sleep_kind::uninterruptible ? 'D'
+                                                               : 'S';
+    case thread_state::stopped: return 'T';
+    case thread_state::dead: return 'X';
+    default: return 'R';
+    }
+}
+
+usage usage_of(const thread& t) {
+    usage u;
+    u.user_time = t.user_time;
+    u.system_time = t.system_time;
+    u.minor_faults = t.minor_faults;
+    u.major_faults = t.major_faults;
+    u.voluntary_switches = t.voluntary_switches;
+    u.involuntary_switches = t.involuntary_switches;
+    return u;
+}
+
+} // namespace
+
+expected<process_facts> facts_of(const proc_subject& of) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    process_facts f;
+    f.pid = f.tid = p->pid;
+    f.start_time = p->start_time;
+    f.terminal = tty_of(*p);
+    ref_ptr<sig_handlers> handlers;
+    ref_ptr<thread> shown = of.find_thread();
+    if (of.tid && (!shown || shown->proc != p.get()))
+        return fail(Errno::srch);
+    {
+        lock_guard tree(process_tree_lock);
+        f.parent = p->parent ? p->parent->pid : 0;
+        f.group = p->group;
+        f.session = p->sess ? p->sess->sid : 0;
+        f.threads = unsigned(p->threads.size());
+        f.exit_signal = p->exit_signal;
+        f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
+        f.children = p->child_usage;
+        if (of.tid) {
+            f.own = usage_of(*shown);
+        } else {
+            f.own = p->own_usage;
+            for (thread& t : p->threads)
+                f.own.add(usage_of(t));
+        }
+        handlers = p->handlers;
+        if (shown) {
+            f.tid = of.tid ? of.tid : p->pid;
+            memcpy(f.name, shown->name, sizeof(f.name));
+            f.state = state_of(*p, *shown);
+            f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
+            f.cpu = shown->cpu;
+        } else {
+            memcpy(f.name, p->last_name, sizeof(f.name));
+        }
+    }
+    {
+        lock_guard guard(p->lock);
+        f.cred = p->cred;
+    }
+    if (handlers) {
+        lock_guard guard(handlers->lock_);
+        f.shared_pending = p->pending.set;
+        if (shown) {
+            f.pending = shown->pending.set;
+            f.blocked = shown->blocked;
+        }
+        for (int signo = 1; signo <= signal_max; signo++) {
+            uint64_t handler = handlers->actions[signo - 1].handler;
+            if (handler == 1)
+                f.ignored |= sig_bit(signo);
+            else if (handler > 1)
+                f.caught |= sig_bit(signo);
+        }
+    }
+    f.vm = process_vmspace(*p);
+    if (f.vm)
+        f.sizes = f.vm->get_sizes();
+    return f;
+}
+
+status show_process_stat(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    image_facts image{};
+    vaddr_t brk{};
+    if (f.vm) {
+        image = f.vm->image;
+        brk = f.vm->brk();
+    }
+    uint64_t rss_limit;
+    if (ref_ptr<process> p = of.find_process()) {
+        lock_guard guard(p->lock);
+        rss_limit = p->limits[RLIMIT_RSS_].current;
+    } else {
+        return fail(Errno::srch);
+    }
+    constexpr int priority = 20, nice = 0;
+    out.print("%d (%s) %c %d %d %d %d %d %u", of.tid ? f.tid : f.pid, f.name, f.state, f.parent,
+              f.group, f.session, int(f.terminal.device), f.terminal.foreground, 0u);
+    out.print(" %llu %llu %llu %llu", ull(f.own.minor_faults), ull(f.children.minor_faults),
+              ull(f.own.major_faults), ull(f.children.major_faults));
+    out.print(" %llu %llu %llu %llu", ull(ticks_of(f.own.user_time)),
+              ull(ticks_of(f.own.system_time)), ull(ticks_of(f.children.user_time)),
+              ull(ticks_of(f.children.system_time)));
+    out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
+    const uint64_t virtual_size = f.sizes.virtual_pages * page_size;
+    out.print(" %llu %llu %llu", ull(virtual_size), ull(f.sizes.resident_pages), ull(rss_limit));
+    out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
+              ull(image.stack_start.value()));
+    // Signals as far as they fit in 31 bits; status has them all.
+    constexpr sigset old = 0x7fffffff;
+    out.print(" %llu %llu %llu %llu", ull((f.pending | f.shared_pending) & old),
+              ull(f.blocked & old), ull(f.ignored & old), ull(f.caught & old));
+    out.print(" %d 0 0 %d %u 0 0 0 0 0", f.wait_reason ? 1 : 0, f.exit_signal, f.cpu);
+    out.print(" %llu %llu %llu %llu %llu %llu %llu %d\n", ull(image.data_start.value()),
+              ull(image.data_end.value()), ull(brk.value()), ull(image.arg_start.value()),
+              ull(image.arg_end.value()), ull(image.env_start.value()), ull(image.env_end.value()),
+              f.wait_status);
+    return {};
+}
+
+status show_process_statm(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    const auto& s = f.sizes;
+    const uint64_t data_pages = s.data_pages + s.stack_pages;
+    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(s.resident_pages),
+              ull(s.shared_pages), ull(s.text_pages), ull(data_pages));
+    return {};
+}
+
+static const char* state_name(char state) {
+    switch (state) {
+    case 'R': return "running";
+    case 'S': return "sleeping";
+    case 'D': return "disk sleep";
+    case 'T': return "stopped";
+    case 'Z': return "zombie";
+    default: return "dead";
+    }
+}
+
+status show_process_status(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    const credentials& c = f.cred;
+    ref_ptr<process> p = of.find_process();
+    ref_ptr<thread> t = of.find_thread();
+    out.print("Name:\t%s\n", f.name);
+    if (t) {
+        lock_guard guard(t->lock);
+        if (t->fs)
+            out.print("Umask:\t%04o\n", t->fs->umask());
+    }
+    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", f.state,
+              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
+    out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid,
+              c.egid, c.sgid, c.fsgid);
+    ref_ptr<fd_table> files;
+    if (t) {
+        lock_guard guard(t->lock);
+        files = t->files;
+    }
+    // FDSize is the room in the table: the open descriptors, rounded up as the table grows.
+    out.print("FDSize:\t%u\nGroups:\t",
+              files ? std::max(64u, (files->open_count() + 63) / 64 * 64) : 0);
+    for (uint32_t i = 0; i < c.group_count; i++)
+        out.print("%u ", c.groups[i]);
+    out.append('\n');
+    if (f.vm) {
+        const auto& s = f.sizes;
+        out.print("VmSize:\t%8llu kB\nVmLck:\t%8llu kB\nVmRSS:\t%8llu kB\nRssShmem:\t%8llu kB\n",
+                  ull(kib_of_pages(s.virtual_pages)), ull(kib_of_pages(s.locked_pages)),
+                  ull(kib_of_pages(s.resident_pages)), ull(kib_of_pages(s.shared_pages)));
+        out.print("VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
+                  ull(kib_of_pages(s.data_pages)), ull(kib_of_pages(s.stack_pages)),
+                  ull(kib_of_pages(s.text_pages)));
+        out.print("VmPTE:\t%8llu kB\nVmCommit:\t%8llu kB\n",
+                  ull(kib_of_pages(f.vm->physical_map().table_pages())),
+                  ull(kib_of_pages(f.vm->commit_charge())));
+    }
+    out.print("Threads:\t%u\n", f.threads);
+    out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%"
+              "016llx\n",
+              ull(f.pending), ull(f.shared_pending), ull(f.blocked), ull(f.ignored), ull(f.caught));
+    if (t)
+        out.print("Cpus_allowed:\t%x\n", t->allowed_cpus);
+    out.print("voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
+              ull(f.own.voluntary_switches), ull(f.own.involuntary_switches));
+    return {};
+}
