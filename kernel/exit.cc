@@ -87,6 +87,7 @@ bool notify_parent(process& p) REQUIRES(process_tree_lock) {
         signal_send_process(parent, p.exit_signal, &info);
     }
     parent.child_changed.wake_all();
+    p.end_pollers.notify();
     return discard;
 }
 
@@ -145,7 +146,7 @@ void thread_exit(int wait_status) {
     }
     if (last)
         drop_address_space(p);
-    vfork_release(self);
+    vfork_release(self, &wait_status);
     drop_files(self);
     if (last) {
         itimer_process_exiting(p);

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 struct linux_stat;
+struct process;
 class vnode;
 class dir_sink;
 
@@ -120,6 +121,8 @@ public:
         if (size)
             out[0] = 0;
     }
+    // The process that a pidfd stands for; null for all other files.
+    virtual process* pidfd_process() { return nullptr; }
 
     // By whoever opened it, before anybody else can see it.
     void set_node(ref_ptr<vnode> node);

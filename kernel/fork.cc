@@ -1,18 +1,19 @@
 // Process creation. One function makes every process and every thread; what differs between fork,
-// vfork, clone and a new thread is in clone_args alone. Each thing that a child can share with its
-// parent is a reference-counted object, and one line below takes a reference or makes a copy, by
-// its flag:
+// vfork, clone, afork and a new thread is in clone_args alone. Each thing that a child can share
+// with its parent is a reference-counted object, and one line below takes a reference or makes a
+// copy, by its flag:
 //
-//                     fork        vfork       posix_spawn    pthread_create
-//      address space  copy        share       share          share            CLONE_VM
-//      descriptors    copy        copy        copy           share            CLONE_FILES
-//      cwd, umask     copy        copy        copy           share            CLONE_FS
-//      handlers       copy        copy        copy           share            CLONE_SIGHAND
-//      process        new         new         new            share            CLONE_THREAD
-//      parent         goes on     sleeps      sleeps         goes on          CLONE_VFORK
+//                     fork     vfork    posix_spawn  afork    pthread_create
+//      address space  copy     share    share        share    share           CLONE_VM
+//      descriptors    copy     copy     copy         copy     share           CLONE_FILES
+//      cwd, umask     copy     copy     copy         copy     share           CLONE_FS
+//      handlers       copy     copy     copy         reset    share           CLONE_SIGHAND
+//      process        new      new      new          new      share           CLONE_THREAD
+//      parent         goes on  sleeps   sleeps       goes on  goes on         CLONE_VFORK
 //
 // The copy of an address space is vmspace::fork (vm/vmspace_fork.cc), which by the process's fork
-// mode copies pages or only marks them copy-on-write. Sharing it is a reference.
+// mode copies pages or only marks them copy-on-write. Sharing it is a reference. In vfork mode cow
+// (kernel/fork_mode.h) the parent sleeps all the same, but the child has a copy.
 //
 // A vfork, in time. The parent's thread and the child's hold a vfork_wait together:
 //
@@ -41,6 +42,8 @@
 #include "arch/cpu.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/afork.h"
+#include "kernel/pidfd.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/session.h"
@@ -58,7 +61,8 @@ namespace {
 
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
-expected<ref_ptr<vmspace>> copy_address_space(process& parent);
+expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode);
+bool vfork_copies(const clone_args& args, const process& parent);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
 void child_first_run(void* argument);
@@ -73,9 +77,28 @@ struct reserved_pid {
     void keep() { pid = 0; }
 };
 
+// Descriptors that are closed again unless the child has been published.
+class new_descriptor {
+public:
+    explicit new_descriptor(fd_table& files) : files_(files) {}
+    ~new_descriptor() {
+        if (fd_ >= 0)
+            (void)files_.close(fd_);
+    }
+    expected<int> install(ref_ptr<file> f, bool close_on_exec) {
+        fd_ = TRY(files_.install(std::move(f), close_on_exec));
+        return fd_;
+    }
+    void keep() { fd_ = -1; }
+
+private:
+    fd_table& files_;
+    int fd_ = -1;
+};
+
 } // namespace
 
-expected<pid_t> process_create(const clone_args& args) {
+expected<created_process> process_create(const clone_args& args) {
     TRY(check_flags(args));
     thread& self = current_thread();
     process& parent = *self.proc;
@@ -92,34 +115,47 @@ expected<pid_t> process_create(const clone_args& args) {
     ref_ptr<process> p =
         TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
     ref_ptr<thread> child = TRY(thread_create(*p));
-    ref_ptr<vfork_wait> wait = set(CLONE_VFORK_) ? TRY(vfork_wait::create()) : nullptr;
+    ref_ptr<vfork_wait> wait =
+        set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
+    const bool shares_vm = set(CLONE_VM_) && !vfork_copies(args, parent);
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        p->vm = TRY(set(CLONE_VM_) ? share(parent.vm) : copy_address_space(parent));
+        const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
+        p->vm = TRY(shares_vm ? share(parent.vm) : copy_address_space(parent, mode));
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
-    child->vfork_parent = ref_ptr(wait).leak();
+    // The descriptors that tell of it come last: they are seen by the caller's other threads.
+    new_descriptor pidfd(*self.files), release(*self.files);
+    created_process result{};
+    if (set(CLONE_PIDFD_))
+        TRY(args.pidfd.write(TRY(pidfd.install(TRY(pidfd_create(p, 0)), true))));
+    if (args.afork) {
+        const uint32_t flags = args.afork->descriptor_flags;
+        ref_ptr<file> told = TRY(afork_file_create(wait, flags & O_NONBLOCK_));
+        result.descriptor = TRY(release.install(std::move(told), flags & O_CLOEXEC_));
+    }
 
     // From here on it exists, or nothing has happened.
-    if (status published = publish(*p, *child, self, args); !published) {
-        if (child->vfork_parent)
-            child->vfork_parent->drop_reference();
-        return fail(published.error());
-    }
-    const pid_t result = std::exchange(pid.pid, 0);
+    TRY(publish(*p, *child, self, args));
+    result.pid = std::exchange(pid.pid, 0);
+    pidfd.keep();
+    release.keep();
+    child->vfork_parent = ref_ptr(wait).leak();
     if (set(CLONE_PARENT_SETTID_))
         (void)args.parent_tid.write(
-            result); // before the child can run; a bad address is the caller's affair
-    if (set(CLONE_VM_) && !set(CLONE_THREAD_))
-        uvm_count(set(CLONE_VFORK_) ? uvm_counter::forks_ppwait : uvm_counter::forks_sharevm);
+            result.pid); // before the child can run; a bad address is the caller's affair
+    if (set(CLONE_VFORK_))
+        uvm_count(uvm_counter::forks_ppwait);
+    if (shares_vm && !set(CLONE_THREAD_))
+        uvm_count(uvm_counter::forks_sharevm);
     sched_make_runnable(*child);
     child.reset();
-    if (wait)
+    if (set(CLONE_VFORK_))
         wait->wait();
     return result;
 }
@@ -147,12 +183,18 @@ status check_flags(const clone_args& args) {
     // A sibling of init would have nobody to reap it.
     if (any(CLONE_PARENT_) && &current_process() == init_process)
         return fail(Errno::inval);
-    // What there is not: name spaces, tracing, control groups, process descriptors.
+    // A pidfd stands for a process, not for a thread.
+    if (any(CLONE_PIDFD_) && any(CLONE_THREAD_ | CLONE_DETACHED_))
+        return fail(Errno::inval);
+    if (all(CLONE_PIDFD_ | CLONE_PARENT_SETTID_) &&
+        args.pidfd.address() == args.parent_tid.address())
+        return fail(Errno::inval);
+    // What there is not: name spaces, tracing, control groups.
     if (any(new_spaces)) {
         lock_guard guard(current_process().lock);
         return fail(current_process().cred.superuser() ? Errno::inval : Errno::perm);
     }
-    if (any(CLONE_NEWUSER_ | CLONE_PTRACE_ | CLONE_UNTRACED_ | CLONE_INTO_CGROUP_ | CLONE_PIDFD_))
+    if (any(CLONE_NEWUSER_ | CLONE_PTRACE_ | CLONE_UNTRACED_ | CLONE_INTO_CGROUP_))
         return fail(Errno::inval);
     if (any(CLONE_SETTLS_) && args.tls >= user_max.value())
         return fail(Errno::perm);
@@ -171,7 +213,7 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         p->cred = parent.cred;
         memcpy(p->limits, parent.limits, sizeof p->limits);
         program = parent.executable;
-        p->mode = parent.mode;
+        p->fork_modes.inherit(parent.fork_modes);
         p->timer_slack = parent.timer_slack;
     }
     process_set_executable(*p, std::move(program));
@@ -184,9 +226,16 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     return p;
 }
 
-expected<ref_ptr<vmspace>> copy_address_space(process& parent) {
+expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode) {
     vm_ledger ledger;
-    return parent.vm->fork(parent.mode, ledger);
+    return parent.vm->fork(mode, ledger);
+}
+
+// 4.4BSD's vfork: the address space is copied on write although the parent waits. A child that also
+// shares the handlers is no vfork's, and asks for the parent's memory in earnest.
+bool vfork_copies(const clone_args& args, const process& parent) {
+    return (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_)) &&
+           parent.fork_modes.for_vfork() == vfork_mode::cow;
 }
 
 // What the child's thread starts with: the caller's registers, but for its result, its stack and
@@ -212,6 +261,10 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     frame.set_result(0);
     if (args.stack.value())
         frame.rsp = args.stack.value();
+    if (args.afork) {
+        frame = trap_frame::user_start(args.afork->function, args.stack);
+        frame.rdi = args.afork->argument;
+    }
     machine_thread_copy_user_state(child.machine, self.machine);
     if (args.flags & CLONE_SETTLS_)
         child.machine.fs_base = args.tls;
@@ -265,10 +318,14 @@ expected<ref_ptr<vfork_wait>> vfork_wait::create() {
 
 void vfork_wait::last_reference_gone() { waits.destroy(this); }
 
-void vfork_wait::release() {
-    lock_guard guard(lock_);
-    released_ = true;
-    parent_.wake_all();
+void vfork_wait::release(const afork_record& record) {
+    {
+        lock_guard guard(lock_);
+        released_ = true;
+        record_ = record;
+        parent_.wake_all();
+    }
+    pollers_.notify();
 }
 
 void vfork_wait::wait() {
@@ -277,17 +334,42 @@ void vfork_wait::wait() {
         parent_.wait(lock_, "vfork");
 }
 
-void vfork_release(thread& self) {
-    if (vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr)) {
-        waiting->release();
-        waiting->drop_reference();
+expected<afork_record> vfork_wait::wait_for_record(bool nonblocking) {
+    lock_guard guard(lock_);
+    while (!released_) {
+        if (nonblocking)
+            return fail(Errno::again);
+        if (!parent_.wait_interruptible(lock_, "afork_read"))
+            return fail(Errno::restartsys);
     }
+    return record_;
+}
+
+uint32_t vfork_wait::poll(poller* p) {
+    if (p)
+        p->add(pollers_);
+    lock_guard guard(lock_);
+    return released_ ? POLLIN_ | POLLRDNORM_ : 0;
+}
+
+void vfork_release(thread& self, const int* wait_status) {
+    vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr);
+    if (!waiting)
+        return;
+    afork_record record{self.proc->pid, afork_record::exec, 0, 0};
+    if (wait_status) {
+        const int signo = *wait_status & 0x7f;
+        record.what = signo ? afork_record::killed : afork_record::exit;
+        record.status = signo ? signo : *wait_status >> 8 & 0xff;
+    }
+    waiting->release(record);
+    waiting->drop_reference();
 }
 
 // ---- The system calls ------------------------------------------------------------------------
 
 static sysresult create_and_return(const clone_args& args) {
-    return int64_t{TRY(process_create(args))};
+    return int64_t{TRY(process_create(args)).pid};
 }
 
 sysresult sys_fork() { return create_and_return({.exit_signal = SIGCHLD_}); }
@@ -298,12 +380,16 @@ sysresult sys_vfork() {
 
 sysresult sys_clone(sys_clone_flags flags, sys_address stack, user_ptr<int32_t> parent_tid,
                     user_ptr<int32_t> child_tid, sys_address tls) {
+    // The one register is the place for either number.
+    if ((flags & CLONE_PIDFD_) && (flags & CLONE_PARENT_SETTID_))
+        return fail(Errno::inval);
     return create_and_return({.flags = uint32_t(flags) & ~uint64_t{CSIGNAL_},
                               .exit_signal = int(flags & CSIGNAL_),
                               .stack = stack.address(),
                               .parent_tid = parent_tid,
                               .child_tid = child_tid,
-                              .tls = tls});
+                              .tls = tls,
+                              .pidfd = parent_tid});
 }
 
 // Linux's struct clone_args; callers may know a shorter version of it, or a longer one whose rest
@@ -342,5 +428,6 @@ sysresult sys_clone3(user_ptr<void> pointer, uint64_t size) {
                               .stack = vaddr_t(top),
                               .parent_tid = user_ptr<int32_t>(args.parent_tid),
                               .child_tid = user_ptr<int32_t>(args.child_tid),
-                              .tls = args.tls});
+                              .tls = args.tls,
+                              .pidfd = user_ptr<int32_t>(args.pidfd)});
 }

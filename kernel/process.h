@@ -5,6 +5,7 @@
 // its threads holds one.
 #pragma once
 
+#include "kernel/fork_mode.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "lib/list.h"
@@ -76,7 +77,7 @@ struct process : ref_counted<process> {
     credentials cred;                  // under `lock`; written by its own threads
     linux_rlimit limits[rlimit_count]; // under `lock`
     ref_ptr<vnode> executable;         // under `lock`
-    fork_mode mode = fork_mode::cow;   // inherited
+    own_fork_modes fork_modes;         // inherited
     nanos_t start_time = 0;
     uint64_t timer_slack = 50000;
     std::atomic<int> nice{0};       // -20..19: how long a slice is when others wait; inherited
@@ -103,6 +104,7 @@ struct process : ref_counted<process> {
     usage own_usage; // of threads that have ended
     usage child_usage;
     wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
+    poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
     bool subreaper = false;
     int parent_death_signal = 0;
     bool no_child_zombies = false; // SIGCHLD ignored or SA_NOCLDWAIT

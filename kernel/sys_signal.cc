@@ -296,6 +296,31 @@ sysresult sys_rt_sigqueueinfo(sys_pid pid, sys_signal signo, user_ptr<const linu
     return 0;
 }
 
+sysresult sys_pidfd_send_signal(sys_fd fd, sys_signal signo, user_ptr<const linux_siginfo> from,
+                                sys_hex flags) {
+    if (flags)
+        return fail(Errno::inval);
+    ref_ptr<file> opened = TRY(current_thread().files->get(fd));
+    process* target = opened->pidfd_process();
+    if (!target)
+        return fail(Errno::badf);
+    linux_siginfo info = info_from_caller(signo, SI_USER_);
+    if (from) {
+        const linux_siginfo given = TRY(from.read());
+        if (given.signo != signo)
+            return fail(Errno::inval);
+        info = TRY(made_up_info(target->pid, signo, from));
+    }
+    if (!valid_signal_or_0(signo))
+        return fail(Errno::inval);
+    const credentials mine = credentials_of(current_process());
+    lock_guard tree(process_tree_lock);
+    if (!target->parent) // waited for, or not in the tree yet
+        return fail(Errno::srch);
+    TRY(send_to(mine, *target, nullptr, info));
+    return 0;
+}
+
 sysresult sys_rt_tgsigqueueinfo(sys_pid pid, sys_pid tid, sys_signal signo,
                                 user_ptr<const linux_siginfo> info) {
     if (pid <= 0 || tid <= 0)

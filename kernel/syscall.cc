@@ -61,12 +61,18 @@ struct entry {
     void (*print)(strace_line&, const uint64_t*, bool, int64_t) = nullptr;
 };
 
-constexpr size_t table_size = 512;
+// Linux's calls, and behind them in the table Spork's own, whose numbers are far above.
+constexpr uint64_t linux_calls = 512, own_calls = 16, first_own_call = 0x5000;
+constexpr size_t index_of(uint64_t number) {
+    if (number >= first_own_call && number - first_own_call < own_calls)
+        return linux_calls + (number - first_own_call);
+    return number < linux_calls ? number : linux_calls + own_calls;
+}
 struct call_table {
-    entry entries[table_size];
+    entry entries[linux_calls + own_calls + 1]; // the last one stays empty
     constexpr call_table() {
 #define SYSCALL(number, name, ...)                                                                 \
-    entries[number] = {#name, adapter<sys_##name>::call, adapter<sys_##name>::print};
+    entries[index_of(number)] = {#name, adapter<sys_##name>::call, adapter<sys_##name>::print};
 #include "kernel/syscalls.def"
 #undef SYSCALL
     }
@@ -77,8 +83,8 @@ constexpr call_table table;
 // that a child's calls come in between: strace prints them when they begin.
 bool printed_first(uint64_t number) {
     constexpr uint64_t clone = 56, fork = 57, vfork = 58, execve = 59, exit = 60, exit_group = 231,
-                       execveat = 322, clone3 = 435;
-    for (uint64_t n : {clone, fork, vfork, execve, exit, exit_group, execveat, clone3})
+                       execveat = 322, clone3 = 435, afork = 0x5001;
+    for (uint64_t n : {clone, fork, vfork, execve, exit, exit_group, execveat, clone3, afork})
         if (n == number)
             return true;
     return false;
@@ -112,7 +118,7 @@ void log_unknown(const thread& self, uint64_t number) {
 } // namespace
 
 const char* syscall_name(uint64_t number) {
-    return number < table_size ? table.entries[number].name : nullptr;
+    return table.entries[index_of(number)].name;
 }
 
 void handle_syscall(trap_frame& frame) {
@@ -123,7 +129,8 @@ void handle_syscall(trap_frame& frame) {
     for (unsigned i = 0; i < 6; i++)
         arguments[i] = frame.argument(i);
 
-    if (number >= table_size || !table.entries[number].call) [[unlikely]] {
+    const entry& e = table.entries[index_of(number)];
+    if (!e.call) [[unlikely]] {
         log_unknown(self, number);
         frame.set_result(-int64_t(Errno::nosys));
         if (strace_wanted(self))
@@ -131,7 +138,6 @@ void handle_syscall(trap_frame& frame) {
                    arguments[1], arguments[2]);
         return;
     }
-    const entry& e = table.entries[number];
     const bool trace = strace_wanted(self);
     const bool first = trace && printed_first(number);
     if (first) {

@@ -24,8 +24,8 @@ enum : uint32_t {
 };
 constexpr uint32_t WUNTRACED_ = WSTOPPED_; // wait4's name for it
 
-enum class wait_for : uint8_t { any, pid, group };
-enum : int32_t { P_ALL_ = 0, P_PID_ = 1, P_PGID_ = 2 };
+enum class wait_for : uint8_t { any, pid, group, pidfd };
+enum : int32_t { P_ALL_ = 0, P_PID_ = 1, P_PGID_ = 2, P_PIDFD_ = 3 };
 
 constexpr nanos_t clock_tick = nanos_per_second / 100; // the unit of siginfo's times
 
@@ -36,8 +36,10 @@ struct news {
     usage used;
 };
 
-bool matches(const process& child, wait_for what, pid_t id, uint32_t options) {
+bool matches(const process& child, wait_for what, pid_t id, const process* exactly,
+             uint32_t options) {
     if ((what == wait_for::pid && child.pid != id) ||
+        (what == wait_for::pidfd && &child != exactly) ||
         (what == wait_for::group && child.group != id))
         return false;
     // A "clone child" is one that tells its end by another signal than SIGCHLD.
@@ -76,14 +78,15 @@ void bury(process& child) {
     child.drop_reference();
 }
 
-// ECHILD; restartsys; or pid 0 with WNOHANG when there is no news.
-expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options) {
+// ECHILD; restartsys; or pid 0 with WNOHANG when there is no news. `exactly` is pidfd's.
+expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
+                              const process* exactly = nullptr) {
     process& self = current_process();
     lock_guard guard(process_tree_lock);
     for (;;) {
         bool any = false;
         for (process& child : self.children) {
-            if (!matches(child, what, id, options))
+            if (!matches(child, what, id, exactly, options))
                 continue;
             any = true;
             std::optional<news> n = news_of(child, options);
@@ -182,6 +185,7 @@ sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, 
         !(options & (WEXITED_ | WSTOPPED_ | WCONTINUED_)))
         return fail(Errno::inval);
     wait_for what;
+    ref_ptr<file> pidfd;
     pid_t wanted = id;
     switch (id_type) {
     case P_ALL_: what = wait_for::any; break;
@@ -199,9 +203,21 @@ sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, 
             wanted = current_process().group;
         }
         break;
+    case P_PIDFD_:
+        if (id < 0)
+            return fail(Errno::inval);
+        what = wait_for::pidfd;
+        pidfd = TRY(current_thread().files->get(id));
+        if (!pidfd->pidfd_process())
+            return fail(Errno::badf);
+        break;
     default: return fail(Errno::inval);
     }
-    news n = TRY(wait_for_child(what, wanted, options));
+    const bool poll_only = pidfd && pidfd->nonblocking() && !(options & WNOHANG_);
+    news n = TRY(wait_for_child(what, wanted, poll_only ? options | WNOHANG_ : options,
+                                pidfd ? pidfd->pidfd_process() : nullptr));
+    if (poll_only && !n.pid)
+        return fail(Errno::again);
     if (rusage && n.pid)
         TRY(rusage.write(usage_to_linux(n.used)));
     if (!info)

@@ -7,7 +7,7 @@
 #define UVMEXP_COUNTERS(X)                                                                       \
     X(faults, "page faults")                                                                     \
     X(forks, "address spaces copied by fork")                                                    \
-    X(forks_ppwait, "forks whose parent waited (vfork)")                                         \
+    X(forks_ppwait, "forks whose parent waited (vfork, in whichever mode)")                      \
     X(forks_sharevm, "forks that shared the address space")                                      \
     X(flt_acow, "1B: anon copied, because others reference it")                                  \
     X(flt_anon, "1A and 1B: faults on a page in the amap layer")                                 \
