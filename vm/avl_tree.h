@@ -31,7 +31,7 @@ struct no_augmentation {
 
 // Augmentation::update(element, left child, right child) recomputes the element's value;
 // correct() says whether it is what update() would set.
-template <class T, avl_node T::*Node, class Augmentation = no_augmentation> class avl_tree {
+template <class T, avl_node T::* Node, class Augmentation = no_augmentation> class avl_tree {
 public:
     avl_tree() = default;
     avl_tree(const avl_tree&) = delete;
@@ -157,7 +157,8 @@ private:
         if (!n)
             return nullptr;
         // offsetof by pointer to member, on an address that is never dereferenced.
-        auto offset = reinterpret_cast<uintptr_t>(&(reinterpret_cast<T*>(nowhere)->*Node)) - nowhere;
+        auto offset =
+            reinterpret_cast<uintptr_t>(&(reinterpret_cast<T*>(nowhere)->*Node)) - nowhere;
         return reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(n) - offset);
     }
     static int height(const avl_node* n) { return n ? n->height : 0; }

@@ -4,9 +4,7 @@
 
 static pool<sparse_chunk> chunk_pool{"sparse_chunk"};
 
-sparse_slots::~sparse_slots() {
-    ASSERT(used_ == 0 && tree_.empty());
-}
+sparse_slots::~sparse_slots() { ASSERT(used_ == 0 && tree_.empty()); }
 
 sparse_chunk* sparse_slots::chunk_of(uint64_t index) const {
     uint64_t first = index - index % sparse_chunk::slots;

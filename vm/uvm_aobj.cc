@@ -11,8 +11,7 @@ static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
 
 // ---- Making and ending ----------------------------------------------------------------------
 
-uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged)
-    : size_(size), charged_(charged) {
+uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged) : size_(size), charged_(charged) {
     set_identity(name, 0, 0);
 }
 
@@ -35,9 +34,7 @@ uvm_aobj::~uvm_aobj() {
         uvm_commit::uncharge(pages_of(size_));
 }
 
-void uvm_aobj::last_reference_gone() {
-    aobj_pool.destroy(this);
-}
+void uvm_aobj::last_reference_gone() { aobj_pool.destroy(this); }
 
 void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
     size_t length = std::min(strlen(name), name_size - 1);
@@ -47,27 +44,17 @@ void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
     inode_ = inode;
 }
 
-uint64_t uvm_aobj::size() const {
-    return size_.load(std::memory_order_relaxed);
-}
+uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_relaxed); }
 
-const char* uvm_aobj::name() const {
-    return name_;
-}
+const char* uvm_aobj::name() const { return name_; }
 
-uint64_t uvm_aobj::device() const {
-    return device_;
-}
+uint64_t uvm_aobj::device() const { return device_; }
 
-uint64_t uvm_aobj::inode() const {
-    return inode_;
-}
+uint64_t uvm_aobj::inode() const { return inode_; }
 
 // ---- Pages ----------------------------------------------------------------------------------
 
-vm_page* uvm_aobj::lookup(uint64_t index) {
-    return static_cast<vm_page*>(pages_.get(index));
-}
+vm_page* uvm_aobj::lookup(uint64_t index) { return static_cast<vm_page*>(pages_.get(index)); }
 
 // The page at `index`: null for a hole unless `make` is set.
 expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
@@ -88,9 +75,7 @@ expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
 
 // A hole is filled even for reading: the page that a shared mapping shows must be the one that
 // others write to.
-expected<vm_page*> uvm_aobj::get(uint64_t index, bool) {
-    return page_at(index, true);
-}
+expected<vm_page*> uvm_aobj::get(uint64_t index, bool) { return page_at(index, true); }
 
 uint64_t uvm_aobj::resident_pages() const {
     lock_guard guard(const_cast<sleep_lock&>(lock_));
@@ -173,9 +158,7 @@ held_page::~held_page() {
         object_->let_go(page_);
 }
 
-char* held_page::data() const {
-    return static_cast<char*>(page_->data());
-}
+char* held_page::data() const { return static_cast<char*>(page_->data()); }
 
 // ---- Checking -------------------------------------------------------------------------------
 

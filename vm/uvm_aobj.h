@@ -10,7 +10,8 @@
 
 class uvm_aobj;
 
-// A page pinned against truncation and reuse while somebody copies to or from it without the object's lock.
+// A page pinned against truncation and reuse while somebody copies to or from it without the
+// object's lock.
 class held_page {
 public:
     held_page() = default;
@@ -29,14 +30,16 @@ private:
 
 class uvm_aobj : public uvm_object {
 public:
-    // `charge`: the pages are charged to the commit account as they are promised (anonymous shared memory: size; files: none).
+    // `charge`: the pages are charged to the commit account as they are promised (anonymous shared
+    // memory: size; files: none).
     static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, bool charge);
 
-    // Pins the page at `index`: for reading a hole gives an empty held_page (read it as zeros); with `for_write` the page is
-    // made. fault beyond the last page of size(); nomem. Sleeps on the object lock; call it without spin locks.
+    // Pins the page at `index`: for reading a hole gives an empty held_page (read it as zeros);
+    // with `for_write` the page is made. fault beyond the last page of size(); nomem. Sleeps on the
+    // object lock; call it without spin locks.
     expected<held_page> hold(uint64_t index, bool for_write);
-    // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping and zeroes the rest of the last
-    // page; growing reads as zeros. ENOMEM (only when charged).
+    // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping and
+    // zeroes the rest of the last page; growing reads as zeros. ENOMEM (only when charged).
     status resize(uint64_t size);
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
@@ -64,10 +67,10 @@ private:
 
     static constexpr size_t name_size = 64;
 
-    sparse_slots pages_ GUARDED_BY(lock_);                  // of vm_page*
-    std::atomic<uint64_t> size_;                            // bytes; changed under lock_
-    uint64_t orphans_ GUARDED_BY(lock_) = 0;                // truncated while held; freed by let_go()
-    const bool charged_;                                    // pages_of(size_) are in the commit account
-    char name_[name_size];                                  // set before the object is shared
-    uint64_t device_ = 0, inode_ = 0;                       // likewise
+    sparse_slots pages_ GUARDED_BY(lock_);   // of vm_page*
+    std::atomic<uint64_t> size_;             // bytes; changed under lock_
+    uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
+    const bool charged_;                     // pages_of(size_) are in the commit account
+    char name_[name_size];                   // set before the object is shared
+    uint64_t device_ = 0, inode_ = 0;        // likewise
 };

@@ -60,11 +60,8 @@ status charge(uint64_t pages) {
         if (pages > vm_page_get_statistics().total)
             return fail(Errno::nomem);
         break;
-    case mode::always:
-        break;
-    case mode::strict:
-        limit = limit_locked();
-        break;
+    case mode::always: break;
+    case mode::strict: limit = limit_locked(); break;
     }
     if (committed_ > limit || pages > limit - committed_)
         return fail(Errno::nomem);

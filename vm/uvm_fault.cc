@@ -49,12 +49,12 @@ struct uvm_faultinfo {
     bool allowed() const;
 
     fault_result resolve() REQUIRES_SHARED(vm.map_.lock());
-    fault_outcome upper(vm_amap& amap, vm_anon& anon)
-        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
-    fault_outcome map_anon(vm_amap& amap, vm_anon& anon)
-        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
-    fault_outcome copy_anon(vm_amap& amap, vm_anon& anon)
-        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
+    fault_outcome upper(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
+        REQUIRES(amap.lock());
+    fault_outcome map_anon(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
+        REQUIRES(amap.lock());
+    fault_outcome copy_anon(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
+        REQUIRES(amap.lock());
     // The amap may be missing in these; if there is one, it is locked.
     fault_result lower(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
     fault_outcome lower_object(vm_amap* amap, uvm_object& object) REQUIRES_SHARED(vm.map_.lock());
@@ -214,8 +214,8 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);
-    // The mapping first, the reference second. Once it is dropped, the other holder is alone with the
-    // old page and may write to it at once: no thread of this process may be reading it then.
+    // The mapping first, the reference second. Once it is dropped, the other holder is alone with
+    // the old page and may write to it at once: no thread of this process may be reading it then.
     fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());
     if (outcome == fault_outcome::resolved)
         amap.replace(slot(), std::move(*copy));
@@ -263,7 +263,8 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
         amap->lock().assert_held();
         others_write = amap->shared_by_inheritance();
     }
-    vm_page* zeros = uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
+    vm_page* zeros =
+        uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
     if (!write() && !others_write && zeros)
         return enter(*zeros, entry.effective_protection() & ~vm_prot::write);
     if (entry.needs_copy)
@@ -290,7 +291,8 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
 // ---- Entering --------------------------------------------------------------------------------
 
 fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
-    if (prot == vm_prot::none) // a forced access: the page is there now, and stays out of the program's reach
+    if (prot == vm_prot::none) // a forced access: the page is there now, and stays out of the
+                               // program's reach
         return fault_outcome::resolved;
     pmap_enter_flags flags{.wired = entry.wired_count > 0, .access = access & prot};
     if (vm.pmap_->enter(va, page, prot, flags))

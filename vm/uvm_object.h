@@ -14,14 +14,20 @@ public:
     virtual ~uvm_object() = default;
     virtual void last_reference_gone() = 0;
 
-    // The pager's get: the page at page number `index`, made resident if need be. Caller holds lock(). `page` is valid while
-    // the lock is held. Errors: fault beyond the end (the faulting program gets SIGBUS), nomem, io. May sleep (the lock is
-    // kept). `write`: the page is about to be written through a shared mapping.
+    // The pager's get: the page at page number `index`, made resident if need be. Caller holds
+    // lock(). `page` is valid while the lock is held. Errors: fault beyond the end (the faulting
+    // program gets SIGBUS), nomem, io. May sleep (the lock is kept). `write`: the page is about to
+    // be written through a shared mapping.
     virtual expected<vm_page*> get(uint64_t index, bool write) REQUIRES(lock_) = 0;
     // The page only if it is resident: for fault-ahead and mincore.
     virtual vm_page* lookup(uint64_t index) REQUIRES(lock_) = 0;
-    // Writes dirty pages in [first, last) back to where they came from (msync); nothing for memory-backed objects.
-    virtual status put(uint64_t first, uint64_t last) { (void)first; (void)last; return {}; }
+    // Writes dirty pages in [first, last) back to where they came from (msync); nothing for
+    // memory-backed objects.
+    virtual status put(uint64_t first, uint64_t last) {
+        (void)first;
+        (void)last;
+        return {};
+    }
     // Size in bytes as stat(2) would say; pages past it fault.
     virtual uint64_t size() const = 0;
     // What /proc/PID/maps prints: the path of a file, "/dev/zero (deleted)", ... Empty for none.

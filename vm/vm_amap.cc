@@ -29,15 +29,11 @@ vm_amap::~vm_amap() {
     edge_pool.destroy(spare_edges_.pop_front());
 }
 
-void vm_amap::last_reference_gone() {
-    amap_pool.destroy(this);
-}
+void vm_amap::last_reference_gone() { amap_pool.destroy(this); }
 
 // ---- Slots ----------------------------------------------------------------------------------
 
-vm_anon* vm_amap::lookup(slot_t slot) const {
-    return static_cast<vm_anon*>(slots_.get(slot));
-}
+vm_anon* vm_amap::lookup(slot_t slot) const { return static_cast<vm_anon*>(slots_.get(slot)); }
 
 vm_anon* vm_amap::find_from(slot_t& slot, slot_t end) const {
     return static_cast<vm_anon*>(slots_.find_from(slot, end));

@@ -42,8 +42,8 @@
 using slot_t = uint64_t;
 
 struct amap_edge {
-    avl_node node;      // in the amap's tree
-    list_node spare;    // or on its list of unused ones
+    avl_node node;   // in the amap's tree
+    list_node spare; // or on its list of unused ones
     slot_t slot = 0;
     uint32_t count = 0; // references of each slot from here to the next edge
 };
@@ -78,15 +78,16 @@ public:
     // Anons in all slots.
     uint64_t used() const REQUIRES(lock_) { return slots_.used(); }
 
-    // Fills the slots [first, end), which are empty, of this amap, which is known to nobody else: with the anons that
-    // `from` has there, whose pages nobody has mapped writable; or with anons of their own that are copies of
-    // them. The second returns how many. ENOMEM: some slots are filled.
+    // Fills the slots [first, end), which are empty, of this amap, which is known to nobody else:
+    // with the anons that `from` has there, whose pages nobody has mapped writable; or with anons
+    // of their own that are copies of them. The second returns how many. ENOMEM: some slots are
+    // filled.
     status share_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
     expected<uint64_t> copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
 
     // Set once two maps write to one amap through inheritance (minherit(2), share): a fork may
-    // then not defer its copy, since needs_copy would part the two. Such an amap grows no more: all of its slots
-    // have been shared.
+    // then not defer its copy, since needs_copy would part the two. Such an amap grows no more: all
+    // of its slots have been shared.
     bool shared_by_inheritance() const REQUIRES(lock_) { return shared_by_inheritance_; }
     void set_shared_by_inheritance() REQUIRES(lock_) { shared_by_inheritance_ = true; }
 
@@ -111,13 +112,13 @@ private:
     sparse_slots slots_ GUARDED_BY(lock_); // of vm_anon*, each an owned reference
     avl_tree<amap_edge, &amap_edge::node> edges_ GUARDED_BY(lock_);
     list<amap_edge, &amap_edge::spare> spare_edges_ GUARDED_BY(lock_);
-    uint64_t edge_total_ GUARDED_BY(lock_) = 0;    // in the tree and spare
-    uint64_t attached_ GUARDED_BY(lock_) = 0;      // vm_arefs
+    uint64_t edge_total_ GUARDED_BY(lock_) = 0; // in the tree and spare
+    uint64_t attached_ GUARDED_BY(lock_) = 0;   // vm_arefs
     bool shared_by_inheritance_ GUARDED_BY(lock_) = false;
 };
 
-// A map entry's reference to slots of an amap (Cranor's vm_aref). Guarded by the lock of the map that the
-// entry is in; takes the amap's itself.
+// A map entry's reference to slots of an amap (Cranor's vm_aref). Guarded by the lock of the map
+// that the entry is in; takes the amap's itself.
 class vm_aref {
 public:
     vm_aref() = default;
@@ -133,7 +134,8 @@ public:
     status prepare();
     // References [first, first + pages) of `amap`. Prepared, and not attached yet.
     void attach(ref_ptr<vm_amap> amap, slot_t first, uint64_t pages);
-    // Gives the reference back, and the anons that nobody else references; stays prepared. May sleep.
+    // Gives the reference back, and the anons that nobody else references; stays prepared. May
+    // sleep.
     void release();
     // Becomes what `other` is; `other` is left unattached. This one is not attached.
     void take_over(vm_aref& other);
@@ -144,8 +146,9 @@ public:
     bool followed_by(const vm_aref& tail) const {
         return amap_ == tail.amap_ && first_ + pages_ == tail.first_;
     }
-    // References `by` more slots behind those that it has, or in front of them. False when other entries
-    // reference those slots, or there are none: the caller leaves the new part an entry of its own.
+    // References `by` more slots behind those that it has, or in front of them. False when other
+    // entries reference those slots, or there are none: the caller leaves the new part an entry of
+    // its own.
     bool grow_back(uint64_t by);
     bool grow_front(uint64_t by);
 

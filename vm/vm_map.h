@@ -30,8 +30,8 @@ class entry_stock {
 public:
     entry_stock() = default;
     ~entry_stock();
-    // Adds `count` entries, ready to be attached to an amap unless they are `bare`. ENOMEM: some may have been
-    // added. Does not sleep.
+    // Adds `count` entries, ready to be attached to an amap unless they are `bare`. ENOMEM: some
+    // may have been added. Does not sleep.
     enum class kind { attachable, bare };
     status reserve(size_t count, kind k = kind::attachable);
     // The entry that take() will return next: it stays the stock's.
@@ -45,8 +45,8 @@ private:
 
 class vm_map {
 public:
-    // Sums over the entries, in pages. As Linux counts them: data is private writable memory that is not a
-    // stack, text is what can be executed and not written.
+    // Sums over the entries, in pages. As Linux counts them: data is private writable memory that
+    // is not a stack, text is what can be executed and not written.
     struct sums {
         uint64_t all = 0, data = 0, stack = 0, text = 0, shared = 0, locked = 0, charged = 0;
     };
@@ -84,16 +84,19 @@ public:
     void remove(vm_map_entry& entry) REQUIRES(lock_);
     // Entries that clip_range() will take from the stock: 0, 1 or 2.
     unsigned clips_needed(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
-    // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped there.
-    // Returns the first entry in the range, or null.
+    // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped
+    // there. Returns the first entry in the range, or null.
     vm_map_entry* clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) REQUIRES(lock_);
-    // Merges the neighbours that touch at an edge in [start, end] and are equal but for their place.
+    // Merges the neighbours that touch at an edge in [start, end] and are equal but for their
+    // place.
     void merge_range(vaddr_t start, vaddr_t end) REQUIRES(lock_);
 
-    // Whether the two, which touch, differ in nothing but their place and their amaps: to a program they are one mapping.
+    // Whether the two, which touch, differ in nothing but their place and their amaps: to a program
+    // they are one mapping.
     static bool alike(const vm_map_entry& low, const vm_map_entry& high);
 
-    // Calls `change(entry)` for an entry of this map whose attributes or size it alters, and keeps the sums right.
+    // Calls `change(entry)` for an entry of this map whose attributes or size it alters, and keeps
+    // the sums right.
     template <class F> void alter(vm_map_entry& entry, F change) REQUIRES(lock_) {
         add_to_sums(entry, -1);
         change(entry);
@@ -120,6 +123,6 @@ private:
     mutable std::atomic<vm_map_entry*> hint_{nullptr};
 };
 
-// Gives back the references of entries that are in no map any more, and the entries. May sleep and may end
-// objects, so the caller holds no VM lock (uvm_unmap_detach).
+// Gives back the references of entries that are in no map any more, and the entries. May sleep and
+// may end objects, so the caller holds no VM lock (uvm_unmap_detach).
 void release_entries(entry_list& dead);

@@ -5,13 +5,9 @@
 
 static pool<vm_map_entry> entry_pool{"vm_map_entry"};
 
-vm_map_entry* vm_map_entry_create() {
-    return entry_pool.create();
-}
+vm_map_entry* vm_map_entry_create() { return entry_pool.create(); }
 
-void vm_map_entry_destroy(vm_map_entry* entry) {
-    entry_pool.destroy(entry);
-}
+void vm_map_entry_destroy(vm_map_entry* entry) { entry_pool.destroy(entry); }
 
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     object = from.object;

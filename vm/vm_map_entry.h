@@ -25,27 +25,27 @@
 #include "vm/vm_amap.h"
 
 struct vm_map_entry {
-    vaddr_t start{}, end{};             // page aligned, start < end
+    vaddr_t start{}, end{}; // page aligned, start < end
     ref_ptr<uvm_object> object;
-    uint64_t offset = 0;                // bytes into the object, of `start`
+    uint64_t offset = 0; // bytes into the object, of `start`
     vm_aref aref;
     vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
     vm_prot max_protection = vm_prot::all;
     vm_inherit inheritance = vm_inherit::copy;
     vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
     vm_advice advice = vm_advice::normal;
-    uint16_t wired_count = 0;           // mlock: 0 or 1, since Linux's locks do not nest
-    bool copy_on_write = false;         // a private mapping
-    bool needs_copy = false;            // the amap is missing or may be another entry's too: before
-                                        // anything is written, copy_for_write() must be called
+    uint16_t wired_count = 0;   // mlock: 0 or 1, since Linux's locks do not nest
+    bool copy_on_write = false; // a private mapping
+    bool needs_copy = false;    // the amap is missing or may be another entry's too: before
+                                // anything is written, copy_for_write() must be called
     bool grows_down = false;
-    bool no_reserve = false;            // MAP_NORESERVE: not charged in modes 0 and 1
-    bool charged = false;               // its pages are in the commit account
-    const char* tag = nullptr;          // static text for /proc/PID/maps
+    bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
+    bool charged = false;      // its pages are in the commit account
+    const char* tag = nullptr; // static text for /proc/PID/maps
 
     list_node on_list;
     avl_node tree_links;
-    uint64_t gap = 0;                   // of vm_map_tree
+    uint64_t gap = 0; // of vm_map_tree
     uint64_t largest_gap = 0;
 
     uint64_t size() const { return end - start; }
@@ -66,12 +66,12 @@ struct vm_map_entry {
     void copy_attributes(const vm_map_entry& from);
     // Makes this, which has no amap, private anonymous memory that was never touched.
     void become_untouched();
-    // Gives the entry an amap that no other entry will write to, covering what the entry maps, and clears
-    // needs_copy. Copies slots only when somebody else references them. The map is locked for writing; ENOMEM
-    // leaves everything as it was.
+    // Gives the entry an amap that no other entry will write to, covering what the entry maps, and
+    // clears needs_copy. Copies slots only when somebody else references them. The map is locked
+    // for writing; ENOMEM leaves everything as it was.
     status copy_for_write();
-    // Gives the entry, whose needs_copy is clear, an amap that no other entry uses for other slots either. ENOMEM
-    // leaves everything as it was. The map is locked for writing.
+    // Gives the entry, whose needs_copy is clear, an amap that no other entry uses for other slots
+    // either. ENOMEM leaves everything as it was. The map is locked for writing.
     status separate_amap();
     // Panics when a field contradicts another.
     void check() const;
@@ -79,6 +79,6 @@ struct vm_map_entry {
 
 // From the pool; null when out of memory.
 vm_map_entry* vm_map_entry_create();
-// Drops the entry's references. It is in no map. May sleep and may end an object: no VM lock is held, unless the
-// entry's references are known not to be the last.
+// Drops the entry's references. It is in no map. May sleep and may end an object: no VM lock is
+// held, unless the entry's references are known not to be the last.
 void vm_map_entry_destroy(vm_map_entry* entry);

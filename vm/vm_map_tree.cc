@@ -19,7 +19,8 @@ static uint64_t largest_of(const vm_map_entry& e, const vm_map_entry* l, const v
     return std::max({e.gap, l ? l->largest_gap : 0, r ? r->largest_gap : 0});
 }
 
-void vm_map_tree::largest_gap::update(vm_map_entry& e, const vm_map_entry* l, const vm_map_entry* r) {
+void vm_map_tree::largest_gap::update(vm_map_entry& e, const vm_map_entry* l,
+                                      const vm_map_entry* r) {
     e.largest_gap = largest_of(e, l, r);
 }
 

@@ -38,7 +38,8 @@ public:
 private:
     struct largest_gap {
         static void update(vm_map_entry&, const vm_map_entry* left, const vm_map_entry* right);
-        static bool correct(const vm_map_entry&, const vm_map_entry* left, const vm_map_entry* right);
+        static bool correct(const vm_map_entry&, const vm_map_entry* left,
+                            const vm_map_entry* right);
     };
     using entry_tree = avl_tree<vm_map_entry, &vm_map_entry::tree_links, largest_gap>;
 

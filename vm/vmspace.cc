@@ -10,7 +10,8 @@ static pool<vmspace> vmspace_pool{"vmspace"};
 std::atomic<bool> uvm_check_at_seams{false};
 
 void vm_limits::copy(const vm_limits& from) {
-    address_space.store(from.address_space.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    address_space.store(from.address_space.load(std::memory_order_relaxed),
+                        std::memory_order_relaxed);
     data.store(from.data.load(std::memory_order_relaxed), std::memory_order_relaxed);
     stack.store(from.stack.load(std::memory_order_relaxed), std::memory_order_relaxed);
     memlock.store(from.memlock.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -19,7 +20,8 @@ void vm_limits::copy(const vm_limits& from) {
 // ---- Making, emptying, ending ----------------------------------------------------------------
 
 expected<ref_ptr<vmspace>> vmspace::create() {
-    (void)uvm_zero_page(); // exists before the first process does, so that no leak check sees it come
+    (void)
+        uvm_zero_page(); // exists before the first process does, so that no leak check sees it come
     pmap* physical = pmap::create();
     if (!physical)
         return fail(Errno::nomem);
@@ -47,9 +49,7 @@ void vmspace::last_reference_gone() {
     vmspace_pool.destroy(this);
 }
 
-vmspace::~vmspace() {
-    pmap_->destroy();
-}
+vmspace::~vmspace() { pmap_->destroy(); }
 
 ref_ptr<vmspace> vmspace::exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh) {
     if (!current || current->references() != 1)
@@ -158,8 +158,8 @@ template <class Use> bool vmspace::with_resident_page(vaddr_t va, bool write, bo
 }
 
 // Calls use(data, length) for pieces of [va, va + size) that do not cross a page.
-template <class Use> status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force,
-                                                    Use use) {
+template <class Use>
+status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force, Use use) {
     if (va > user_max || size > user_max - va)
         return fail(Errno::fault);
     while (size > 0) {
@@ -210,7 +210,9 @@ std::optional<map_region> vmspace::region_at_or_after(vaddr_t from) {
                       .resident_pages = 0,
                       .anonymous_pages = 0};
     copy_string(region.name, sizeof region.name,
-                e->tag ? e->tag : e->object ? e->object->name() : "");
+                e->tag      ? e->tag
+                : e->object ? e->object->name()
+                            : "");
     if (vm_amap* amap = e->aref.amap()) {
         lock_guard amap_guard(amap->lock());
         for (slot_t slot = e->aref.first(); amap->find_from(slot, e->slot_end()); slot++) {
@@ -223,7 +225,8 @@ std::optional<map_region> vmspace::region_at_or_after(vaddr_t from) {
         return region;
     // Pages of the object that this address space has mapped.
     uint64_t object_pages = pages_of(e->object->size());
-    for (vaddr_t va = e->start; va < e->end && e->object_index(va) < object_pages; va += page_size) {
+    for (vaddr_t va = e->start; va < e->end && e->object_index(va) < object_pages;
+         va += page_size) {
         auto mapping = pmap_->lookup(va);
         vm_page* page = mapping ? vm_page_of(mapping->pa) : nullptr;
         if (page && page->owner_kind == page_owner::object)

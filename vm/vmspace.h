@@ -1,7 +1,8 @@
-// vmspace: the address space of a process (or of several: vfork, CLONE_VM, threads): a vm_map, its pmap, and the
-// accounts that go with them. Reference counted: sharing is taking a ref_ptr.
+// vmspace: the address space of a process (or of several: vfork, CLONE_VM, threads): a vm_map, its
+// pmap, and the accounts that go with them. Reference counted: sharing is taking a ref_ptr.
 //
-// Every public call locks the map itself; none may be called with a spin lock held, and all may sleep.
+// Every public call locks the map itself; none may be called with a spin lock held, and all may
+// sleep.
 #pragma once
 
 #include "lib/ref_ptr.h"
@@ -22,23 +23,24 @@ enum class fork_mode : uint8_t { copy, cow, cow_pte };
 
 // What one fork, exec or exit did, for the ledger.
 struct vm_ledger {
-    uint64_t entries_copied = 0, amaps_referenced = 0, amaps_copied = 0, pages_copied = 0, ptes_protected = 0;
+    uint64_t entries_copied = 0, amaps_referenced = 0, amaps_copied = 0, pages_copied = 0,
+             ptes_protected = 0;
 };
 
 struct map_request {
-    vaddr_t address{};               // hint, or the place when fixed
-    uint64_t size = 0;               // bytes, > 0; rounded up to pages
+    vaddr_t address{}; // hint, or the place when fixed
+    uint64_t size = 0; // bytes, > 0; rounded up to pages
     vm_prot prot = vm_prot::none;
     vm_prot max_prot = vm_prot::all; // mprotect may not exceed it
     bool fixed = false;              // replaces what is there
     bool no_replace = false;         // with fixed: EEXIST instead
     bool shared = false;
-    bool no_reserve = false;         // not charged in modes 0 and 1
+    bool no_reserve = false; // not charged in modes 0 and 1
     bool populate = false;
-    bool stack = false;              // grows down (MAP_GROWSDOWN)
-    ref_ptr<uvm_object> object{};    // null: anonymous memory
-    uint64_t offset = 0;             // bytes into the object, page aligned
-    const char* tag = nullptr;       // static string shown in maps: "[heap]", "[stack]"
+    bool stack = false;           // grows down (MAP_GROWSDOWN)
+    ref_ptr<uvm_object> object{}; // null: anonymous memory
+    uint64_t offset = 0;          // bytes into the object, page aligned
+    const char* tag = nullptr;    // static string shown in maps: "[heap]", "[stack]"
 };
 
 enum class fault_outcome : uint8_t {
@@ -61,13 +63,14 @@ struct map_region {
     uint64_t resident_pages, anonymous_pages;
 };
 
-// Resource limits of setrlimit(2) that the VM enforces, in bytes. The kernel keeps them up to date; fork copies them.
+// Resource limits of setrlimit(2) that the VM enforces, in bytes. The kernel keeps them up to date;
+// fork copies them.
 struct vm_limits {
     static constexpr uint64_t unlimited = UINT64_MAX;
     std::atomic<uint64_t> address_space{unlimited}; // RLIMIT_AS
     std::atomic<uint64_t> data{unlimited};          // RLIMIT_DATA
-    std::atomic<uint64_t> stack{unlimited};         // RLIMIT_STACK: how far a growing stack may reach
-    std::atomic<uint64_t> memlock{unlimited};       // RLIMIT_MEMLOCK
+    std::atomic<uint64_t> stack{unlimited};   // RLIMIT_STACK: how far a growing stack may reach
+    std::atomic<uint64_t> memlock{unlimited}; // RLIMIT_MEMLOCK
 
     void copy(const vm_limits& from);
 };
@@ -75,22 +78,33 @@ struct vm_limits {
 // Linux's MADV_*, MREMAP_* and MS_* numbers, which advise(), remap() and sync() take.
 namespace linux_abi {
 enum madvise : int {
-    madv_normal = 0, madv_random = 1, madv_sequential = 2, madv_willneed = 3, madv_dontneed = 4,
-    madv_free = 8, madv_dontfork = 10, madv_dofork = 11, madv_wipeonfork = 18, madv_keeponfork = 19,
-    madv_populate_read = 22, madv_populate_write = 23,
+    madv_normal = 0,
+    madv_random = 1,
+    madv_sequential = 2,
+    madv_willneed = 3,
+    madv_dontneed = 4,
+    madv_free = 8,
+    madv_dontfork = 10,
+    madv_dofork = 11,
+    madv_wipeonfork = 18,
+    madv_keeponfork = 19,
+    madv_populate_read = 22,
+    madv_populate_write = 23,
 };
 enum mremap : int { mremap_maymove = 1, mremap_fixed = 2, mremap_dontunmap = 4 };
 enum msync : int { ms_async = 1, ms_invalidate = 2, ms_sync = 4 };
 } // namespace linux_abi
 
-// Whether a fault also maps its resident neighbours, as advice says. Changed at any time (/proc/sys/vm).
+// Whether a fault also maps its resident neighbours, as advice says. Changed at any time
+// (/proc/sys/vm).
 extern std::atomic<bool> uvm_fault_ahead_enabled;
-// Whether a read of untouched anonymous memory maps one shared page of zeros, to be replaced at the first write.
+// Whether a read of untouched anonymous memory maps one shared page of zeros, to be replaced at the
+// first write.
 extern std::atomic<bool> uvm_zero_page_enabled;
 // That page, which belongs to the kernel; null before memory is up.
 vm_page* uvm_zero_page();
-// Whether every operation that changes an address space ends with vmspace::check(), in builds with SPORK_CHECKS.
-// Off at first: the check is linear in the size of the address space.
+// Whether every operation that changes an address space ends with vmspace::check(), in builds with
+// SPORK_CHECKS. Off at first: the check is linear in the size of the address space.
 extern std::atomic<bool> uvm_check_at_seams;
 
 struct uvm_faultinfo;
@@ -100,49 +114,59 @@ public:
     // Empty. ENOMEM.
     static expected<ref_ptr<vmspace>> create();
 
-    // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on both sides
-    // and resident writable pages are write-protected in this pmap (uvmspace_fork). The child's whole commit charge is taken
-    // first. ENOMEM: nothing has changed.
+    // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on
+    // both sides and resident writable pages are write-protected in this pmap (uvmspace_fork). The
+    // child's whole commit charge is taken first. ENOMEM: nothing has changed.
     expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_ledger& ledger);
-    // exec, at the point of no return: the vmspace to build the new image in. If `current` is the only reference it is
-    // emptied and returned; otherwise it is left alone and `fresh` (made before, see exec_prepare) is.
+    // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
+    // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
+    // before, see exec_prepare) is.
     static ref_ptr<vmspace> exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh);
     // Removes every mapping.
     void unmap_all();
 
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
     expected<vaddr_t> map(const map_request& request);
-    status unmap(vaddr_t start, uint64_t size);                       // EINVAL
-    status protect(vaddr_t start, uint64_t size, vm_prot prot);       // EACCES ENOMEM EINVAL
-    status advise(vaddr_t start, uint64_t size, int linux_advice);    // EINVAL ENOMEM
+    status unmap(vaddr_t start, uint64_t size);                    // EINVAL
+    status protect(vaddr_t start, uint64_t size, vm_prot prot);    // EACCES ENOMEM EINVAL
+    status advise(vaddr_t start, uint64_t size, int linux_advice); // EINVAL ENOMEM
     status inherit(vaddr_t start, uint64_t size, vm_inherit value);
-    expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size, int linux_flags, vaddr_t new_start);
-    status sync(vaddr_t start, uint64_t size, int linux_flags);       // msync
-    status mincore(vaddr_t start, uint64_t size, uint8_t* vec);       // vec: kernel memory, a byte for each page
-    status lock_pages(vaddr_t start, uint64_t size);                  // mlock
-    status unlock_pages(vaddr_t start, uint64_t size);                // munlock
+    expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size,
+                            int linux_flags, vaddr_t new_start);
+    status sync(vaddr_t start, uint64_t size, int linux_flags); // msync
+    status mincore(vaddr_t start, uint64_t size,
+                   uint8_t* vec);                      // vec: kernel memory, a byte for each page
+    status lock_pages(vaddr_t start, uint64_t size);   // mlock
+    status unlock_pages(vaddr_t start, uint64_t size); // munlock
 
-    // The heap: [brk_start, brk). Set by exec. set_brk returns the new break, or the old one when it cannot be (as brk(2)).
+    // The heap: [brk_start, brk). Set by exec. set_brk returns the new break, or the old one when
+    // it cannot be (as brk(2)).
     void init_brk(vaddr_t start);
     vaddr_t set_brk(vaddr_t wanted);
     vaddr_t brk() const;
-    // For exec: the layout that maps for hints-free requests use (top-down from below the stack), and stack limit.
+    // For exec: the layout that maps for hints-free requests use (top-down from below the stack),
+    // and stack limit.
     void set_layout(vaddr_t mmap_top, uint64_t stack_limit);
 
     // Resolves a fault at `address`; the whole of uvm_fault. `access` is exactly one right.
     fault_outcome fault(vaddr_t address, vm_prot access);
 
-    // Copies to or from this address space while it may not be the current one (exec's argument stack, process_vm_readv,
-    // /proc/PID/cmdline). EFAULT; stops at the first byte that cannot be copied. Ignores protection when `force` is set.
+    // Copies to or from this address space while it may not be the current one (exec's argument
+    // stack, process_vm_readv, /proc/PID/cmdline). EFAULT; stops at the first byte that cannot be
+    // copied. Ignores protection when `force` is set.
     status read_memory(vaddr_t from, void* to, size_t size);
     status write_memory(vaddr_t to, const void* from, size_t size, bool force = false);
 
     // The region at or after `from`; nullopt at the end. For /proc.
     std::optional<map_region> region_at_or_after(vaddr_t from);
-    struct sizes { uint64_t virtual_pages, resident_pages, data_pages, stack_pages, text_pages, shared_pages, locked_pages; };
+    struct sizes {
+        uint64_t virtual_pages, resident_pages, data_pages, stack_pages, text_pages, shared_pages,
+            locked_pages;
+    };
     sizes get_sizes();
-    uint64_t commit_charge() const;  // pages
-    // Whether the mapping at `va` is shared memory: other address spaces see its words (futexes). EFAULT.
+    uint64_t commit_charge() const; // pages
+    // Whether the mapping at `va` is shared memory: other address spaces see its words (futexes).
+    // EFAULT.
     expected<bool> is_shared(vaddr_t va) {
         read_guard guard(map_.lock());
         vm_map_entry* entry = map_.lookup(va);
@@ -156,12 +180,15 @@ public:
     pmap& physical_map() { return *pmap_; }
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();
-    // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable that is
-    // to be copied before it is written. Linear.
+    // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable
+    // that is to be copied before it is written. Linear.
     void check();
 
     // Image facts for /proc/PID/stat; set by exec, copied by fork.
-    struct image { vaddr_t code_start, code_end, data_start, data_end, stack_start, arg_start, arg_end, env_start, env_end; } image{};
+    struct image {
+        vaddr_t code_start, code_end, data_start, data_end, stack_start, arg_start, arg_end,
+            env_start, env_end;
+    } image{};
 
     explicit vmspace(pmap* p) : pmap_(p) {}
     ~vmspace();
@@ -169,15 +196,16 @@ public:
 private:
     friend struct uvm_faultinfo; // one fault; uvm_fault.cc
 
-    // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program text).
+    // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program
+    // text).
     fault_outcome fault_page(vaddr_t page, vm_prot access, bool force) EXCLUDES(map_.lock());
     status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
     // vmspace_fork.cc
     expected<ref_ptr<vmspace>> fork_locked(fork_mode mode, vm_ledger& ledger) EXCLUDES(map_.lock());
-    status inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger, commit_reservation& promise)
-        REQUIRES(parent.map_.lock());
+    status inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger,
+                       commit_reservation& promise) REQUIRES(parent.map_.lock());
     status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger)
         REQUIRES(map_.lock(), parent.map_.lock());
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
@@ -215,10 +243,11 @@ private:
 
     // vmspace_advise.cc
     static bool known_advice(int advice);
-    template <class Change> status change_range(vaddr_t start, vaddr_t end, Change change)
-        EXCLUDES(map_.lock());
+    template <class Change>
+    status change_range(vaddr_t start, vaddr_t end, Change change) EXCLUDES(map_.lock());
     status set_inheritance(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
-    status drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only) EXCLUDES(map_.lock());
+    status drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only)
+        EXCLUDES(map_.lock());
     void drop_pages_of(vm_map_entry& e) REQUIRES(map_.lock());
     static void wipe_unshared(vm_amap& amap, slot_t first, slot_t end) REQUIRES(amap.lock());
     status populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) EXCLUDES(map_.lock());
@@ -233,7 +262,8 @@ private:
     // vmspace.cc
     status move_brk(vaddr_t wanted, entry_list& dead) REQUIRES(map_.lock());
     template <class Use> bool with_resident_page(vaddr_t va, bool write, bool force, Use use);
-    template <class Use> status for_each_piece(vaddr_t va, size_t size, bool write, bool force, Use use);
+    template <class Use>
+    status for_each_piece(vaddr_t va, size_t size, bool write, bool force, Use use);
     void check_entry(vm_map_entry& entry) REQUIRES_SHARED(map_.lock());
     void check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
     void check_seam();

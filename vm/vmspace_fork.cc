@@ -111,11 +111,8 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     c.wired_count = 0;
     c.charged = child_is_charged(e);
     switch (e.inheritance) {
-    case vm_inherit::none:
-        break;
-    case vm_inherit::zero:
-        c.become_untouched();
-        break;
+    case vm_inherit::none: break;
+    case vm_inherit::zero: c.become_untouched(); break;
     case vm_inherit::share:
         if (e.copy_on_write)
             TRY(share_amap(parent, e, c));
@@ -185,7 +182,8 @@ void vmspace::write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) {
         return;
     e.needs_copy = true;
     if (allows(e.protection, vm_prot::write))
-        ledger.ptes_protected += pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
+        ledger.ptes_protected +=
+            pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
 }
 
 // Only where the child would find the parent's page by a fault, too: not where it has copies.

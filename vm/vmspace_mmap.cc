@@ -8,7 +8,8 @@
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 
-// As Linux's vm.mmap_min_addr: where no search for space goes, so that a null pointer with an offset finds nothing.
+// As Linux's vm.mmap_min_addr: where no search for space goes, so that a null pointer with an
+// offset finds nothing.
 static constexpr vaddr_t lowest_search{0x10000};
 
 // MAP_NORESERVE asks for no promise; strict accounting makes it all the same.
@@ -18,7 +19,8 @@ static bool promised(bool no_reserve) {
 
 // ---- Finding a place -------------------------------------------------------------------------
 
-// Whether a mapping that nobody has fixed may go here: the place is free, and not the guard gap of a stack.
+// Whether a mapping that nobody has fixed may go here: the place is free, and not the guard gap of
+// a stack.
 bool vmspace::space_free(vaddr_t start, uint64_t size) const {
     if (start < user_min || start > user_max || size > user_max - start)
         return false;
@@ -69,9 +71,7 @@ status vmspace::check_limits(uint64_t more, uint64_t more_data) const {
     return {};
 }
 
-static uint64_t excess(uint64_t a, uint64_t b) {
-    return a > b ? a - b : 0;
-}
+static uint64_t excess(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 // ---- mmap ------------------------------------------------------------------------------------
 
@@ -147,8 +147,8 @@ expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size,
     return start;
 }
 
-// Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM when a page cannot be
-// accessed (the errors of mlock(2)).
+// Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM
+// when a page cannot be accessed (the errors of mlock(2)).
 status vmspace::populate(vaddr_t start, vaddr_t end) {
     for (vaddr_t va = start; va < end; va += page_size) {
         vm_prot access;
@@ -186,8 +186,9 @@ status vmspace::unmap(vaddr_t start, uint64_t size) {
     return {};
 }
 
-// Takes what is mapped in [start, end) out of the map and the pmap, holes or not (uvm_unmap_remove). The caller
-// releases the dead after it has unlocked the map, and owes the account the pages returned.
+// Takes what is mapped in [start, end) out of the map and the pmap, holes or not
+// (uvm_unmap_remove). The caller releases the dead after it has unlocked the map, and owes the
+// account the pages returned.
 uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead) {
     uint64_t charged = 0;
     vm_map_entry* entry = map_.clip_range(start, end, stock);

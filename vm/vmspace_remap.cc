@@ -13,7 +13,7 @@ struct vmspace::move {
     uint64_t old_size; // pages of these bytes move, as far as new_size reaches
     vaddr_t to;
     uint64_t new_size;
-    bool keep_old;     // MREMAP_DONTUNMAP: the old place stays mapped, and is empty
+    bool keep_old; // MREMAP_DONTUNMAP: the old place stays mapped, and is empty
 };
 
 // To a program the range is one mapping: entries may be several where their amaps differ.
@@ -131,7 +131,8 @@ expected<vaddr_t> vmspace::move_locked(const move& m, entry_list& dead) {
     uint64_t added = (m.keep_old ? m.new_size : m.new_size - moved) >> page_shift;
     uint64_t added_data = like->accountable() && !like->grows_down ? added : 0;
     uint64_t gone = replaced.mapped + trimmed.mapped, gone_data = replaced.data + trimmed.data;
-    TRY(check_limits(added > gone ? added - gone : 0, added_data > gone_data ? added_data - gone_data : 0));
+    TRY(check_limits(added > gone ? added - gone : 0,
+                     added_data > gone_data ? added_data - gone_data : 0));
     if (like->wired_count)
         TRY(check_memlock(added));
     commit_exchange promise;

@@ -12,10 +12,12 @@ std::string portrait(vm_ref& vm) {
     for (auto region = vm->region_at_or_after(vaddr_t{}); region;
          region = vm->region_at_or_after(region->end)) {
         char line[128];
-        snprintf(line, sizeof line, "%lx-%lx %d %d %lx %s:", region->start.value(), region->end.value(),
-                 int(region->prot), region->shared, region->offset, region->name);
+        snprintf(line, sizeof line, "%lx-%lx %d %d %lx %s:", region->start.value(),
+                 region->end.value(), int(region->prot), region->shared, region->offset,
+                 region->name);
         text += line;
-        for (vaddr_t at = region->start; at < region->end && at < region->start + pages(64); at += page_size) {
+        for (vaddr_t at = region->start; at < region->end && at < region->start + pages(64);
+             at += page_size) {
             uint8_t byte = 0;
             text += vm->read_memory(at, &byte, 1) ? std::to_string(byte) + " " : "- ";
         }
@@ -78,7 +80,10 @@ TEST_CASE("failure: map", "[failure]") {
               return bool(s.vm->map({.size = pages(4), .prot = vm_prot::rw}));
           }) >= 1);
     CHECK(fail_in_turn([](scene& s) { // over the middle of something: two clips
-              return bool(s.vm->map({.address = vaddr_t(0x102000), .size = pages(4), .prot = vm_prot::rw, .fixed = true}));
+              return bool(s.vm->map({.address = vaddr_t(0x102000),
+                                     .size = pages(4),
+                                     .prot = vm_prot::rw,
+                                     .fixed = true}));
           }) >= 4);
     CHECK(fail_in_turn([](scene& s) {
               return bool(s.vm->map({.size = pages(4), .prot = vm_prot::rw, .shared = true}));
@@ -86,8 +91,10 @@ TEST_CASE("failure: map", "[failure]") {
 }
 
 TEST_CASE("failure: unmap", "[failure]") {
-    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x103000), pages(4))); }) >= 6);
-    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x100000), pages(12))); }) == 0);
+    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x103000), pages(4))); }) >=
+          6);
+    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->unmap(vaddr_t(0x100000), pages(12))); }) ==
+          0);
 }
 
 TEST_CASE("failure: protect", "[failure]") {
@@ -125,15 +132,18 @@ TEST_CASE("failure: fault", "[failure]") {
 
 TEST_CASE("failure: remap", "[failure]") {
     CHECK(fail_in_turn([](scene& s) {
-              return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(9), linux_abi::mremap_maymove, vaddr_t{}));
+              return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(9),
+                                      linux_abi::mremap_maymove, vaddr_t{}));
           }) >= 8);
     CHECK(fail_in_turn([](scene& s) {
               return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(6),
-                                      linux_abi::mremap_maymove | linux_abi::mremap_fixed, vaddr_t(0x201000)));
+                                      linux_abi::mremap_maymove | linux_abi::mremap_fixed,
+                                      vaddr_t(0x201000)));
           }) >= 8);
     CHECK(fail_in_turn([](scene& s) {
               return bool(s.vm->remap(vaddr_t(0x102000), pages(4), pages(4),
-                                      linux_abi::mremap_maymove | linux_abi::mremap_dontunmap, vaddr_t{}));
+                                      linux_abi::mremap_maymove | linux_abi::mremap_dontunmap,
+                                      vaddr_t{}));
           }) >= 8);
 }
 
@@ -144,9 +154,12 @@ TEST_CASE("failure: advise, inherit, lock, brk", "[failure]") {
     CHECK(fail_in_turn([](scene& s) {
               return bool(s.vm->inherit(vaddr_t(0x103000), pages(2), vm_inherit::none));
           }) >= 6);
-    CHECK(fail_in_turn([](scene& s) { return bool(s.vm->lock_pages(vaddr_t(0x103000), pages(2))); }) >= 8);
-    CHECK(fail_in_turn([](scene& s) { return s.vm->set_brk(vaddr_t(0x608000)) == vaddr_t(0x608000); }) >= 1);
-    CHECK(fail_in_turn([](scene& s) { return s.vm->set_brk(vaddr_t(0x602000)) == vaddr_t(0x602000); }) >= 3);
+    CHECK(fail_in_turn(
+              [](scene& s) { return bool(s.vm->lock_pages(vaddr_t(0x103000), pages(2))); }) >= 8);
+    CHECK(fail_in_turn(
+              [](scene& s) { return s.vm->set_brk(vaddr_t(0x608000)) == vaddr_t(0x608000); }) >= 1);
+    CHECK(fail_in_turn(
+              [](scene& s) { return s.vm->set_brk(vaddr_t(0x602000)) == vaddr_t(0x602000); }) >= 3);
 }
 
 TEST_CASE("failure: a new address space, a new object", "[failure]") {

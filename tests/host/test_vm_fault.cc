@@ -31,7 +31,8 @@ TEST_CASE("fault: 1A, an anon is mapped as it is", "[fault]") {
     vaddr_t at = map_private(vm, 0x100000, 2);
     store(vm, at, 5);
     vm->physical_map().remove(at, at + pages(2)); // may be thrown away at any time
-    counted anon(uvm_counter::flt_anon), copied(uvm_counter::pages_copied), faults(uvm_counter::faults);
+    counted anon(uvm_counter::flt_anon), copied(uvm_counter::pages_copied),
+        faults(uvm_counter::faults);
     CHECK(load(vm, at) == 5);
     CHECK(store(vm, at, 6) == 6);
     CHECK(anon() == 1); // alone with it: mapped writable by the read already
@@ -77,7 +78,8 @@ TEST_CASE("fault: 2A, a page of an object", "[fault]") {
     CHECK(pmap::is_modified(*(*object->hold(2, false)).page()));
 }
 
-TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is nothing", "[fault]") {
+TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is nothing",
+          "[fault]") {
     vm_world world;
     no_fault_ahead off;
     vm_ref vm = new_space();
@@ -175,12 +177,18 @@ TEST_CASE("fault: a fault whose mapping is in place is spurious", "[fault]") {
     CHECK(anon() == 0);
 }
 
-TEST_CASE("fault: stacks grow down to their limit and keep clear of what is below", "[fault][stack]") {
+TEST_CASE("fault: stacks grow down to their limit and keep clear of what is below",
+          "[fault][stack]") {
     vm_world world;
     vm_ref vm = new_space();
     vm->set_layout(vaddr_t(0x7fff'0000'0000), pages(2048));
     vaddr_t top(0x7fff'8000'0000);
-    auto mapped = vm->map({.address = top - pages(4), .size = pages(4), .prot = vm_prot::rw, .fixed = true, .stack = true, .tag = "[stack]"});
+    auto mapped = vm->map({.address = top - pages(4),
+                           .size = pages(4),
+                           .prot = vm_prot::rw,
+                           .fixed = true,
+                           .stack = true,
+                           .tag = "[stack]"});
     REQUIRE(mapped);
     CHECK(store(vm, top - pages(1), 1) == 1);
     CHECK(store(vm, top - pages(100), 2) == 2);
@@ -197,7 +205,11 @@ TEST_CASE("fault: stacks grow down to their limit and keep clear of what is belo
     CHECK(store(vm, below + pages(1 + 256), 1) == 1);
     // Nobody is placed into the guard gap unless he insists.
     vm_ref other = new_space();
-    auto high = other->map({.address = vaddr_t(0x7000'0000'0000), .size = pages(1), .prot = vm_prot::rw, .fixed = true, .stack = true});
+    auto high = other->map({.address = vaddr_t(0x7000'0000'0000),
+                            .size = pages(1),
+                            .prot = vm_prot::rw,
+                            .fixed = true,
+                            .stack = true});
     REQUIRE(high);
     other->set_layout(vaddr_t(0x7000'0000'0000), pages(2048));
     auto found = other->map({.size = pages(1), .prot = vm_prot::rw});

@@ -182,7 +182,8 @@ TEST_CASE("fork: madvise's words for inheritance", "[fork][inherit]") {
     REQUIRE(parent->advise(at, pages(1), linux_abi::madv_dofork));
     REQUIRE(parent->advise(at + pages(1), pages(1), linux_abi::madv_keeponfork));
     REQUIRE(parent->advise(*shared, pages(1), linux_abi::madv_dofork));
-    CHECK(entry_count(parent) == 3); // one for what was shared with the first child by copy-on-write
+    CHECK(entry_count(parent) ==
+          3); // one for what was shared with the first child by copy-on-write
     child = fork_of(parent);
     CHECK(load(child, at) == 1);
     CHECK(load(child, at + pages(1)) == 2);
@@ -226,7 +227,8 @@ TEST_CASE("fork: what belongs to the process comes along", "[fork]") {
     CHECK(parent->brk() == vaddr_t(0x603000));
 }
 
-TEST_CASE("commit: strict mode refuses a fork that cannot be promised, and charges exactly", "[commit]") {
+TEST_CASE("commit: strict mode refuses a fork that cannot be promised, and charges exactly",
+          "[commit]") {
     vm_world world;
     uint64_t base = uvm_commit::committed();
     uvm_commit::set_mode(uvm_commit::mode::strict);

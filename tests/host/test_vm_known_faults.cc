@@ -17,7 +17,8 @@ vaddr_t map_filled(vm_ref& vm, uint64_t at, uint64_t count) {
 
 } // namespace
 
-TEST_CASE("known fault 1: brk shrunk after fork frees pages that the other process maps", "[known]") {
+TEST_CASE("known fault 1: brk shrunk after fork frees pages that the other process maps",
+          "[known]") {
     vm_world world;
     vm_ref parent = new_space();
     parent->init_brk(vaddr_t(0x600000));
@@ -38,7 +39,8 @@ TEST_CASE("known fault 1: brk shrunk after fork frees pages that the other proce
     CHECK(load(parent, vaddr_t(0x606000)) == 0);
 }
 
-TEST_CASE("known fault 2: mprotect to read-write after fork makes shared pages writable", "[known]") {
+TEST_CASE("known fault 2: mprotect to read-write after fork makes shared pages writable",
+          "[known]") {
     vm_world world;
     auto mode = GENERATE(fork_mode::cow, fork_mode::cow_pte);
     vm_ref parent = new_space();
@@ -125,7 +127,8 @@ TEST_CASE("known fault 6: a mapping shared by inheritance that needs_copy become
         CHECK(load(first_child, at) == 1);
 }
 
-TEST_CASE("known fault 7: a destroyed pmap leaves translations for the next at its address", "[known]") {
+TEST_CASE("known fault 7: a destroyed pmap leaves translations for the next at its address",
+          "[known]") {
     vm_world world;
     pmap* before = nullptr;
     int reused = 0;
@@ -141,7 +144,8 @@ TEST_CASE("known fault 7: a destroyed pmap leaves translations for the next at i
     CHECK(reused > 0);
 }
 
-TEST_CASE("known fault 8: exec in a child that shares the vmspace tears down the parent's", "[known]") {
+TEST_CASE("known fault 8: exec in a child that shares the vmspace tears down the parent's",
+          "[known]") {
     vm_world world;
     vm_ref parent = new_space();
     vaddr_t at = map_filled(parent, 0x100000, 2);
@@ -152,7 +156,8 @@ TEST_CASE("known fault 8: exec in a child that shares the vmspace tears down the
     CHECK(parent->references() == 1);
 }
 
-TEST_CASE("known fault 10: an amap reused on two CPUs after fork, an anon used after its end", "[known][threads]") {
+TEST_CASE("known fault 10: an amap reused on two CPUs after fork, an anon used after its end",
+          "[known][threads]") {
     vm_world world;
     uvm_check_at_seams = false;
     for (int round = 0; round < 60; round++) {

@@ -27,7 +27,8 @@ TEST_CASE("avl_tree: random inserts and erases agree with std::set", "[tree]") {
     for (int step = 0; step < 20'000; step++) {
         number& n = numbers[random() % numbers.size()];
         if (model.insert(n.value).second) {
-            tree.insert_before(tree.first_where([&](const number& x) { return x.value > n.value; }), n);
+            tree.insert_before(tree.first_where([&](const number& x) { return x.value > n.value; }),
+                               n);
         } else {
             model.erase(n.value);
             tree.erase(n);
@@ -90,7 +91,8 @@ TEST_CASE("map: neighbours that are alike become one entry", "[map]") {
     CHECK(entry_count(vm) == 2);
 }
 
-TEST_CASE("map: an untouched neighbour is taken into the amap, growing it in place", "[map][amap]") {
+TEST_CASE("map: an untouched neighbour is taken into the amap, growing it in place",
+          "[map][amap]") {
     vm_world world;
     vm_ref vm = new_space();
     map_private(vm, 0x200000, 2);
@@ -139,10 +141,12 @@ TEST_CASE("map: the highest gap that fits is found, above and below a limit", "[
     CHECK(place(5) == c - pages(5));
     CHECK(place(4) == b);
     // A hint is taken if the place is free, else passed over.
-    auto hinted = vm->map({.address = vaddr_t(0x5000'0123), .size = pages(1), .prot = vm_prot::read});
+    auto hinted =
+        vm->map({.address = vaddr_t(0x5000'0123), .size = pages(1), .prot = vm_prot::read});
     REQUIRE(hinted);
     CHECK(*hinted == vaddr_t(0x5000'1000));
-    auto again = vm->map({.address = vaddr_t(0x5000'1000), .size = pages(1), .prot = vm_prot::read});
+    auto again =
+        vm->map({.address = vaddr_t(0x5000'1000), .size = pages(1), .prot = vm_prot::read});
     REQUIRE(again);
     CHECK(*again != vaddr_t(0x5000'1000));
 }
@@ -215,9 +219,16 @@ TEST_CASE("map: errors are Linux's", "[map]") {
     CHECK(error_of(vm->sync(at, pages(5), linux_abi::ms_sync)) == Errno::nomem);
     auto object = uvm_aobj::create(pages(1), "x", false);
     REQUIRE(object);
-    CHECK(error_of(vm->map({.size = pages(1), .prot = vm_prot::rw, .shared = true, .object = *object, .offset = 5})) ==
-          Errno::inval);
-    map_request read_only{.size = pages(1), .prot = vm_prot::read, .max_prot = vm_prot::rx, .shared = true, .object = *object};
+    CHECK(error_of(vm->map({.size = pages(1),
+                            .prot = vm_prot::rw,
+                            .shared = true,
+                            .object = *object,
+                            .offset = 5})) == Errno::inval);
+    map_request read_only{.size = pages(1),
+                          .prot = vm_prot::read,
+                          .max_prot = vm_prot::rx,
+                          .shared = true,
+                          .object = *object};
     auto ro = vm->map(read_only);
     REQUIRE(ro);
     CHECK(error_of(vm->protect(*ro, pages(1), vm_prot::rw)) == Errno::acces);
@@ -251,10 +262,12 @@ TEST_CASE("map: with 100,000 entries look-up and search stay logarithmic", "[map
             auto start = std::chrono::steady_clock::now();
             for (int i = 0; i < 500; i++) {
                 vaddr_t hole = vaddr_t(0x1000'1000) + pages(2) * (random() % entries);
-                (void)vm->map({.address = hole, .size = pages(1), .prot = vm_prot::none, .fixed = true});
+                (void)vm->map(
+                    {.address = hole, .size = pages(1), .prot = vm_prot::none, .fixed = true});
                 (void)vm->unmap(hole, pages(1));
             }
-            best = std::min(best, std::chrono::nanoseconds(std::chrono::steady_clock::now() - start));
+            best =
+                std::min(best, std::chrono::nanoseconds(std::chrono::steady_clock::now() - start));
         }
         vm->check();
         return best;

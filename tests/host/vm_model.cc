@@ -9,7 +9,7 @@ using namespace linux_abi;
 
 namespace {
 
-constexpr unsigned window = 40;          // pages of each process
+constexpr unsigned window = 40; // pages of each process
 constexpr unsigned most_processes = 4;
 constexpr unsigned objects = 2, object_pages = 12;
 const vaddr_t base{0x1000'0000};
@@ -150,7 +150,8 @@ void model::store_one(process& p, const model_operation& op, unsigned at) {
 // ---- Mappings --------------------------------------------------------------------------------
 
 vm_prot some_prot(uint32_t value) {
-    constexpr vm_prot choices[] = {vm_prot::rw, vm_prot::rw, vm_prot::rw, vm_prot::read, vm_prot::none, vm_prot::rx};
+    constexpr vm_prot choices[] = {vm_prot::rw,   vm_prot::rw,   vm_prot::rw,
+                                   vm_prot::read, vm_prot::none, vm_prot::rx};
     return choices[value % std::size(choices)];
 }
 
@@ -159,20 +160,22 @@ void model::map(process& p, const model_operation& op, unsigned first, unsigned 
     bool shared = object >= 0 && op.value & 64;
     uint64_t index = op.value / 128 % object_pages;
     vm_prot prot = some_prot(op.value / 4096);
-    auto got = p.vm->map({.address = address(first),
-                          .size = pages(count),
-                          .prot = prot,
-                          .fixed = true,
-                          .shared = shared,
-                          .object = object < 0 ? ref_ptr<uvm_object>() : ref_ptr<uvm_object>(objects_[object].real),
-                          .offset = object < 0 ? 0 : pages(index)});
+    auto got = p.vm->map(
+        {.address = address(first),
+         .size = pages(count),
+         .prot = prot,
+         .fixed = true,
+         .shared = shared,
+         .object = object < 0 ? ref_ptr<uvm_object>() : ref_ptr<uvm_object>(objects_[object].real),
+         .offset = object < 0 ? 0 : pages(index)});
     if (!got) {
         expect(injected_ && got.error() == Errno::nomem, "map");
         return;
     }
     for (unsigned i = 0; i < count; i++) {
         page_model& page = p.page[first + i];
-        page = {.mapped = true, .shared = shared, .object = object, .index = index + i, .prot = prot};
+        page = {
+            .mapped = true, .shared = shared, .object = object, .index = index + i, .prot = prot};
         page.inherit = page.default_inherit = shared ? vm_inherit::share : vm_inherit::copy;
         if (!shared)
             page.own = std::make_shared<cell>();
@@ -368,7 +371,8 @@ void model::fork(process& p, const model_operation& op) {
             break;
         case vm_inherit::copy:
             c.charged = p.page[i].shared ? allows(c.prot, vm_prot::write) : c.charged;
-            c.own = p.page[i].own ? std::make_shared<cell>(*p.page[i].own) : std::make_shared<cell>();
+            c.own =
+                p.page[i].own ? std::make_shared<cell>(*p.page[i].own) : std::make_shared<cell>();
             c.shared = false;
             break;
         }
@@ -415,16 +419,34 @@ void model::step(const model_operation& op) {
     if (injected_)
         alloc_fail_after(op.fail_at);
     switch (op.kind % 32) {
-    case 0: case 1: case 2: case 3: map(p, op, first, count); break;
-    case 4: case 5: unmap(p, first, count); break;
-    case 6: case 7: case 8: protect(p, op, first, count); break;
-    case 9: case 10: case 11: case 12: case 13: load_one(p, first); break;
-    case 14: case 15: case 16: case 17: case 18: case 19: case 20: store_one(p, op, first); break;
-    case 21: case 22: fork(p, op); break;
+    case 0:
+    case 1:
+    case 2:
+    case 3: map(p, op, first, count); break;
+    case 4:
+    case 5: unmap(p, first, count); break;
+    case 6:
+    case 7:
+    case 8: protect(p, op, first, count); break;
+    case 9:
+    case 10:
+    case 11:
+    case 12:
+    case 13: load_one(p, first); break;
+    case 14:
+    case 15:
+    case 16:
+    case 17:
+    case 18:
+    case 19:
+    case 20: store_one(p, op, first); break;
+    case 21:
+    case 22: fork(p, op); break;
     case 23: exit(op.process); break;
     case 24: drop(p, first, count); break;
     case 25: inherit(p, op, first, count); break;
-    case 26: case 27: remap(p, op, first, count); break;
+    case 26:
+    case 27: remap(p, op, first, count); break;
     case 28: lock(p, first, count); break;
     case 29: unlock(p, first, count); break;
     case 30: resize(op); break;

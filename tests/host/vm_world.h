@@ -38,8 +38,8 @@ inline std::map<std::string, uint64_t> vm_inventory() {
     return all;
 }
 
-// Lives as long as a test. Every operation on an address space ends with check() meanwhile; at the end
-// nothing may be left, and the switches are back at their defaults.
+// Lives as long as a test. Every operation on an address space ends with check() meanwhile; at the
+// end nothing may be left, and the switches are back at their defaults.
 class vm_world {
 public:
     vm_world() {
