@@ -12,7 +12,7 @@
 
 // Made at the first use and kept until the process ends.
 struct interval_timers {
-    process* owner = nullptr; // outlives it
+    process* owner = nullptr;                        // outlives it
     sleep_lock setting{lock_rank::itimer, "itimer"}; // one setter at a time
     // Changed only while the event is cancelled, or by fire().
     std::atomic<nanos_t> deadline{0}; // 0: not set
@@ -116,7 +116,9 @@ linux_timeval timeval_of(nanos_t n) {
     return {int64_t(micros / micros_per_second), int64_t(micros % micros_per_second)};
 }
 
-linux_itimerval itimerval_of(const setting& s) { return {timeval_of(s.interval), timeval_of(s.value)}; }
+linux_itimerval itimerval_of(const setting& s) {
+    return {timeval_of(s.interval), timeval_of(s.value)};
+}
 
 } // namespace
 
@@ -132,7 +134,8 @@ void itimer_process_exiting(process& p) {
     all_timers.destroy(timers);
 }
 
-sysresult sys_setitimer(int32_t which, user_ptr<const linux_timeval> value, user_ptr<linux_timeval> old) {
+sysresult sys_setitimer(int32_t which, user_ptr<const linux_timeval> value,
+                        user_ptr<linux_timeval> old) {
     if (which != ITIMER_REAL_)
         return fail(Errno::inval);
     linux_itimerval wanted{}; // no value at all turns it off, as on Linux

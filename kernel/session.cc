@@ -18,8 +18,8 @@ bool has_stopped_member(pid_t group, const process* leaving) REQUIRES(process_tr
     return false;
 }
 
-// `leaving` takes away what may be the last tie of `group` to its session: if it does and the group has stopped jobs,
-// they get a chance to end.
+// `leaving` takes away what may be the last tie of `group` to its session: if it does and the group
+// has stopped jobs, they get a chance to end.
 void orphan(pid_t group, const process& leaving) REQUIRES(process_tree_lock) {
     if (!group_orphaned(group, &leaving) || !has_stopped_member(group, &leaving))
         return;

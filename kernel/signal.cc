@@ -2,15 +2,18 @@
 //
 //            kill, a timer, a child          tgkill, a fault
 //                     |                            |
-//              process::pending             thread::pending        queues: a set, and infos in order
+//              process::pending             thread::pending        queues: a set, and infos in
+//              order
 //                      \___________________________/
 //                                   |  not blocked by the thread
-//                          thread::signal_flags                    what sleepers and the way back to
-//                                   |                              user mode look at, without a lock
+//                          thread::signal_flags                    what sleepers and the way back
+//                          to
+//                                   |                              user mode look at, without a
+//                                   lock
 //                            signal_deliver()                      kernel/signal_deliver.cc
 //
-// All of it is under the lock of the target's sig_handlers. Choosing a thread needs the list of threads too, so that
-// senders hold process_tree_lock as well, which is the outer one.
+// All of it is under the lock of the target's sig_handlers. Choosing a thread needs the list of
+// threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal.h"
 
 #include "kernel/sched.h"
@@ -24,17 +27,20 @@
 
 namespace {
 
+// The functions of this namespace are called with the handlers' lock of `p` held, those that go
+// through its threads with process_tree_lock too.
+
 constinit pool<pending_signal> infos{"pending_signal"};
 constinit pool<sig_handlers> handler_sets{"sig_handlers"};
 
 // process_tree_lock for a scope, unless this CPU has it: senders may or may not hold it.
-class NO_THREAD_SAFETY_ANALYSIS tree_guard {
+class tree_guard {
 public:
-    tree_guard() : mine_(!process_tree_lock.held()) {
+    tree_guard() NO_THREAD_SAFETY_ANALYSIS : mine_(!process_tree_lock.held()) {
         if (mine_)
             process_tree_lock.lock();
     }
-    ~tree_guard() {
+    ~tree_guard() NO_THREAD_SAFETY_ANALYSIS {
         if (mine_)
             process_tree_lock.unlock();
     }
@@ -48,9 +54,9 @@ bool default_terminates(int signo) {
     return !(sig_bit(signo) & (signals_that_stop | signals_ignored_by_default));
 }
 
-// Whether nobody would ever see the signal. A blocked one is kept: its action may have changed by the time it
-// is let through.
-bool is_ignored(const process& p, const thread& seen_by, int signo) {
+// Whether nobody would ever see the signal. A blocked one is kept: its action may have changed by
+// the time it is let through.
+bool is_ignored(const process& p, const thread& seen_by, int signo) NO_THREAD_SAFETY_ANALYSIS {
     if ((seen_by.blocked | seen_by.waited_for) & sig_bit(signo) & ~signals_unblockable)
         return false;
     uint64_t handler = p.handlers->actions[signo - 1].handler;
@@ -59,7 +65,7 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) {
     return handler == SIG_IGN_;
 }
 
-bool kills(const thread& t, int signo) {
+bool kills(const thread& t, int signo) NO_THREAD_SAFETY_ANALYSIS {
     const process& p = *t.proc;
     return p.handlers->actions[signo - 1].handler == SIG_DFL_ && default_terminates(signo) &&
            !(t.waited_for & sig_bit(signo)) &&
@@ -102,7 +108,7 @@ void resume(process& p) {
 }
 
 // SIGCONT undoes a stop even if it is blocked or ignored; SIGKILL ends it.
-void change_stop_state(process& p, int signo) {
+void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
     if (sig_bit(signo) & signals_that_stop) {
         signal_flush_all(p, sig_bit(SIGCONT_));
     } else if (signo == SIGCONT_ || signo == SIGKILL_) {
@@ -141,8 +147,10 @@ linux_siginfo kernel_info(int signo) {
     return info;
 }
 
-// Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would be lost.
-status send(process& p, thread* only, int signo, const linux_siginfo& info) {
+// Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would
+// be lost.
+status send(process& p, thread* only, int signo, const linux_siginfo& info)
+    REQUIRES(process_tree_lock) {
     ASSERT(signo >= 1 && signo <= signal_max);
     thread* seen_by = only ? only : first_thread(p);
     if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
@@ -172,7 +180,8 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info) {
     return {};
 }
 
-status send_info(process& p, thread* only, int signo, const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
+status send_info(process& p, thread* only, int signo,
+                 const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
     tree_guard tree;
     ref_ptr<sig_handlers> handlers = p.handlers;
     if (!handlers)
@@ -314,7 +323,8 @@ status signal_queue_info(process& target, thread* to_thread, int signo, const li
     return send_info(target, to_thread, signo, &info);
 }
 
-void signal_send_group(pid_t group, int signo, const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
+void signal_send_group(pid_t group, int signo,
+                       const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
     if (group <= 0)
         return;
     tree_guard tree;

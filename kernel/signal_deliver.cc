@@ -1,4 +1,5 @@
-// What signals do to a thread on its way back to user mode: it leaves, it stops, or it runs a handler.
+// What signals do to a thread on its way back to user mode: it leaves, it stops, or it runs a
+// handler.
 //
 //     signal_deliver
 //       take_next       the next signal that has a handler; on the way there
@@ -25,10 +26,8 @@ bool is_restart_code(int64_t result) {
     case Errno::restartsys:
     case Errno::restartnointr:
     case Errno::restartnohand:
-    case Errno::restart_block:
-        return true;
-    default:
-        return false;
+    case Errno::restart_block: return true;
+    default: return false;
     }
 }
 
@@ -36,7 +35,8 @@ bool call_interrupted(const trap_frame& frame) {
     return frame.is_syscall() && is_restart_code(frame.result());
 }
 
-// Decides what becomes of an interrupted call: `handled` says whether a handler runs, `restart` whether it has SA_RESTART.
+// Decides what becomes of an interrupted call: `handled` says whether a handler runs, `restart`
+// whether it has SA_RESTART.
 void settle_call(trap_frame& frame, bool handled, bool restart) {
     if (!call_interrupted(frame))
         return;
@@ -47,17 +47,14 @@ void settle_call(trap_frame& frame, bool handled, bool restart) {
         else
             frame.restart_syscall(nr_restart_syscall);
         break;
-    case Errno::restartnohand:
-        restart = false;
-        [[fallthrough]];
+    case Errno::restartnohand: restart = false; [[fallthrough]];
     case Errno::restartsys:
         if (handled && !restart) {
             frame.set_result(-static_cast<int64_t>(Errno::intr));
             break;
         }
         [[fallthrough]];
-    default:
-        frame.restart_syscall();
+    default: frame.restart_syscall();
     }
     frame.forget_syscall();
 }
@@ -71,8 +68,9 @@ int first_of(sigset ready) {
     return std::countr_zero(ready) + 1;
 }
 
-// A stop signal was taken by `self`: all threads of the process are to park, unless the group is orphaned (then nobody
-// would continue it, and only SIGSTOP stops), or SIGCONT has come in the meantime.
+// A stop signal was taken by `self`: all threads of the process are to park, unless the group is
+// orphaned (then nobody would continue it, and only SIGSTOP stops), or SIGCONT has come in the
+// meantime.
 void begin_stop(thread& self, int signo) {
     process& p = *self.proc;
     lock_guard tree(process_tree_lock);
@@ -149,6 +147,7 @@ taken_signal take_next(thread& self) NO_THREAD_SAFETY_ANALYSIS {
             return {};
         }
         const int signo = first_of(ready);
+        ASSERT(signo <= signal_max);
         signal_queue& queue = self.pending.set & sig_bit(signo) ? self.pending : p.pending;
         signal_take(p, queue, signo, taken.info);
         const bool forced = self.forced & sig_bit(signo);

@@ -1,4 +1,5 @@
-// The system calls about signals. sigaltstack's rules are here too; the timers that send signals are in itimer.cc.
+// The system calls about signals. sigaltstack's rules are here too; the timers that send signals
+// are in itimer.cc.
 #include "arch/signal_frame.h"
 #include "arch/timer.h"
 #include "kernel/session.h"
@@ -14,8 +15,8 @@ namespace {
 
 constexpr uint64_t sigset_size = sizeof(sigset);
 constexpr uint64_t min_signal_stack = 2048; // MINSIGSTKSZ
-constexpr uint64_t known_action_flags = SA_NOCLDSTOP_ | SA_NOCLDWAIT_ | SA_SIGINFO_ | SA_RESTORER_ | SA_ONSTACK_ |
-                                        SA_RESTART_ | SA_NODEFER_ | SA_RESETHAND_;
+constexpr uint64_t known_action_flags = SA_NOCLDSTOP_ | SA_NOCLDWAIT_ | SA_SIGINFO_ | SA_RESTORER_ |
+                                        SA_ONSTACK_ | SA_RESTART_ | SA_NODEFER_ | SA_RESETHAND_;
 
 bool valid_signal(int signo) { return signo >= 1 && signo <= signal_max; }
 bool valid_signal_or_0(int signo) { return signo == 0 || valid_signal(signo); }
@@ -41,12 +42,13 @@ bool may_signal(const credentials& mine, process& target, int signo) REQUIRES(pr
     process& self = current_process();
     if (&target == &self || credentials_may_signal(mine, credentials_of(target)))
         return true;
-    return signo == SIGCONT_ && target.sess == self.sess; // a shell may continue a job that changed its user
+    return signo == SIGCONT_ &&
+           target.sess == self.sess; // a shell may continue a job that changed its user
 }
 
 // One target of kill. Signal 0 only asks.
-status send_to(const credentials& mine, process& target, thread* to_thread, const linux_siginfo& info)
-    REQUIRES(process_tree_lock) {
+status send_to(const credentials& mine, process& target, thread* to_thread,
+               const linux_siginfo& info) REQUIRES(process_tree_lock) {
     if (!may_signal(mine, target, info.signo))
         return fail(Errno::perm);
     if (info.signo == 0)
@@ -101,7 +103,8 @@ status kill_thread(pid_t pid, pid_t tid, const linux_siginfo& info) {
     return send_to(mine, *target->proc, target.get(), info);
 }
 
-// A siginfo that the caller made up. Only to itself may it pretend that the kernel or kill() had sent it.
+// A siginfo that the caller made up. Only to itself may it pretend that the kernel or kill() had
+// sent it.
 expected<linux_siginfo> made_up_info(pid_t pid, int signo, user_ptr<const linux_siginfo> from) {
     linux_siginfo info = TRY(from.read());
     info.signo = signo;
@@ -122,7 +125,8 @@ sysresult wait_for_signal(const char* why) {
     return fail(Errno::restartnohand);
 }
 
-// Takes one of `wanted` that is pending for `self`. 0 if there is none. Caller holds the handlers' lock.
+// Takes one of `wanted` that is pending for `self`. 0 if there is none. Caller holds the handlers'
+// lock.
 int take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
     process& p = *self.proc;
     for (signal_queue* queue : {&self.pending, &p.pending}) {
@@ -136,7 +140,8 @@ int take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
     return 0;
 }
 
-// Waits until one of `wanted` is pending, and takes it: its number; EAGAIN at the deadline, EINTR for another signal.
+// Waits until one of `wanted` is pending, and takes it: its number; EAGAIN at the deadline, EINTR
+// for another signal.
 expected<int> wait_for_one_of(sigset wanted, nanos_t deadline, linux_siginfo& info) {
     thread& self = current_thread();
     spin_lock& lock = self.proc->handlers->lock_;
@@ -189,7 +194,8 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
     linux_sigaction wanted{}, before;
     if (action) {
         wanted = TRY(action.read());
-        wanted.flags &= known_action_flags; // as Linux: a program sees from the old action which are known
+        wanted.flags &=
+            known_action_flags; // as Linux: a program sees from the old action which are known
         wanted.mask &= ~signals_unblockable;
     }
     process& p = current_process();
@@ -202,8 +208,9 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
             current = wanted;
             if (signo == SIGCHLD_)
                 p.no_child_zombies = wanted.handler == SIG_IGN_ || (wanted.flags & SA_NOCLDWAIT_);
-            const bool ignored = wanted.handler == SIG_IGN_ ||
-                                 (wanted.handler == SIG_DFL_ && (sig_bit(signo) & signals_ignored_by_default));
+            const bool ignored =
+                wanted.handler == SIG_IGN_ ||
+                (wanted.handler == SIG_DFL_ && (sig_bit(signo) & signals_ignored_by_default));
             if (ignored)
                 signal_flush_all(p, sig_bit(signo));
             for (thread& t : p.threads)
@@ -215,7 +222,8 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
     return 0;
 }
 
-sysresult sys_rt_sigprocmask(int32_t how, user_ptr<const uint64_t> set, user_ptr<uint64_t> old, uint64_t size) {
+sysresult sys_rt_sigprocmask(int32_t how, user_ptr<const uint64_t> set, user_ptr<uint64_t> old,
+                             uint64_t size) {
     if (size != sigset_size)
         return fail(Errno::inval);
     thread& self = current_thread();
@@ -247,7 +255,8 @@ sysresult sys_rt_sigreturn() {
     signal_set_mask(self, contents->mask);
     // A stack that cannot be is left out in silence, as on Linux: the handler may have changed it.
     (void)signal_set_alt_stack(
-        self, {contents->alt_stack_sp, contents->alt_stack_flags, 0, contents->alt_stack_size}, frame.rsp);
+        self, {contents->alt_stack_sp, contents->alt_stack_flags, 0, contents->alt_stack_size},
+        frame.rsp);
     return frame.result();
 }
 

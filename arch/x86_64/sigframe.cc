@@ -4,18 +4,20 @@
 //                         | 128 bytes: red zone    |  (not on the alternate stack)
 //                         +------------------------+
 //                         | FP_XSTATE_MAGIC2       |  4 bytes, behind the XSAVE area
-//                         | XSAVE area             |  64-byte aligned; software's bytes at 464 say how large
+//                         | XSAVE area             |  64-byte aligned; software's bytes at 464 say
+//                         how large
 //                         +------------------------+
 //                         | siginfo                |
 //                         | ucontext               |
-//     handler's rsp   ->  | restorer               |  rsp is 8 below a multiple of 16, as after a call
+//     handler's rsp   ->  | restorer               |  rsp is 8 below a multiple of 16, as after a
+//     call
 //                         +------------------------+
 //
 // The handler's `ret` goes to the restorer, whose rt_sigreturn finds rsp 8 bytes into the frame.
 //
-// A program can make a frame of its own and call rt_sigreturn with it. So nothing in it is believed: selectors must be
-// the user's own, RFLAGS loses what is not a program's to set, and the processor checks
-// the floating-point state (fpu::restore()).
+// A program can make a frame of its own and call rt_sigreturn with it. So nothing in it is
+// believed: selectors must be the user's own, RFLAGS loses what is not a program's to set, and the
+// processor checks the floating-point state (fpu::restore()).
 #include "arch/signal_frame.h"
 
 #include "arch/memory.h"
@@ -39,12 +41,14 @@ constexpr int32_t ss_disable = 2, ss_autodisarm = int32_t(1u << 31);
 constexpr uint64_t red_zone = 128;
 constexpr size_t fxsave_size = 512, software_offset = 464;
 constexpr size_t mxcsr_offset = 24, mxcsr_mask_offset = 28;
-constexpr uint32_t default_mxcsr_mask = 0xffbf; // Intel SDM vol. 1, 11.6.6: when the mask reads as 0
+constexpr uint32_t default_mxcsr_mask =
+    0xffbf; // Intel SDM vol. 1, 11.6.6: when the mask reads as 0
 constexpr size_t xsave_header_offset = 512, xsave_header_size = 64;
 constexpr uint64_t fp_x87_and_sse = 3;
 
 struct sigcontext {
-    uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+        rflags;
     uint16_t cs, gs, fs, ss;
     uint64_t error_code, trap_number, old_mask, cr2;
     uint64_t fpstate; // user address, 0 for none
@@ -93,8 +97,11 @@ status push_fpu(machine_thread& running, uint64_t to) {
     fpu::save(area);
     software_bytes software{};
     if (fpu::has_xsave())
-        software = {fp_xstate_magic1, static_cast<uint32_t>(size + sizeof fp_xstate_magic2),
-                    fpu::features(), static_cast<uint32_t>(size), {}};
+        software = {fp_xstate_magic1,
+                    static_cast<uint32_t>(size + sizeof fp_xstate_magic2),
+                    fpu::features(),
+                    static_cast<uint32_t>(size),
+                    {}};
     const size_t after_software = software_offset + sizeof software;
     TRY(copy_out(vaddr_t(to), area, software_offset));
     TRY(copy_out(vaddr_t(to + software_offset), &software, sizeof software));
@@ -104,8 +111,8 @@ status push_fpu(machine_thread& running, uint64_t to) {
     return {};
 }
 
-// Whether `area`, of which the first fxsave_size bytes have been copied in from `from`, is followed by the rest of
-// an XSAVE area as large as ours.
+// Whether `area`, of which the first fxsave_size bytes have been copied in from `from`, is followed
+// by the rest of an XSAVE area as large as ours.
 expected<bool> is_extended(const uint8_t* area, uint64_t from) {
     software_bytes software;
     memcpy(&software, area + software_offset, sizeof software);
@@ -118,8 +125,8 @@ expected<bool> is_extended(const uint8_t* area, uint64_t from) {
     return magic2 == fp_xstate_magic2;
 }
 
-// Whether MXCSR in `area` has no bit that this processor does not know. The processor itself would refuse it, but not
-// every emulator does.
+// Whether MXCSR in `area` has no bit that this processor does not know. The processor itself would
+// refuse it, but not every emulator does.
 bool valid_mxcsr(machine_thread& running, const uint8_t* area) {
     uint32_t mxcsr, mask;
     memcpy(&mxcsr, area + mxcsr_offset, sizeof mxcsr);
@@ -144,7 +151,8 @@ status pop_fpu(machine_thread& running, uint64_t from) {
     TRY(copy_in(area.data(), vaddr_t(from), fxsave_size));
     uint8_t* header = area.data() + xsave_header_offset;
     if (TRY(is_extended(area.data(), from))) {
-        TRY(copy_in(header, vaddr_t(from + xsave_header_offset), fpu::state_size() - xsave_header_offset));
+        TRY(copy_in(header, vaddr_t(from + xsave_header_offset),
+                    fpu::state_size() - xsave_header_offset));
         uint64_t present;
         memcpy(&present, header, sizeof present);
         present &= fpu::features();
@@ -167,7 +175,8 @@ sigcontext context_of(const trap_frame& f, const linux_siginfo& info) {
     c.rip = f.rip, c.rflags = f.rflags;
     c.cs = static_cast<uint16_t>(f.cs);
     c.ss = static_cast<uint16_t>(f.ss);
-    if (f.vector < 32) { // an exception, and then the registers are those of the faulting instruction
+    if (f.vector <
+        32) { // an exception, and then the registers are those of the faulting instruction
         c.trap_number = f.vector;
         c.error_code = f.error_code;
         if (f.vector == 14 && info.code > 0)
@@ -178,7 +187,8 @@ sigcontext context_of(const trap_frame& f, const linux_siginfo& info) {
 
 } // namespace
 
-status signal_frame_push(machine_thread& running, trap_frame& frame, const signal_frame_request& request) {
+status signal_frame_push(machine_thread& running, trap_frame& frame,
+                         const signal_frame_request& request) {
     const linux_sigaction& action = request.action;
     const linux_stack& alternate = request.alt_stack;
     if (!(action.flags & sa_restorer) || !canonical(action.handler))

@@ -14,7 +14,8 @@ constexpr size_t longest_output = 8; // of one byte: a tab
 
 bool is_control(uint8_t c) { return c < 32 || c == 127; }
 bool is_word(uint8_t c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 128;
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c >= 128;
 }
 bool is_utf8_continuation(uint8_t c) { return (c & 0xc0) == 0x80; }
 
@@ -58,7 +59,8 @@ void line_discipline::set(const linux_termios& settings) {
 size_t line_discipline::receive_room() const {
     const size_t used = head_ - tail_;
     const size_t room = used < input_size - 1 ? input_size - 1 - used : 0;
-    // A line that is too long can still be ended, edited and interrupted: what does not fit is dropped.
+    // A line that is too long can still be ended, edited and interrupted: what does not fit is
+    // dropped.
     if (room == 0 && canonical() && ended_ == tail_)
         return 1;
     return room;
@@ -272,7 +274,8 @@ void line_discipline::erase_line() {
         drop_last(local(ECHO_));
 }
 
-// Takes the last character off the line being edited (with IUTF8 all of its bytes), and off the screen.
+// Takes the last character off the line being edited (with IUTF8 all of its bytes), and off the
+// screen.
 void line_discipline::drop_last(bool show) {
     uint8_t c = in(--head_);
     while (input(IUTF8_) && is_utf8_continuation(c) && head_ != ended_)

@@ -1,6 +1,7 @@
-// line_discipline: what lies between a serial line and the programs that read and write it. In canonical mode a line
-// can be edited until it is ended, and only then be read; control characters become signals; what is typed is echoed;
-// output is processed. POSIX.1-2017, chapter 11 (General Terminal Interface); where it leaves a choice, as Linux does.
+// line_discipline: what lies between a serial line and the programs that read and write it. In
+// canonical mode a line can be edited until it is ended, and only then be read; control characters
+// become signals; what is typed is echoed; output is processed. POSIX.1-2017, chapter 11 (General
+// Terminal Interface); where it leaves a choice, as Linux does.
 //
 //     line -> receive() -> input ring -> read() -> program
 //                 | echo
@@ -11,7 +12,8 @@
 //     tail_ ........... ended_ ........... head_
 //       | lines to be read |  the line being edited |      (in raw mode all may be read)
 //
-// It knows no lock and no device: its owner (tty) calls it with a lock held. So it runs in a host process too.
+// It knows no lock and no device: its owner (tty) calls it with a lock held. So it runs in a host
+// process too.
 #pragma once
 
 #include "kernel/tty/termios.h"
@@ -28,8 +30,8 @@ public:
     line_discipline(const line_discipline&) = delete;
 
     const linux_termios& settings() const { return settings_; }
-    // Only known flags may be set. What has been typed already stays; a line being edited can be read at once
-    // when canonical mode ends.
+    // Only known flags may be set. What has been typed already stays; a line being edited can be
+    // read at once when canonical mode ends.
     void set(const linux_termios& settings);
     bool canonical() const { return local(ICANON_); }
 
@@ -47,8 +49,8 @@ public:
     size_t readable_bytes() const;
     // Grows with everything that can be read; for seeing that there is more than before.
     uint32_t readable_position() const { return readable_end(); }
-    // Up to `size` bytes of one line; raw: what there is. `line_ended`: the line is through, so that an end of
-    // file is 0 with line_ended.
+    // Up to `size` bytes of one line; raw: what there is. `line_ended`: the line is through, so
+    // that an end of file is 0 with line_ended.
     size_t read(uint8_t* to, size_t size, bool& line_ended);
     void flush_input();
 
@@ -103,7 +105,8 @@ private:
 
     linux_termios settings_ = default_termios;
     uint8_t input_[input_size] = {};
-    uint64_t marks_[input_size / 64] = {}; // bytes that end a line; a 0 with a mark is an end of file
+    uint64_t marks_[input_size / 64] =
+        {}; // bytes that end a line; a 0 with a mark is an end of file
     uint32_t tail_ = 0, ended_ = 0, head_ = 0;
     bool literal_next_ = false;
 

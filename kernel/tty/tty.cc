@@ -1,5 +1,5 @@
-// Reading, writing and waiting. Sessions, foreground groups and hanging up are in tty_session.cc, ioctl is in
-// tty_ioctl.cc.
+// Reading, writing and waiting. Sessions, foreground groups and hanging up are in tty_session.cc,
+// ioctl is in tty_ioctl.cc.
 #include "kernel/tty/tty.h"
 
 #include "arch/machine.h"
@@ -85,7 +85,9 @@ status tty_file::stat(linux_stat& out) {
     return {};
 }
 
-void tty_file::describe(char* out, size_t size) { format_to(out, size, "/dev/ttyS%u", tty_.line()); }
+void tty_file::describe(char* out, size_t size) {
+    format_to(out, size, "/dev/ttyS%u", tty_.line());
+}
 
 uint64_t tty::device() const { return make_device(serial_major, first_serial_minor + line_); }
 
@@ -126,7 +128,8 @@ void tty::on_interrupt(void* self) {
     t.settle(e);
 }
 
-// Lets the port and the discipline exchange what they can, and wakes whoever can go on because of it.
+// Lets the port and the discipline exchange what they can, and wakes whoever can go on because of
+// it.
 void tty::serve(effects& e) {
     const size_t output_before = discipline_.output_bytes();
     const uint32_t readable_before = discipline_.readable_position();
@@ -152,8 +155,8 @@ void tty::settle(effects& e) {
 
 // ---- Reading -------------------------------------------------------------------------------
 
-status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got, bool& line_ended)
-    NO_THREAD_SAFETY_ANALYSIS {
+status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got,
+                       bool& line_ended) NO_THREAD_SAFETY_ANALYSIS {
     uint8_t chunk[chunk_size];
     effects e;
     status moved;
@@ -286,7 +289,8 @@ uint32_t tty::poll(tty_file& by, poller* p) {
     uint32_t events = 0;
     const linux_termios& s = discipline_.settings();
     // With a time-out MIN does not hold a first byte back.
-    const size_t wanted = !discipline_.canonical() && s.cc[VTIME_] == 0 ? std::max<size_t>(s.cc[VMIN_], 1) : 1;
+    const size_t wanted =
+        !discipline_.canonical() && s.cc[VTIME_] == 0 ? std::max<size_t>(s.cc[VMIN_], 1) : 1;
     if (discipline_.readable() && (wanted == 1 || discipline_.readable_bytes() >= wanted))
         events |= POLLIN_ | POLLRDNORM_;
     if (discipline_.write_room() >= chunk_size)

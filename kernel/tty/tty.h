@@ -1,11 +1,11 @@
-// tty: the terminals, one on each serial line. What is typed and printed goes through a line_discipline; who may
-// read and write is a matter of sessions and the foreground process group.
+// tty: the terminals, one on each serial line. What is typed and printed goes through a
+// line_discipline; who may read and write is a matter of sessions and the foreground process group.
 //
 // Lines: 0 is ttyS0 and the console, 1 is ttyS1. They are made at boot and never go away.
 //
-// Locks: tty::lock_ (a spin lock, for the interrupt handler takes it) guards the discipline, the port and the waiting.
-// The session and the foreground group are guarded by process_tree_lock. Signals are sent, and pollers
-// notified, with neither held.
+// Locks: tty::lock_ (a spin lock, for the interrupt handler takes it) guards the discipline, the
+// port and the waiting. The session and the foreground group are guarded by process_tree_lock.
+// Signals are sent, and pollers notified, with neither held.
 #pragma once
 
 #include "kernel/file.h"
@@ -26,21 +26,22 @@ inline constexpr unsigned tty_line_count = 2;
 // Finds the ports and turns their interrupts on. Once, when interrupts can be registered.
 void tty_init();
 
-// Opens a line. ENXIO: there is no such port in this machine; ENOMEM. If it is opened for reading without O_NOCTTY
-// by the leader of a session that has no terminal, and it is no other session's, it becomes that session's.
+// Opens a line. ENXIO: there is no such port in this machine; ENOMEM. If it is opened for reading
+// without O_NOCTTY by the leader of a session that has no terminal, and it is no other session's,
+// it becomes that session's.
 expected<ref_ptr<file>> tty_open(unsigned line, uint32_t flags);
 // /dev/tty: the caller's controlling terminal. ENXIO without one.
 expected<ref_ptr<file>> tty_open_controlling(uint32_t flags);
-// The controlling terminal of a process as a device number (for /proc/PID/stat), 0 without one, and its
-// foreground group or -1.
+// The controlling terminal of a process as a device number (for /proc/PID/stat), 0 without one, and
+// its foreground group or -1.
 struct tty_facts {
     uint64_t device;
     int32_t foreground;
 };
 tty_facts tty_of(process& p);
 
-// The leader of `s` is ending: its terminal becomes nobody's, SIGHUP and SIGCONT go to the foreground group, and the
-// descriptions that the session has opened are hung up. No locks held.
+// The leader of `s` is ending: its terminal becomes nobody's, SIGHUP and SIGCONT go to the
+// foreground group, and the descriptions that the session has opened are hung up. No locks held.
 void tty_session_ends(session& s);
 
 class tty {
@@ -48,15 +49,15 @@ public:
     tty(unsigned line, uint16_t port, unsigned irq) : uart_(port), line_(line), irq_(irq) {}
     tty(const tty&) = delete;
 
-    void start();                     // at boot
+    void start(); // at boot
     bool present() const { return present_; }
-    uint64_t device() const;          // major 4, minor 64 and up
+    uint64_t device() const; // major 4, minor 64 and up
     unsigned line() const { return line_; }
 
     void opened(tty_file& by);
     void closed(tty_file& by);
-    // Makes it the controlling terminal of the running process's session, which the process leads. `steal`: even
-    // if it is another session's. EPERM.
+    // Makes it the controlling terminal of the running process's session, which the process leads.
+    // `steal`: even if it is another session's. EPERM.
     status acquire(bool steal);
 
     expected<int64_t> read(tty_file& by, uio& io);
@@ -77,8 +78,9 @@ private:
     void serve(effects& e) REQUIRES(lock_);
     void settle(effects& e) EXCLUDES(lock_);
 
-    // Whether the running process may use the terminal now. A process in the background: its group gets
-    // `signo`, and the call begins again afterwards (restartsys); EIO if that would be in vain.
+    // Whether the running process may use the terminal now. A process in the background: its group
+    // gets `signo`, and the call begins again afterwards (restartsys); EIO if that would be in
+    // vain.
     status check_foreground(int signo);
     // One go at what there is: up to the end of a line. Adds to `got`.
     status copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got, bool& line_ended);
@@ -101,12 +103,13 @@ private:
     uart uart_ GUARDED_BY(lock_);
     linux_winsize size_ GUARDED_BY(lock_){};
     wait_queue readers_ GUARDED_BY(lock_), writers_ GUARDED_BY(lock_);
-    bool reading_ GUARDED_BY(lock_) = false, writing_ GUARDED_BY(lock_) = false; // somebody is in the middle of it
-    tty_file* files_ GUARDED_BY(lock_) = nullptr; // all open descriptions
+    bool reading_ GUARDED_BY(lock_) = false,
+                  writing_ GUARDED_BY(lock_) = false; // somebody is in the middle of it
+    tty_file* files_ GUARDED_BY(lock_) = nullptr;     // all open descriptions
     poll_queue poll_;
 
-    session* session_ = nullptr;            // whose controlling terminal it is; under process_tree_lock
-    std::atomic<int32_t> foreground_{0};    // process group; written under process_tree_lock
+    session* session_ = nullptr; // whose controlling terminal it is; under process_tree_lock
+    std::atomic<int32_t> foreground_{0}; // process group; written under process_tree_lock
 
     const unsigned line_, irq_;
     bool present_ = false;
@@ -115,7 +118,8 @@ private:
 // An open description of a terminal.
 class tty_file final : public file {
 public:
-    tty_file(tty& terminal, uint32_t flags, int32_t session) : file(flags), session_(session), tty_(terminal) {}
+    tty_file(tty& terminal, uint32_t flags, int32_t session)
+        : file(flags), session_(session), tty_(terminal) {}
     void last_reference_gone() override;
     expected<int64_t> read(uio& io) override { return tty_.read(*this, io); }
     expected<int64_t> write(uio& io) override { return tty_.write(*this, io); }

@@ -9,10 +9,28 @@
 namespace {
 
 enum : uint64_t {
-    TCGETS_ = 0x5401, TCSETS_, TCSETSW_, TCSETSF_, TCSBRK_ = 0x5409, TCXONC_, TCFLSH_, TIOCSCTTY_ = 0x540e,
-    TIOCGPGRP_ = 0x540f, TIOCSPGRP_, TIOCOUTQ_, TIOCGWINSZ_ = 0x5413, TIOCSWINSZ_, TIOCINQ_ = 0x541b,
-    TIOCNOTTY_ = 0x5422, TIOCGETD_ = 0x5424, TCSBRKP_, TIOCGSID_ = 0x5429,
-    TCGETS2_ = 0x802c542a, TCSETS2_ = 0x402c542b, TCSETSW2_, TCSETSF2_,
+    TCGETS_ = 0x5401,
+    TCSETS_,
+    TCSETSW_,
+    TCSETSF_,
+    TCSBRK_ = 0x5409,
+    TCXONC_,
+    TCFLSH_,
+    TIOCSCTTY_ = 0x540e,
+    TIOCGPGRP_ = 0x540f,
+    TIOCSPGRP_,
+    TIOCOUTQ_,
+    TIOCGWINSZ_ = 0x5413,
+    TIOCSWINSZ_,
+    TIOCINQ_ = 0x541b,
+    TIOCNOTTY_ = 0x5422,
+    TIOCGETD_ = 0x5424,
+    TCSBRKP_,
+    TIOCGSID_ = 0x5429,
+    TCGETS2_ = 0x802c542a,
+    TCSETS2_ = 0x402c542b,
+    TCSETSW2_,
+    TCSETSF2_,
 };
 
 struct linux_termios2 {
@@ -27,8 +45,8 @@ enum : uint64_t { TCOOFF_, TCOON_, TCIOFF_, TCION_ };
 constexpr nanos_t break_length = nanos_per_second / 4;
 constexpr nanos_t drain_poll = nanos_per_second / 1000;
 
-// A flag that the terminal does not have stays off, as tcgetattr then shows (tcsetattr succeeds if it could do any of
-// what was asked for).
+// A flag that the terminal does not have stays off, as tcgetattr then shows (tcsetattr succeeds if
+// it could do any of what was asked for).
 linux_termios settable(linux_termios wanted) {
     wanted.iflag &= iflags_known;
     wanted.oflag &= oflags_known;
@@ -39,7 +57,8 @@ linux_termios settable(linux_termios wanted) {
 }
 
 bool has_time_to_drain(uint64_t command) {
-    return command == TCSETSW_ || command == TCSETSF_ || command == TCSETSW2_ || command == TCSETSF2_;
+    return command == TCSETSW_ || command == TCSETSF_ || command == TCSETSW2_ ||
+           command == TCSETSF2_;
 }
 
 } // namespace
@@ -127,16 +146,13 @@ status tty::flow(uint64_t which) {
         const uint8_t* cc = discipline_.settings().cc;
         switch (which) {
         case TCOOFF_:
-        case TCOON_:
-            discipline_.stop_output(which == TCOOFF_);
-            break;
+        case TCOON_: discipline_.stop_output(which == TCOOFF_); break;
         case TCIOFF_:
         case TCION_:
             // Asks the other side, by the characters that it would understand.
             discipline_.send(cc[which == TCIOFF_ ? VSTOP_ : VSTART_]);
             break;
-        default:
-            return fail(Errno::inval);
+        default: return fail(Errno::inval);
         }
         serve(e);
     }
@@ -162,17 +178,13 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
         return fail(command == TIOCSPGRP_ ? Errno::notty : Errno::io);
     switch (command) {
     case TCGETS_:
-    case TCGETS2_:
-        TRY(get_settings(command, argument));
-        return 0;
+    case TCGETS2_: TRY(get_settings(command, argument)); return 0;
     case TCSETS_:
     case TCSETSW_:
     case TCSETSF_:
     case TCSETS2_:
     case TCSETSW2_:
-    case TCSETSF2_:
-        TRY(set_settings(by, command, argument));
-        return 0;
+    case TCSETSF2_: TRY(set_settings(by, command, argument)); return 0;
     case TCSBRK_: // with an argument it only drains: that is tcdrain
         if (argument != 0) {
             TRY(check_foreground(SIGTTOU_));
@@ -180,15 +192,9 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
             return 0;
         }
         [[fallthrough]];
-    case TCSBRKP_:
-        TRY(send_break(by));
-        return 0;
-    case TCXONC_:
-        TRY(flow(argument));
-        return 0;
-    case TCFLSH_:
-        TRY(flush(argument));
-        return 0;
+    case TCSBRKP_: TRY(send_break(by)); return 0;
+    case TCXONC_: TRY(flow(argument)); return 0;
+    case TCFLSH_: TRY(flush(argument)); return 0;
     case TIOCGWINSZ_: {
         linux_winsize size;
         {
@@ -198,15 +204,14 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
         TRY(user_ptr<linux_winsize>(argument).write(size));
         return 0;
     }
-    case TIOCSWINSZ_:
-        TRY(set_size(argument));
-        return 0;
+    case TIOCSWINSZ_: TRY(set_size(argument)); return 0;
     case TIOCINQ_:
     case TIOCOUTQ_: {
         int32_t n;
         {
             lock_guard guard(lock_);
-            n = int32_t(command == TIOCINQ_ ? discipline_.readable_bytes() : discipline_.output_bytes());
+            n = int32_t(command == TIOCINQ_ ? discipline_.readable_bytes()
+                                            : discipline_.output_bytes());
         }
         TRY(user_ptr<int32_t>(argument).write(n));
         return 0;
@@ -221,21 +226,13 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
         TRY(acquire(argument == 1 && superuser));
         return 0;
     }
-    case TIOCNOTTY_:
-        TRY(release_by_process());
-        return 0;
-    case TIOCGPGRP_:
-        return get_group(argument);
-    case TIOCSPGRP_:
-        TRY(set_group(argument));
-        return 0;
-    case TIOCGSID_:
-        TRY(get_session(argument));
-        return 0;
+    case TIOCNOTTY_: TRY(release_by_process()); return 0;
+    case TIOCGPGRP_: return get_group(argument);
+    case TIOCSPGRP_: TRY(set_group(argument)); return 0;
+    case TIOCGSID_: TRY(get_session(argument)); return 0;
     case TIOCGETD_: // the discipline: N_TTY
         TRY(user_ptr<int32_t>(argument).write(0));
         return 0;
-    default:
-        return fail(Errno::notty);
+    default: return fail(Errno::notty);
     }
 }

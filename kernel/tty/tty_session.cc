@@ -1,4 +1,5 @@
-// Whose terminal it is: the session that it controls, the process group in the foreground, and hanging up.
+// Whose terminal it is: the session that it controls, the process group in the foreground, and
+// hanging up.
 #include "kernel/session.h"
 #include "kernel/syscall.h"
 #include "kernel/tty/tty.h"
@@ -6,7 +7,8 @@
 status tty::acquire(bool steal) {
     lock_guard tree(process_tree_lock);
     process& self = current_process();
-    if (!self.sess || self.sess->sid != self.pid || (self.sess->terminal && self.sess->terminal != this))
+    if (!self.sess || self.sess->sid != self.pid ||
+        (self.sess->terminal && self.sess->terminal != this))
         return fail(Errno::perm);
     if (self.sess->terminal == this)
         return {};
@@ -27,13 +29,14 @@ status tty::check_foreground(int signo) {
     {
         lock_guard tree(process_tree_lock);
         process& self = current_process();
-        if (!self.sess || self.sess->terminal != this || foreground_ == 0 || foreground_ == self.group)
+        if (!self.sess || self.sess->terminal != this || foreground_ == 0 ||
+            foreground_ == self.group)
             return {};
         group = self.group;
         orphaned = group_orphaned(group, nullptr);
     }
-    // Output from the background is harmless to a program that does not want to hear of it; input would be taken away
-    // from the foreground.
+    // Output from the background is harmless to a program that does not want to hear of it; input
+    // would be taken away from the foreground.
     if (signal_blocked_or_ignored(current_thread(), signo))
         return signo == SIGTTIN_ ? status(fail(Errno::io)) : status();
     if (orphaned)
@@ -79,8 +82,9 @@ tty_facts tty_of(process& p) {
     return {terminal->device(), terminal->foreground_.load()};
 }
 
-// TIOCNOTTY: only the leader gives the terminal up, for the whole session, and as if it had ended but for the hang-up of
-// descriptions. The terminal is the session's here, so that a single process cannot leave it: EPERM.
+// TIOCNOTTY: only the leader gives the terminal up, for the whole session, and as if it had ended
+// but for the hang-up of descriptions. The terminal is the session's here, so that a single process
+// cannot leave it: EPERM.
 status tty::release_by_process() {
     pid_t foreground;
     {

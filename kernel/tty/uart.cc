@@ -16,7 +16,8 @@ constexpr unsigned trigger_level = 14;
 constexpr uint8_t fifo_on_trigger_14 = 0xc1, fifo_clear_receiver = 0x02;
 constexpr uint8_t eight_bits = 0x03, line_break = 0x40, divisor_latch = 0x80;
 constexpr uint8_t terminal_ready = 0x01, request_to_send = 0x02, interrupt_gate = 0x08;
-constexpr uint8_t received = 0x01, break_received = 0x10, transmitter_ready = 0x20, transmitter_idle = 0x40;
+constexpr uint8_t received = 0x01, break_received = 0x10, transmitter_ready = 0x20,
+                  transmitter_idle = 0x40;
 constexpr unsigned fifo_size = 16;
 
 } // namespace
@@ -30,16 +31,17 @@ bool uart::start() {
     out8(port_ + data, 1); // divisor 1
     out8(port_ + interrupt_enable, 0);
     out8(port_ + line_control, eight_bits);
-    // What printk has just sent stays in the transmitter's FIFO. The receiver interrupts for 14 bytes, or when fewer have
-    // waited for four character times; with a lower trigger QEMU's UART also takes fewer at once from its other end.
+    // What printk has just sent stays in the transmitter's FIFO. The receiver interrupts for 14
+    // bytes, or when fewer have waited for four character times; with a lower trigger QEMU's UART
+    // also takes fewer at once from its other end.
     out8(port_ + fifo_control, fifo_on_trigger_14 | fifo_clear_receiver);
     out8(port_ + modem_control, terminal_ready | request_to_send | interrupt_gate);
     return true;
 }
 
-// When the interrupt is for the trigger level, that many bytes are there, and none with a break or an error, which would
-// be more urgent: they are read without looking at the status of each. An access to a register of an emulated port
-// costs as much as a system call.
+// When the interrupt is for the trigger level, that many bytes are there, and none with a break or
+// an error, which would be more urgent: they are read without looking at the status of each. An
+// access to a register of an emulated port costs as much as a system call.
 void uart::receive(line_discipline& discipline) {
     if ((in8(port_ + interrupt_identification) & cause_mask) == cause_received)
         for (unsigned n = std::min<size_t>(trigger_level, discipline.receive_room()); n > 0; n--)
@@ -56,8 +58,8 @@ void uart::receive(line_discipline& discipline) {
     }
 }
 
-// printk on another CPU may have found the transmitter empty at the same moment: one place in the FIFO is left for its
-// byte. It polls before each, so that it takes no more than that.
+// printk on another CPU may have found the transmitter empty at the same moment: one place in the
+// FIFO is left for its byte. It polls before each, so that it takes no more than that.
 void uart::transmit(line_discipline& discipline) {
     while (discipline.output_waiting() && (in8(port_ + line_status) & transmitter_ready)) {
         uint8_t bytes[fifo_size - 1];
@@ -67,9 +69,10 @@ void uart::transmit(line_discipline& discipline) {
     }
 }
 
-// The interrupt line is edge-triggered: it must fall for the next interrupt to be seen. With all of the port's
-// interrupts turned off it is low, and turning them on again raises it if there is a reason.
-// While the discipline has no room nothing is read: the FIFO fills, and the other side has to wait.
+// The interrupt line is edge-triggered: it must fall for the next interrupt to be seen. With all of
+// the port's interrupts turned off it is low, and turning them on again raises it if there is a
+// reason. While the discipline has no room nothing is read: the FIFO fills, and the other side has
+// to wait.
 void uart::serve(line_discipline& discipline) {
     receive(discipline); // first, for it asks for the cause
     out8(port_ + interrupt_enable, 0);

@@ -23,21 +23,22 @@ public:
         d->check();
     }
     // What one read of `size` bytes gives; "(none)" where it would wait.
-    string_view read(size_t size = sizeof in) {
+    string_view read(size_t size = sizeof in_) {
         if (!d->readable())
             return "(none)";
         bool ended;
-        size_t n = d->read(reinterpret_cast<uint8_t*>(in), std::min(size, sizeof in), ended);
+        size_t n = d->read(reinterpret_cast<uint8_t*>(in_), std::min(size, sizeof in_), ended);
         d->check();
-        return {in, n};
+        return {in_, n};
     }
     // What has been shown since the last call.
     string_view shown() {
-        size_t n = d->take_output(reinterpret_cast<uint8_t*>(out), sizeof out);
-        return {out, n};
+        size_t n = d->take_output(reinterpret_cast<uint8_t*>(out_), sizeof out_);
+        return {out_, n};
     }
     void write(string_view text) {
-        EXPECT_EQ(d->write(reinterpret_cast<const uint8_t*>(text.data()), text.size()), text.size());
+        EXPECT_EQ(d->write(reinterpret_cast<const uint8_t*>(text.data()), text.size()),
+                  text.size());
     }
     template <class F> void change(F f) {
         linux_termios t = d->settings();
@@ -52,7 +53,7 @@ public:
 
 private:
     alignas(line_discipline) static unsigned char storage[sizeof(line_discipline)];
-    char in[256], out[256];
+    char in_[256], out_[256];
 };
 alignas(line_discipline) unsigned char terminal::storage[sizeof(line_discipline)];
 
@@ -98,14 +99,17 @@ KTEST(line_discipline, erasing) {
     EXPECT(t.shown() == "ab\b \b");
     t.type("\x7f\x7f\x7f");
     EXPECT(t.shown() == "\b \b"); // nothing is left for the others
-    t.type("\x01" "x\x7f\x7f");   // a control character is shown as two
+    t.type("\x01"
+           "x\x7f\x7f"); // a control character is shown as two
     EXPECT(t.shown() == "^Ax\b \b\b \b\b \b");
     t.type("one two\x17");
     EXPECT(t.shown() == "one two\b \b\b \b\b \b");
-    t.type("2, three \x17\x17" "3\n");
+    t.type("2, three \x17\x17"
+           "3\n");
     EXPECT(t.read() == "one 3\n");
     t.shown();
-    t.type("gone\x15" "kept\n");
+    t.type("gone\x15"
+           "kept\n");
     EXPECT(t.shown() == "gone\b \b\b \b\b \b\b \bkept\r\n");
     EXPECT(t.read() == "kept\n");
 }
@@ -128,7 +132,8 @@ KTEST(line_discipline, erasing_in_other_styles) {
     t.type("\x15");
     EXPECT(t.shown() == "^U\r\n");
     t.change([](linux_termios& s) { s.lflag |= ECHOE_, s.iflag |= IUTF8_; });
-    t.type("\xc3\xa9\x7f" "e\n");
+    t.type("\xc3\xa9\x7f"
+           "e\n");
     EXPECT(t.shown() == "\xc3\xa9\b \be\r\n");
     EXPECT(t.read() == "e\n");
     t.change([](linux_termios& s) { s.lflag &= ~uint32_t{ECHO_}, s.lflag |= ECHONL_; });
@@ -139,7 +144,8 @@ KTEST(line_discipline, erasing_in_other_styles) {
 
 KTEST(line_discipline, literal_next_and_reprint) {
     terminal t;
-    t.type("\x16\x03" "\x16\x7f\n");
+    t.type("\x16\x03"
+           "\x16\x7f\n");
     EXPECT(t.shown() == "^\b^C^\b^?\r\n");
     EXPECT_EQ(t->take_signals(), 0);
     EXPECT(t.read() == "\x03\x7f\n");
@@ -162,7 +168,8 @@ KTEST(line_discipline, signals) {
     t.type("\x1c\x1a");
     EXPECT_EQ(t->take_signals(), bit(3) | bit(20));
     t.change([](linux_termios& s) { s.lflag |= NOFLSH_; });
-    t.type("ab\x03" "c\n");
+    t.type("ab\x03"
+           "c\n");
     EXPECT_EQ(t->take_signals(), bit(2));
     EXPECT(t.read() == "abc\n");
     t.change([](linux_termios& s) { s.lflag &= ~uint32_t{ISIG_}; });
@@ -188,7 +195,8 @@ KTEST(line_discipline, raw_mode_is_binary_clean) {
         all[c] = static_cast<uint8_t>(c);
     EXPECT_EQ(t->write(all, sizeof all), sizeof all);
     string_view sent = t.shown();
-    EXPECT(sent.size() == 256 && std::equal(sent.begin(), sent.end(), reinterpret_cast<char*>(all)));
+    EXPECT(sent.size() == 256 &&
+           std::equal(sent.begin(), sent.end(), reinterpret_cast<char*>(all)));
 }
 
 KTEST(line_discipline, changing_the_mode_keeps_what_was_typed) {
@@ -261,7 +269,8 @@ KTEST(line_discipline, a_line_that_is_too_long_can_still_be_ended) {
         t->receive('a');
         t.shown();
     }
-    t.type("\x7f" "b\n");
+    t.type("\x7f"
+           "b\n");
     size_t length = 0;
     string_view last;
     while (t->readable()) {

@@ -1,5 +1,5 @@
-// Signals as data: what is queued where, what is dropped, and which thread is told. The process here is made by hand
-// and its threads never run.
+// Signals as data: what is queued where, what is dropped, and which thread is told. The process
+// here is made by hand and its threads never run.
 #include "kernel/process.h"
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
@@ -70,6 +70,11 @@ private:
 };
 
 constexpr uint64_t a_handler = 0x401000;
+
+uint64_t handler_of(sig_handlers& h, int signo) {
+    lock_guard guard(h.lock_);
+    return h.actions[signo - 1].handler;
+}
 
 } // namespace
 
@@ -182,7 +187,7 @@ KTEST(signal, a_fault_gets_through_blocking_and_ignoring) {
     p.t(0).blocked = ~signals_unblockable;
     signal_force(p.t(0), SIGSEGV_, SEGV_MAPERR_, 0x1234);
     EXPECT(signal_kill_pending(p.t(0)));
-    EXPECT_EQ(p->handlers->actions[SIGSEGV_ - 1].handler, SIG_DFL_);
+    EXPECT_EQ(handler_of(*p->handlers, SIGSEGV_), SIG_DFL_);
     linux_siginfo info;
     {
         lock_guard guard(p->handlers->lock_);
@@ -211,9 +216,9 @@ KTEST(signal, handlers_are_copied_by_fork_and_reset_by_exec) {
     auto copy = p->handlers->copy();
     REQUIRE(copy.has_value());
     p->handlers->reset_for_exec();
-    EXPECT_EQ(p->handlers->actions[SIGUSR1_ - 1].handler, SIG_DFL_);
-    EXPECT_EQ(p->handlers->actions[SIGUSR2_ - 1].handler, SIG_IGN_);
-    EXPECT_EQ((*copy)->actions[SIGUSR1_ - 1].handler, a_handler);
+    EXPECT_EQ(handler_of(*p->handlers, SIGUSR1_), SIG_DFL_);
+    EXPECT_EQ(handler_of(*p->handlers, SIGUSR2_), SIG_IGN_);
+    EXPECT_EQ(handler_of(**copy, SIGUSR1_), a_handler);
 }
 
 KTEST(signal, without_memory_the_signal_comes_without_its_info) {

@@ -49,7 +49,8 @@ static void repeated(void) {
     need(getitimer(ITIMER_REAL, &old) == 0);
     is(old.it_interval.tv_usec, 5000, "getitimer tells the interval");
     need(setitimer(ITIMER_REAL, &off, &old) == 0);
-    ok(old.it_interval.tv_usec == 5000 && old.it_value.tv_usec <= 5000, "and setitimer the old value");
+    ok(old.it_interval.tv_usec == 5000 && old.it_value.tv_usec <= 5000,
+       "and setitimer the old value");
     int seen = count;
     struct timespec wait = {0, 30000000};
     nanosleep(&wait, NULL);

@@ -67,7 +67,8 @@ static void limited(void* unused) {
 }
 
 static void limit(void) {
-    is_exit(status_of(limited, NULL), 50, "sigqueue fails with EAGAIN at RLIMIT_SIGPENDING, kill does not");
+    is_exit(status_of(limited, NULL), 50,
+            "sigqueue fails with EAGAIN at RLIMIT_SIGPENDING, kill does not");
 }
 
 static void waiting(void) {
@@ -109,7 +110,8 @@ static void waiting_is_interrupted(void) {
         _exit(0);
     }
     // By hand: the C library's begins again.
-    is_errno(syscall(SYS_rt_sigtimedwait, &set, NULL, NULL, 8L), EINTR, "another signal ends the wait, whatever SA_RESTART says");
+    is_errno(syscall(SYS_rt_sigtimedwait, &set, NULL, NULL, 8L), EINTR,
+             "another signal ends the wait, whatever SA_RESTART says");
     reap(child);
 }
 

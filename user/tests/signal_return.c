@@ -155,8 +155,12 @@ static void stacks(void) {
     is_exit(status_of(uncontrolled_stack, &enough), 50, "a frame on the alternate stack");
     void* read_only = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     need(read_only != MAP_FAILED);
-    void* const bad[] = {NULL, (void*)64, (char*)read_only + 8192, (void*)0x800000000000,
-                         (void*)0xffff800000001000, (void*)0xffffffffffffffff};
+    void* const bad[] = {NULL,
+                         (void*)64,
+                         (char*)read_only + 8192,
+                         (void*)0x800000000000,
+                         (void*)0xffff800000001000,
+                         (void*)0xffffffffffffffff};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         is_killed(status_of(bad_stack_pointer, bad[i]), SIGSEGV, "a handler with its stack at %p",
                   bad[i]);

@@ -61,7 +61,8 @@ static void who(void) {
     start(threads);
     need(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
     need(kill(getpid(), SIGUSR1) == 0);
-    ok(eventually(taken == 1), "a signal to the process is taken although the first thread blocks it");
+    ok(eventually(taken == 1),
+       "a signal to the process is taken although the first thread blocks it");
     ok(taker != self_tid(), "by another thread");
     for (size_t i = 0; i < THREADS; i++) {
         taken = 0;
@@ -106,8 +107,8 @@ static long cpu_time(pid_t pid) {
     need(n > 0);
     text[n] = 0;
     long user = -1, system = -1;
-    need(sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
-                &system) == 2);
+    need(sscanf(strrchr(text, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld",
+                &user, &system) == 2);
     return user + system;
 }
 
@@ -143,21 +144,15 @@ static void many_threads(void* how) {
     pthread_t thread;
     ready = gate_make();
     for (int i = 0; i < 8; i++)
-        need(pthread_create(&thread, NULL, i % 2 ? sleeper : turn, (void*)(size_t)(i % THREADS)) == 0);
+        need(pthread_create(&thread, NULL, i % 2 ? sleeper : turn, (void*)(size_t)(i % THREADS)) ==
+             0);
     for (int i = 0; i < 8; i++)
         gate_pass(&ready);
     switch (*(int*)how) {
-    case 0:
-        _exit(17);
-    case 1:
-        raise(SIGTERM);
-        break;
-    case 2:
-        asm volatile("ud2");
-        break;
-    case 3:
-        kill(getpid(), SIGKILL);
-        break;
+    case 0: _exit(17);
+    case 1: raise(SIGTERM); break;
+    case 2: asm volatile("ud2"); break;
+    case 3: kill(getpid(), SIGKILL); break;
     }
     for (;;)
         pause();
