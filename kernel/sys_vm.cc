@@ -183,6 +183,20 @@ sysresult sys_madvise(sys_address address, uint64_t size, int32_t advice) {
     return 0;
 }
 
+// A call of BSD's. The numbers are NetBSD's, where 3 was once another kind.
+sysresult sys_minherit(sys_address address, uint64_t size, int32_t inherit) {
+    vm_inherit value;
+    switch (inherit) {
+    case 0: value = vm_inherit::share; break;
+    case 1: value = vm_inherit::copy; break;
+    case 2: value = vm_inherit::none; break;
+    case 4: value = vm_inherit::zero; break;
+    default: return fail(Errno::inval);
+    }
+    TRY(own_vmspace().inherit(address.address(), size, value));
+    return 0;
+}
+
 sysresult sys_mlock(sys_address address, uint64_t size) {
     TRY(own_vmspace().lock_pages(address.address(), size));
     return 0;

@@ -117,9 +117,7 @@ void log_unknown(const thread& self, uint64_t number) {
 
 } // namespace
 
-const char* syscall_name(uint64_t number) {
-    return table.entries[index_of(number)].name;
-}
+const char* syscall_name(uint64_t number) { return table.entries[index_of(number)].name; }
 
 void handle_syscall(trap_frame& frame) {
     thread& self = current_thread();

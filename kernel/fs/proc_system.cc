@@ -317,13 +317,19 @@ constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
                    link_777 = S_IFLNK_ | 0777, directory_555 = S_IFDIR_ | 0555;
 
 constexpr proc_entry kernel_entries[] = {
-    {.name = "fork_mode", .mode = file_644, .show = show_name<fork_mode_default_name>, .store = store_name<fork_mode_set_default>},
+    {.name = "fork_mode",
+     .mode = file_644,
+     .show = show_name<fork_mode_default_name>,
+     .store = store_name<fork_mode_set_default>},
     {.name = "hostname", .mode = file_644, .show = show_hostname, .store = store_hostname},
     {.name = "osrelease", .mode = file_444, .show = show_text<kernel_release>},
     {.name = "ostype", .mode = file_444, .show = show_text<kernel_name>},
     {.name = "pid_max", .mode = file_444, .show = show_pid_max},
     {.name = "version", .mode = file_444, .show = show_text<kernel_version>},
-    {.name = "vfork_mode", .mode = file_644, .show = show_name<vfork_mode_default_name>, .store = store_name<vfork_mode_set_default>},
+    {.name = "vfork_mode",
+     .mode = file_644,
+     .show = show_name<vfork_mode_default_name>,
+     .store = store_name<vfork_mode_set_default>},
 };
 
 constexpr proc_entry vm_entries[] = {

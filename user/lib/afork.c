@@ -67,8 +67,7 @@ struct afork_popen* afork_popen(const char* path, char* const argv[], const char
     p->path = path;
     p->argv = argv;
     p->becomes = reads ? STDOUT_FILENO : STDIN_FILENO;
-    p->stack =
-        mmap(NULL, POPEN_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->stack = mmap(NULL, POPEN_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->stack == MAP_FAILED)
         goto no_stack;
     if (pipe2(ends, O_CLOEXEC) != 0)

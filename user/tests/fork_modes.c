@@ -1,6 +1,7 @@
 // spork-only
 // The modes of fork (copy, cow, cow+pte) and of vfork (share, cow): what a program can tell of
-// them, whose they are, and what each costs, from the counters of /proc/uvmexp.
+// them, whose they are, and what each costs, from the counters of /proc/uvmexp. And minherit, which
+// makes exceptions to them.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
@@ -202,6 +203,19 @@ static void the_default(void) {
     is(own_vfork.forks, 0, "... of vfork, too");
 }
 
+static void minherit_errors(void) {
+    fill_area();
+    is_errno(spork_minherit(area, PAGE, 3), EINVAL, "minherit: a kind that is none");
+    is_errno(spork_minherit(area, PAGE, -1), EINVAL, "minherit: a negative kind");
+    is_errno(spork_minherit(area + 1, PAGE, INHERIT_COPY), EINVAL, "minherit: not at a page");
+    succeeds(spork_minherit(area, PAGE, INHERIT_ZERO), "minherit of a part of a mapping");
+    pid_t child = fork();
+    if (child == 0)
+        _exit(area[0] != 0 || area[PAGE] != 'p');
+    need(child > 0);
+    is_exit(reap(child), 0, "... is for that part");
+}
+
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "modes") == 0)
         return (modes_now() & 0xf) | modes_now() >> 8 << 4;
@@ -214,5 +228,6 @@ int main(int argc, char** argv) {
     subtest("vfork mode cow", vfork_cow_is_private);
     subtest("posix_spawn under vfork mode cow", spawn_in_cow);
     subtest("the system's default", the_default);
+    subtest("minherit", minherit_errors);
     return done();
 }

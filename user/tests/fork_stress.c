@@ -1,0 +1,219 @@
+// spork-only
+// fork_stress [ROUNDS [SEED]]: every way of making a process, mixed, from threads, with children
+// killed at random; afterwards nothing is left of it in the kernel: the counts of live objects in
+// /proc/pools and the promised memory are what they were before.
+#include "../lib/afork.h"
+
+#include "../lib/proc.h"
+#include "../lib/spork.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/mman.h>
+
+extern char** environ;
+
+enum { THREADS = 4, STACK = 65536, AREA = 64 * 4096 };
+enum { FORK, FORK_DIRTY, VFORK, CLONE_STACK, SPAWN, AFORK_IT, MODES, THREAD, WAYS };
+
+static const char* const way_names[WAYS] = {
+    "fork", "fork, both write", "vfork", "clone vfork", "posix_spawn", "afork", "modes", "thread"};
+
+static char* self;
+static long rounds = 50; // of each thread
+static unsigned long made[THREADS][WAYS];
+
+struct maker {
+    pthread_t thread;
+    int number;
+    uint64_t random;
+    char* stack; // of its children
+    char* area;  // memory that it writes to
+};
+
+static unsigned draw(struct maker* m, unsigned below) {
+    m->random = m->random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(m->random >> 33) % below;
+}
+
+// What a child does; raw calls alone, for it may be in its parent's memory.
+struct act {
+    int what;
+    char* argv[3];
+};
+enum { EXIT, EXEC, EXEC_FAILS, PAUSE, FAULT, ACTS };
+
+static volatile int* volatile nowhere = (volatile int*)8;
+
+static int play(void* arg) {
+    struct act* act = arg;
+    switch (act->what) {
+    case EXEC: afork_raw(SYS_execve, self, act->argv, environ); break;
+    case EXEC_FAILS: afork_raw(SYS_execve, "/no/such", act->argv, environ); break;
+    case PAUSE: afork_raw(SYS_pause, 0, 0, 0); break;
+    case FAULT: *nowhere = 1; break;
+    default: break;
+    }
+    return 0;
+}
+
+static void kill_soon(struct maker* m, pid_t pid) {
+    for (unsigned n = draw(m, 20); n > 0; n--)
+        sched_yield();
+    kill(pid, SIGKILL);
+}
+
+static void* do_nothing(void* arg) { return arg; }
+
+static int clone_stack(struct maker* m, struct act* act) {
+    return clone(play, m->stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, act);
+}
+
+static void one(struct maker* m) {
+    const unsigned way = draw(m, WAYS);
+    struct act act = {(int)draw(m, ACTS), {self, "child", NULL}};
+    made[m->number][way]++;
+    pid_t pid = -1;
+    switch (way) {
+    case FORK:
+    case FORK_DIRTY:
+        pid = fork();
+        if (pid == 0) {
+            if (way == FORK_DIRTY)
+                memset(m->area, 1, AREA / 2);
+            _exit(play(&act));
+        }
+        if (way == FORK_DIRTY)
+            memset(m->area, 2, AREA);
+        break;
+    case VFORK:
+        act.what = act.what == PAUSE ? EXIT : act.what; // nobody could end it
+        pid = vfork();
+        if (pid == 0)
+            _exit(play(&act));
+        break;
+    case CLONE_STACK:
+        act.what = act.what == PAUSE ? EXEC : act.what;
+        pid = clone_stack(m, &act);
+        break;
+    case SPAWN:
+        if (posix_spawn(&pid, act.what == EXEC_FAILS ? "/no/such" : self, NULL, NULL, act.argv,
+                        environ) != 0)
+            return;
+        break;
+    case AFORK_IT: {
+        struct afork_record record;
+        int fd = afork(m->stack, STACK, play, &act, AFORK_CLOEXEC, &pid);
+        need(fd >= 0);
+        if (draw(m, 2) == 0 || act.what == PAUSE)
+            kill_soon(m, pid);
+        need(read(fd, &record, sizeof record) == sizeof record);
+        need(record.pid == pid);
+        need(close(fd) == 0);
+        break;
+    }
+    case MODES: need(spork_forkmode((int)draw(m, 4), (int)draw(m, 3)) >= 0); return;
+    case THREAD: {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, do_nothing, NULL) == 0)
+            pthread_join(thread, NULL);
+        return;
+    }
+    }
+    need(pid > 0);
+    kill_soon(m, pid);
+    reap(pid);
+}
+
+static void* make_children(void* arg) {
+    for (long i = 0; i < rounds; i++)
+        one(arg);
+    return NULL;
+}
+
+static unsigned long seed = 1;
+
+static void stress(void* arg) {
+    static struct maker makers[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        makers[i] = (struct maker){.number = i, .random = seed + (unsigned)i};
+        makers[i].stack = malloc(STACK);
+        makers[i].area = malloc(AREA);
+        need(makers[i].stack != NULL && makers[i].area != NULL);
+        need(pthread_create(&makers[i].thread, NULL, make_children, &makers[i]) == 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        need(pthread_join(makers[i].thread, NULL) == 0);
+    for (int way = 0; way < WAYS; way++) {
+        unsigned long sum = 0;
+        for (int i = 0; i < THREADS; i++)
+            sum += made[i][way];
+        if (sum > 0)
+            diag("%6lu %s", sum, way_names[way]);
+    }
+    need(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+}
+
+// ---- What is left of it ----------------------------------------------------------------------
+
+struct count {
+    char name[32];
+    long live;
+};
+enum { COUNTS = 100 };
+
+// The pools' live objects and the promised memory.
+static int count_all(struct count* counts) {
+    char line[128];
+    int n = 0;
+    FILE* f = fopen("/proc/pools", "re");
+    need(f != NULL && fgets(line, sizeof line, f) != NULL); // the heading
+    while (n < COUNTS && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%31s %*s %ld", counts[n].name, &counts[n].live) == 2)
+            n++;
+    fclose(f);
+    f = fopen("/proc/meminfo", "re");
+    need(f != NULL);
+    while (n < COUNTS && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "Committed_AS: %ld", &counts[n].live) == 1)
+            strcpy(counts[n++].name, "Committed_AS");
+    fclose(f);
+    return n;
+}
+
+// What whoever reads this program's output holds while it sleeps in poll.
+static bool of_a_poll(const char* name) {
+    return strcmp(name, "poll_entry") == 0 || strncmp(name, "kmem", 4) == 0;
+}
+
+int main(int argc, char** argv) {
+    if (argc > 1 && strcmp(argv[1], "child") == 0)
+        return 0;
+    if (argc > 1)
+        rounds = atol(argv[1]);
+    if (argc > 2)
+        seed = strtoul(argv[2], NULL, 0);
+    self = strdup(self_path(argv[0]));
+    static struct count before[COUNTS], after[COUNTS];
+    diag("%d threads, %ld rounds each, seed %lu", THREADS, rounds, seed);
+    const long wanted = rounds;
+    rounds = 0;
+    is_exit(status_of(stress, NULL), 0, "a first run, which touches what stays touched");
+    rounds = wanted;
+    count_all(before);
+    count_all(after);
+    const int n = count_all(before);
+    is_exit(status_of(stress, NULL), 0, "every process ended as it should");
+    const int m = count_all(after);
+    for (int i = 0; i < m; i++) { // a pool that was not there before has to be empty
+        long want = 0;
+        if (of_a_poll(after[i].name))
+            continue;
+        for (int k = 0; k < n; k++)
+            if (strcmp(before[k].name, after[i].name) == 0)
+                want = before[k].live;
+        is(after[i].live, want, "%s: back at %ld", after[i].name, want);
+    }
+    return done();
+}
