@@ -57,6 +57,7 @@ iso        := $(BUILD)/spork.iso
 tools_run  := $(BUILD)/setup/run
 tools_test := $(BUILD)/setup/test
 tools_lint := $(BUILD)/setup/lint
+tools_gdb  := $(BUILD)/setup/gdb
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
 test: $(tools_run) $(tools_test) ## run every test
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests)
-	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system
+	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(MAKE) --no-print-directory $(host_tests)
@@ -111,6 +112,19 @@ test-system: $(tools_run) $(tools_test) ## boot by every route and drive a real 
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
+test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tests/run $(if $(T),-T '$(T)') gdb
+
+# CMD comes through the environment, so that it may hold any character.
+gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, or CMD='PROGRAM ARGUMENT...'
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/gdb/start $(GDBFLAGS) "$$CMD"
+
+gdb-replay: $(tools_run) $(tools_gdb) ## record CMD='...' and step through it, backwards too
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/gdb/start --replay $(GDBFLAGS) "$$CMD"
+
 lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
 	$(Q)tools/lint
 
@@ -127,7 +141,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run iso test test-host test-kernel test-user test-system lint format setup \
+.PHONY: all kernel run iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------

@@ -302,11 +302,20 @@ def _show_differences(name: str, linux: _Run, spork: _Run) -> None:
 
 def system(pattern: str | None) -> list[Result]:
     """pytest over tests/system."""
-    report = RESULTS / "system.xml"
+    return _pytest("system", pattern)
+
+
+def gdb(pattern: str | None) -> list[Result]:
+    """pytest over tests/gdb."""
+    return _pytest("gdb", pattern)
+
+
+def _pytest(suite: str, pattern: str | None) -> list[Result]:
+    report = RESULTS / f"{suite}.xml"
     report.unlink(missing_ok=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
-               f"--junitxml={report}", "tests/system"]
+               f"--junitxml={report}", f"tests/{suite}"]
     if pattern:
         command += ["-k", pattern]
     environment = os.environ | {"SPORK_NO_BUILD": "1", "PYTHONPATH": str(ROOT / "tools")}

@@ -13,6 +13,7 @@ class Command(gdb.Command):
     """A command under the prefix `spork`. Its doc string is its help; run() does the work."""
 
     name = ""
+    resumes = False  # lets the machine run
 
     def __init__(self) -> None:
         super().__init__(f"spork {self.name}", gdb.COMMAND_STATUS)
@@ -20,9 +21,13 @@ class Command(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
         try:
+            words = gdb.string_to_argv(argument)
+            if self.resumes:  # GDB itself is to choose the language of where that ends
+                self.run(words)
+                return
             # Stopped in a C program, GDB would take expressions and names to be C's.
             with gdb.with_parameter("language", "c++"):
-                self.run(gdb.string_to_argv(argument))
+                self.run(words)
         except gdb.GdbError:
             raise
         except gdb.error as error:

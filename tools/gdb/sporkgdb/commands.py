@@ -28,7 +28,7 @@ class Prefix(gdb.Command):
     """Look at the Spork kernel: processes, address spaces, page tables, locks.
 
 Every command reads the machine's memory alone and calls nothing in the kernel, so each works at any
-stop, in a panic too. Numbers may be any expression: `spork map $pid`, `spork page $rax`."""
+stop, in a panic too. Numbers may be any expression: `spork map $pid()`, `spork page $cr3`."""
 
     def __init__(self) -> None:
         super().__init__("spork", gdb.COMMAND_STATUS, gdb.COMPLETE_NONE, True)

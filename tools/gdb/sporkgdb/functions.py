@@ -1,4 +1,4 @@
-"""$proc(pid), $thread(tid), $vmspace(pid), $entry(pid, address), $page(address)."""
+"""$pid(), $proc(pid), $thread(tid), $vmspace(pid), $entry(pid, address), $page(address), $pte(pid, address)."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -31,7 +31,40 @@ class Function(gdb.Function):
             raise readable(error) from None
 
 
+class PtePointer(gdb.Function):
+    """$pte(pid, address): a pointer to the page-table entry of an address, for a watchpoint."""
+
+    def __init__(self) -> None:
+        super().__init__("pte")
+
+    def invoke(self, pid: gdb.Value, address: gdb.Value) -> gdb.Value:
+        try:
+            space = memory.vmspace(number(pid))
+            steps = list(memory.walk(memory.pmap_root(space), number(address) & (1 << 64) - 1))
+        except gdb.MemoryError as error:
+            raise readable(error) from None
+        if len(steps) < 4:
+            raise SporkError(f"{number(address):#x} has no page table")
+        return gdb.Value(steps[-1][2]).cast(gdb.lookup_type("unsigned long").pointer())
+
+
+class CurrentPid(gdb.Function):
+    """$pid(): the pid of the process on the selected processor; 0 for a thread of the kernel's own."""
+
+    def __init__(self) -> None:
+        super().__init__("pid")
+
+    def invoke(self) -> int:
+        try:
+            process = kernel.current_process()
+        except gdb.MemoryError as error:
+            raise readable(error) from None
+        return int(process["pid"]) if process is not None else 0
+
+
 def register() -> None:
+    CurrentPid()
+    PtePointer()
     Function("proc", 1, kernel.process, "$proc(pid): the struct process of a pid.")
     Function("thread", 1, kernel.thread, "$thread(tid): the struct thread of a tid.")
     Function("vmspace", 1, memory.vmspace, "$vmspace(pid): the vmspace of a process.")

@@ -249,16 +249,28 @@ class OfThread(gdb.Breakpoint):
         return _mine(self._thread)
 
 
-def _run_to(place: str) -> None:
+def _run_to(*places: str) -> None:
+    """Runs until this thread of the kernel's is at one of the places."""
     thread = kernel.current_thread()
     if thread is None:
         raise SporkError("there are no threads yet")
-    stop = OfThread(place, int(thread.address))
+    stops = [OfThread(place, int(thread.address)) for place in places]
     try:
         gdb.execute("continue")
     finally:
-        if stop.is_valid():
-            stop.delete()
+        for stop in stops:
+            if stop.is_valid():
+                stop.delete()
+
+
+def _ways_out() -> list[str]:
+    """The instructions that return to user mode: the one IRET that does, and SYSRET."""
+    start = int(gdb.parse_and_eval("(unsigned long)&syscall_entry"))
+    code = gdb.selected_inferior().architecture().disassemble(start, start + 512)
+    sysret = next((line["addr"] for line in code if line["asm"].startswith("sysret")), None)
+    if sysret is None:
+        raise SporkError("syscall_entry has no SYSRET any more")
+    return ["*&iret_to_user", f"*{sysret:#x}"]
 
 
 class Enter(Command):
@@ -267,30 +279,28 @@ class Enter(Command):
 A system call stops in syscall_dispatch, a fault or an interrupt in trap_dispatch, whichever is first."""
 
     name = "enter"
+    resumes = True
 
     def run(self, words: list[str]) -> None:
-        thread = kernel.current_thread()
-        if thread is None:
-            raise SporkError("there are no threads yet")
-        other = OfThread("trap_dispatch", int(thread.address))
-        try:
-            _run_to("syscall_dispatch")
-        finally:
-            if other.is_valid():
-                other.delete()
+        _run_to("syscall_dispatch", "trap_dispatch")
 
 
 class Leave(Command):
-    """spork leave: run until this thread is back in user mode, behind the call or trap it is in."""
+    """spork leave: run until this thread is back in user mode; after an exec, in the new program.
+
+A thread that is about to end never comes there: ^C, then."""
 
     name = "leave"
+    resumes = True
 
     def run(self, words: list[str]) -> None:
         thread = kernel.current_thread()
         frame = kernel.user_frame(thread) if thread is not None else None
         if frame is None:
             raise SporkError("a thread of the kernel's own never leaves it")
-        _run_to(f"*{int(member(frame, 'rip')):#x}")
+        _run_to(*_ways_out())
+        if int(gdb.newest_frame().read_register("rip")) & 1 << 63:
+            gdb.execute("stepi")
 
 
 def register() -> None:

@@ -1,7 +1,7 @@
 """Reading the kernel's C++ values: members, atomics, references, lists, trees, locks.
 
 Types and members are found by name in the debugging information. When a name is not there any more,
-the error says which; every walk through linked structures is bounded, so that corrupted ones end it.
+the error says which; walks through linked structures end where those are corrupted.
 """
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ class SporkError(gdb.GdbError):
 def readable(error: gdb.error) -> SporkError:
     """GDB's own error in the words of this project."""
     if isinstance(error, gdb.MemoryError):
-        return SporkError(f"{error}: {NOT_STARTED}")
+        try:
+            started = int(gdb.parse_and_eval("cpus[0].self")) != 0
+        except gdb.error:
+            started = False
+        return SporkError(f"{error}" if started else f"{error}: {NOT_STARTED}")
     return SporkError(str(error))
 
 
@@ -152,9 +156,13 @@ def each(head: gdb.Value, type_name: str, node: str, limit: int = LIMIT) -> Iter
     first = int(ring.address)
     offset = offset_of(type_name, node)
     current = int(member(ring, "next"))
-    for _ in range(limit):
+    seen: set[int] = set()
+    while len(seen) < limit:
         if current in (0, first):
             return
+        if current in seen:
+            raise SporkError(f"a list of {type_name} runs in a circle at {current:#x}: it is corrupted")
+        seen.add(current)
         yield at(current - offset, type_name)
         current = int(at(current, "list_node")["next"])
     raise SporkError(f"a list of {type_name} has more than {limit} elements: it is corrupted")
@@ -165,12 +173,14 @@ def each_in_tree(tree: gdb.Value, type_name: str, node: str, limit: int = LIMIT)
     offset = offset_of(type_name, node)
     current = int(member(tree, "root_"))
     above: list[int] = []
-    for _ in range(2 * limit):
+    seen: set[int] = set()
+    while len(seen) < limit:
         if current:
+            if current in seen:
+                raise SporkError(f"a tree of {type_name} has {current:#x} twice: it is corrupted")
+            seen.add(current)
             above.append(current)
             current = int(at(current, "avl_node")["left"])
-            if len(above) > 100:
-                raise SporkError(f"a tree of {type_name} is over 100 high: it is corrupted")
         elif above:
             here = above.pop()
             yield at(here - offset, type_name)

@@ -2,7 +2,7 @@
 
 A walk is a list of steps. Each has a place (a function, never a line), whom it is for, a sentence about
 what is about to happen, and the commands that show it. The first step waits for the first process, other
-than init, that comes by; the rest is about that process and its child. The machine stops at each step,
+than init, that comes by; the rest is about that process and its child, whichever is first at its place. The machine stops at each step,
 `continue` goes on to the next.
 """
 from __future__ import annotations
@@ -107,13 +107,12 @@ class Walk:
             end_walk()
 
     def tell(self, step: Step) -> None:
-        number_of = self.steps.index(step) + 1
         process = kernel.current_process()
         if step.who == "child" and process is not None:
             self.facts["child"] = str(int(member(process, "pid")))
         self.facts["here"] = str(int(member(process, "pid"))) if process is not None else "0"
         say()
-        say(f"== {self.name}, step {number_of} of {len(self.steps)}: {step.title}")
+        say(f"== {self.name}, step {self.done} of {len(self.steps)}: {step.title}")
         words = step.says.format(**self.facts)
         for line in textwrap.wrap(words, WIDTH):
             say(line)

@@ -1,0 +1,48 @@
+"""Symbols of user programs come and go by themselves; one steps into the kernel and back."""
+from __future__ import annotations
+
+import re
+
+from debugger import ROOT, debug
+
+
+def test_from_a_libc_wrapper_into_the_kernel_and_back() -> None:
+    answers = debug(["break walk_vfork", "continue", "break vfork", "continue", "delete",
+                     "spork enter", "spork bt", "spork leave", "info symbol $pc", "print $rax"],
+                    "/demos/walk vfork")
+    inside = answers["spork bt"]
+    assert "syscall_dispatch" in inside and "syscall_entry" in inside, inside
+    assert re.search(r"^user .* vfork.*\(system call 58\)$", inside, re.M), inside
+    assert answers["info symbol $pc"].startswith("vfork + "), answers.text()
+    assert re.match(r"\$\d+ = 4$", answers["print $rax"].strip()), answers.text()
+
+
+def test_the_program_switches_with_exec() -> None:
+    answers = debug(["break exec_program if $pid() == 3", "continue", "spork program", "delete",
+                     "spork leave", "spork program ", "info symbol $pc"], "/tests/exec")
+    assert "build/user/init/init" in answers["spork program"], answers.text()
+    assert "build/user/tests/exec" in answers["spork program "], answers.text()
+    assert answers["info symbol $pc"].startswith("_start"), answers.text()
+
+
+def test_a_breakpoint_is_of_its_program() -> None:
+    """main of the program lies where other code of init's does: only the program stops."""
+    answers = debug(["break main", "continue", "print $_in_program(\"/demos/walk\")", "print $pid()",
+                     "bt"], "/demos/walk exit")
+    assert answers['print $_in_program("/demos/walk")'].strip().endswith("= 1"), answers.text()
+    assert re.match(r"#0 +main \(count=2, ", answers["bt"]), answers.text()
+
+
+def test_a_program_that_lies_anywhere() -> None:
+    answers = debug(["break exec_program if $pid() == 3", "continue", "delete", "spork leave",
+                     "spork program", "break main", "continue", "bt"], "/tests/pie_auxv")
+    assert re.search(r"build/user/tests/pie_auxv, moved by 0x\w+", answers["spork program"])
+    assert re.match(r"#0 +main ", answers["bt"]), answers.text()
+
+
+def test_a_program_that_was_added() -> None:
+    program = ROOT / "build" / "user" / "demos" / "walk"
+    answers = debug(["break main", "continue", "bt", "spork program"], "/opt/mine exit",
+                    f"--add={program}:/opt/mine")
+    assert re.match(r"#0 +main \(count=2, ", answers["bt"]), answers.text()
+    assert str(program) in answers["spork program"]

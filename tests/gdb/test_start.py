@@ -1,0 +1,73 @@
+"""tools/gdb/start as a person uses it: ^C interrupts the machine, a shell has a terminal, nothing stays."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pexpect
+from debugger import LIMIT, ROOT, START
+
+
+def begin(*words: str) -> pexpect.spawn:
+    session = pexpect.spawn(str(START), ["--gdb=-nx", "--gdb=-iex=set style enabled off", *words],
+                            timeout=LIMIT, encoding="utf-8", dimensions=(50, 200))
+    session.expect_exact("(gdb) ")
+    return session
+
+
+def machines() -> list[str]:
+    """The command lines of the machines that tests of this file would leave behind."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "qemu-system" in line and "spork-gdb-test" in line:
+            lines.append(line)
+    return lines
+
+
+def test_interrupt_look_and_quit() -> None:
+    session = begin("--run=--qemu=-name", "--run=--qemu=spork-gdb-test", "sleep 1000")
+    assert len(machines()) == 1
+    # The machine idles with sleep asleep when this is printed by a breakpoint's condition.
+    session.sendline("break sched_sleep if $_streq(cpus[0].self->current->name, \"sleep\")")
+    session.expect_exact("(gdb) ")
+    session.sendline("continue")
+    session.expect_exact("(gdb) ")
+    session.sendline("delete")
+    session.expect_exact("(gdb) ")
+    session.sendline("continue")
+    session.expect_exact("Continuing.")
+    session.sendintr()
+    session.expect_exact("(gdb) ")
+    session.sendline("spork ps")
+    session.expect(r"asleep \(\w+\) +sleep")
+    session.expect_exact("(gdb) ")
+    session.sendline("quit")
+    session.expect(pexpect.EOF)
+    session.close()
+    assert session.exitstatus == 0
+    assert not machines()
+
+
+def test_a_shell_has_a_terminal_of_its_own() -> None:
+    session = pexpect.spawn(str(START), ["--gdb=-nx", "--gdb=-iex=set style enabled off"],
+                            timeout=LIMIT, encoding="utf-8", dimensions=(50, 200))
+    session.expect(r"the shell's terminal: tools/gdb/console (/dev/\S+)\r\n")
+    path = session.match[1]
+    session.expect_exact("(gdb) ")
+    console = pexpect.spawn(str(ROOT / "tools" / "gdb" / "console"), [path], timeout=LIMIT,
+                            encoding="utf-8")
+    session.sendline("continue")
+    console.expect(re.compile(r"[#$] "))
+    console.send("echo $((6 * 7))-\r")
+    console.expect_exact("42-")
+    console.send("\x1d")
+    console.expect(pexpect.EOF)
+    session.sendintr()
+    session.expect_exact("(gdb) ")
+    session.sendline("quit")
+    session.expect(pexpect.EOF)
+    session.close()
