@@ -33,3 +33,5 @@ void send_reschedule(unsigned cpu);
 // a wake-up cannot be lost in between; returns with interrupts off.
 void halt_until_interrupt();
 } // namespace cpu
+
+#include <machine/cpu_inline.h> // IWYU pragma: export; some of the above, inline

@@ -98,11 +98,26 @@ void formatter::run(const char* f, va_list args) {
         conversion c;
         for (bool more = true; more;) {
             switch (*f) {
-            case '-': c.left = true; f++; break;
-            case '0': c.zero = true; f++; break;
-            case '+': c.plus = true; f++; break;
-            case ' ': c.space = true; f++; break;
-            case '#': c.alternate = true; f++; break;
+            case '-':
+                c.left = true;
+                f++;
+                break;
+            case '0':
+                c.zero = true;
+                f++;
+                break;
+            case '+':
+                c.plus = true;
+                f++;
+                break;
+            case ' ':
+                c.space = true;
+                f++;
+                break;
+            case '#':
+                c.alternate = true;
+                f++;
+                break;
             default: more = false;
             }
         }
@@ -129,9 +144,18 @@ void formatter::run(const char* f, va_list args) {
         switch (*f) {
         case 'h': c.size = *++f == 'h' ? (f++, length::hh) : length::h; break;
         case 'l': c.size = *++f == 'l' ? (f++, length::ll) : length::l; break;
-        case 'z': f++; c.size = length::z; break;
-        case 't': f++; c.size = length::t; break;
-        case 'j': f++; c.size = length::j; break;
+        case 'z':
+            f++;
+            c.size = length::z;
+            break;
+        case 't':
+            f++;
+            c.size = length::t;
+            break;
+        case 'j':
+            f++;
+            c.size = length::j;
+            break;
         default: break;
         }
 
@@ -181,7 +205,8 @@ void formatter::run(const char* f, va_list args) {
             const char* s = va_arg(args, const char*);
             if (!s)
                 s = "(null)";
-            text(c, s, length_of(s, c.precision >= 0 ? static_cast<size_t>(c.precision) : SIZE_MAX));
+            text(c, s,
+                 length_of(s, c.precision >= 0 ? static_cast<size_t>(c.precision) : SIZE_MAX));
             break;
         }
         case '%': emit("%", 1); break;

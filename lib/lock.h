@@ -38,6 +38,7 @@ public:
 
 private:
     void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+    void wait_for_release(uint32_t self, bool nested);
 
     const char* name_;
     std::atomic<uint32_t> owner_{0}; // CPU number + 1; 0 when free
@@ -50,8 +51,8 @@ public:
         : name_(name), rank_(rank) {}
     sleep_lock(const sleep_lock&) = delete;
 
-    void lock() ACQUIRE();          // may sleep
-    void lock_nested() ACQUIRE();   // as for spin_lock
+    void lock() ACQUIRE();        // may sleep
+    void lock_nested() ACQUIRE(); // as for spin_lock
     bool try_lock() TRY_ACQUIRE(true);
     void unlock() RELEASE();
     bool held() const; // by the calling thread
@@ -74,7 +75,7 @@ public:
     explicit rw_lock(lock_rank rank, const char* name = "rw_lock") : name_(name), rank_(rank) {}
     rw_lock(const rw_lock&) = delete;
 
-    void lock() ACQUIRE();          // exclusive; may sleep
+    void lock() ACQUIRE(); // exclusive; may sleep
     void lock_nested() ACQUIRE();
     bool try_lock() TRY_ACQUIRE(true);
     void unlock() RELEASE();
@@ -95,8 +96,8 @@ private:
     uint64_t waiting_bit() const REQUIRES(guard_);
 
     const char* name_;
-    std::atomic<uint64_t> state_{0};        // writer, waiting, readers: see lib/rw_lock.cc
-    std::atomic<thread*> writer_{nullptr};  // who, while there is one
+    std::atomic<uint64_t> state_{0};       // writer, waiting, readers: see lib/rw_lock.cc
+    std::atomic<thread*> writer_{nullptr}; // who, while there is one
     spin_lock guard_{lock_rank::sleep_lock, "rw_lock guard"};
     wait_queue readers_waiting_ GUARDED_BY(guard_);
     wait_queue writers_waiting_ GUARDED_BY(guard_);
@@ -146,6 +147,7 @@ struct held_locks {
         const void* lock;
         const char* name;
         lock_rank rank;
+        lock_rank highest; // of this entry and those before it
     };
     entry entries[capacity];
     unsigned count = 0;
@@ -153,9 +155,25 @@ struct held_locks {
     // The held lock that forbids taking one of `rank` now, or null.
     const entry* conflict(lock_rank rank) const;
     // Panics if there is a conflict (unless `nested`).
-    void push(const void* lock, const char* name, lock_rank rank, bool nested);
-    void pop(const void* lock);
+    void push(const void* lock, const char* name, lock_rank rank, bool nested) {
+        lock_rank before = count ? entries[count - 1].highest : lock_rank::none;
+        if ((before >= rank && !nested) || count == capacity) [[unlikely]]
+            refuse(name, rank);
+        entries[count++] = {lock, name, rank, before > rank ? before : rank};
+    }
+    void pop(const void* lock) {
+        if (count && entries[count - 1].lock == lock) [[likely]]
+            count--;
+        else
+            pop_from_below(lock);
+    }
     bool holds(const void* lock) const;
+
+private:
+    [[noreturn]] void refuse(const char* name, lock_rank rank) const;
+    void pop_from_below(const void* lock);
 };
 held_locks& thread_held_locks(); // the calling thread's sleep locks
-held_locks& cpu_held_locks();    // the calling CPU's spin locks; interrupts are off
+// The calling CPU's spin locks; interrupts are off. Defined by arch/cpu.h's implementation, inline
+// where it can be.
+held_locks& cpu_held_locks();

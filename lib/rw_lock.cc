@@ -17,7 +17,7 @@ constexpr bool has_readers(uint64_t state) { return state >= one_reader; }
 
 } // namespace
 
-void rw_lock::note_acquire([[maybe_unused]] bool nested) {
+inline void rw_lock::note_acquire([[maybe_unused]] bool nested) {
 #if SPORK_CHECKS
     if (cpu_held_locks().count != 0) [[unlikely]]
         panic("rw_lock %s: taken while spin_lock %s is held", name_,
@@ -28,7 +28,7 @@ void rw_lock::note_acquire([[maybe_unused]] bool nested) {
 #endif
 }
 
-void rw_lock::note_release() {
+inline void rw_lock::note_release() {
 #if SPORK_CHECKS
     thread_held_locks().pop(this);
 #endif
@@ -39,7 +39,7 @@ uint64_t rw_lock::waiting_bit() const {
     return writers_wanting_ != 0 || !readers_waiting_.empty() ? waiting : 0;
 }
 
-void rw_lock::acquire(bool nested) {
+inline void rw_lock::acquire(bool nested) {
     note_acquire(nested);
     uint64_t free = 0;
     if (!state_.compare_exchange_strong(free, writing, std::memory_order_acquire,

@@ -19,7 +19,7 @@ uintptr_t self() {
 
 } // namespace
 
-void sleep_lock::acquire(bool nested) {
+inline void sleep_lock::acquire(bool nested) {
     const uintptr_t me = self();
 #if SPORK_CHECKS
     if (cpu_held_locks().count != 0) [[unlikely]]

@@ -2,27 +2,33 @@
 #include "lib/assert.h"
 #include "lib/lock.h"
 
-void spin_lock::acquire(bool nested) {
+// The usual case: nobody has it. The order is checked with the lock taken; before a wait it is
+// checked by wait_for_release(), so that a violation is reported and not dead-locked on.
+inline void spin_lock::acquire(bool nested) {
     cpu::interrupts_push_off();
     const uint32_t self = cpu::id() + 1;
-#if SPORK_CHECKS
-    // Before the wait: a violated order is reported, not dead-locked on.
-    if (owner_.load(std::memory_order_relaxed) == self) [[unlikely]]
-        panic("spin_lock %s: taken twice by CPU %u", name_, self - 1);
-    cpu_held_locks().push(this, name_, rank_, nested);
-#else
-    (void)nested;
-#endif
     uint32_t expected = 0;
-    while (!owner_.compare_exchange_weak(expected, self, std::memory_order_acquire,
-                                         std::memory_order_relaxed)) [[unlikely]] {
-        // Read until it looks free: only then is an atomic write worth the bus traffic.
-        // relax() answers TLB shootdowns, which the holder may be waiting for.
-        do
-            cpu::relax();
-        while (owner_.load(std::memory_order_relaxed) != 0);
+    while (!owner_.compare_exchange_strong(expected, self, std::memory_order_acquire,
+                                           std::memory_order_relaxed)) [[unlikely]] {
+        wait_for_release(self, nested);
         expected = 0;
     }
+#if SPORK_CHECKS
+    cpu_held_locks().push(this, name_, rank_, nested);
+#endif
+}
+
+void spin_lock::wait_for_release(uint32_t self, [[maybe_unused]] bool nested) {
+#if SPORK_CHECKS
+    if (owner_.load(std::memory_order_relaxed) == self)
+        panic("spin_lock %s: taken twice by CPU %u", name_, self - 1);
+    cpu_held_locks().push(this, name_, rank_, nested);
+    cpu_held_locks().pop(this);
+#endif
+    // Read until it looks free: only then is an atomic write worth the bus traffic. relax()
+    // answers TLB shootdowns, which the holder may be waiting for.
+    while (owner_.load(std::memory_order_relaxed) != 0)
+        cpu::relax();
 }
 
 void spin_lock::lock() { acquire(false); }
@@ -54,8 +60,6 @@ void spin_lock::unlock() {
 
 // Without the lock, interrupts may be on; but kernel code does not change its CPU unless it
 // sleeps, so that the two numbers are of one moment for all that matters here.
-bool spin_lock::held() const {
-    return owner_.load(std::memory_order_relaxed) == cpu::id() + 1;
-}
+bool spin_lock::held() const { return owner_.load(std::memory_order_relaxed) == cpu::id() + 1; }
 
 void spin_lock::assert_held() const { CHECK_ASSERT(held()); }

@@ -16,9 +16,15 @@
 
 namespace {
 
-struct [[gnu::packed, gnu::may_alias]] word64 { uint64_t v; };
-struct [[gnu::packed, gnu::may_alias]] word32 { uint32_t v; };
-struct [[gnu::packed, gnu::may_alias]] word16 { uint16_t v; };
+struct [[gnu::packed, gnu::may_alias]] word64 {
+    uint64_t v;
+};
+struct [[gnu::packed, gnu::may_alias]] word32 {
+    uint32_t v;
+};
+struct [[gnu::packed, gnu::may_alias]] word16 {
+    uint16_t v;
+};
 
 template <class Word> auto load(const void* p) { return static_cast<const Word*>(p)->v; }
 template <class Word> void store(void* p, uint64_t v) { static_cast<Word*>(p)->v = v; }

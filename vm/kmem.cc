@@ -10,8 +10,8 @@
 namespace {
 
 // Each class is at most a third larger than the one before, from 64 bytes up.
-constexpr size_t class_sizes[] = {16,  32,  48,  64,  96,  128,  192,  256,
-                                  384, 512, 768, 1024, 1344, 2016};
+constexpr size_t class_sizes[] = {16,  32,  48,  64,  96,   128,  192,
+                                  256, 384, 512, 768, 1024, 1344, 2016};
 constexpr size_t class_count = sizeof(class_sizes) / sizeof(class_sizes[0]);
 constexpr size_t largest_class = class_sizes[class_count - 1];
 constexpr size_t largest_size = page_size << 10;

@@ -35,12 +35,12 @@ constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; 
 } // namespace
 
 struct pool_base::slab {
-    slab* next;           // on the pool's partial or empty list
+    slab* next; // on the pool's partial or empty list
     slab* prev;
     pool_base* owner;
     freed_object* freed;
-    uint16_t used;        // objects handed out
-    uint16_t carved;      // objects that were ever handed out: the others are not linked yet
+    uint16_t used;   // objects handed out
+    uint16_t carved; // objects that were ever handed out: the others are not linked yet
 
     char* first_object() { return reinterpret_cast<char*>(this) + owner->first_offset(); }
 };
@@ -210,7 +210,8 @@ void pool_base::check() {
         for (freed_object* f = s->freed; f; freed++) {
             ASSERT(freed < capacity_ && slab_of(f) == s);
             ASSERT((static_cast<size_t>(reinterpret_cast<char*>(f) - s->first_object())) %
-                       stride_ == 0);
+                       stride_ ==
+                   0);
             sanitize_unpoison(f, sizeof(*f));
             freed_object* next = f->next;
             sanitize_poison(f, sizeof(*f));

@@ -4,8 +4,9 @@
 //     vm_anon* a = anons.create(args...);      // null when out of memory; does not sleep
 //     anons.destroy(a);
 //
-// Pools are global objects: constinit, usable before constructors run. All pools are on one list, so that a test can compare the numbers of live
-// objects by name before and after (`pool_base::first()`).
+// Pools are global objects: constinit, usable before constructors run. All pools are on one list,
+// so that a test can compare the numbers of live objects by name before and after
+// (`pool_base::first()`).
 #pragma once
 
 #include "lib/list.h"
@@ -22,7 +23,7 @@ public:
         : name_(name), size_(size), align_(align) {}
     pool_base(const pool_base&) = delete;
 
-    void* allocate();            // null when out of memory
+    void* allocate(); // null when out of memory
     void deallocate(void* object);
 
     const char* name() const { return name_; }
@@ -45,14 +46,14 @@ private:
     void enlist() REQUIRES(lock_);
 
     const char* name_;
-    size_t size_, align_;                       // as asked for
+    size_t size_, align_; // as asked for
     spin_lock lock_{lock_rank::pool, "pool"};
     slab* partial_ GUARDED_BY(lock_) = nullptr; // some objects used, some free
     slab* empty_ GUARDED_BY(lock_) = nullptr;   // none used; full slabs are on no list
     unsigned empty_count_ GUARDED_BY(lock_) = 0;
-    uint16_t order_ = 0;                        // of a slab, and how much it holds: set by enlist()
+    uint16_t order_ = 0; // of a slab, and how much it holds: set by enlist()
     uint16_t stride_ = 0, capacity_ = 0;
-    std::atomic<uint64_t> live_{0}, pages_{0};  // written under lock_
+    std::atomic<uint64_t> live_{0}, pages_{0}; // written under lock_
     pool_base* next_ = nullptr;
     bool registered_ GUARDED_BY(lock_) = false;
 };
@@ -72,8 +73,9 @@ public:
     }
 };
 
-// Untyped memory of any size (argument lists, buffers): kmem(9). Null when out of memory; does not sleep; 16-byte aligned, page
-// aligned from page_size up. `size` at free must be that of the allocation. Counted in the leak checks too.
+// Untyped memory of any size (argument lists, buffers): kmem(9). Null when out of memory; does not
+// sleep; 16-byte aligned, page aligned from page_size up. `size` at free must be that of the
+// allocation. Counted in the leak checks too.
 void* kmem_alloc(size_t size);
 void* kmem_zalloc(size_t size);
 void kmem_free(void* memory, size_t size);

@@ -24,14 +24,14 @@ namespace {
 using page_list = list<vm_page, &vm_page::queue>;
 
 constexpr unsigned max_order = 10;
-constexpr unsigned refill_order = 4;   // what the stack of singles takes from the buddies at once
+constexpr unsigned refill_order = 4; // what the stack of singles takes from the buddies at once
 constexpr uint64_t max_singles = 256;
 // Values of block_order in free pages that do not head a block.
 constexpr uint16_t inside_block = 0xffff, single_page = 0xfffe;
 constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
-vm_page* pages;                        // set once at boot
-uint64_t first_frame, frame_count;     // what pages[] covers
+vm_page* pages;                    // set once at boot
+uint64_t first_frame, frame_count; // what pages[] covers
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
@@ -135,7 +135,8 @@ void become_free(vm_page& page) {
 // Frees [first, last), frames that are `reserved` so far, in the largest blocks that fit.
 void adopt_frames(uint64_t first, uint64_t last) {
     for (uint64_t frame = first; frame < last;) {
-        unsigned order = std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
+        unsigned order =
+            std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
         while (frame + (uint64_t{1} << order) > last)
             order--;
         const uint64_t size = uint64_t{1} << order;
@@ -188,9 +189,8 @@ void vm_page_init(boot_info& info) {
     uint64_t array_pages;
     for (;; count--) {
         ASSERT(count != 0);
-        home = std::max_element(usable, usable + count, [](const auto& a, const auto& b) {
-            return a.size() < b.size();
-        });
+        home = std::max_element(usable, usable + count,
+                                [](const auto& a, const auto& b) { return a.size() < b.size(); });
         first_frame = usable[0].first;
         frame_count = usable[count - 1].last - first_frame;
         array_pages = pages_of(frame_count * sizeof(vm_page));

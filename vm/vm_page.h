@@ -1,6 +1,7 @@
 // vm_page: one per physical page frame; and the allocator of free pages.
 //
-// Owned by the free list, by a vm_anon, by a uvm_object, or by the kernel (page tables, pools, stacks).
+// Owned by the free list, by a vm_anon, by a uvm_object, or by the kernel (page tables, pools,
+// stacks).
 //
 // The machine's part, page_machine, comes from <machine/pmap_machine.h>: default-constructed it
 // says "no mapping, never referenced, never modified", and `bool mapped() const` tells whether
@@ -13,9 +14,9 @@
 #include "lib/result.h"
 #include "lib/types.h"
 
-#include <machine/pmap_machine.h>
 #include <atomic>
 #include <cstdint>
+#include <machine/pmap_machine.h>
 
 struct boot_info;
 class vm_anon;
@@ -26,17 +27,18 @@ enum class page_owner : uint8_t { free, kernel, page_table, anon, object, reserv
 struct vm_page {
     page_owner owner_kind = page_owner::free;
     bool mappings_unlisted = false; // the page of zeros: its mappings cannot be found from it
-    bool clean = true;            // object pages: not written since the pager last wrote it
-    uint16_t block_order = 0;     // free pages only, for the allocator: see vm_page.cc
-    // Mappings that must stay, plus holds by code that uses the page without the owner's lock. Under the owner's lock.
+    bool clean = true;              // object pages: not written since the pager last wrote it
+    uint16_t block_order = 0;       // free pages only, for the allocator: see vm_page.cc
+    // Mappings that must stay, plus holds by code that uses the page without the owner's lock.
+    // Under the owner's lock.
     uint32_t wire_count = 0;
     union {
-        vm_anon* anon;            // owner_kind anon
-        uvm_object* object;       // owner_kind object
+        vm_anon* anon;      // owner_kind anon
+        uvm_object* object; // owner_kind object
     };
-    uint64_t index = 0;           // object: page number within it
-    list_node queue;              // free list, or a list of its owner
-    page_machine md;              // pv list head; belongs to pmap
+    uint64_t index = 0; // object: page number within it
+    list_node queue;    // free list, or a list of its owner
+    page_machine md;    // pv list head; belongs to pmap
 
     paddr_t physical() const;
     void* data() const { return direct_map(physical()); }
@@ -45,17 +47,18 @@ struct vm_page {
 // Hands over the machine's memory. Once, before anything else in vm/.
 void vm_page_init(boot_info& info);
 
-// A page of undefined (zeroed when asked) contents. Null when there is none. Does not sleep. `kind` is recorded.
+// A page of undefined (zeroed when asked) contents. Null when there is none. Does not sleep. `kind`
+// is recorded.
 vm_page* vm_page_alloc(page_owner kind, bool zeroed = false);
 // The page has no mapping, no wire count and is on no list.
 void vm_page_free(vm_page* page);
-// 2^order physically contiguous pages, naturally aligned, for pools' big blocks and kernel stacks; order <= 10. Their
-// vm_pages are neighbours in memory. Null when there are none.
+// 2^order physically contiguous pages, naturally aligned, for pools' big blocks and kernel stacks;
+// order <= 10. Their vm_pages are neighbours in memory. Null when there are none.
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind);
 // Frees such a block; or free its pages one by one.
 void vm_page_free_contiguous(vm_page* page, unsigned order);
-// Gives [start, start + size), so far occupied (a boot module), to the allocator as far as whole pages of it lie between
-// the lowest and the highest usable address of the boot_info.
+// Gives [start, start + size), so far occupied (a boot module), to the allocator as far as whole
+// pages of it lie between the lowest and the highest usable address of the boot_info.
 void vm_page_add_range(paddr_t start, uint64_t size);
 // The vm_page of a physical address; null if it is not RAM that the allocator was given.
 vm_page* vm_page_of(paddr_t pa);

@@ -24,6 +24,9 @@ static_assert(offsetof(cpu_data, kernel_stack_top) == CPU_KERNEL_STACK);
 static_assert(offsetof(cpu_data, user_rsp) == CPU_USER_RSP);
 static_assert(offsetof(cpu_data, current) == CPU_CURRENT);
 static_assert(offsetof(cpu_data, id) == CPU_ID);
+static_assert(offsetof(cpu_data, interrupts_off_depth) == CPU_INTERRUPTS_OFF_DEPTH);
+static_assert(offsetof(cpu_data, interrupts_were_on) == CPU_INTERRUPTS_WERE_ON);
+static_assert(offsetof(cpu_data, spin_locks) == CPU_SPIN_LOCKS);
 static_assert(offsetof(trap_frame, r11) == FRAME_R11);
 static_assert(offsetof(trap_frame, rax) == FRAME_RAX);
 static_assert(offsetof(trap_frame, rcx) == FRAME_RCX);
@@ -149,40 +152,11 @@ void cpu_enable_features() {
 
 namespace cpu {
 
-unsigned id() {
-    uint32_t id;
-    asm volatile("movl %%gs:%c1, %0" : "=r"(id) : "i"(CPU_ID));
-    return id;
-}
-
 unsigned count() { return cpu_count.load(std::memory_order_acquire); }
-
-void interrupts_push_off() {
-    bool on = interrupts_enabled();
-    ::interrupts_off();
-    cpu_data* c = this_cpu();
-    if (c->interrupts_off_depth++ == 0)
-        c->interrupts_were_on = on;
-}
-
-void interrupts_pop_off() {
-    cpu_data* c = this_cpu();
-    ASSERT(c->interrupts_off_depth > 0 && !interrupts_enabled());
-    if (--c->interrupts_off_depth == 0 && c->interrupts_were_on)
-        ::interrupts_on();
-}
-
-bool interrupts_enabled() { return read_flags() & RFLAGS_IF; }
 
 void relax() {
     pause_instruction();
     tlb::poll();
-}
-
-thread* current() {
-    thread* t;
-    asm volatile("movq %%gs:%c1, %0" : "=r"(t) : "i"(CPU_CURRENT));
-    return t;
 }
 
 void set_current(thread* t) { this_cpu()->current = t; }
@@ -197,5 +171,3 @@ void halt_until_interrupt() {
 } // namespace cpu
 
 void cpu_came_up() { cpu_count.fetch_add(1, std::memory_order_release); }
-
-held_locks& cpu_held_locks() { return this_cpu()->spin_locks; }

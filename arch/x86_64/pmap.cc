@@ -27,17 +27,30 @@ constinit pmap kernel_pmap;
 // interrupts are off.
 constexpr unsigned tables_at_once = 8;
 
+// The address at which the next entry of the table that the hole is in is present, or that
+// table ends, or something from `end` on.
+uint64_t end_of_hole(table_hole hole, uint64_t va, uint64_t end) {
+    const uint64_t span = level_span(hole.level);
+    size_t i = table_index(va, hole.level);
+    va &= ~(span - 1);
+    do {
+        va += span;
+        i++;
+        hole.entry++;
+    } while (va < end && i < table_size && !(pte_load(*hole.entry) & pte_present));
+    return va;
+}
+
 // Calls visit(pte) for each entry in use in [va, end), in at most tables_at_once tables, and
 // after each table done(table, first address in it); empty regions are stepped over by their
 // size. Returns where to go on.
 template <class Visit, class Done>
-uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done)
-    REQUIRES(m.lock) {
+uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done) REQUIRES(m.lock) {
     for (unsigned tables = 0; va < end && tables < tables_at_once;) {
-        uint64_t span;
-        pte_t* table = pmap_find_table(m, va, span);
+        table_hole hole;
+        pte_t* table = pmap_find_table(m, va, hole);
         if (!table) {
-            va = (va | (span - 1)) + 1;
+            va = end_of_hole(hole, va, end);
             continue;
         }
         tables++;
@@ -162,7 +175,8 @@ void pmap::destroy() {
     ASSERT(this != &kernel_pmap);
     // First, so that tearing down needs no flushes.
     tlb::unload(md_);
-    remove(vaddr_t(0), user_max);
+    if (md_.resident != 0)
+        remove(vaddr_t(0), user_max);
     ASSERT(md_.resident == 0 && md_.wired == 0 && md_.tables == 1 && md_.loaded_on == 0);
     pmap_count_table(md_, -1);
     vm_page_free(vm_page_of(direct_map_address(md_.root)));
@@ -218,8 +232,10 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
             pmap_free_tables(dead);
             return fail(Errno::nomem);
         }
-        pmap_add(m.wired, int64_t{(entry & pte_wired) != 0} - int64_t{(old & pte_wired) != 0});
-        tlb::flush(m, flush);
+        if ((entry ^ old) & pte_wired) [[unlikely]]
+            pmap_add(m.wired, entry & pte_wired ? 1 : -1);
+        if (!flush.empty())
+            tlb::flush(m, flush);
     }
     return {};
 }
@@ -276,7 +292,8 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                 pte_t* copied = pmap_make_pte(target, at, dead);
                 if (copied && (pte_load(*copied) & pte_present))
                     return;
-                const pte_t value = pte_load(pte) & ~(pte_write | pte_wired | pte_accessed | pte_dirty);
+                const pte_t value =
+                    pte_load(pte) & ~(pte_write | pte_wired | pte_accessed | pte_dirty);
                 if (!copied || !pv_insert(*vm_page_of(pte_frame(value)), target, at)) {
                     memory_left = false;
                     if (copied)
@@ -362,8 +379,8 @@ struct totals {
 };
 
 // Checks the table at `level` that maps the addresses from `base` on, and those below it.
-void check_table(const pmap_machine& m, pte_t* table, unsigned level, uint64_t base,
-                 totals& sum) REQUIRES(m.lock) {
+void check_table(const pmap_machine& m, pte_t* table, unsigned level, uint64_t base, totals& sum)
+    REQUIRES(m.lock) {
     sum.tables++;
     unsigned used = 0;
     const size_t count = level == root_level ? first_kernel_slot : table_size;

@@ -112,8 +112,7 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
 }
 
 // Removes the mapping of the page at `va` in `m`. Its pv lock and the pmap's lock are held.
-void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead)
-    REQUIRES(m.lock) {
+void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock) {
     pte_t* pte = pmap_find_pte(m, va);
     ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
     pte_t old = pte_atomic(*pte).exchange(0);

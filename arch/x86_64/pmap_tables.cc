@@ -12,7 +12,8 @@ constinit std::atomic<uint64_t> user_tables{0};
 
 // The vm_page of the table that holds `entry`, or null for a table made at boot.
 vm_page* page_of_table(const pte_t* entry) {
-    return vm_page_of(paddr_t(page_round_down(reinterpret_cast<uint64_t>(entry)) - direct_map_base));
+    return vm_page_of(
+        paddr_t(page_round_down(reinterpret_cast<uint64_t>(entry)) - direct_map_base));
 }
 
 void count_entries(const pte_t* entry, int by) {
@@ -35,12 +36,12 @@ void pmap_count_table(pmap_machine& m, int by) {
 
 uint64_t pmap_table_pages_in_use() { return user_tables.load(std::memory_order_relaxed); }
 
-pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, uint64_t& span) {
+pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, table_hole& hole) {
     pte_t* table = m.root;
     for (unsigned level = root_level; level > 1; level--) {
         pte_t entry = pte_load(table[table_index(va, level)]);
         if (!(entry & pte_present)) {
-            span = level_span(level);
+            hole = {&table[table_index(va, level)], level};
             return nullptr;
         }
         CHECK_ASSERT(!(entry & pte_large));
@@ -50,8 +51,8 @@ pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, uint64_t& span) {
 }
 
 pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) {
-    uint64_t span;
-    pte_t* table = pmap_find_table(m, va, span);
+    table_hole hole;
+    pte_t* table = pmap_find_table(m, va, hole);
     return table ? &table[table_index(va, 1)] : nullptr;
 }
 

@@ -80,9 +80,13 @@ constexpr bool pte_needs_flush(pte_t before, pte_t after) {
 
 using page_list = list<vm_page, &vm_page::queue>;
 
-// The level-1 table for `va`, or null; then `span` is the size of the aligned region around `va`
-// that has no tables.
-pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, uint64_t& span) REQUIRES(m.lock);
+// Where a walk down the tables ended early: an entry, at its level, that is not present.
+struct table_hole {
+    pte_t* entry;
+    unsigned level;
+};
+// The level-1 table for `va`, or null and the hole in its place.
+pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, table_hole& hole) REQUIRES(m.lock);
 // The entry for `va`, or null where there is no table.
 pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) REQUIRES(m.lock);
 // The entry for `va`, with the tables above it made. Null when out of memory: then those made on

@@ -75,9 +75,7 @@ constexpr uint32_t bit(unsigned cpu) { return uint32_t{1} << cpu; }
 
 void count(std::atomic<uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); }
 
-void load_table(const pmap_machine& m) {
-    write_cr3(direct_map_address(m.root).value());
-}
+void load_table(const pmap_machine& m) { write_cr3(direct_map_address(m.root).value()); }
 
 // Everything, global translations included, by turning them off and on (SDM vol. 3, 4.10.4.1).
 void flush_all_here() {

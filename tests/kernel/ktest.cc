@@ -185,8 +185,8 @@ bool run_one(const ktest& t, size_t number, uint64_t seed) {
     if (ok && current.skipped)
         print("ok %zu - %s # SKIP %s", number, t.name, current.skipped);
     else
-        print("%s %zu - %s # %lu.%03lu ms", ok ? "ok" : "not ok", number, t.name,
-              taken / 1'000'000, taken / 1000 % 1000);
+        print("%s %zu - %s # %lu.%03lu ms", ok ? "ok" : "not ok", number, t.name, taken / 1'000'000,
+              taken / 1000 % 1000);
     return ok;
 }
 

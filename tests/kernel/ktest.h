@@ -77,35 +77,35 @@ bool expect_equal(const char* file, int line, const char* text_a, const char* te
 
 } // namespace ktest_detail
 
-#define KTEST(subject, test)                                                                     \
-    static void ktest_##subject##_##test();                                                      \
-    static constexpr ktest ktest_entry_##subject##_##test{#subject "." #test,                    \
-                                                          ktest_##subject##_##test};             \
-    [[gnu::used, gnu::section(".ktests")]] static constexpr const ktest*                         \
-        ktest_pointer_##subject##_##test = &ktest_entry_##subject##_##test;                      \
+#define KTEST(subject, test)                                                                       \
+    static void ktest_##subject##_##test();                                                        \
+    static constexpr ktest ktest_entry_##subject##_##test{#subject "." #test,                      \
+                                                          ktest_##subject##_##test};               \
+    [[gnu::used,                                                                                   \
+      gnu::section(".ktests")]] static constexpr const ktest* ktest_pointer_##subject##_##test =   \
+        &ktest_entry_##subject##_##test;                                                           \
     static void ktest_##subject##_##test()
 
 // A failed EXPECT is noted and the test goes on.
-#define EXPECT(condition)                                                                        \
-    do {                                                                                         \
-        if (!(condition))                                                                        \
-            ktest_fail(__FILE__, __LINE__, "%s is false", #condition);                           \
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ktest_fail(__FILE__, __LINE__, "%s is false", #condition);                             \
     } while (0)
-#define EXPECT_EQ(a, b)                                                                          \
-    ((void)ktest_detail::expect_equal(__FILE__, __LINE__, #a, #b, (a), (b)))
+#define EXPECT_EQ(a, b) ((void)ktest_detail::expect_equal(__FILE__, __LINE__, #a, #b, (a), (b)))
 // A failed REQUIRE ends the test function.
-#define REQUIRE(condition)                                                                       \
-    do {                                                                                         \
-        if (!(condition)) {                                                                      \
-            ktest_fail(__FILE__, __LINE__, "%s is false", #condition);                           \
-            return;                                                                              \
-        }                                                                                        \
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            ktest_fail(__FILE__, __LINE__, "%s is false", #condition);                             \
+            return;                                                                                \
+        }                                                                                          \
     } while (0)
 // Ends the test function; the test counts as skipped.
-#define SKIP(reason)                                                                             \
-    do {                                                                                         \
-        ktest_skip(reason);                                                                      \
-        return;                                                                                  \
+#define SKIP(reason)                                                                               \
+    do {                                                                                           \
+        ktest_skip(reason);                                                                        \
+        return;                                                                                    \
     } while (0)
 
 // A reproducible stream of numbers, seeded anew for each test from the run's seed.

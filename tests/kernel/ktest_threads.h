@@ -14,9 +14,8 @@
 template <class Body> class on_cpu {
 public:
     on_cpu(unsigned cpu, Body body) : body_(body) {
-        auto t = kernel_thread_start_on(cpu, "ktest", [](void* self) {
-            static_cast<on_cpu*>(self)->body_();
-        }, this);
+        auto t = kernel_thread_start_on(
+            cpu, "ktest", [](void* self) { static_cast<on_cpu*>(self)->body_(); }, this);
         ASSERT(t.has_value());
         thread_ = *t;
     }

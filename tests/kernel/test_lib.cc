@@ -1,4 +1,5 @@
 // lib/: lists, reference counts, formatting, memory functions, the lock order checker.
+#include "arch/cpu.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/list.h"
@@ -222,6 +223,23 @@ KTEST(held_locks, finds_order_violations) {
     EXPECT(held.holds(&c) && !held.holds(&a) && held.count == 1);
     held.pop(&c);
     EXPECT(!held.conflict(lock_rank::none));
+}
+
+KTEST(held_locks, remembers_the_highest_rank) {
+    // push() looks at the last entry alone, which must speak for those below it.
+    held_locks held;
+    int a = 0, b = 0, c = 0;
+    auto highest = [&] { return held.entries[held.count - 1].highest; };
+    held.push(&a, "a", lock_rank::uvm_object, false);
+    held.push(&b, "b", lock_rank::vnode, true); // below the first: by lock_nested() or try_lock()
+    EXPECT(highest() == lock_rank::uvm_object);
+    held.push(&c, "c", lock_rank::pmap, false);
+    EXPECT(highest() == lock_rank::pmap);
+    held.pop(&a); // from below: the others move down
+    EXPECT(held.count == 2 && highest() == lock_rank::pmap);
+    held.pop(&c);
+    EXPECT(held.holds(&b) && highest() == lock_rank::vnode);
+    held.pop(&b);
 }
 
 KTEST(held_locks, real_locks_are_noted) {

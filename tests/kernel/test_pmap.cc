@@ -1,8 +1,8 @@
 // pmap on one CPU: mappings, rights, pv lists, page tables, and running out of memory.
+#include "tests/kernel/test_pmap.h"
 #include "arch/pmap.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
-#include "tests/kernel/test_pmap.h"
 
 namespace {
 

@@ -27,8 +27,8 @@ private:
     pmap* pmap_;
 };
 
-// Pages for one test. They are unmapped from wherever they are before they are freed. (An owned_page is not: declare it
-// before the pmap that maps it.)
+// Pages for one test. They are unmapped from wherever they are before they are freed. (An
+// owned_page is not: declare it before the pmap that maps it.)
 class test_pages {
 public:
     explicit test_pages(size_t count) : pages_(count) {

@@ -99,8 +99,7 @@ KTEST(tlb, no_read_after_remove) {
     test_pages pages(1);
     REQUIRE(p && pages.complete());
     race(
-        p, [] { return can_read(va); },
-        [&] { EXPECT(p->enter(va, pages[0], ro).has_value()); },
+        p, [] { return can_read(va); }, [&] { EXPECT(p->enter(va, pages[0], ro).has_value()); },
         [&] { p->remove(va, va + page_size); });
 }
 

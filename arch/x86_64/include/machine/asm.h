@@ -16,6 +16,9 @@
 #define CPU_USER_RSP 16
 #define CPU_CURRENT 24
 #define CPU_ID 40
+#define CPU_INTERRUPTS_OFF_DEPTH 48
+#define CPU_INTERRUPTS_WERE_ON 52
+#define CPU_SPIN_LOCKS 64
 
 // Offsets in struct trap_frame (trap_frame.h).
 #define FRAME_R11 48

@@ -41,9 +41,7 @@ void activate(pmap_machine& m);
 // Whether `m` is loaded on the calling CPU; interrupts off.
 bool loaded_here(const pmap_machine& m);
 // Forgets one translation on the calling CPU.
-inline void invalidate_here(uint64_t va) {
-    asm volatile("invlpg (%0)" : : "r"(va) : "memory");
-}
+inline void invalidate_here(uint64_t va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 
 // A CPU calls this once, when it has loaded the kernel's page table and can be interrupted by
 // vector_tlb_shootdown: from then on it takes part in flushes of kernel mappings.

@@ -1,0 +1,2 @@
+// On the host all functions of arch/cpu.h are in arch/host/cpu.cc.
+#pragma once
