@@ -86,7 +86,9 @@ void session_process_exiting(process& p) {
         tty_session_ends(*s);
 
     lock_guard tree(process_tree_lock);
-    orphan(p.group, p);
+    // Only a process whose parent is in another group of the session tied its own group to it.
+    if (p.parent && p.parent->group != p.group && p.parent->sess == p.sess)
+        orphan(p.group, p);
     for (process& child : p.children)
         if (child.group != p.group && child.sess == p.sess)
             orphan(child.group, p);
