@@ -1,0 +1,91 @@
+// Process groups that nobody is left to continue: stopped members get SIGHUP and SIGCONT.
+#include "../lib/proc.h"
+
+#include <poll.h>
+
+static int report[2];
+
+static void say(char what) { need(write(report[1], &what, 1) == 1); }
+
+static char heard(void) {
+    char what = 0;
+    struct pollfd fd = {.fd = report[0], .events = POLLIN};
+    if (poll(&fd, 1, 5000) == 1)
+        need(read(report[0], &what, 1) == 1);
+    return what;
+}
+
+static void on_signal(int signo) { say(signo == SIGHUP ? 'h' : 'c'); }
+
+// Stops in the group that it is in, and says which signals came.
+static void stop(void* unused) {
+    (void)unused;
+    signal(SIGHUP, on_signal);
+    signal(SIGCONT, on_signal);
+    raise(SIGSTOP);
+    say('w'); // woken
+}
+
+static void await_stopped(pid_t child) {
+    int status;
+    need(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+}
+
+static void nothing(void* unused) { (void)unused; }
+
+// A group of which no member ever had a parent in the session: another member's end changes
+// nothing.
+static void session_of_its_own(void* unused) {
+    (void)unused;
+    need(setsid() > 0);
+    pid_t stopped = spawn(stop, NULL);
+    await_stopped(stopped);
+    reap(spawn(nothing, NULL));
+    need(proc_state(stopped) == 'T');
+    need(kill(stopped, SIGKILL) == 0);
+    need(killed_by(reap(stopped), SIGKILL));
+}
+
+static void not_orphaned(void) {
+    is_exit(status_of(session_of_its_own, NULL), 0,
+            "a group that was orphaned all along is left alone");
+}
+
+// The parent of a stopped job in a group of its own, the only tie of that group to the session.
+static void tie(void* unused) {
+    (void)unused;
+    need(setpgid(0, 0) == 0);
+    pid_t job = spawn(stop, NULL);
+    need(setpgid(job, job) == 0);
+    await_stopped(job);
+}
+
+static void orphaned(void) {
+    need(pipe(report) == 0);
+    is_exit(status_of(tie, NULL), 0, "the parent of a stopped job ends");
+    char first = heard(), second = heard();
+    ok((first == 'h' && second == 'c') || (first == 'c' && second == 'h'),
+       "the job gets SIGHUP and SIGCONT");
+    is(heard(), 'w', "and goes on");
+}
+
+// In an orphaned group the terminal's stop signals do nothing.
+static void stop_by_terminal(void* unused) {
+    (void)unused;
+    need(setsid() > 0);
+    raise(SIGTSTP);
+    raise(SIGTTIN);
+    raise(SIGTTOU);
+    _exit(50);
+}
+
+static void stop_signals(void) {
+    is_exit(status_of(stop_by_terminal, NULL), 50, "only SIGSTOP stops a member");
+}
+
+int main(void) {
+    subtest("was orphaned before", not_orphaned);
+    subtest("becomes orphaned", orphaned);
+    subtest("stop signals", stop_signals);
+    return done();
+}
