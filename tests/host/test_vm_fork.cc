@@ -150,7 +150,8 @@ TEST_CASE("fork: a copy of memory that is shared by inheritance is a snapshot", 
     REQUIRE(b->inherit(at, pages(4), vm_inherit::copy));
     store(b, at + pages(1), 2);
     vm_ref c = fork_of(b, mode);
-    store(a, at, 10); // b goes on seeing it, c does not
+    CHECK(load(b, at) == 1); // mapped there, too
+    store(a, at, 10);        // b goes on seeing it, c does not
     CHECK(load(b, at) == 10);
     CHECK(load(c, at) == 1);
     store(c, at + pages(1), 20);

@@ -51,6 +51,9 @@ TEST_CASE("known fault 2: mprotect to read-write after fork makes shared pages w
         CHECK(load(*vm, at) == 1);
         REQUIRE((*vm)->protect(at, pages(4), vm_prot::rw));
         CHECK(load(*vm, at) == 1);
+        // Nor may a read, of a page that is not mapped, map it writable.
+        (*vm)->physical_map().remove(at + pages(1), at + pages(4));
+        CHECK(load(*vm, at + pages(1)) == 2);
     }
     store(parent, at, 50);
     CHECK(load(child, at) == 1);
