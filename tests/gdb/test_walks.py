@@ -9,8 +9,8 @@ from debugger import debug
 # The steps of each walk, and what must be seen there. Parent and child come in either order.
 WALKS = {
     "fork": {
-        "one function for every kind of child": r"mode cow",
-        "the address space is copied": r"rw- .*copy_on_write charged +/demos/walk",
+        "one function for every kind of child": r"0x0: no CLONE_VM",
+        "the address space is copied": r"The mode is cow\.(.|\n)*rw- .*copy_on_write charged +/demos/walk",
         "the parent loses the right to write": r"^PT .* W .*\n.* writable$",
         "the write bit is gone": r"^PT .* P U A.*\n.* read-only$",
         "the child may run": r"one amap 0x\w+, both needs_copy",

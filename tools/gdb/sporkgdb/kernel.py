@@ -116,7 +116,7 @@ def thread_label(address: int) -> str:
         return "nobody"
     try:
         return f"thread {thread_name(at(address, 'thread'))}"
-    except gdb.error:
+    except (gdb.error, gdb.GdbError):
         return f"(no thread at {address:#x})"
 
 

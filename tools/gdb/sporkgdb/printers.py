@@ -47,7 +47,7 @@ class RefPrinter:
             return "null"
         try:
             count = f" (references {references(self._pointer.dereference())})"
-        except gdb.error:
+        except (gdb.error, gdb.GdbError):
             count = ""
         return f"{self._pointer.type} {int(self._pointer):#x}{count}"
 

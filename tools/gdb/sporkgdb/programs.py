@@ -158,7 +158,7 @@ class InProgram(gdb.Function):
         super().__init__("_in_program")
 
     def invoke(self, name: gdb.Value) -> bool:
-        with contextlib.suppress(gdb.error):
+        with contextlib.suppress(gdb.error, gdb.GdbError):
             process = kernel.current_process()
             return process is not None and executable(process) == name.string()
         return False
@@ -186,7 +186,7 @@ def _on_stop(_: gdb.StopEvent) -> None:
     if not PROGRAMS.automatic:
         return
     # Not every stop is one in a kernel that runs: whatever cannot be read is left alone.
-    with contextlib.suppress(gdb.error, RuntimeError):
+    with contextlib.suppress(gdb.error, gdb.GdbError, RuntimeError):
         in_kernel = int(gdb.newest_frame().read_register("rip")) & 1 << 63
         if in_kernel and _has_breakpoints(PROGRAMS.loaded_name):
             return

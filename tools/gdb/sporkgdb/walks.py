@@ -16,7 +16,18 @@ import gdb
 
 from . import kernel, memory
 from .arguments import Command, say
-from .values import SporkError, at, is_null, member, number, references, target, text
+from .values import (
+    SporkError,
+    at,
+    enumerator,
+    is_null,
+    member,
+    number,
+    references,
+    target,
+    text,
+    type_named,
+)
 
 WIDTH = 100
 CLONE_VM, CLONE_VFORK = 0x100, 0x4000
@@ -36,6 +47,13 @@ class Step:
     show: tuple[str, ...] = ()
     when: Callable[[Walk], bool] | None = None
     after: str = ""
+
+
+class Facts(dict[str, str]):
+    """What is not known is said to be so."""
+
+    def __missing__(self, name: str) -> str:
+        return f"(unknown {name})"
 
 
 @dataclass
@@ -113,7 +131,7 @@ class Walk:
         self.facts["here"] = str(int(member(process, "pid"))) if process is not None else "0"
         say()
         say(f"== {self.name}, step {self.done} of {len(self.steps)}: {step.title}")
-        words = step.says.format(**self.facts)
+        words = step.says.format_map(Facts(self.facts))
         for line in textwrap.wrap(words, WIDTH):
             say(line)
         for command in step.show:
@@ -125,7 +143,7 @@ class Walk:
             say(f"> {command}")
             try:
                 gdb.execute(command)
-            except gdb.error as error:
+            except (gdb.error, gdb.GdbError) as error:
                 say(str(error))
 
     def end(self) -> None:
@@ -158,7 +176,7 @@ class WalkStop(gdb.Breakpoint):
                 self.walk.took_first()
                 return True
             return self.step.when is None or self.step.when(self.walk)
-        except gdb.error as error:
+        except (gdb.error, gdb.GdbError) as error:
             say(f"walk: {error}")
             return True
 
@@ -193,11 +211,14 @@ def entries_of(function: str) -> list[int]:
 def clone_flags(walk: Walk) -> int:
     flags = number(member(at(argument("rdi"), "clone_args"), "flags"))
     walk.facts["flags"] = f"{flags:#x}"
-    process = kernel.current_process()
-    assert process is not None
-    mode = str(member(process, "mode")).rpartition("::")[2]
-    walk.facts["mode"] = mode
     return flags
+
+
+def fork_mode(walk: Walk) -> bool:
+    """vmspace::fork(mode, ledger), whose result is returned through memory."""
+    mode = gdb.Value(argument("rdx") & 0xFF).cast(type_named("fork_mode"))
+    walk.facts["mode"] = enumerator(mode)
+    return True
 
 
 def copies(walk: Walk) -> bool:
@@ -282,12 +303,13 @@ def fork_walk() -> list[Step]:
     return [
         Step("one function for every kind of child", "process_create", "first",
              "Process {pid} is about to make a child. fork, vfork, clone and clone3 all come here; only "
-             "the flags differ ({flags}: no CLONE_VM, so the address space is copied, in mode {mode}).",
+             "the flags differ ({flags}: no CLONE_VM, so the address space is copied).",
              ("spork ps", "spork bt"), copies),
         Step("the address space is copied", "vmspace::fork", "parent",
-             "The parent's map is about to be locked. First the child's commit charge is taken, then each "
-             "entry gets a twin in the child's map that references the same amap. No page is copied.",
-             ("spork map {pid}",)),
+             "The mode is {mode}. The parent's map is about to be locked; the child's commit charge is taken, "
+             "and then each entry gets a twin in the child's map. In mode cow that references the same "
+             "amap, and no page is copied.",
+             ("spork map {pid}",), fork_mode),
         Step("the parent loses the right to write", "pmap::protect", "parent",
              "The child's entries exist. Now the parent's resident writable pages of this entry are "
              "write-protected: from here on its own stores fault, too. Look at W in the last line.",
@@ -448,7 +470,7 @@ def _on_stop(event: gdb.StopEvent) -> None:
             with contextlib.suppress(RuntimeError), gdb.with_parameter("language", "c++"):
                 try:
                     stop.walk.hit(stop.step)
-                except gdb.error as error:
+                except (gdb.error, gdb.GdbError) as error:
                     say(f"walk: {error}")
 
 
