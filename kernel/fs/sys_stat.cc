@@ -240,8 +240,10 @@ new_times times_now() {
     return {now, now, true};
 }
 
+// Values of tv_nsec: now, and leave it as it is.
+constexpr int64_t utime_now = (1 << 30) - 1, utime_omit = (1 << 30) - 2;
+
 expected<std::optional<uint64_t>> parse_time(const linux_timespec& t) {
-    constexpr int64_t utime_now = (1 << 30) - 1, utime_omit = (1 << 30) - 2;
     if (t.nsec == utime_omit)
         return std::optional<uint64_t>();
     if (t.nsec == utime_now)
@@ -260,26 +262,21 @@ sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timesp
                         sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
-    new_times wanted;
+    linux_timespec given[2] = {{0, utime_now}, {0, utime_now}};
     if (times) {
-        constexpr int64_t utime_now = (1 << 30) - 1;
-        linux_timespec access = TRY(times.read_at(0)), modification = TRY(times.read_at(1));
-        wanted.access = TRY(parse_time(access));
-        wanted.modification = TRY(parse_time(modification));
-        wanted.now = access.nsec == utime_now && modification.nsec == utime_now;
-        if (!wanted.access && !wanted.modification)
+        given[0] = TRY(times.read_at(0));
+        given[1] = TRY(times.read_at(1));
+        if (given[0].nsec == utime_omit && given[1].nsec == utime_omit)
             return 0;
-    } else {
-        wanted = times_now();
     }
     // futimens: a null path means the descriptor itself.
-    if (path.address.value() == 0 && at.value != at_fdcwd) {
-        if (flags.value & ~AT_EMPTY_PATH_)
-            return fail(Errno::inval);
-        TRY(set_times(*TRY(node_of_fd(at)), wanted));
-        return 0;
-    }
-    TRY(set_times(*TRY(find_node(at, path, flags)), wanted));
+    const bool by_descriptor = path.address.value() == 0 && at.value != at_fdcwd;
+    if (by_descriptor && (flags.value & ~AT_EMPTY_PATH_))
+        return fail(Errno::inval);
+    auto node = TRY(by_descriptor ? node_of_fd(at) : find_node(at, path, flags));
+    // As on Linux, times that are none are only looked at once the file has been found.
+    TRY(set_times(*node, {TRY(parse_time(given[0])), TRY(parse_time(given[1])),
+                          given[0].nsec == utime_now && given[1].nsec == utime_now}));
     return 0;
 }
 

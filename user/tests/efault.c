@@ -18,7 +18,7 @@ enum {
 };
 
 static char buffer[PAGE];
-static const long zero_time[2]; // a timespec
+static const long zero_time[4]; // two timespecs
 
 enum kind {
     IN = 1,    // the kernel reads there
