@@ -218,10 +218,10 @@ $(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(to
 $(root_cpio): $(programs) $(BUILD)/user/programs tools/sporklib/rootfs.py tools/sporklib/cpio.py \
               $(wildcard /bin/busybox /bin/bash-static) | $(tools_run)
 	$(call say,CPIO,$@)
-	$(Q)tools/spork image -o $@ $(foreach p,$(programs),--program $(p))
+	$(Q)tools/spork image -o $@.new $(foreach p,$(programs),--program $(p)) && mv $@.new $@
 
 $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(call say,ISO,$@)
-	$(Q)tools/spork iso -o $@
+	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
 -include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(programs:=.d)
