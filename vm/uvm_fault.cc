@@ -245,8 +245,10 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
         return page.error() == Errno::fault ? fault_outcome::adrerr : fault_outcome::io_error;
     }
     // 2B.
-    if (write() && entry.copy_on_write)
+    if (write() && entry.copy_on_write) {
+        ASSERT(amap);
         return promote(*amap, *page);
+    }
     // 2A.
     uvm_count(uvm_counter::flt_obj);
     vm_prot prot = entry.effective_protection();
@@ -269,6 +271,7 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
         return enter(*zeros, entry.effective_protection() & ~vm_prot::write);
     if (entry.needs_copy)
         return std::nullopt;
+    ASSERT(amap); // a private entry without one needs_copy
     return promote(*amap, nullptr);
 }
 
