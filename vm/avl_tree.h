@@ -217,10 +217,12 @@ private:
             refresh(n);
             int balance = height(n->left) - height(n->right);
             if (balance > 1) {
+                ASSERT(n->left);
                 if (height(n->left->left) < height(n->left->right))
                     rotate_left(n->left);
                 n = rotate_right(n);
             } else if (balance < -1) {
+                ASSERT(n->right);
                 if (height(n->right->right) < height(n->right->left))
                     rotate_right(n->right);
                 n = rotate_left(n);

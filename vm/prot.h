@@ -4,7 +4,15 @@
 
 #include <cstdint>
 
-enum class vm_prot : uint8_t { none = 0, read = 1, write = 2, execute = 4, rw = 3, rx = 5, all = 7 };
+enum class vm_prot : uint8_t {
+    none = 0,
+    read = 1,
+    write = 2,
+    execute = 4,
+    rw = 3,
+    rx = 5,
+    all = 7
+};
 
 constexpr vm_prot operator|(vm_prot a, vm_prot b) { return vm_prot(uint8_t(a) | uint8_t(b)); }
 constexpr vm_prot operator&(vm_prot a, vm_prot b) { return vm_prot(uint8_t(a) & uint8_t(b)); }

@@ -10,52 +10,52 @@ namespace uvm_commit {
 
 namespace {
 constinit spin_lock account_lock{lock_rank::vm_commit, "vm_commit"};
-mode mode_ GUARDED_BY(account_lock) = mode::heuristic;
-uint64_t ratio_ GUARDED_BY(account_lock) = 50;
-uint64_t kbytes_ GUARDED_BY(account_lock) = 0;
-uint64_t committed_ GUARDED_BY(account_lock) = 0;
+mode current_mode GUARDED_BY(account_lock) = mode::heuristic;
+uint64_t ratio_percent GUARDED_BY(account_lock) = 50;
+uint64_t limit_kib GUARDED_BY(account_lock) = 0;
+uint64_t committed_pages GUARDED_BY(account_lock) = 0;
 
 uint64_t limit_locked() REQUIRES(account_lock) {
-    if (kbytes_ != 0)
-        return kbytes_ / (page_size / 1024);
-    return vm_page_get_statistics().total * ratio_ / 100;
+    if (limit_kib != 0)
+        return limit_kib / (page_size / 1024);
+    return vm_page_get_statistics().total * ratio_percent / 100;
 }
 } // namespace
 
 mode get_mode() {
     lock_guard guard(account_lock);
-    return mode_;
+    return current_mode;
 }
 
 void set_mode(mode m) {
     lock_guard guard(account_lock);
-    mode_ = m;
+    current_mode = m;
 }
 
 uint64_t ratio() {
     lock_guard guard(account_lock);
-    return ratio_;
+    return ratio_percent;
 }
 
 void set_ratio(uint64_t percent) {
     lock_guard guard(account_lock);
-    ratio_ = percent;
+    ratio_percent = percent;
 }
 
 uint64_t kbytes() {
     lock_guard guard(account_lock);
-    return kbytes_;
+    return limit_kib;
 }
 
 void set_kbytes(uint64_t kib) {
     lock_guard guard(account_lock);
-    kbytes_ = kib;
+    limit_kib = kib;
 }
 
 status charge(uint64_t pages) {
     lock_guard guard(account_lock);
     uint64_t limit = UINT64_MAX;
-    switch (mode_) {
+    switch (current_mode) {
     case mode::heuristic:
         if (pages > vm_page_get_statistics().total)
             return fail(Errno::nomem);
@@ -63,21 +63,21 @@ status charge(uint64_t pages) {
     case mode::always: break;
     case mode::strict: limit = limit_locked(); break;
     }
-    if (committed_ > limit || pages > limit - committed_)
+    if (committed_pages > limit || pages > limit - committed_pages)
         return fail(Errno::nomem);
-    committed_ += pages;
+    committed_pages += pages;
     return {};
 }
 
 void uncharge(uint64_t pages) {
     lock_guard guard(account_lock);
-    ASSERT(pages <= committed_);
-    committed_ -= pages;
+    ASSERT(pages <= committed_pages);
+    committed_pages -= pages;
 }
 
 uint64_t committed() {
     lock_guard guard(account_lock);
-    return committed_;
+    return committed_pages;
 }
 
 uint64_t commit_limit() {
