@@ -199,10 +199,13 @@ static long live_before(const char* name) {
 }
 
 static bool all_as_before(void) {
+    bool same = true;
     for (int i = 0; i < after_count; i++)
-        if (!of_a_poll(after[i].name) && after[i].live != live_before(after[i].name))
-            return false;
-    return true;
+        if (!of_a_poll(after[i].name) && after[i].live != live_before(after[i].name)) {
+            diag("%s: %ld, was %ld", after[i].name, after[i].live, live_before(after[i].name));
+            same = false;
+        }
+    return same;
 }
 
 // One run, between two counts.
