@@ -1,4 +1,5 @@
-"""$pid(), $proc(pid), $thread(tid), $vmspace(pid), $entry(pid, address), $page(address), $pte(pid, address)."""
+"""$pid(), $proc(pid), $thread(tid), $vmspace(pid), $entry(pid, address), $page(address) and
+$pte(pid, address)."""
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -9,13 +9,10 @@ import gdb
 from .values import (
     SporkError,
     at,
-    atomic,
     each,
     enumerator,
     is_null,
     member,
-    number,
-    references,
     static,
     target,
     text,

@@ -9,7 +9,6 @@ from . import kernel, memory
 from .arguments import Command, evaluate, pid_or_current, say, table
 from .memory import PAGE, plural
 from .values import (
-    SporkError,
     at,
     each_in_tree,
     enumerator,

@@ -2,8 +2,8 @@
 
 A walk is a list of steps. Each has a place (a function, never a line), whom it is for, a sentence about
 what is about to happen, and the commands that show it. The first step waits for the first process, other
-than init, that comes by; the rest is about that process and its child, whichever is first at its place. The machine stops at each step,
-`continue` goes on to the next.
+than init, that comes by; the rest is about that process and its child, whichever comes first. The machine
+stops at each step, `continue` goes on to the next.
 """
 from __future__ import annotations
 
