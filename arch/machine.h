@@ -7,13 +7,15 @@
 #include <cstddef>
 #include <span>
 
-// Polled output on the first serial port and QEMU's debug console; works from the first instruction in C++ and in a panic.
+// Polled output on the first serial port and QEMU's debug console; works from the first instruction
+// in C++ and in a panic.
 void console_write_polled(const char* text, size_t length);
 
 // ISA interrupt lines through the I/O APIC, edge triggered. The handler runs with interrupts off.
 void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context);
 
-// Powers off through ACPI. The status goes to QEMU's isa-debug-exit when it is there and `failure` is set.
+// Powers off through ACPI. The status goes to QEMU's isa-debug-exit when it is there and `failure`
+// is set.
 [[noreturn]] void machine_power_off(bool failure);
 [[noreturn]] void machine_reboot();
 
@@ -23,7 +25,8 @@ void machine_start_other_cpus();
 // Fills from RDRAND if the processor has it; returns how much was filled.
 size_t machine_random(std::span<std::byte> out);
 
-// For auxv: CPUID leaf 1's EDX (AT_HWCAP), AT_HWCAP2, and AT_MINSIGSTKSZ, the bytes that a signal frame takes.
+// For auxv: CPUID leaf 1's EDX (AT_HWCAP), AT_HWCAP2, and AT_MINSIGSTKSZ, the bytes that a signal
+// frame takes.
 uint64_t machine_hwcap();
 uint64_t machine_hwcap2();
 uint64_t machine_minimum_signal_stack();

@@ -24,8 +24,8 @@
 struct vm_page;
 
 struct pmap_enter_flags {
-    bool wired = false;                  // never removed but by remove() or unwire()
-    vm_prot access = vm_prot::none;      // why it is entered: sets referenced and modified bits now
+    bool wired = false;             // never removed but by remove() or unwire()
+    vm_prot access = vm_prot::none; // why it is entered: sets referenced and modified bits now
 };
 
 // What pmap::lookup() found at an address.
@@ -78,7 +78,7 @@ public:
 
     uint64_t resident_pages() const; // mappings, without locks: a statistic
     uint64_t wired_pages() const;
-    uint64_t table_pages() const;    // page-table pages it owns
+    uint64_t table_pages() const; // page-table pages it owns
 
     // Kernel mappings without a pv entry: [va, va+size) to pa, page aligned, prot without user
     // access. Kernel pmap only. ENOMEM.

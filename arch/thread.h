@@ -11,23 +11,26 @@ struct thread;
 struct trap_frame;
 class pmap;
 
-// Allocates the kernel stack (16 KiB, with an unmapped guard page below) and the FPU area. ENOMEM. May sleep.
+// Allocates the kernel stack (16 KiB, with an unmapped guard page below) and the FPU area. ENOMEM.
+// May sleep.
 status machine_thread_create(machine_thread& m);
 // Gives both back. Not on the running thread's own stack.
 void machine_thread_destroy(machine_thread& m);
 
 // First run of a thread: `entry(argument)` on its empty kernel stack, interrupts on, never returns.
 void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* argument);
-// First run of a thread: returns to user mode with a copy of `frame` (after before_return_to_user), having
-// called `first(argument)` in kernel mode first (may be null): finishing a switch, CHILD_SETTID stores and the like.
-void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void (*first)(void*), void* argument);
+// First run of a thread: returns to user mode with a copy of `frame` (after before_return_to_user),
+// having called `first(argument)` in kernel mode first (may be null): finishing a switch,
+// CHILD_SETTID stores and the like.
+void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void (*first)(void*),
+                               void* argument);
 // fork: the child's FPU state, FS and GS base as the calling thread's now are.
 void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent);
 // exec: fresh FPU state, no TLS. For the running thread.
 void machine_thread_reset_user_state(machine_thread& running);
 
-// Switches kernel stacks, FPU state, FS/GS bases and the TSS's stack, with interrupts off. Returns when somebody
-// switches back to `from`. Page tables are switched by pmap::activate().
+// Switches kernel stacks, FPU state, FS/GS bases and the TSS's stack, with interrupts off. Returns
+// when somebody switches back to `from`. Page tables are switched by pmap::activate().
 void machine_switch(machine_thread& from, machine_thread& to);
 
 // TLS base of the running thread (arch_prctl). EPERM for an address outside the user half.
@@ -36,7 +39,8 @@ status machine_set_gs_base(machine_thread& running, uint64_t value);
 // The trap frame at the base of a thread's kernel stack, through which it entered from user mode.
 trap_frame& machine_user_frame(machine_thread& m);
 
-// The si_code of SIGFPE for a floating-point exception of the running thread (vector 16: x87, 19: SSE).
+// The si_code of SIGFPE for a floating-point exception of the running thread (vector 16: x87, 19:
+// SSE).
 int machine_fpu_exception_code(unsigned vector);
 
 // As the program may have changed them itself since.

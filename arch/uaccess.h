@@ -19,9 +19,10 @@ size_t copy_out_partial(vaddr_t to, const void* from, size_t size);
 // the NUL; EFAULT; ENAMETOOLONG when there is no NUL in `size` bytes.
 expected<size_t> copy_in_string(char* to, vaddr_t from, size_t size);
 
-// Atomic operations on a 4-byte aligned user word, for futexes. They do not sleep and may be called with a
-// spin lock held: a page that is not resident (or not writable) gives EAGAIN: the caller then drops its
-// locks, touches the word with copy_in/copy_out, and tries again. EFAULT for a kernel address.
+// Atomic operations on a 4-byte aligned user word, for futexes. They do not sleep and may be called
+// with a spin lock held: a page that is not resident (or not writable) gives EAGAIN: the caller
+// then drops its locks, touches the word with copy_in/copy_out, and tries again. EFAULT for a
+// kernel address.
 expected<uint32_t> user_load(vaddr_t word);
 // Returns the value seen; it was replaced if that equals `expect`.
 expected<uint32_t> user_compare_exchange(vaddr_t word, uint32_t expect, uint32_t desired);

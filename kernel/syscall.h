@@ -1,9 +1,9 @@
-// System calls: one declaration per call in kernel/syscalls.def gives the handler's prototype, its entry in the
-// dispatch table and its line in strace.
+// System calls: one declaration per call in kernel/syscalls.def gives the handler's prototype, its
+// entry in the dispatch table and its line in strace.
 //
-// A handler is `sysresult sys_NAME(arguments...)` in the file of its subject. It runs in the calling thread with
-// interrupts on, may sleep, and returns a value or an Errno. The argument types below say how the register is
-// converted for the handler and how strace prints it.
+// A handler is `sysresult sys_NAME(arguments...)` in the file of its subject. It runs in the
+// calling thread with interrupts on, may sleep, and returns a value or an Errno. The argument types
+// below say how the register is converted for the handler and how strace prints it.
 #pragma once
 
 #include "kernel/user_ptr.h"
@@ -19,11 +19,11 @@ template <class Tag, class Int = int32_t> struct sys_int {
     Int value;
     constexpr operator Int() const { return value; }
 };
-using sys_fd = sys_int<struct fd_tag>;             // 3
-using sys_at_fd = sys_int<struct at_fd_tag>;       // AT_FDCWD
-using sys_open_flags = sys_int<struct open_tag>;   // O_RDONLY|O_CLOEXEC
+using sys_fd = sys_int<struct fd_tag>;               // 3
+using sys_at_fd = sys_int<struct at_fd_tag>;         // AT_FDCWD
+using sys_open_flags = sys_int<struct open_tag>;     // O_RDONLY|O_CLOEXEC
 using sys_mode = sys_int<struct mode_tag, uint32_t>; // 0644
-using sys_signal = sys_int<struct signal_tag>;     // SIGINT
+using sys_signal = sys_int<struct signal_tag>;       // SIGINT
 using sys_pid = sys_int<struct pid_tag>;
 using sys_prot = sys_int<struct prot_tag>;         // PROT_READ|PROT_WRITE
 using sys_map_flags = sys_int<struct map_tag>;     // MAP_PRIVATE|MAP_ANONYMOUS
@@ -31,14 +31,30 @@ using sys_hex = sys_int<struct hex_tag, uint32_t>; // 0x10
 using sys_at_flags = sys_int<struct atf_tag>;      // AT_SYMLINK_NOFOLLOW
 using sys_whence = sys_int<struct whence_tag>;     // SEEK_SET
 using sys_clock = sys_int<struct clock_tag>;       // CLOCK_MONOTONIC
-struct sys_clone_flags { uint64_t value; constexpr operator uint64_t() const { return value; } };
-struct sys_address { uint64_t value; constexpr operator uint64_t() const { return value; } // 0x7f...
-                     vaddr_t address() const { return vaddr_t(value); } };
-struct sys_path { vaddr_t address; };              // "/etc/passwd"
-struct sys_string { vaddr_t address; };            // a string that is not a path
-struct sys_string_array { vaddr_t address; };      // ["sh", "-c", ...]
-struct sys_in_bytes { vaddr_t address; };          // data to be written: its length is the next argument
-struct sys_out_bytes { vaddr_t address; };         // data that was read: its length is the result
+struct sys_clone_flags {
+    uint64_t value;
+    constexpr operator uint64_t() const { return value; }
+};
+struct sys_address {
+    uint64_t value;
+    constexpr operator uint64_t() const { return value; } // 0x7f...
+    vaddr_t address() const { return vaddr_t(value); }
+};
+struct sys_path {
+    vaddr_t address;
+}; // "/etc/passwd"
+struct sys_string {
+    vaddr_t address;
+}; // a string that is not a path
+struct sys_string_array {
+    vaddr_t address;
+}; // ["sh", "-c", ...]
+struct sys_in_bytes {
+    vaddr_t address;
+}; // data to be written: its length is the next argument
+struct sys_out_bytes {
+    vaddr_t address;
+}; // data that was read: its length is the result
 
 // Where a path argument is copied to: freed at the end of the call.
 class path_buffer {
@@ -57,9 +73,15 @@ private:
 };
 
 // Structures of the ABI shared by several calls.
-struct linux_timespec { int64_t sec, nsec; };
-struct linux_timeval { int64_t sec, usec; };
-struct linux_iovec { uint64_t base, size; };
+struct linux_timespec {
+    int64_t sec, nsec;
+};
+struct linux_timeval {
+    int64_t sec, usec;
+};
+struct linux_iovec {
+    uint64_t base, size;
+};
 struct linux_stat {
     uint64_t dev, ino, nlink;
     uint32_t mode, uid, gid, pad0;
@@ -71,13 +93,17 @@ struct linux_stat {
 static_assert(sizeof(linux_stat) == 144);
 struct linux_rusage {
     linux_timeval utime, stime;
-    int64_t maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock, msgsnd, msgrcv, nsignals, nvcsw, nivcsw;
+    int64_t maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock, msgsnd, msgrcv,
+        nsignals, nvcsw, nivcsw;
 };
 struct linux_rlimit;
 struct linux_sigaction;
 struct linux_siginfo;
 struct linux_stack;
-struct linux_pollfd { int32_t fd; int16_t events, revents; };
+struct linux_pollfd {
+    int32_t fd;
+    int16_t events, revents;
+};
 
 #define SYSCALL(number, name, ...) sysresult sys_##name(__VA_ARGS__);
 #include "kernel/syscalls.def"

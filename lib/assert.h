@@ -6,10 +6,10 @@
 // the state of every CPU. printf-like: see lib/format.h for what the format may hold.
 [[noreturn]] void panic(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-#define ASSERT(condition)                                                                        \
-    do {                                                                                         \
-        if (!(condition)) [[unlikely]]                                                           \
-            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                \
+#define ASSERT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) [[unlikely]]                                                             \
+            panic("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition);                  \
     } while (0)
 
 #if SPORK_CHECKS

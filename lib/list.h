@@ -16,14 +16,17 @@ struct list_node {
     bool linked() const { return next != nullptr; }
 };
 
-template <class T, list_node T::*Node> class list {
+template <class T, list_node T::* Node> class list {
 public:
     class iterator {
     public:
         explicit iterator(list_node* at) : at_(at) {}
         T& operator*() const { return *owner(at_); }
         T* operator->() const { return owner(at_); }
-        iterator& operator++() { at_ = at_->next; return *this; }
+        iterator& operator++() {
+            at_ = at_->next;
+            return *this;
+        }
         friend bool operator==(iterator, iterator) = default;
 
     private:
@@ -87,9 +90,7 @@ private:
         auto offset = reinterpret_cast<uintptr_t>(&(reinterpret_cast<T*>(page)->*Node)) - page;
         return reinterpret_cast<T*>(reinterpret_cast<char*>(n) - offset);
     }
-    T* at_or_null(list_node* n) const {
-        return n == &head_ ? nullptr : owner(n);
-    }
+    T* at_or_null(list_node* n) const { return n == &head_ ? nullptr : owner(n); }
     list_node* first() const { return head_.next ? head_.next : const_cast<list_node*>(&head_); }
     void close_ring() {
         if (!head_.next)

@@ -9,38 +9,38 @@
 enum class lock_rank : uint8_t {
     none,
     // Sleep locks.
-    exec,            // process::exec_lock: one execve or clone with shared parts at a time
-    file_position,   // vnode_file::position_lock_
-    generated_text,  // proc_file::lock_, while its text is made or read
-    mount,           // the mount table
-    directory,       // the names of one file system: tmpfs::names_
-    vnode,           // vnode::lock_: the contents of a file
-    itimer,          // interval_timers::setting
-    pipe,            // pipe::lock_
-    tty,             // tty::lock_ (sleep part)
-    vm_map,          // vm_map::lock_
-    vm_amap,         // vm_amap::lock_
-    uvm_object,      // uvm_object::lock_
+    exec,           // process::exec_lock: one execve or clone with shared parts at a time
+    file_position,  // vnode_file::position_lock_
+    generated_text, // proc_file::lock_, while its text is made or read
+    mount,          // the mount table
+    directory,      // the names of one file system: tmpfs::names_
+    vnode,          // vnode::lock_: the contents of a file
+    itimer,         // interval_timers::setting
+    pipe,           // pipe::lock_
+    tty,            // tty::lock_ (sleep part)
+    vm_map,         // vm_map::lock_
+    vm_amap,        // vm_amap::lock_
+    uvm_object,     // uvm_object::lock_
     // Spin locks.
-    process_tree,    // the pid table, parents, children, groups, sessions
-    fd_table,        // fd_table::lock_
-    attributes,      // vnode::attribute_lock_
-    pipe_state,      // pipe::state_
-    signal,          // sig_handlers::lock_, pending signals
-    futex,           // a futex hash bucket
-    poll,            // poll_queue::lock_
-    tty_spin,        // tty and line-discipline buffers, shared with the interrupt handler
-    process,         // process::lock_
-    vm_commit,       // the commit account
-    pmap,            // pmap::lock_
-    pv,              // pv lists of pages
-    wait,            // wait_queue guards that have no better name
-    sleep_lock,      // the spin lock inside a sleep lock
-    timer,           // timer queues
-    scheduler,       // run queues
-    pool,            // allocators: pools
-    page_queues,     // free pages
-    tlb,             // shootdown mailboxes
-    device,          // uart and other registers
-    console,         // printk's buffer
+    process_tree, // the pid table, parents, children, groups, sessions
+    fd_table,     // fd_table::lock_
+    attributes,   // vnode::attribute_lock_
+    pipe_state,   // pipe::state_
+    signal,       // sig_handlers::lock_, pending signals
+    futex,        // a futex hash bucket
+    poll,         // poll_queue::lock_
+    tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
+    process,      // process::lock_
+    vm_commit,    // the commit account
+    pmap,         // pmap::lock_
+    pv,           // pv lists of pages
+    wait,         // wait_queue guards that have no better name
+    sleep_lock,   // the spin lock inside a sleep lock
+    timer,        // timer queues
+    scheduler,    // run queues
+    pool,         // allocators: pools
+    page_queues,  // free pages
+    tlb,          // shootdown mailboxes
+    device,       // uart and other registers
+    console,      // printk's buffer
 };

@@ -26,8 +26,8 @@ public:
         if (before == 1)
             static_cast<T*>(this)->last_reference_gone();
     }
-    // As drop_reference(), but leaves the end of the object to the caller: returns whether this was the last
-    // reference. For chains of objects, which are freed in a loop.
+    // As drop_reference(), but leaves the end of the object to the caller: returns whether this was
+    // the last reference. For chains of objects, which are freed in a loop.
     [[nodiscard]] bool drop_reference_and_keep() {
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before != 0);

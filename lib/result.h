@@ -27,10 +27,10 @@ template <class T> constexpr T take(expected<T>& r) {
 } // namespace detail
 
 // The value of `expression`, or a return of its error from the enclosing function.
-#define TRY(expression)                                                                          \
-    ({                                                                                           \
-        auto try_result_ = (expression);                                                         \
-        if (!try_result_.has_value()) [[unlikely]]                                               \
-            return std::unexpected<Errno>(try_result_.error());                                  \
-        detail::take(try_result_);                                                               \
+#define TRY(expression)                                                                            \
+    ({                                                                                             \
+        auto try_result_ = (expression);                                                           \
+        if (!try_result_.has_value()) [[unlikely]]                                                 \
+            return std::unexpected<Errno>(try_result_.error());                                    \
+        detail::take(try_result_);                                                                 \
     })

@@ -15,7 +15,9 @@ inline constexpr size_t page_mask = page_size - 1;
 
 // Bytes to pages, rounded up.
 constexpr uint64_t pages_of(uint64_t bytes) { return (bytes + page_mask) >> page_shift; }
-constexpr uint64_t page_round_up(uint64_t bytes) { return (bytes + page_mask) & ~uint64_t{page_mask}; }
+constexpr uint64_t page_round_up(uint64_t bytes) {
+    return (bytes + page_mask) & ~uint64_t{page_mask};
+}
 constexpr uint64_t page_round_down(uint64_t bytes) { return bytes & ~uint64_t{page_mask}; }
 
 template <class Tag> class address {
@@ -29,8 +31,14 @@ public:
     constexpr address page_down() const { return address(page_round_down(value_)); }
     constexpr address page_up() const { return address(page_round_up(value_)); }
 
-    constexpr address& operator+=(uint64_t n) { value_ += n; return *this; }
-    constexpr address& operator-=(uint64_t n) { value_ -= n; return *this; }
+    constexpr address& operator+=(uint64_t n) {
+        value_ += n;
+        return *this;
+    }
+    constexpr address& operator-=(uint64_t n) {
+        value_ -= n;
+        return *this;
+    }
     friend constexpr address operator+(address a, uint64_t n) { return address(a.value_ + n); }
     friend constexpr address operator-(address a, uint64_t n) { return address(a.value_ - n); }
     friend constexpr uint64_t operator-(address a, address b) { return a.value_ - b.value_; }

@@ -37,8 +37,9 @@ host_thread::host_thread() : cpu(take_number()) {}
 
 host_thread::~host_thread() {
     if (thread_locks.count != 0 || cpu_locks.count != 0 || interrupt_depth != 0) {
-        std::fprintf(stderr, "host: a thread ends with %u sleep locks, %u spin locks and %u "
-                             "interrupts_push_off\n",
+        std::fprintf(stderr,
+                     "host: a thread ends with %u sleep locks, %u spin locks and %u "
+                     "interrupts_push_off\n",
                      thread_locks.count, cpu_locks.count, interrupt_depth);
         std::abort();
     }

@@ -40,7 +40,8 @@ bool access_page(vmspace& vm, vaddr_t va, vm_prot access, fault_outcome* why, Us
 
 // Calls use(data, done, length) for the pieces of [va, va + size) in each page.
 template <class Use>
-bool access_range(vmspace& vm, vaddr_t va, size_t size, vm_prot access, fault_outcome* why, Use use) {
+bool access_range(vmspace& vm, vaddr_t va, size_t size, vm_prot access, fault_outcome* why,
+                  Use use) {
     for (size_t done = 0; done < size;) {
         const size_t piece = std::min<size_t>(size - done, page_size - (va + done).page_offset());
         if (!access_page(vm, va + done, access, why,
@@ -55,18 +56,16 @@ bool access_range(vmspace& vm, vaddr_t va, size_t size, vm_prot access, fault_ou
 
 bool host_read(vmspace& vm, vaddr_t from, void* to, size_t size, fault_outcome* why) {
     auto out = static_cast<uint8_t*>(to);
-    return access_range(vm, from, size, vm_prot::read, why,
-                        [&](const uint8_t* data, size_t done, size_t length) {
-                            memcpy(out + done, data, length);
-                        });
+    return access_range(
+        vm, from, size, vm_prot::read, why,
+        [&](const uint8_t* data, size_t done, size_t length) { memcpy(out + done, data, length); });
 }
 
 bool host_write(vmspace& vm, vaddr_t to, const void* from, size_t size, fault_outcome* why) {
     auto in = static_cast<const uint8_t*>(from);
-    return access_range(vm, to, size, vm_prot::write, why,
-                        [&](uint8_t* data, size_t done, size_t length) {
-                            memcpy(data, in + done, length);
-                        });
+    return access_range(
+        vm, to, size, vm_prot::write, why,
+        [&](uint8_t* data, size_t done, size_t length) { memcpy(data, in + done, length); });
 }
 
 bool host_fetch(vmspace& vm, vaddr_t from, uint8_t* out, fault_outcome* why) {

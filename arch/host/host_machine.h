@@ -25,9 +25,9 @@ struct host_panic : std::exception {
 };
 
 // While one exists, a panic of the calling thread throws host_panic. The thread's record of held
-// locks and its interrupt depth are put back to what they were. The state of vm/ after a panic is not
-// to be relied on: a lock that no guard holds stays taken. A panic inside a destructor
-// still ends the process.
+// locks and its interrupt depth are put back to what they were. The state of vm/ after a panic is
+// not to be relied on: a lock that no guard holds stays taken. A panic inside a destructor still
+// ends the process.
 class host_panic_expected {
 public:
     host_panic_expected();

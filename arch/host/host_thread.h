@@ -17,7 +17,8 @@ struct alignas(64) host_thread {
     uint64_t interrupt_pushes = 0;
     unsigned panics_expected = 0;
     held_locks thread_locks, cpu_locks;
-    // For wait_queue: `wake` is signalled with `sleeping` held when a waiter of this thread is woken.
+    // For wait_queue: `wake` is signalled with `sleeping` held when a waiter of this thread is
+    // woken.
     std::mutex sleeping;
     std::condition_variable wake;
 

@@ -24,7 +24,7 @@ namespace {
 constexpr uint64_t machine_base = 1 << 20;
 constexpr uint64_t hole_pages = 24;
 
-char* arena;       // where physical address machine_base is
+char* arena; // where physical address machine_base is
 uint64_t arena_size;
 
 } // namespace
@@ -67,6 +67,7 @@ void zero_page(void* page) {
 }
 
 void copy_page(void* to, const void* from) {
-    ASSERT(((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) & page_mask) == 0);
+    ASSERT(((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) & page_mask) ==
+           0);
     memcpy(to, from, page_size);
 }

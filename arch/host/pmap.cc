@@ -177,9 +177,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
 void pmap::remove(vaddr_t start, vaddr_t end) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
-    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
-        pmap_remove_pte(md_, va, pte);
-    });
+    walk(md_, start.value(), end.value(),
+         [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS { pmap_remove_pte(md_, va, pte); });
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {

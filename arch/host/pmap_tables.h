@@ -22,22 +22,21 @@ constexpr bool pte_present(pte_t e) { return e & pte_rights; }
 constexpr paddr_t pte_frame(pte_t e) { return paddr_t(page_round_down(e)); }
 constexpr vm_prot pte_prot(pte_t e) { return vm_prot(e & pte_rights); }
 constexpr pte_t pte_of_prot(vm_prot p) { return pte_t(p | vm_prot::read); }
-constexpr pte_t pte_lowered(pte_t e, vm_prot prot) {
-    return e & (~pte_rights | pte_of_prot(prot));
-}
+constexpr pte_t pte_lowered(pte_t e, vm_prot prot) { return e & (~pte_rights | pte_of_prot(prot)); }
 // Whether a TLB that has loaded `before` may go on doing what `after` does not allow, or not set
 // bits that `after` lacks.
 constexpr bool pte_needs_flush(pte_t before, pte_t after) {
-    return pte_present(before) && (pte_frame(before) != pte_frame(after) ||
-                                   !allows(pte_prot(after), pte_prot(before)) ||
-                                   (before & ~after & (pte_accessed | pte_dirty)));
+    return pte_present(before) &&
+           (pte_frame(before) != pte_frame(after) || !allows(pte_prot(after), pte_prot(before)) ||
+            (before & ~after & (pte_accessed | pte_dirty)));
 }
 
 // The entry of `va`, or null when its region has no table.
 pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) REQUIRES(host_bus);
 
 // pv lists (pmap_pv.cc).
-bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) REQUIRES(host_bus); // false: no memory
+bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va)
+    REQUIRES(host_bus); // false: no memory
 void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) REQUIRES(host_bus);
 void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) REQUIRES(host_bus);
 

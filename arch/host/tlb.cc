@@ -21,8 +21,7 @@ unsigned flushes_to_lose;
 pmap_statistics statistics;
 
 // What a TLB allows must be what the page table still says.
-void check_hit(const pmap_machine& m, uint64_t va, pte_t entry, vm_prot access)
-    REQUIRES(host_bus) {
+void check_hit(const pmap_machine& m, uint64_t va, pte_t entry, vm_prot access) REQUIRES(host_bus) {
     const vm_page* page = vm_page_of(pte_frame(entry));
     const pte_t* pte = pmap_find_pte(m, va);
     if (page->owner_kind == page_owner::free)

@@ -34,8 +34,8 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t 
     {
         std::unique_lock asleep(me.sleeping);
         const nanos_t left = until > started ? until - started : 0;
-        timed_out = !me.wake.wait_for(asleep, std::chrono::nanoseconds(left),
-                                      [&] { return w.woken; });
+        timed_out =
+            !me.wake.wait_for(asleep, std::chrono::nanoseconds(left), [&] { return w.woken; });
     }
     if (timed_out && until != deadline)
         panic("wait_queue: a thread has slept for %llu s on %s",

@@ -111,8 +111,9 @@ void lapic_enable() {
         lapic = static_cast<volatile uint32_t*>(map_device(acpi.lapic, 0x1000));
     lapic_write(reg_spurious, spurious_enable | vector_spurious);
     lapic_write(reg_lint0, lvt_masked);
-    // After LINT0: the firmware's timer may just be asking for an interrupt through it. QEMU looks again at what is
-    // pending when this register is written, and else delivers, at the first STI, an interrupt that is not there (#GP).
+    // After LINT0: the firmware's timer may just be asking for an interrupt through it. QEMU looks
+    // again at what is pending when this register is written, and else delivers, at the first STI,
+    // an interrupt that is not there (#GP).
     lapic_write(reg_task_priority, 0);
     lapic_write(reg_lint1, delivery_nmi);
     lapic_write(reg_error, 0);

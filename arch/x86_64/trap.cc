@@ -132,8 +132,8 @@ void page_fault(trap_frame& f) {
         return;
     }
     interrupts_on();
-    // A program's instruction that reads memory with the processor's own rights, as of a descriptor table (and as QEMU
-    // lets IRET read its operands): no mapping would help it.
+    // A program's instruction that reads memory with the processor's own rights, as of a descriptor
+    // table (and as QEMU lets IRET read its operands): no mapping would help it.
     if (!(f.error_code & fault_user)) {
         handle_user_exception(f, exception_protection, 0);
         return;

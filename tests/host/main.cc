@@ -1,4 +1,5 @@
-// The host tests' main(): makes the simulated machine, then runs what Catch2's command line asks for.
+// The host tests' main(): makes the simulated machine, then runs what Catch2's command line asks
+// for.
 #define CATCH_CONFIG_RUNNER
 #include "tests/host/catch.h"
 

@@ -19,18 +19,18 @@
 #include "channel.h"
 #include "init.h"
 
-enum { BYE_TIMEOUT = 10000 };  // ms: the line may lead to nobody
+enum { BYE_TIMEOUT = 10000 }; // ms: the line may lead to nobody
 
-static int channel = -1;    // the serial line, -1 when there is none
-static int child_event[2];  // a pipe that the SIGCHLD handler writes to
-static int ends[3];         // init's ends of the command's stdin, stdout and stderr, or -1
+static int channel = -1;   // the serial line, -1 when there is none
+static int child_event[2]; // a pipe that the SIGCHLD handler writes to
+static int ends[3];        // init's ends of the command's stdin, stdout and stderr, or -1
 static size_t out_credit[3];
 
 static uint8_t stdin_queue[CHANNEL_WINDOW_IN];
 static size_t stdin_queued;
-static bool stdin_ended;  // the host has no more
+static bool stdin_ended; // the host has no more
 
-static uint8_t frame[CHANNEL_HEADER + UINT16_MAX];  // the one that is arriving
+static uint8_t frame[CHANNEL_HEADER + UINT16_MAX]; // the one that is arriving
 static size_t frame_filled;
 static bool host_said_bye;
 
@@ -85,7 +85,7 @@ static void feed_stdin(void) {
     if (ends[0] >= 0 && stdin_queued > 0) {
         ssize_t count = write(ends[0], stdin_queue, stdin_queued);
         if (count < 0 && errno != EAGAIN && errno != EINTR) {
-            close_end(0);  // the command closed its stdin
+            close_end(0); // the command closed its stdin
             send_frame(FRAME_CLOSE | 0, NULL, 0);
             stdin_queued = 0;
         } else if (count > 0) {
@@ -150,7 +150,7 @@ static void receive(void) {
     if (count < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (count <= 0) {
-        channel = -1;  // the line is gone: go on without it
+        channel = -1; // the line is gone: go on without it
         return;
     }
     frame_filled += (size_t)count;
@@ -175,7 +175,7 @@ static void open_channel(void) {
         return;
     struct termios raw;
     if (tcgetattr(channel, &raw) < 0) {
-        close(channel);  // no such line in this machine
+        close(channel); // no such line in this machine
         channel = -1;
         return;
     }
@@ -235,7 +235,7 @@ static void step(void) {
         }
     }
     if (poll(fds, (nfds_t)count, -1) < 0)
-        return;  // EINTR: the next round sees the child's event
+        return; // EINTR: the next round sees the child's event
     if (fds[0].revents) {
         char events[16];
         if (read(child_event[0], events, sizeof events) < 0)

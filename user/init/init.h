@@ -7,12 +7,12 @@
 
 // The one thing that this machine is to run.
 struct job {
-    bool on_console;         // on the console's terminal; else with pipes to the host channel
-    unsigned short rows;     // of the console, 0 when unknown
+    bool on_console;     // on the console's terminal; else with pipes to the host channel
+    unsigned short rows; // of the console, 0 when unknown
     unsigned short columns;
     const char* directory;
-    char** arguments;        // null-terminated, at least one
-    char** environment;      // null-terminated
+    char** arguments;   // null-terminated, at least one
+    char** environment; // null-terminated
 };
 
 // job.c: reads the job that tools/spork left in `path`. False when there is none.

@@ -73,8 +73,12 @@ bool read_job(const char* path, struct job* job) {
 
 void login_shell(struct job* job) {
     static char* arguments[] = {"/bin/sh", "-l", NULL};
-    static char* environment[] = {"HOME=/root", "TERM=vt100", "USER=root", "LOGNAME=root",
-                                  "PATH=/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin", NULL};
+    static char* environment[] = {"HOME=/root",
+                                  "TERM=vt100",
+                                  "USER=root",
+                                  "LOGNAME=root",
+                                  "PATH=/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin",
+                                  NULL};
     *job = (struct job){.on_console = true,
                         .directory = "/root",
                         .arguments = arguments,
