@@ -96,7 +96,6 @@ private:
     bool injected_ = false; // an allocation may fail in this step
 };
 
-bool out_of_memory(Errno e) { return e == Errno::nomem || e == Errno::again; }
 
 // ---- Loads and stores ------------------------------------------------------------------------
 
