@@ -27,6 +27,7 @@
 #include "tests/kernel/ktest.h"
 #include "vm/uvm_aobj.h"
 #include "vm/vm_page.h"
+#include "vm/vmspace.h"
 
 #include <machine/trap_frame.h>
 
@@ -128,6 +129,7 @@ void kernel_main(boot_info& info) {
         printk_to_console(false);
     printk("Spork, started by %s: %s", info.loader, cmdline_text());
     vm_page_init(info);
+    (void)uvm_zero_page(); // made now, it is part of what the leak checks begin with
     vm_page_statistics memory = vm_page_get_statistics();
     printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
            memory.free >> (20 - page_shift));

@@ -96,7 +96,6 @@ private:
     bool injected_ = false; // an allocation may fail in this step
 };
 
-
 // ---- Loads and stores ------------------------------------------------------------------------
 
 int model::expected_load(const page_model& p) const {
