@@ -5,6 +5,7 @@
 #include "arch/uaccess.h"
 #include "arch/upcalls.h"
 #include "kernel/cmdline.h"
+#include "kernel/file.h"
 #include "kernel/printk.h"
 #include "kernel/process.h"
 #include "kernel/strace.h"
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <machine/trap_frame.h>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -47,11 +49,19 @@ template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> 
     }
     static void print(strace_line& line, const uint64_t* r, bool after, int64_t result) {
         [&]<size_t... I>(std::index_sequence<I...>) {
-            ((line.add("%s", I ? ", " : ""),
-              strace_argument(line, strace_context{r, I, after, result},
-                              convert<Args>::from(r[I]))),
-             ...);
+            (print_argument<I>(line, strace_context{r, I, after, result}), ...);
         }(std::index_sequence_for<Args...>{});
+    }
+    template <size_t I> static void print_argument(strace_line& line, const strace_context& c) {
+        using arguments = std::tuple<Args...>;
+        using type = std::tuple_element_t<I, arguments>;
+        // The mode of open means something only if a file may be made.
+        if constexpr (I > 0 && std::is_same_v<type, sys_mode>)
+            if constexpr (std::is_same_v<std::tuple_element_t<I - 1, arguments>, sys_open_flags>)
+                if (!(c.registers[I - 1] & O_CREAT_))
+                    return;
+        line.add("%s", I > 0 ? ", " : "");
+        strace_argument(line, c, convert<type>::from(c.registers[I]));
     }
 };
 
