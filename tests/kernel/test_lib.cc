@@ -19,14 +19,18 @@ using item_list = list<item, &item::node>;
 // Whether the list holds exactly these values, in both directions.
 template <size_t N> bool holds(const item_list& l, const int (&values)[N]) {
     size_t i = 0;
-    for (item& x : l)
-        if (i == N || x.value != values[i++])
+    for (item& x : l) {
+        if (i == N || x.value != values[i])
             return false;
+        i++;
+    }
     if (i != N)
         return false;
-    for (item* x = l.back(); x; x = l.prev(*x))
-        if (x->value != values[--i])
+    for (item* x = l.back(); x; x = l.prev(*x)) {
+        if (i == 0 || x->value != values[i - 1])
             return false;
+        i--;
+    }
     return i == 0 && l.size() == N;
 }
 
@@ -107,7 +111,7 @@ KTEST(ref_ptr, last_reference_gone_once) {
             r = q;
             q = std::move(r);
             EXPECT_EQ(object.references(), 2);
-            EXPECT(p == q && !r);
+            EXPECT(p == q && !r); // NOLINT(bugprone-use-after-move): what a move leaves is the test
         }
         EXPECT_EQ(object.references(), 1);
         EXPECT_EQ(object.gone, 0);
