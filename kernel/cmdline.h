@@ -1,5 +1,5 @@
 // Words of the kernel command line. The table of words, with what each does, is below: the one
-// place that declares a word. /proc/spork/cmdline_help and the documents are made from it.
+// place that declares a word.
 #pragma once
 
 #include "lib/result.h"
@@ -22,8 +22,8 @@
     X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
     X("panic=", "test: panic on purpose when everything is up")
 
-// Keeps the text and logs words that nothing looks at (they go to init, as on Linux, when they do
-// not contain a dot). Once, first of all.
+// Keeps the text. Words that are none of ours go to init, as on Linux, when they do not contain a
+// dot. Once, first of all.
 void cmdline_init(const char* text);
 
 bool cmdline_has(const char* word);
