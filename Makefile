@@ -164,7 +164,7 @@ $(eval $(call remember,$(BUILD)/kernel/objects,$(kernel_link) $(kernel_objects))
 $(eval $(call remember,$(BUILD)/host/flags,$(HOSTCXX) $(host_cxx)))
 $(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
 $(eval $(call remember,$(BUILD)/user/flags,$(MUSL_CC) $(GLIBC_CC) $(user_c) $(user_lib)))
-$(eval $(call remember,$(BUILD)/user/programs,$(programs)))
+$(eval $(call remember,$(BUILD)/user/programs,$(programs) $(wildcard /bin/busybox /bin/bash-static)))
 FORCE:
 
 # ---- Kernel --------------------------------------------------------------------------------
