@@ -37,6 +37,19 @@ struct pmap_mapping {
     bool modified;
 };
 
+// What one entry of a page table says.
+struct pmap_table_entry {
+    // 1: it maps a page; above: it leads to a table of the level below. One above the root's level:
+    // not an entry, but what leads to the root, and no bit is set.
+    unsigned level;
+    vaddr_t va;     // the first address that it stands for
+    paddr_t pa;     // of the page or the table
+    // The entry's own bits. Writing needs `write` here and in every entry on the way: `write_above`
+    // is what those say together.
+    bool present, write, execute, user, accessed, dirty, wired;
+    bool write_above;
+};
+
 class pmap {
 public:
     // A user pmap with nothing mapped. Null when out of memory.
@@ -56,6 +69,13 @@ public:
     // Makes the mapping at `va` an ordinary one.
     void unwire(vaddr_t va);
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
+
+    // Calls visit(context, entry) for every entry in use that stands for some of [start, end), in
+    // address order, a table's own before those in it. For looking only: it takes no lock, and
+    // nothing may change meanwhile.
+    void for_each_entry(vaddr_t start, vaddr_t end,
+                        void (*visit)(void* context, const pmap_table_entry& entry),
+                        void* context) const;
 
     // Copies the mappings of [start, end) from `from`, write-protected, into this pmap as far as
     // memory lasts (pmap_copy(9): a hint, used by the cow+pte fork mode).

@@ -221,6 +221,7 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         return fail(Errno::again);
     p->nice.store(parent.nice.load());
     p->no_new_privileges = parent.no_new_privileges;
+    p->recorded = parent.recorded;
     p->start_time = now();
     p->exit_signal = args.exit_signal;
     return p;

@@ -151,8 +151,7 @@ ref_ptr<thread> thread_find(pid_t tid) {
     return nullptr;
 }
 
-ref_ptr<process> process_next(pid_t from) {
-    lock_guard guard(process_tree_lock);
+process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
     for (pid_t pid = std::max(from, 1); pid < pid_max; pid++) {
         if (pids_in_use[pid / 64] == 0) {
             pid |= 63;
@@ -160,9 +159,14 @@ ref_ptr<process> process_next(pid_t from) {
         }
         if (in_use(pid))
             if (process* p = lookup_process(pid))
-                return ref_ptr<process>(p);
+                return p;
     }
     return nullptr;
+}
+
+ref_ptr<process> process_next(pid_t from) {
+    lock_guard guard(process_tree_lock);
+    return ref_ptr<process>(process_look_next(from));
 }
 
 unsigned process_count() {

@@ -82,6 +82,7 @@ struct process : ref_counted<process> {
     uint64_t timer_slack = 50000;
     std::atomic<int> nice{0};       // -20..19: how long a slice is when others wait; inherited
     bool dumpable = true;           // PR_SET_DUMPABLE
+    bool recorded = false;          // kernel/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
     // TREE
@@ -151,6 +152,9 @@ void pid_release(pid_t pid);
 pid_t pid_allocate_for_init(); // 1
 // An empty process with default limits, nowhere published. Null when out of memory.
 process* process_allocate();
+// The same without a lock or a reference, while nothing changes (kernel/standstill.h). Null at the
+// end.
+process* process_look_next(pid_t from);
 unsigned process_count();
 unsigned process_count_of(uint32_t uid); // of one user: RLIMIT_NPROC
 

@@ -34,6 +34,7 @@
 #include "arch/timer.h"
 #include "arch/upcalls.h"
 #include "kernel/process.h"
+#include "kernel/standstill.h"
 #include "kernel/thread.h"
 
 #include <algorithm>
@@ -237,6 +238,8 @@ void reap() {
 void switch_away(bool requeue) {
     cpu::interrupts_push_off();
     CHECK_ASSERT(cpu_held_locks().count == 0);
+    if (standstill::wanted()) [[unlikely]]
+        standstill::park();
     thread& self = current_thread();
     const unsigned id = cpu::id();
     run_queue& q = queues[id];
@@ -479,6 +482,17 @@ void sched_start() {
         }
         idle_cpus.fetch_and(~bit);
     }
+}
+
+void sched_ask_to_yield(unsigned cpu) {
+    run_queue& q = queues[cpu];
+    {
+        lock_guard guard(q.lock);
+        q.yield_wanted.store(true, std::memory_order_relaxed);
+        if (q.current)
+            q.current->machine.work_pending.store(true);
+    }
+    cpu::send_reschedule(cpu);
 }
 
 nanos_t sched_next_event() {

@@ -47,6 +47,9 @@ void sched_signal(thread& t, bool kills);
 // After t.allowed_cpus has changed: moves it if it must.
 void sched_affinity_changed(thread& t);
 
+// Asks CPU `cpu`, another one, to come through the scheduler soon. Interrupts off.
+void sched_ask_to_yield(unsigned cpu);
+
 // Loads (for /proc/loadavg) and counts.
 struct sched_statistics {
     uint64_t switches;

@@ -12,6 +12,7 @@ enum class lock_rank : uint8_t {
     exec,           // process::exec_lock: one execve or clone with shared parts at a time
     file_position,  // vnode_file::position_lock_
     generated_text, // proc_file::lock_, while its text is made or read
+    standstill,     // one at a time stops the other CPUs
     mount,          // the mount table
     directory,      // the names of one file system: tmpfs::names_
     vnode,          // vnode::lock_: the contents of a file

@@ -44,9 +44,15 @@ void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
     inode_ = inode;
 }
 
+vm_page* uvm_aobj::resident_from(uint64_t& index) const NO_THREAD_SAFETY_ANALYSIS {
+    return static_cast<vm_page*>(pages_.find_from(index, UINT64_MAX));
+}
+
 uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_relaxed); }
 
 const char* uvm_aobj::name() const { return name_; }
+
+const char* uvm_aobj::kind() const { return inode_ ? "file" : "anon"; }
 
 uint64_t uvm_aobj::device() const { return device_; }
 

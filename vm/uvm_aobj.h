@@ -48,8 +48,10 @@ public:
     void last_reference_gone() override;
     expected<vm_page*> get(uint64_t index, bool write) override REQUIRES(lock_);
     vm_page* lookup(uint64_t index) override REQUIRES(lock_);
+    vm_page* resident_from(uint64_t& index) const override;
     uint64_t size() const override;
     const char* name() const override;
+    const char* kind() const override;
     uint64_t device() const override;
     uint64_t inode() const override;
     // Panics unless every page in it says that it belongs here and the counts agree.

@@ -118,6 +118,14 @@ bool vm_amap::referenced_throughout(slot_t first, slot_t end) const {
     return false;
 }
 
+uint64_t vm_amap::referenced_slots() const {
+    uint64_t sum = 0;
+    for (const amap_edge* e = edges_.first(); e; e = edges_.next(*e))
+        if (e->count != 0)
+            sum += edges_.next(*e)->slot - e->slot;
+    return sum;
+}
+
 // The edge at `slot`, made if need be.
 amap_edge& vm_amap::edge_at(slot_t slot) {
     amap_edge* following = edges_.first_where([&](const amap_edge& e) { return e.slot >= slot; });

@@ -34,6 +34,7 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "vm/snapshot_mark.h"
 #include "vm/sparse_slots.h"
 #include "vm/vm_anon.h"
 
@@ -75,6 +76,8 @@ public:
     bool referenced_throughout(slot_t first, slot_t end) const REQUIRES(lock_);
     // Whether one vm_aref is all that refers to this amap.
     bool held_once() const REQUIRES(lock_) { return attached_ == 1; }
+    // How many slots some entry refers to. Linear in the edges.
+    uint64_t referenced_slots() const REQUIRES(lock_);
     // Anons in all slots.
     uint64_t used() const REQUIRES(lock_) { return slots_.used(); }
 
@@ -94,6 +97,8 @@ public:
     // Panics unless the invariants hold. Linear in what is touched.
     void check();
     void last_reference_gone();
+
+    snapshot_mark mark;
 
     vm_amap() = default;
     ~vm_amap();

@@ -308,7 +308,11 @@ vm_page* vm_page_of(paddr_t pa) {
 
 vm_page_statistics vm_page_get_statistics() {
     lock_guard guard(queue_lock);
-    auto n = [](page_owner kind) REQUIRES(queue_lock) { return count_of[size_t(kind)]; };
+    return vm_page_look_at_statistics();
+}
+
+vm_page_statistics vm_page_look_at_statistics() NO_THREAD_SAFETY_ANALYSIS {
+    auto n = [](page_owner kind) NO_THREAD_SAFETY_ANALYSIS { return count_of[size_t(kind)]; };
     return {.total = frame_count - n(page_owner::reserved),
             .free = n(page_owner::free),
             .kernel = n(page_owner::kernel),

@@ -67,6 +67,7 @@ struct vm_page_statistics {
     uint64_t total, free, kernel, page_table, anon, object;
 };
 vm_page_statistics vm_page_get_statistics();
+vm_page_statistics vm_page_look_at_statistics(); // without a lock, while nothing changes
 // Puts an end to fear: walks all pages and panics unless the counts agree.
 void vm_page_check();
 

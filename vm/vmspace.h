@@ -178,6 +178,7 @@ public:
     vm_limits limits;
 
     pmap& physical_map() { return *pmap_; }
+    snapshot_mark mark;
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();
     // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable

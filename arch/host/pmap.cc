@@ -230,6 +230,45 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
          });
 }
 
+void pmap::for_each_entry(vaddr_t start, vaddr_t end,
+                          void (*visit)(void* context, const pmap_table_entry& entry),
+                          void* context) const NO_THREAD_SAFETY_ANALYSIS {
+    visit(context, {.level = 3, .va = vaddr_t(), .pa = md_.root->physical()});
+    for (const auto& [region, table] : md_.tables) {
+        const uint64_t base = region << region_shift;
+        if (base >= end.value() || base + region_size <= start.value())
+            continue;
+        visit(context, {.level = 2,
+                        .va = vaddr_t(base),
+                        .pa = table->physical(),
+                        .present = true,
+                        .write = true,
+                        .execute = true,
+                        .user = true,
+                        .accessed = true,
+                        .dirty = false,
+                        .wired = false,
+                        .write_above = true});
+        for (size_t i = 0; i < table_size; i++) {
+            const uint64_t va = base + (i << page_shift);
+            const pte_t e = entries_of(table)[i];
+            if (!pte_present(e) || va < start.value() || va >= end.value())
+                continue;
+            visit(context, {.level = 1,
+                            .va = vaddr_t(va),
+                            .pa = pte_frame(e),
+                            .present = true,
+                            .write = allows(pte_prot(e), vm_prot::write),
+                            .execute = allows(pte_prot(e), vm_prot::execute),
+                            .user = true,
+                            .accessed = (e & pte_accessed) != 0,
+                            .dirty = (e & pte_dirty) != 0,
+                            .wired = (e & pte_wired) != 0,
+                            .write_above = true});
+        }
+    }
+}
+
 // A TLB entry is found by the pmap that it belongs to, so there is nothing to load.
 void pmap::activate() {}
 

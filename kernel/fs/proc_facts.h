@@ -25,6 +25,11 @@ struct process_facts {
 // ESRCH when it is gone. May sleep.
 expected<process_facts> facts_of(const proc_subject& of);
 
+// vmspace, vmspace.json and, of all processes, vmspaces.json: proc_vmspace.cc.
+status show_vmspace(const proc_subject& of, text_buffer& out);
+status show_vmspace_json(const proc_subject& of, text_buffer& out);
+status show_all_vmspaces_json(const proc_subject& of, text_buffer& out);
+
 // stat, statm and status, in proc_status.cc.
 status show_process_stat(const proc_subject& of, text_buffer& out);
 status show_process_statm(const proc_subject& of, text_buffer& out);

@@ -343,6 +343,8 @@ constexpr proc_numbers thread_numbers{
 
 constexpr proc_entry process_entries[] = {
     COMMON_ENTRIES,
+    {.name = "vmspace", .mode = file_444, .show = show_vmspace},
+    {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json},
     {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
 };
 

@@ -6,6 +6,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/fork_mode.h"
 #include "kernel/fs/permission.h"
+#include "kernel/fs/proc_facts.h"
 #include "kernel/fs/procfs_node.h"
 #include "kernel/sched.h"
 #include "kernel/thread.h"
@@ -374,6 +375,7 @@ constexpr proc_entry root_entries[] = {
     {.name = "cpuinfo", .mode = file_444, .show = show_cpuinfo},
     {.name = "filesystems", .mode = file_444, .show = show_filesystems},
     {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
+    {.name = "vmspaces.json", .mode = file_444, .show = show_all_vmspaces_json},
     {.name = "pools", .mode = file_444, .show = show_pools},
     {.name = "mounts", .mode = link_777, .show = show_mounts_link},
     {.name = "self", .mode = link_777, .show = show_self},

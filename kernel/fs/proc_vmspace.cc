@@ -1,0 +1,53 @@
+// /proc/PID/vmspace, /proc/PID/vmspace.json and /proc/vmspaces.json: address spaces laid open, at
+// one instant. Spork's own; the formats are told in docs/snapshots.md.
+#include "kernel/fs/proc_facts.h"
+#include "kernel/snapshot.h"
+#include "kernel/standstill.h"
+
+namespace {
+
+class buffer_sink final : public text_sink {
+public:
+    explicit buffer_sink(text_buffer& buffer) : buffer_(buffer) {}
+    void append(std::string_view text) override { buffer_.append(text); }
+
+private:
+    text_buffer& buffer_;
+};
+
+status finish(text_buffer& out) {
+    out.append('\n');
+    if (!out.complete())
+        return fail(Errno::nomem);
+    return {};
+}
+
+} // namespace
+
+status show_vmspace(const proc_subject& of, text_buffer& out) {
+    buffer_sink sink(out);
+    standstill now;
+    process* p = process_look_next(of.pid);
+    if (!p || p->pid != of.pid)
+        return fail(Errno::srch);
+    if (!p->vm)
+        return {}; // a zombie
+    snapshot_text(*p, sink);
+    if (!out.complete())
+        return fail(Errno::nomem);
+    return {};
+}
+
+status show_vmspace_json(const proc_subject& of, text_buffer& out) {
+    buffer_sink sink(out);
+    standstill now;
+    snapshot_json({of.pid, of.pid}, sink);
+    return finish(out);
+}
+
+status show_all_vmspaces_json(const proc_subject&, text_buffer& out) {
+    buffer_sink sink(out);
+    standstill now;
+    snapshot_json({}, sink);
+    return finish(out);
+}

@@ -1,0 +1,238 @@
+#include "kernel/snapshot.h"
+
+#include "arch/pmap.h"
+#include "kernel/fork.h"
+#include "vm/uvm_commit.h"
+#include "vm/vm_page.h"
+#include "vm/vm_snapshot.h"
+
+namespace {
+
+using ull = unsigned long long;
+
+constinit uint64_t round_number = 0; // of the snapshot under way
+
+// FNV-1a over what is written to it.
+class hash_sink final : public text_sink {
+public:
+    void append(std::string_view text) override {
+        for (char c : text)
+            value_ = (value_ ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    }
+    uint64_t value() const { return value_ | 1; }
+
+private:
+    uint64_t value_ = 14695981039346656037u;
+};
+
+const char* state_of(const process& p) {
+    if (p.state != process_state::alive)
+        return p.state == process_state::zombie ? "zombie" : "stop";
+    for (const thread& t : p.threads)
+        if (t.state.load() == thread_state::running || t.state.load() == thread_state::runnable)
+            return "run";
+    return "sleep";
+}
+
+// Why the first thread that sleeps does.
+const char* wait_reason_of(const process& p) {
+    for (const thread& t : p.threads)
+        if (t.state.load() == thread_state::sleeping && t.wait_reason)
+            return t.wait_reason;
+    return "";
+}
+
+// Whether a thread of `p` has the parent's address space until it calls exec or ends.
+bool borrows(const process& p) {
+    for (const thread& t : p.threads)
+        if (t.vfork_parent)
+            return true;
+    return false;
+}
+
+// The child that a vfork parent waits for, or 0.
+pid_t awaited_by(const process& p) {
+    if (std::string_view(wait_reason_of(p)) != "vfork")
+        return 0;
+    for (const process& c : p.children)
+        if (borrows(c))
+            return c.pid;
+    return 0;
+}
+
+template <class Visit> void each_process(const snapshot_set& set, Visit visit) {
+    for (process* p = process_look_next(set.first); p && p->pid <= set.last;
+         p = process_look_next(p->pid + 1))
+        if (!set.recorded || p->recorded)
+            visit(*p);
+}
+
+template <class Visit> void each_entry(vmspace& vm, Visit visit) {
+    vmspace_snapshot_entries(
+        vm, [](void* context, vm_map_entry& e) { (*static_cast<Visit*>(context))(e); }, &visit);
+}
+
+template <class Visit> void each_vmspace_of(const snapshot_set& set, Visit visit) {
+    each_process(set, [&](process& p) {
+        if (p.vm)
+            visit(*p.vm);
+    });
+    if (set.being_made)
+        visit(*set.being_made);
+}
+
+// Calls visit(entry) for every map entry of the set's processes, for each vmspace once or more
+// often.
+template <class Visit> void each_entry_of(const snapshot_set& set, Visit visit) {
+    each_vmspace_of(set, [&](vmspace& vm) { each_entry(vm, visit); });
+}
+
+// An array of objects with identities, each written once.
+class json_list {
+public:
+    json_list(text_sink& out, bool only_changes) : out_(out), only_changes_(only_changes) {}
+
+    template <class T> void add(T& item, void (*write)(T&, text_sink&)) {
+        if (!item.mark.first_in(round_number))
+            return;
+        out_.print("%s{\"id\":\"0x%llx\",", first_ ? "" : ",",
+                   ull(reinterpret_cast<uint64_t>(&item)));
+        first_ = false;
+        if (only_changes_) {
+            hash_sink hash;
+            write(item, hash);
+            const bool same = hash.value() == item.mark.hash;
+            item.mark.hash = hash.value();
+            if (same) {
+                out_.append("\"same\":true}");
+                return;
+            }
+        }
+        write(item, out_);
+        out_.append('}');
+    }
+
+private:
+    text_sink& out_;
+    const bool only_changes_;
+    bool first_ = true;
+};
+
+void process_json(process& p, text_sink& out) {
+    const char* name = p.threads.empty() ? p.last_name : p.threads.front()->name;
+    out.print("{\"pid\":%d,\"ppid\":%d,\"name\":", p.pid, p.parent ? p.parent->pid : 0);
+    out.append_json_string(name);
+    out.print(",\"state\":\"%s\",\"why\":", state_of(p));
+    out.append_json_string(wait_reason_of(p));
+    out.print(",\"waits_for\":%d,\"ledger\":{},\"vmspace\":", awaited_by(p));
+    if (p.vm)
+        out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(p.vm.get())));
+    else
+        out.append("null");
+    out.append('}');
+}
+
+// Which processes besides `p` have an entry with this amap, or this vmspace: " with 12 15".
+template <class Has> void append_others(const process& p, Has has, text_sink& out) {
+    bool any = false;
+    each_process({}, [&](process& other) {
+        if (&other == &p || !other.vm || !has(*other.vm))
+            return;
+        out.print("%s %d", any ? "" : ", with", other.pid);
+        any = true;
+    });
+}
+
+const char* name_of(const vm_map_entry& e) {
+    if (e.tag)
+        return e.tag;
+    return e.object ? e.object->name() : "anonymous";
+}
+
+void entry_text(process& p, vm_map_entry& e, text_sink& out) {
+    out.print("\n%012llx-%012llx %c%c%c%c %llu %s  %s\n", ull(e.start.value()), ull(e.end.value()),
+              allows(e.protection, vm_prot::read) ? 'r' : '-',
+              allows(e.protection, vm_prot::write) ? 'w' : '-',
+              allows(e.protection, vm_prot::execute) ? 'x' : '-', e.copy_on_write ? 'p' : 's',
+              ull(e.pages()), e.pages() == 1 ? "page" : "pages", name_of(e));
+    if (e.needs_copy)
+        out.append("    needs copy: the amap may be another entry's too\n");
+    if (vm_amap* amap = e.aref.amap()) {
+        out.print("    amap   %llx  references %llu", ull(reinterpret_cast<uint64_t>(amap)),
+                  ull(amap->references()));
+        append_others(
+            p,
+            [&](vmspace& vm) {
+                bool found = false;
+                each_entry(vm, [&](vm_map_entry& x) { found |= x.aref.amap() == amap; });
+                return found && &vm != p.vm.get();
+            },
+            out);
+        out.append('\n');
+        entry_snapshot_anons(e, out);
+    }
+    if (e.object) {
+        out.print("    object %llx  references %llu, %s\n",
+                  ull(reinterpret_cast<uint64_t>(e.object.get())), ull(e.object->references()),
+                  e.object->kind());
+        entry_snapshot_pages(e, out);
+    }
+    entry_snapshot_mappings(*p.vm, e, out);
+}
+
+} // namespace
+
+void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
+    round_number++;
+    vm_page_statistics pages = vm_page_look_at_statistics();
+    out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu,\"procs\":[", ull(pages.free),
+              ull(uvm_commit::committed()), ull(uvm_commit::commit_limit()));
+    bool first = true;
+    each_process(set, [&](process& p) {
+        if (!first)
+            out.append(',');
+        first = false;
+        process_json(p, out);
+    });
+    out.append("],\"vmspaces\":[");
+    {
+        json_list list(out, only_changes);
+        each_vmspace_of(set, [&](vmspace& vm) { list.add(vm, vmspace_snapshot_json); });
+    }
+    out.append("],\"amaps\":[");
+    {
+        json_list list(out, only_changes);
+        each_entry_of(set, [&](vm_map_entry& e) {
+            if (e.aref)
+                list.add(*e.aref.amap(), amap_snapshot_json);
+        });
+    }
+    out.append("],\"objects\":[");
+    {
+        json_list list(out, only_changes);
+        each_entry_of(set, [&](vm_map_entry& e) {
+            if (e.object)
+                list.add(*e.object, object_snapshot_json);
+        });
+    }
+    out.append("]}");
+}
+
+void snapshot_text(process& p, text_sink& out) {
+    vmspace& vm = *p.vm;
+    out.print("process %d", p.pid);
+    if (pid_t child = awaited_by(p))
+        out.print(", asleep until its vfork child %d lets go of this address space", child);
+    else if (borrows(p))
+        out.print(", which borrows this address space of %d until it calls exec or ends",
+                  p.parent ? p.parent->pid : 0);
+    out.print("\nvmspace %llx  references %llu", ull(reinterpret_cast<uint64_t>(&vm)),
+              ull(vm.references()));
+    append_others(p, [&](vmspace& other) { return &other == &vm; }, out);
+    pmap& map = vm.physical_map();
+    uint64_t charged = 0;
+    each_entry(vm, [&](vm_map_entry& e) { charged += e.charged ? e.pages() : 0; });
+    out.print("\n  resident %llu pages, charged %llu, page tables %llu\n",
+              ull(map.resident_pages()), ull(charged), ull(map.table_pages()));
+    each_entry(vm, [&](vm_map_entry& e) { entry_text(p, e, out); });
+}
