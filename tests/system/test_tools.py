@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sporklib import channel, cpio, results, symbols
+from sporklib import channel, cpio, programs, results, symbols
 from sporklib.iso import _menu
 from sporklib.job import parse_addition, parse_variable
 from sporklib.paths import ToolError
@@ -41,10 +41,53 @@ def test_archives_may_follow_each_other() -> None:
     first.directory("/etc")
     one = first.finish()
     assert len(one) % 4 == 0
-    second = cpio.Archive(cpio.directories(one))
+    second = cpio.Archive(one)
     second.file("/etc/spork/run", b"arg=ls\0")
-    names = [path for path, _ in cpio.entries(second.finish())]
+    names = [path for path, _, _ in cpio.entries(second.finish())]
     assert names == ["/etc/spork", "/etc/spork/run"]
+
+
+def test_links_on_the_way_are_followed_and_stay(tmp_path: Path) -> None:
+    base = cpio.Archive()
+    base.directory("/usr/lib")
+    base.symlink("/lib", "usr/lib")
+    base.symlink("/opt", "/usr/./lib/../share")
+    base.symlink("/loop", "loop")
+    one = base.finish()
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "file").write_text("")
+    second = cpio.Archive(one)
+    second.add(folder, "/lib")
+    second.symlink("/lib/a/link", "../b")
+    second.file("/lib/a/link/inner", b"")
+    second.file("/opt/c", b"")
+    second.file("/opt", b"a file now")
+    second.file("/loop/x", b"ends")
+    names = [path for path, _, _ in cpio.entries(second.finish())]
+    assert names == ["/usr/lib/file", "/usr/lib/a", "/usr/lib/a/link", "/usr/lib/b",
+                     "/usr/lib/b/inner", "/usr/share", "/usr/share/c", "/opt", "/loop",
+                     "/loop/x"]
+
+
+def test_programs_bring_what_they_need(tmp_path: Path) -> None:
+    def names_of(path: Path) -> dict[str, int]:
+        archive = cpio.Archive()
+        programs.Programs(archive).add(path)
+        return {path: mode for path, mode, _ in cpio.entries(archive.finish())}
+
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env bash\n")
+    (tmp_path / "link").symlink_to("script")
+    found = names_of(tmp_path / "link")
+    assert stat.S_ISLNK(found[str(tmp_path / "link")])
+    assert str(script) in found and "/usr/bin/env" in found
+    loader = Path("/lib64/ld-linux-x86-64.so.2").resolve()
+    assert any(Path(path).resolve() == loader for path in found)
+    assert any(path.endswith("/libc.so.6") for path in found)
+    assert set(names_of(Path("/bin/bash-static"))) == {"/bin", "/bin/bash-static"}
+    with pytest.raises(ToolError, match="absent"):
+        names_of(tmp_path / "absent")
 
 
 def test_equal_contents_give_equal_archives() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from .iso import make_iso
-from .job import Job, parse_addition, parse_variable
+from .job import Job, find_program, parse_addition, parse_variable
 from .machine import Config, Machine, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .rootfs import build_root
@@ -89,6 +89,7 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
         terminal=os.environ.get("TERM", "vt100") if console else "dumb",
         size=terminal_size(1) if console else None,
         additions=[parse_addition(text) for text in arguments.add],
+        programs=[find_program(text) for text in arguments.add_with_libs],
     )
 
 
@@ -243,6 +244,9 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--iso", action="store_true", help="boot an ISO by GRUB under BIOS")
     each.add_argument("--add", action="append", default=[], metavar="HOST[:GUEST]",
                       help="put a file or folder into the root file system (as /NAME)")
+    each.add_argument("--add-with-libs", action="append", default=[], metavar="PROGRAM",
+                      help="put a program of this machine, with its loader and libraries, or a "
+                      "folder of programs, at the paths that they have here")
     each.add_argument("--env", action="append", default=[], metavar="K=V", help="set a variable")
     each.add_argument("--cwd", metavar="DIR", help="the command's working directory")
     each.add_argument("-v", "--console", action="store_true", help="show what the kernel prints")

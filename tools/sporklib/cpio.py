@@ -6,6 +6,7 @@ them. Every file belongs to root and has the same time, so equal contents give e
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ TRAILER = "TRAILER!!!"
 HEADER_SIZE = 110
 TIME = 1_704_067_200  # 2024-01-01, the time of every file
 ALIGNMENT = 512  # of a whole archive
+LINKS_FOLLOWED = 40  # on the way to one file, as the kernel has it
 
 
 def _pad(size: int, alignment: int = 4) -> bytes:
@@ -22,16 +24,38 @@ def _pad(size: int, alignment: int = 4) -> bytes:
 
 
 class Archive:
-    """An archive that grows in memory. Paths are absolute paths in the guest."""
+    """An archive that grows in memory. Paths are absolute paths in the guest.
 
-    def __init__(self, present: set[str] | None = None) -> None:
-        """`present`: directories that an earlier archive already makes."""
+    A symbolic link on the way to a file is followed, as in /lib/x when /lib is a link to usr/lib;
+    one with the name of the file itself is replaced.
+    """
+
+    def __init__(self, base: bytes = b"") -> None:
+        """`base`: an archive that comes before this one; what it makes is there already."""
         self._out = bytearray()
         self._inode = 0
-        self._present = {"/"} | (present or set())
+        self._present = {"/"} | directories(base)
+        self._links = links(base)
+
+    def locate(self, path: str) -> str:
+        """The path of the same file with every link to a directory on the way followed."""
+        at = "/"
+        names = path.strip("/").split("/")
+        followed = 0
+        while names:
+            name = names.pop(0)
+            if name in ("", "."):
+                continue
+            at = posixpath.dirname(at) if name == ".." else posixpath.join(at, name)
+            if names and at in self._links and followed < LINKS_FOLLOWED:
+                followed += 1
+                target = self._links[at]
+                at = "/" if target.startswith("/") else posixpath.dirname(at)
+                names = target.split("/") + names
+        return at
 
     def _entry(self, path: str, mode: int, data: bytes = b"", time: int = TIME) -> None:
-        name = path.lstrip("/").encode() + b"\0"
+        name = os.fsencode(path.lstrip("/")) + b"\0"
         self._inode += 1
         links = 2 if stat.S_ISDIR(mode) else 1
         fields = (self._inode, mode, 0, 0, links, time, len(data), 0, 0, 0, 0, len(name), 0)
@@ -46,17 +70,23 @@ class Archive:
                 self.directory(str(parent))
 
     def directory(self, path: str, mode: int = 0o755) -> None:
+        """A directory. Where a link to one is, that stays."""
+        path = self.locate(path + "/.")
         self._parents(path)
         self._present.add(path)
         self._entry(path, stat.S_IFDIR | mode)
 
     def file(self, path: str, data: bytes, mode: int = 0o644, time: int = TIME) -> None:
+        path = self.locate(path)
         self._parents(path)
+        self._links.pop(path, None)
         self._entry(path, stat.S_IFREG | mode, data, time)
 
     def symlink(self, path: str, target: str) -> None:
+        path = self.locate(path)
         self._parents(path)
-        self._entry(path, stat.S_IFLNK | 0o777, target.encode())
+        self._links[path] = target
+        self._entry(path, stat.S_IFLNK | 0o777, os.fsencode(target))
 
     def add(self, host: Path, guest: str) -> None:
         """A file or a whole folder of the host, with its modes, its times and the links in it.
@@ -68,7 +98,7 @@ class Archive:
         if stat.S_ISREG(status.st_mode):
             self.file(guest, host.read_bytes(), mode, int(status.st_mtime))
         elif stat.S_ISDIR(status.st_mode):
-            if guest not in self._present:
+            if self.locate(guest + "/.") not in self._present:
                 self.directory(guest, mode)
             for child in sorted(host.iterdir()):
                 path = f"{guest.rstrip('/')}/{child.name}"
@@ -84,22 +114,28 @@ class Archive:
         return bytes(self._out)
 
 
-def entries(archive: bytes) -> Iterator[tuple[str, int]]:
-    """The absolute path and the mode of each entry of one archive."""
+def entries(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """The absolute path, the mode and the contents of each entry of one archive."""
     at = 0
     while archive[at : at + 6] == MAGIC:
         field = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
         mode, size, name_size = field[1], field[6], field[11]
         start = at + HEADER_SIZE
-        name = archive[start : start + name_size - 1].decode()
+        name = os.fsdecode(archive[start : start + name_size - 1])
         if name == TRAILER:
             return
-        yield "/" + name.lstrip("/"), mode
         at = start + name_size
-        at += -at % 4 + size
+        at += -at % 4
+        yield "/" + name.lstrip("/"), mode, archive[at : at + size]
+        at += size
         at += -at % 4
 
 
 def directories(archive: bytes) -> set[str]:
     """The paths of the directories that an archive makes."""
-    return {path for path, mode in entries(archive) if stat.S_ISDIR(mode)}
+    return {path for path, mode, _ in entries(archive) if stat.S_ISDIR(mode)}
+
+
+def links(archive: bytes) -> dict[str, str]:
+    """The symbolic links that an archive makes, with their targets."""
+    return {path: os.fsdecode(data) for path, mode, data in entries(archive) if stat.S_ISLNK(mode)}

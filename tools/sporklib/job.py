@@ -1,19 +1,22 @@
 """A job for a machine: the command, and the archive that takes it there."""
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import cpio
 from .channel import job_file
 from .paths import ROOT_CPIO, ToolError
+from .programs import Programs
 
 DEFAULT_PATH = "/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin"
 
 
 @dataclass
 class Job:
-    """What init is to run. `additions`: host paths and where they go in the guest."""
+    """What init is to run. `additions`: host paths and where they go in the guest; `programs`: those
+    that go to their own paths with their libraries."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -22,6 +25,7 @@ class Job:
     terminal: str = "dumb"
     size: tuple[int, int] | None = None
     additions: list[tuple[Path, str]] = field(default_factory=list)
+    programs: list[Path] = field(default_factory=list)
 
     def write_initrd(self, output: Path) -> Path:
         """The base system's archive, and after it one with the job and its additions."""
@@ -29,8 +33,11 @@ class Job:
         variables = {"PATH": DEFAULT_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root",
                      "TERM": self.terminal} | self.environment
         text = job_file(self.command, variables, self.directory, self.console, self.size)
-        extra = cpio.Archive(cpio.directories(base))
+        extra = cpio.Archive(base)
         extra.file("/etc/spork/run", text)
+        programs = Programs(extra)
+        for path in self.programs:
+            programs.add(path)
         for host, guest in self.additions:
             extra.add(host, guest)
         output.write_bytes(base + extra.finish())
@@ -46,6 +53,14 @@ def parse_addition(text: str) -> tuple[Path, str]:
     if not path.exists():
         raise ToolError(f"--add: {host} is not there")
     return path, guest.rstrip("/") or "/"
+
+
+def find_program(text: str) -> Path:
+    """The program or folder of --add-with-libs: a path, or a name that is looked up in PATH."""
+    found = text if "/" in text else shutil.which(text)
+    if found is None or not Path(found).exists():
+        raise ToolError(f"--add-with-libs: {text} is not there")
+    return Path(found)
 
 
 def parse_variable(text: str) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from .cpio import Archive
 from .paths import ToolError, first_file
 
 DIRECTORIES = (
-    "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/local", "/usr/local/bin", "/etc",
+    "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/local",
+    "/usr/local/bin", "/etc",
     "/dev", "/proc", "/home", "/mnt", "/var", "/var/log", "/run", "/tests", "/demos",
 )
 
@@ -53,6 +54,8 @@ def build_root(programs: list[Path]) -> bytes:
     for name, text in ETC.items():
         archive.file(f"/etc/{name}", text.encode())
     archive.symlink("/etc/mtab", "/proc/mounts")
+    for name in ("lib", "lib64"):
+        archive.symlink(f"/{name}", f"usr/{name}")  # programs name libraries by either path
 
     archive.file("/bin/busybox", busybox.read_bytes(), 0o755)
     for link in busybox_links(busybox):

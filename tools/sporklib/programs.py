@@ -1,0 +1,101 @@
+"""Programs of this machine, with what they need to run elsewhere: the loader and the libraries of a
+dynamically linked one, the interpreter of a script.
+
+Which file a library's name stands for is the loader's decision: it is asked (`LOADER --list`).
+"""
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from .cpio import Archive
+from .paths import ToolError
+
+ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+ELF64 = b"\x7fELF\x02"
+X86_64 = 62
+PT_DYNAMIC, PT_INTERP = 2, 3
+USUAL_LOADER = "/lib64/ld-linux-x86-64.so.2"  # a shared object names none of its own
+LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+
+
+def _segments(elf: bytes) -> Iterator[tuple[int, bytes]]:
+    """The type and the contents in the file of each segment of a 64-bit ELF file."""
+    header = ELF_HEADER.unpack_from(elf)
+    table, entry_size, count = header[5], header[9], header[10]
+    for i in range(count):
+        kind, _, offset, _, _, size, _, _ = PROGRAM_HEADER.unpack_from(elf, table + i * entry_size)
+        yield kind, elf[offset : offset + size]
+
+
+def _libraries(program: str, elf: bytes) -> list[str]:
+    """The loader and the libraries of a program or shared object; none of a static program."""
+    if len(elf) < ELF_HEADER.size or elf[:5] != ELF64 or ELF_HEADER.unpack_from(elf)[2] != X86_64:
+        return []
+    segments = dict(_segments(elf))
+    if PT_DYNAMIC not in segments:
+        return []
+    interpreter = os.fsdecode(segments.get(PT_INTERP, b"").rstrip(b"\0"))
+    try:
+        listing = subprocess.run([interpreter or USUAL_LOADER, "--list", program],
+                                 capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ToolError(f"--add-with-libs: {program}: its loader does not run here: {error}") from error
+    if not interpreter and listing.returncode != 0:
+        return []  # nothing that can be loaded alone: a static-PIE program, a plugin
+    missing = [line.strip() for line in listing.stdout.splitlines() if "not found" in line]
+    if listing.returncode != 0 or missing:
+        raise ToolError(f"--add-with-libs: {program}: " + "; ".join(missing or [listing.stderr.strip()]))
+    return [*filter(None, [interpreter]), *LIBRARY.findall(listing.stdout)]
+
+
+def _interpreter(script: bytes) -> list[str]:
+    """What the kernel executes for a script: the program named by its #! line."""
+    words = script[:256].partition(b"\n")[0][2:].split() if script[:2] == b"#!" else []
+    return [os.fsdecode(word) for word in words[:1]]
+
+
+class Programs:
+    """Adds programs to an archive, each file once, at the paths that they have on this machine."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._done: set[str] = set()
+
+    def add(self, path: Path) -> None:
+        """A program, or a folder with the libraries of each program and shared object in it."""
+        guest = os.path.abspath(path)
+        if os.path.isdir(guest):
+            self._archive.add(Path(guest), guest)
+            for folder, _, names in os.walk(guest):
+                for name in names:
+                    member = os.path.join(folder, name)
+                    if os.path.isfile(member) and not os.path.islink(member):
+                        self._files(_libraries(member, Path(member).read_bytes()))
+        else:
+            self._file(guest)
+
+    def _file(self, path: str) -> None:
+        """A file and what it needs; a symbolic link stays one, and what it leads to comes along."""
+        while (place := self._archive.locate(path)) not in self._done:
+            self._done.add(place)
+            if os.path.islink(path):
+                target = os.readlink(path)
+                self._archive.symlink(path, target)
+                path = posixpath.join(posixpath.dirname(path), target)
+            elif os.path.isfile(path):
+                self._archive.add(Path(path), path)
+                contents = Path(path).read_bytes()
+                self._files(_libraries(path, contents) or _interpreter(contents))
+            else:
+                raise ToolError(f"--add-with-libs: {path} is not a file")
+
+    def _files(self, paths: list[str]) -> None:
+        for path in paths:
+            self._file(path)
