@@ -115,8 +115,3 @@ private:
 
 // Page-table pages in use by all user pmaps: a leak check for tests.
 uint64_t pmap_table_pages_in_use();
-// TLB flushes so far (uvmexp-like counters).
-struct pmap_statistics {
-    uint64_t flushes_local, flushes_remote, shootdown_interrupts;
-};
-pmap_statistics pmap_get_statistics();

@@ -2,6 +2,7 @@
 
 #include "lib/lock.h"
 #include "lib/types.h"
+#include "vm/uvmexp.h"
 #include "vm/vm_page.h"
 
 #include <utility>
@@ -66,6 +67,7 @@ status charge(uint64_t pages) {
     if (committed_pages > limit || pages > limit - committed_pages)
         return fail(Errno::nomem);
     committed_pages += pages;
+    uvm_count(uvm_counter::commit_charged, pages);
     return {};
 }
 
@@ -73,6 +75,7 @@ void uncharge(uint64_t pages) {
     lock_guard guard(account_lock);
     ASSERT(pages <= committed_pages);
     committed_pages -= pages;
+    uvm_count(uvm_counter::commit_returned, pages);
 }
 
 uint64_t committed() {

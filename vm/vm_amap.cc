@@ -1,6 +1,7 @@
 #include "vm/vm_amap.h"
 
 #include "vm/pool.h"
+#include "vm/uvmexp.h"
 
 static pool<vm_amap> amap_pool{"vm_amap"};
 static pool<amap_edge> edge_pool{"amap_edge"};
@@ -16,6 +17,7 @@ expected<ref_ptr<vm_amap>> vm_amap::create() {
         edge_pool.destroy(edge);
         return fail(Errno::nomem);
     }
+    uvm_count(uvm_counter::amaps_made);
     lock_guard guard(amap->lock_);
     amap->spare_edges_.push_back(*edge);
     amap->edge_total_ = 1;
@@ -29,7 +31,10 @@ vm_amap::~vm_amap() {
     edge_pool.destroy(spare_edges_.pop_front());
 }
 
-void vm_amap::last_reference_gone() { amap_pool.destroy(this); }
+void vm_amap::last_reference_gone() {
+    uvm_count(uvm_counter::amaps_freed);
+    amap_pool.destroy(this);
+}
 
 // ---- Slots ----------------------------------------------------------------------------------
 
@@ -61,8 +66,10 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     lock_.lock_nested();
     status result;
     slot_t slot = first;
-    for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++)
+    for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
         result = add(slot, ref_ptr<vm_anon>(anon));
+        uvm_count(uvm_counter::anons_referenced);
+    }
     lock_.unlock();
     return result;
 }

@@ -13,6 +13,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create(owned_page page) {
     if (!anon)
         return fail(Errno::nomem);
     (void)page.release();
+    uvm_count(uvm_counter::anons_made);
     return ref_ptr<vm_anon>::adopt(anon);
 }
 
@@ -31,6 +32,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create_copy(const vm_page& contents) {
 
 void vm_anon::last_reference_gone() {
     pmap::page_protect(*page_, vm_prot::none);
+    uvm_count(uvm_counter::anons_freed);
     vm_page_free(page_);
     anon_pool.destroy(this);
 }

@@ -5,9 +5,17 @@
 
 static pool<vm_map_entry> entry_pool{"vm_map_entry"};
 
-vm_map_entry* vm_map_entry_create() { return entry_pool.create(); }
+vm_map_entry* vm_map_entry_create() {
+    vm_map_entry* entry = entry_pool.create();
+    if (entry)
+        uvm_count(uvm_counter::map_entries_made);
+    return entry;
+}
 
-void vm_map_entry_destroy(vm_map_entry* entry) { entry_pool.destroy(entry); }
+void vm_map_entry_destroy(vm_map_entry* entry) {
+    uvm_count(uvm_counter::map_entries_freed);
+    entry_pool.destroy(entry);
+}
 
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     object = from.object;

@@ -155,11 +155,13 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_l
     if (copy_is_deferred(e, mode)) {
         c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
         ledger.amaps_referenced++;
+        uvm_count(uvm_counter::amaps_referenced);
         return {};
     }
     c.aref.attach(TRY(vm_amap::create()), first, e.pages());
     c.needs_copy = false;
     ledger.amaps_copied++;
+    uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());
     if (mode == fork_mode::copy || e.wired_count) {
         ledger.pages_copied += TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));

@@ -8,6 +8,7 @@
 #include "host_thread.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,8 @@ namespace {
 
 std::mutex numbering;
 bool number_taken[max_cpus]; // guarded by numbering
+
+std::atomic<uint64_t> counters[max_cpus][cpu::counter_count];
 
 unsigned take_number() {
     std::lock_guard guard(numbering);
@@ -62,6 +65,14 @@ unsigned id() { return host_thread::self().cpu; }
 unsigned count() {
     std::lock_guard guard(numbering);
     return static_cast<unsigned>(std::count(number_taken, number_taken + max_cpus, true));
+}
+
+void count(unsigned counter, uint64_t by) {
+    counters[id()][counter].fetch_add(by, std::memory_order_relaxed);
+}
+
+uint64_t counted(unsigned cpu, unsigned counter) {
+    return counters[cpu][counter].load(std::memory_order_relaxed);
 }
 
 void interrupts_push_off() {

@@ -5,6 +5,7 @@
 
 #include "lib/assert.h"
 #include "vm/pool.h"
+#include "vm/uvmexp.h"
 
 #include "pmap_tables.h"
 
@@ -21,6 +22,7 @@ pte_t& pte_in(const vm_page* table, uint64_t va) {
 }
 
 void count_tables(pmap_machine& m, int by) {
+    uvm_count(by > 0 ? uvm_counter::ptps_made : uvm_counter::ptps_freed);
     m.table_pages += static_cast<uint64_t>(int64_t{by});
     all_table_pages += static_cast<uint64_t>(int64_t{by});
 }
@@ -85,6 +87,7 @@ void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
     pte = 0;
     m.tables.at(va >> region_shift)->md.table_entries--;
     m.resident--;
+    uvm_count(uvm_counter::ptes_removed);
     m.wired -= (old & pte_wired) != 0;
     pv_remove(*vm_page_of(pte_frame(old)), m, va, old);
     tlb::flush(m, va);
@@ -93,6 +96,8 @@ void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
 void pmap_lower_pte(pmap_machine& m, uint64_t va, pte_t& pte, vm_prot prot) {
     const pte_t before = pte;
     pte = pte_lowered(before, prot);
+    if (pte != before)
+        uvm_count(uvm_counter::ptes_protected);
     if (pte_needs_flush(before, pte))
         tlb::flush(m, va);
 }
@@ -151,6 +156,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     const pte_t old = *pte;
     if (pte_present(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
+        uvm_count(uvm_counter::ptes_written);
         m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
         if (pte_needs_flush(old, *pte))
             tlb::flush(m, va.value());
@@ -159,8 +165,10 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         return {};
     }
     if (!pte_present(old)) {
-        if (fill_pte(m, va.value(), *pte, entry))
+        if (fill_pte(m, va.value(), *pte, entry)) {
+            uvm_count(uvm_counter::ptes_written);
             return {};
+        }
         pmap_prune(m, va.value());
         return fail(Errno::nomem);
     }
@@ -168,6 +176,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     if (!pv_insert(page, m, va.value()))
         return fail(Errno::nomem);
     *pte = entry;
+    uvm_count(uvm_counter::ptes_written);
     pv_remove(*vm_page_of(pte_frame(old)), m, va.value(), old);
     m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
     tlb::flush(m, va.value());
@@ -226,6 +235,8 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                  return;
              const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
              memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
+             if (memory_left)
+                 uvm_count(uvm_counter::ptes_copied);
              pmap_prune(md_, va);
          });
 }

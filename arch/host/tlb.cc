@@ -2,6 +2,7 @@
 
 #include "arch/cpu.h"
 #include "lib/assert.h"
+#include "vm/uvmexp.h"
 
 #include "host_machine.h"
 #include "pmap_tables.h"
@@ -18,7 +19,6 @@ using tlb_key = std::pair<const pmap_machine*, uint64_t>; // address of the page
 // All guarded by host_bus. An entry is the page-table entry as it was when it was loaded.
 std::map<tlb_key, pte_t> tlbs[max_cpus];
 unsigned flushes_to_lose;
-pmap_statistics statistics;
 
 // What a TLB allows must be what the page table still says.
 void check_hit(const pmap_machine& m, uint64_t va, pte_t entry, vm_prot access) REQUIRES(host_bus) {
@@ -68,14 +68,14 @@ void tlb::flush(pmap_machine& m, uint64_t va) {
     flush_here(m, va);
     for (unsigned i = 0; i < max_cpus; i++) {
         if (i != cpu::id() && tlbs[i].erase({&m, va}) != 0) {
-            statistics.flushes_remote++;
-            statistics.shootdown_interrupts++;
+            uvm_count(uvm_counter::flushes_remote);
+            uvm_count(uvm_counter::shootdowns_sent);
         }
     }
 }
 
 void tlb::flush_here(pmap_machine& m, uint64_t va) {
-    statistics.flushes_local += tlbs[cpu::id()].erase({&m, va});
+    uvm_count(uvm_counter::flushes_local, tlbs[cpu::id()].erase({&m, va}));
 }
 
 bool tlb::unknown(const pmap_machine& m) {
@@ -90,9 +90,4 @@ bool tlb::unknown(const pmap_machine& m) {
 void host_lose_flushes(unsigned count) {
     lock_guard guard(host_bus);
     flushes_to_lose = count;
-}
-
-pmap_statistics pmap_get_statistics() {
-    lock_guard guard(host_bus);
-    return statistics;
 }

@@ -26,6 +26,7 @@ static_assert(offsetof(cpu_data, current) == CPU_CURRENT);
 static_assert(offsetof(cpu_data, id) == CPU_ID);
 static_assert(offsetof(cpu_data, interrupts_off_depth) == CPU_INTERRUPTS_OFF_DEPTH);
 static_assert(offsetof(cpu_data, interrupts_were_on) == CPU_INTERRUPTS_WERE_ON);
+static_assert(offsetof(cpu_data, counters) == CPU_COUNTERS);
 static_assert(offsetof(cpu_data, spin_locks) == CPU_SPIN_LOCKS);
 static_assert(offsetof(trap_frame, r11) == FRAME_R11);
 static_assert(offsetof(trap_frame, rax) == FRAME_RAX);
@@ -151,6 +152,10 @@ void cpu_enable_features() {
 }
 
 namespace cpu {
+
+uint64_t counted(unsigned cpu, unsigned counter) {
+    return std::atomic_ref(cpus[cpu].counters[counter]).load(std::memory_order_relaxed);
+}
 
 unsigned count() { return cpu_count.load(std::memory_order_acquire); }
 

@@ -10,6 +10,7 @@
 #include "lib/assert.h"
 #include "lib/string.h"
 #include "vm/pool.h"
+#include "vm/uvmexp.h"
 
 #include "pmap_tables.h"
 
@@ -99,6 +100,7 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
             });
         tlb::flush(m, flush);
     }
+    uvm_count(uvm_counter::ptes_removed, all);
     pmap_free_tables(dead);
     return {va, all};
 }
@@ -122,6 +124,7 @@ progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) 
             }
         },
         [](pte_t*, uint64_t) {});
+    uvm_count(uvm_counter::ptes_protected, lowered);
     tlb::flush(m, flush);
     return {va, lowered};
 }
@@ -232,6 +235,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
             pmap_free_tables(dead);
             return fail(Errno::nomem);
         }
+        uvm_count(uvm_counter::ptes_written);
         if ((entry ^ old) & pte_wired) [[unlikely]]
             pmap_add(m.wired, entry & pte_wired ? 1 : -1);
         if (!flush.empty())
@@ -303,6 +307,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                 pmap_entries_changed(copied, 1);
                 pmap_add(target.resident, 1);
                 pte_atomic(*copied).store(value, std::memory_order_release);
+                uvm_count(uvm_counter::ptes_copied);
             },
             [](pte_t*, uint64_t) {});
         if (!dead.empty()) {

@@ -18,6 +18,7 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "vm/pool.h"
+#include "vm/uvmexp.h"
 
 #include "pmap_tables.h"
 
@@ -118,6 +119,7 @@ void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead
     pte_t old = pte_atomic(*pte).exchange(0);
     harvest(page, old);
     unlink_entry(page, m, va);
+    uvm_count(uvm_counter::ptes_removed);
     pmap_add(m.resident, -1);
     if (old & pte_wired)
         pmap_add(m.wired, -1);
@@ -138,6 +140,7 @@ void lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) RE
         const pte_t after = pte_lowered(before, prot);
         if (!pte_atomic(*pte).compare_exchange_weak(before, after))
             continue;
+        uvm_count(uvm_counter::ptes_protected);
         tlb::batch flush;
         if (pte_needs_flush(before, after))
             flush.add(va);

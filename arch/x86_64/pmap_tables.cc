@@ -5,6 +5,7 @@
 #include "pmap_tables.h"
 
 #include "arch/pmap.h"
+#include "vm/uvmexp.h"
 
 namespace {
 
@@ -30,6 +31,10 @@ constexpr unsigned highest_freed_level(const pmap_machine& m) { return m.is_kern
 
 void pmap_count_table(pmap_machine& m, int by) {
     pmap_add(m.tables, by);
+    if (by > 0)
+        uvm_count(uvm_counter::ptps_made);
+    else
+        uvm_count(uvm_counter::ptps_freed);
     if (!m.is_kernel)
         user_tables.fetch_add(static_cast<uint64_t>(int64_t{by}), std::memory_order_relaxed);
 }

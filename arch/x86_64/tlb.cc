@@ -45,6 +45,7 @@
 #include "arch/memory.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
+#include "vm/uvmexp.h"
 
 #include "pmap_tables.h"
 
@@ -69,11 +70,8 @@ struct alignas(64) mailbox {
 
 constinit mailbox mailboxes[max_cpus];
 constinit std::atomic<uint32_t> joined{0};
-constinit std::atomic<uint64_t> flushes_local{0}, flushes_remote{0}, interrupts_received{0};
 
 constexpr uint32_t bit(unsigned cpu) { return uint32_t{1} << cpu; }
-
-void count(std::atomic<uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); }
 
 void load_table(const pmap_machine& m) { write_cr3(direct_map_address(m.root).value()); }
 
@@ -132,7 +130,8 @@ void ask(unsigned self, uint32_t targets, pmap_machine& m, const tlb::batch* flu
         if (mailboxes[target].asked_by.fetch_or(bit(self), std::memory_order_acq_rel) == 0)
             lapic_send_ipi(target, vector_tlb_shootdown);
     }
-    count(flushes_remote);
+    uvm_count(uvm_counter::flushes_remote);
+    uvm_count(uvm_counter::shootdowns_sent, static_cast<unsigned>(std::popcount(targets)));
     while (r.pending.load(std::memory_order_acquire) != 0)
         cpu::relax(); // answers others, who may be waiting for us
 }
@@ -160,7 +159,7 @@ void tlb::poll() {
 }
 
 void tlb::interrupt() {
-    count(interrupts_received);
+    uvm_count(uvm_counter::shootdown_interrupts);
     poll();
 }
 
@@ -175,7 +174,7 @@ void tlb::flush(pmap_machine& m, const batch& b) {
                                  : m.loaded_on.load(std::memory_order_seq_cst);
     if (where & bit(self)) {
         flush_here(m, b);
-        count(flushes_local);
+        uvm_count(uvm_counter::flushes_local);
     }
     if (uint32_t others = where & ~bit(self))
         ask(self, others, m, &b);
@@ -204,10 +203,4 @@ void tlb::join() {
     joined.fetch_or(bit(cpu::id()), std::memory_order_seq_cst);
     // What it may have loaded before it could be asked.
     flush_all_here();
-}
-
-pmap_statistics pmap_get_statistics() {
-    return {.flushes_local = flushes_local.load(std::memory_order_relaxed),
-            .flushes_remote = flushes_remote.load(std::memory_order_relaxed),
-            .shootdown_interrupts = interrupts_received.load(std::memory_order_relaxed)};
 }

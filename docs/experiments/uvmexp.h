@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COUNTERS = 32 };
+enum { COUNTERS = 64 };
 
 struct snapshot {
     char name[COUNTERS][32];

@@ -64,11 +64,21 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
 }
 
 status show_uvmexp(const proc_subject&, text_buffer& out) {
-    for (unsigned i = 0; i < unsigned(uvm_counter::count); i++)
+    for (unsigned i = 0; i < uvm_counters; i++)
         out.print("%s %llu\n", uvm_counter_name(uvm_counter(i)), ull(uvm_read(uvm_counter(i))));
-    pmap_statistics s = pmap_get_statistics();
-    out.print("flushes_local %llu\nflushes_remote %llu\nshootdown_interrupts %llu\n",
-              ull(s.flushes_local), ull(s.flushes_remote), ull(s.shootdown_interrupts));
+    return {};
+}
+
+status show_uvmexp_cpu(const proc_subject&, text_buffer& out) {
+    out.print("%-20s", "name");
+    for (unsigned cpu = 0; cpu < cpu::count(); cpu++)
+        out.print(cpu < 10 ? "       cpu%u" : "      cpu%u", cpu);
+    for (unsigned i = 0; i < uvm_counters; i++) {
+        out.print("\n%-20s", uvm_counter_name(uvm_counter(i)));
+        for (unsigned cpu = 0; cpu < cpu::count(); cpu++)
+            out.print(" %10llu", ull(uvm_read_on(cpu, uvm_counter(i))));
+    }
+    out.append('\n');
     return {};
 }
 
@@ -376,6 +386,7 @@ constexpr proc_entry root_entries[] = {
     {.name = "filesystems", .mode = file_444, .show = show_filesystems},
     {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
     {.name = "vmspaces.json", .mode = file_444, .show = show_all_vmspaces_json},
+    {.name = "uvmexp_cpu", .mode = file_444, .show = show_uvmexp_cpu},
     {.name = "pools", .mode = file_444, .show = show_pools},
     {.name = "mounts", .mode = link_777, .show = show_mounts_link},
     {.name = "self", .mode = link_777, .show = show_self},

@@ -8,6 +8,7 @@
 #include "lib/lock.h"
 #include "tests/host/catch.h"
 #include "vm/pool.h"
+#include "vm/uvmexp.h"
 #include "vm/vm_page.h"
 
 #include <atomic>
@@ -147,9 +148,9 @@ TEST_CASE("machine: one CPU's change reaches another's TLB", "[machine]") {
     });
     while (step != 1)
         cpu::relax();
-    const uint64_t remote = pmap_get_statistics().flushes_remote;
+    const uint64_t remote = uvm_read(uvm_counter::flushes_remote);
     m.map->protect(va, va + page_size, vm_prot::read);
-    CHECK(pmap_get_statistics().flushes_remote == remote + 1);
+    CHECK(uvm_read(uvm_counter::flushes_remote) == remote + 1);
     step = 2;
     other.join();
     CHECK(cpu::id() == 0);

@@ -18,7 +18,8 @@
 #define CPU_ID 40
 #define CPU_INTERRUPTS_OFF_DEPTH 48
 #define CPU_INTERRUPTS_WERE_ON 52
-#define CPU_SPIN_LOCKS 64
+#define CPU_COUNTERS 64
+#define CPU_SPIN_LOCKS 576
 
 // Offsets in struct trap_frame (trap_frame.h).
 #define FRAME_R11 48

@@ -40,6 +40,7 @@ struct alignas(64) cpu_data {
     uint32_t interrupts_off_depth; // pushes without their pop
     bool interrupts_were_on;       // before the first push; belongs to the running thread
     pmap_machine* loaded_pmap;     // what is in CR3, null before the first; written by tlb.cc alone
+    alignas(64) uint64_t counters[cpu::counter_count]; // arch/cpu.h's; others read them
     held_locks spin_locks;
     uint64_t idle_stack_top; // the stack it was started on
     task_state_segment tss;
