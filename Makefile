@@ -39,6 +39,7 @@ host_sources   := $(sort $(wildcard tests/host/*.cc vm/*.cc arch/host/*.cc) \
 user_lib       := $(sort $(wildcard user/lib/*.c))
 user_tests     := $(sort $(wildcard user/tests/*.c))
 user_demos     := $(sort $(wildcard user/demos/*.c))
+user_bin       := $(sort $(wildcard user/bin/*.c))
 user_init      := $(sort $(wildcard user/init/*.c))
 user_headers   := $(sort $(wildcard user/*/*.h))
 
@@ -46,7 +47,8 @@ kernel_objects := $(patsubst %,$(BUILD)/kernel/%.o,$(kernel_sources))
 host_objects   := $(patsubst %,$(BUILD)/host/%.o,$(host_sources))
 test_programs  := $(patsubst user/tests/%.c,$(BUILD)/user/tests/%,$(user_tests))
 demo_programs  := $(patsubst user/demos/%.c,$(BUILD)/user/demos/%,$(user_demos))
-programs       := $(BUILD)/user/init/init $(test_programs) $(demo_programs)
+bin_programs   := $(patsubst user/bin/%.c,$(BUILD)/user/bin/%,$(user_bin))
+programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(demo_programs)
 
 kernel_elf := $(BUILD)/kernel/spork.elf
 host_tests := $(BUILD)/host/vm_tests

@@ -36,7 +36,9 @@
 //      awake <----- release ----  vfork_release
 //
 // A signal to the sleeping parent stays pending; one that kills takes effect when it is awake
-// again, and the child is not harmed. Other threads of the parent run all the time.
+// again, and the child is not harmed. Other threads of the parent run all the time. The terminal's
+// stop signals to the child wait until it has let go: stopped, it would keep its parent asleep, and
+// the parent may well be the shell that is to continue it.
 #include "kernel/fork.h"
 
 #include "arch/cpu.h"
@@ -47,7 +49,7 @@
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/session.h"
-#include "kernel/signal.h"
+#include "kernel/signal_internal.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "lib/string.h"
@@ -280,6 +282,10 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
     if (parent.exiting || signal_kill_pending(self))
         return fail(Errno::restartnointr);
     child.add_reference(); // process::threads'; dropped by thread_exit
+    if (args.flags & CLONE_VFORK_)
+        child.held = signals_that_stop_from_terminal;
+    if ((args.flags & CLONE_VFORK_) || args.afork)
+        child.borrowed_from = parent.pid;
     if (args.flags & CLONE_THREAD_) {
         thread_publish(child);
         return {};
@@ -363,8 +369,10 @@ void vfork_release(thread& self, const int* wait_status) {
         record.what = signo ? afork_record::killed : afork_record::exit;
         record.status = signo ? signo : *wait_status >> 8 & 0xff;
     }
+    self.borrowed_from = 0;
     waiting->release(record);
     waiting->drop_reference();
+    signal_release_held(self);
 }
 
 // ---- The system calls ------------------------------------------------------------------------

@@ -81,7 +81,7 @@ bool wants(const thread& t, int signo) {
         return false;
     if (signo == SIGKILL_)
         return true;
-    return !(t.blocked & sig_bit(signo)) && !t.proc->stopping;
+    return !((t.blocked | t.held) & sig_bit(signo)) && !t.proc->stopping;
 }
 
 thread* first_thread(process& p) {
@@ -286,7 +286,8 @@ void signal_notice(thread& t, uint32_t flags) {
 }
 
 sigset signal_ready(const thread& self) {
-    return (self.pending.set | self.proc->pending.set) & ~(self.blocked & ~signals_unblockable);
+    const sigset blocked = (self.blocked | self.held) & ~signals_unblockable;
+    return (self.pending.set | self.proc->pending.set) & ~blocked;
 }
 
 void signal_recompute_locked(thread& t) {
@@ -308,6 +309,12 @@ void signal_recompute_locked(thread& t) {
 
 void signal_recompute(thread& self) {
     lock_guard guard(self.proc->handlers->lock_);
+    signal_recompute_locked(self);
+}
+
+void signal_release_held(thread& self) {
+    lock_guard guard(self.proc->handlers->lock_);
+    self.held = 0;
     signal_recompute_locked(self);
 }
 
@@ -423,7 +430,7 @@ bool signal_parent_ignores_stops(process& parent) {
 
 bool signal_blocked_or_ignored(thread& self, int signo) {
     lock_guard guard(self.proc->handlers->lock_);
-    return (self.blocked & sig_bit(signo)) ||
+    return ((self.blocked | self.held) & sig_bit(signo)) ||
            self.proc->handlers->actions[signo - 1].handler == SIG_IGN_;
 }
 

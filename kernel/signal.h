@@ -184,7 +184,8 @@ void signal_thread_exiting(thread& self);
 // What a parent's SIGCHLD action says to exit.cc and wait.cc. Any lock of a lower rank may be held.
 bool signal_parent_discards_children(process& parent); // SIG_IGN or SA_NOCLDWAIT: no zombies
 bool signal_parent_ignores_stops(process& parent);     // SIG_IGN or SA_NOCLDSTOP
-// Whether `signo` would have no effect on `self`: blocked or ignored (for SIGTTIN and SIGTTOU).
+// Whether `signo` would have no effect on `self`: blocked, held or ignored (for SIGTTIN and
+// SIGTTOU).
 bool signal_blocked_or_ignored(thread& self, int signo);
 
 // Whether a sleep should end: an unblocked signal is pending that is not ignored (or the process is
@@ -201,6 +202,8 @@ bool signal_work(thread& self, const trap_frame& frame);
 void signal_deliver(thread& self, trap_frame& frame);
 // Recomputes thread.machine.work_pending after a mask change.
 void signal_recompute(thread& self);
+// A vfork child has let go of the address space: it takes the stop signals that were held back.
+void signal_release_held(thread& self);
 // Sets the mask of the running thread (never blocks SIGKILL, SIGSTOP).
 void signal_set_mask(thread& self, sigset mask);
 // For sigsuspend, ppoll, pselect: mask until the return to user mode, when the old one comes back

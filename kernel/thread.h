@@ -61,6 +61,7 @@ struct thread : ref_counted<thread> {
     std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
     sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
     sigset forced = 0;                     // pending faults: these kill init too
+    sigset held = 0; // of a vfork child: what waits until it has let go of the address space
     bool stop_counted = false;             // process::stop_count waits for it to park
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
@@ -70,6 +71,7 @@ struct thread : ref_counted<thread> {
 
     // vfork: while this child borrows its parent's vmspace, who waits (see kernel/fork.cc).
     struct vfork_wait* vfork_parent = nullptr;
+    std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
 
     bool kernel_thread = false;
     void (*kernel_entry)(void*) = nullptr;

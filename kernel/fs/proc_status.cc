@@ -2,10 +2,12 @@
 #include "arch/pmap.h"
 #include "kernel/fs/proc_facts.h"
 #include "kernel/sched.h"
+#include "kernel/session.h"
 #include "kernel/thread.h"
 #include "lib/string.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace {
 
@@ -39,6 +41,41 @@ usage usage_of(const thread& t) {
     u.voluntary_switches = t.voluntary_switches;
     u.involuntary_switches = t.involuntary_switches;
     return u;
+}
+
+// Whose address space `p` has borrowed by vfork or afork: a process id, or 0.
+pid_t lender_of(process& p) REQUIRES(process_tree_lock) {
+    for (thread& t : p.threads)
+        if (pid_t lender = t.borrowed_from.load())
+            return lender;
+    return 0;
+}
+
+// Takes no reference, which might be the last one to go.
+bool has_vmspace(process& p, const vmspace& vm) {
+    lock_guard guard(p.lock);
+    return p.vm.get() == &vm;
+}
+
+// Who else has the address space f.vm.
+void find_sharers(process& p, process_facts& f) {
+    using sharing = process_facts::sharing;
+    lock_guard tree(process_tree_lock);
+    for (process* q = init_process; q; q = process_tree_next(*q)) {
+        if (q == &p || !has_vmspace(*q, *f.vm) || f.sharer_count == std::size(f.sharers))
+            continue;
+        f.sharers[f.sharer_count++] = {q->pid, lender_of(p) == q->pid   ? sharing::lender
+                                               : lender_of(*q) == p.pid ? sharing::borrower
+                                                                        : sharing::sharer};
+    }
+}
+
+void print_sharers(const process_facts& f, text_buffer& out) {
+    static constexpr const char* words[] = {"borrowed from", "lent to", "shared with"};
+    out.print("VmSpace:\t%s", f.sharer_count ? "" : "own");
+    for (unsigned i = 0; i < f.sharer_count; i++)
+        out.print("%s%s %d", i ? ", " : "", words[unsigned(f.sharers[i].what)], f.sharers[i].pid);
+    out.append('\n');
 }
 
 } // namespace
@@ -102,8 +139,11 @@ expected<process_facts> facts_of(const proc_subject& of) {
         }
     }
     f.vm = process_vmspace(*p);
-    if (f.vm)
+    if (f.vm) {
         f.sizes = f.vm->get_sizes();
+        if (f.vm->references() > 2) // the process's own, and ours
+            find_sharers(*p, f);
+    }
     return f;
 }
 
@@ -182,6 +222,7 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
               state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
     out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid,
               c.egid, c.sgid, c.fsgid);
+    out.print("Wchan:\t%s\n", f.wait_reason ? f.wait_reason : "0");
     ref_ptr<fd_table> files;
     if (t) {
         lock_guard guard(t->lock);
@@ -201,6 +242,7 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
         out.print("VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
                   ull(kib_of_pages(s.data_pages)), ull(kib_of_pages(s.stack_pages)),
                   ull(kib_of_pages(s.text_pages)));
+        print_sharers(f, out);
         out.print("VmPTE:\t%8llu kB\nVmCommit:\t%8llu kB\n",
                   ull(kib_of_pages(f.vm->physical_map().table_pages())),
                   ull(kib_of_pages(f.vm->commit_charge())));

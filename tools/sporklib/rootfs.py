@@ -40,7 +40,7 @@ def busybox_links(busybox: Path) -> list[str]:
 
 def build_root(programs: list[Path]) -> bytes:
     """The archive of the base system. The folder of each program says where it goes: init to
-    /sbin, tests to /tests, demos to /demos."""
+    /sbin, bin to /usr/local/bin, tests to /tests, demos to /demos."""
     busybox = first_file("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
     if busybox is None:
         raise ToolError("no static busybox found: run tools/setup run")
@@ -64,7 +64,7 @@ def build_root(programs: list[Path]) -> bytes:
     if bash is not None:
         archive.file("/bin/bash", bash.read_bytes(), 0o755)
 
-    places = {"init": "/sbin", "tests": "/tests", "demos": "/demos"}
+    places = {"init": "/sbin", "bin": "/usr/local/bin", "tests": "/tests", "demos": "/demos"}
     for program in sorted(programs):
         place = places[program.parent.name]
         archive.file(f"{place}/{program.name}", program.read_bytes(), 0o755)
