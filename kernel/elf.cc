@@ -78,12 +78,15 @@ status elf_image::check_segments() {
             if ((s.offset ^ start) & page_mask) // a page of the file has to be a page of memory
                 return fail(Errno::noexec);
             if (s.offset + s.file_size < s.offset ||
-                s.offset + s.file_size > uint64_t{INT64_MAX} - page_size)
+                (s.file_size && s.offset + s.file_size > file_.size()))
                 return fail(Errno::noexec);
             if (header_.type == ET_EXEC_ && s.memory_size != 0 && start < user_min.value())
                 return fail(Errno::noexec);
             low_ = std::min(low_, page_round_down(start));
             high_ = std::max(high_, end);
+            const uint64_t pages = (page_round_up(end) - page_round_down(start)) >> page_shift;
+            pages_ += pages;
+            data_pages_ += s.flags & PF_W_ ? pages : 0;
         }
     }
     if (low_ >= high_)

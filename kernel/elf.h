@@ -44,6 +44,9 @@ public:
     // From the first page of a segment to the end of the last one, before it is moved to its base.
     uint64_t low() const { return low_; }
     uint64_t size() const { return high_ - low_; }
+    // The pages of its segments, and of those that are writable.
+    uint64_t pages() const { return pages_; }
+    uint64_t data_pages() const { return data_pages_; }
     unsigned header_count() const { return header_.program_count; }
     const exec_file& file() const { return file_; }
 
@@ -67,5 +70,6 @@ private:
     kmem_array<elf_segment> segments_;
     kmem_array<char> interpreter_;
     uint64_t low_ = UINT64_MAX, high_ = 0;
+    uint64_t pages_ = 0, data_pages_ = 0;
     bool executable_stack_ = false;
 };

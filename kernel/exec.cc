@@ -2,6 +2,7 @@
 //
 //      open_program          the file; for "#!" its interpreter's; the headers of both
 //      exec_strings          argv and envp, copied out of the old address space
+//      check_room            the new image fits into the limits and the commit account
 //      vmspace::create       and own copies of what is shared with others
 //      kill_other_threads    the calling thread is the process
 //        Anything wrong up to here is an errno, and the process is still whole.
@@ -27,8 +28,10 @@
 #include "kernel/signal.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
+#include "lib/format.h"
 #include "lib/string.h"
 #include "vm/uvm_aobj.h"
+#include "vm/uvm_commit.h"
 
 #include <algorithm>
 #include <machine/trap_frame.h>
@@ -111,13 +114,27 @@ expected<script_line> parse_script(char* line, size_t size) {
     return s;
 }
 
+// By what name others find the program: a path through /dev/fd for what a descriptor names, the
+// path itself otherwise. ENOMEM.
+expected<kmem_array<char>> public_name(int at_fd, const char* path) {
+    constexpr size_t longest_prefix = sizeof "/dev/fd/-2147483648/";
+    kmem_array<char> name(path_max + longest_prefix);
+    if (!name)
+        return fail(Errno::nomem);
+    if (at_fd == working_directory || *path == '/')
+        copy_string(name.data(), name.size(), path);
+    else
+        format_to(name.data(), name.size(), "/dev/fd/%d%s%s", at_fd, *path ? "/" : "", path);
+    return name;
+}
+
 // Opens what is to run: follows "#!" lines, putting their interpreters in front of `arguments`.
-expected<program> open_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
-                               uint64_t& budget) {
-    kmem_array<char> head(script_line_size), name(path_max);
+expected<program> open_program(int at_fd, const char* path, int at_flags, const char* called,
+                               exec_strings& arguments, uint64_t& budget) {
+    kmem_array<char> head(script_line_size), name(strlen(called) + path_max);
     if (!head || !name)
         return fail(Errno::nomem);
-    copy_string(name.data(), name.size(), path);
+    copy_string(name.data(), name.size(), called);
     exec_file file = TRY(exec_file::open(at_fd, path, at_flags));
     for (unsigned depth = 0;; depth++) {
         size_t size = TRY(file.read(0, head.data(), head.size()));
@@ -134,6 +151,10 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, exec_s
         }
         if (depth == script_nesting)
             return fail(Errno::loop);
+        // The interpreter could not open a script whose descriptor will have been closed.
+        const bool by_descriptor = strcmp(called, path) != 0;
+        if (depth == 0 && by_descriptor && TRY(current_thread().files->close_on_exec(at_fd)))
+            return fail(Errno::noent);
         script_line line = TRY(parse_script(head.data(), size));
         // argv[0] gives way to: interpreter, its one argument, the script's path.
         exec_strings front;
@@ -301,37 +322,58 @@ expected<vaddr_t> build_stack(process& p, vmspace& vm, vaddr_t top, const stack_
 
 // ---- The new image ---------------------------------------------------------------------------
 
+// Where the new image is to lie.
 struct layout {
     vaddr_t stack_top, mmap_top;
+    uint64_t bias = 0;       // added to the program's addresses
+    uint64_t stack_size = 0; // what the strings need and 128 KiB, growing on demand
 };
 
-layout choose_layout(const process& p) {
+layout choose_layout(const process& p, const elf_image& image, uint64_t strings) {
     constexpr uint64_t largest_gap = user_max.value() / 6 * 5;
     vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
     // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
     uint64_t gap = std::min(p.limits[RLIMIT_STACK_].current, largest_gap);
     gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte,
                      largest_gap & ~uint64_t{page_mask});
-    vaddr_t mmap_top = stack_top - gap - random_page_offset(1 << 28); // 1 TiB
-    return {stack_top, mmap_top};
-}
-
-// Address space, stack and first registers of the program. What fails here kills the process.
-status load(thread& self, const program& what, exec_strings& arguments, exec_strings& environment,
-            const char* path, bool secure) {
-    process& p = *self.proc;
-    vmspace& vm = *p.vm;
-    const layout at = choose_layout(p);
-    vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
-
+    layout at{.stack_top = stack_top,
+              .mmap_top = stack_top - gap - random_page_offset(1 << 28), // 1 TiB
+              .stack_size = page_round_up(strings + 2 * page_size) + 128 * 1024};
     // Programs that can lie anywhere lie at two thirds of the address space, far from stack and
     // mappings.
     constexpr uint64_t dynamic_base = user_max.value() / 3 * 2 & ~uint64_t{page_mask};
-    uint64_t bias = 0;
-    if (what.image.position_independent())
-        bias = dynamic_base + random_page_offset(1 << 28) - what.image.low();
-    if (bias + what.image.low() + what.image.size() > at.mmap_top.value())
+    if (image.position_independent())
+        at.bias = dynamic_base + random_page_offset(1 << 28) - image.low();
+    return at;
+}
+
+// ENOMEM for a program that is too large for the address space, for the limits of the process, or
+// for strict accounting, which would kill it beyond the point of no return. What the old image was
+// promised is given back when nobody shares it.
+status check_room(process& p, const program& what, const layout& at) {
+    if (at.bias + what.image.low() + what.image.size() > at.mmap_top.value())
         return fail(Errno::nomem);
+    uint64_t data = what.image.data_pages() + (at.stack_size >> page_shift);
+    uint64_t all = what.image.pages() + (at.stack_size >> page_shift);
+    if (what.interpreter) {
+        data += what.interpreter->data_pages();
+        all += what.interpreter->pages();
+    }
+    if (all > process_limit(RLIMIT_AS_) >> page_shift ||
+        data > process_limit(RLIMIT_DATA_) >> page_shift)
+        return fail(Errno::nomem);
+    const ref_ptr<vmspace> old = process_vmspace(p);
+    const bool shared = old->references() > 2; // the process's own, and ours
+    return commit_exchange().begin(data, shared ? 0 : old->commit_charge());
+}
+
+// Address space, stack and first registers of the program. What fails here kills the process.
+status load(thread& self, const program& what, const layout& at, exec_strings& arguments,
+            exec_strings& environment, const char* path, bool secure) {
+    process& p = *self.proc;
+    vmspace& vm = *p.vm;
+    vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
+    const uint64_t bias = at.bias;
     elf_image::placement main = TRY(what.image.map(vm, bias));
     vaddr_t entry = main.entry, base;
     if (what.interpreter) {
@@ -353,11 +395,8 @@ status load(thread& self, const program& what, exec_strings& arguments, exec_str
     vm.image.data_end = main.data_end;
     vm.init_brk(main.end.page_up() + random_page_offset(1 << 13)); // 32 MiB
 
-    // The stack: what the strings need and 128 KiB, growing on demand.
-    const uint64_t strings = arguments.bytes() + environment.bytes() +
-                             (arguments.count() + environment.count()) * 8 + strlen(path);
     map_request stack;
-    stack.size = page_round_up(strings + 2 * page_size) + 128 * 1024;
+    stack.size = at.stack_size;
     stack.address = at.stack_top - stack.size;
     stack.prot = what.image.executable_stack() ? vm_prot::all : vm_prot::rw;
     stack.fixed = true;
@@ -387,7 +426,13 @@ status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arg
     process& p = *self.proc;
     if (arguments.empty()) // programs rely on having an argv[0]
         TRY(arguments.append("", budget));
-    program what = TRY(open_program(at_fd, path, at_flags, arguments, budget));
+    const kmem_array<char> name = TRY(public_name(at_fd, path));
+    program what = TRY(open_program(at_fd, path, at_flags, name.data(), arguments, budget));
+    path = name.data();
+    const uint64_t strings = arguments.bytes() + environment.bytes() +
+                             (arguments.count() + environment.count()) * 8 + strlen(path);
+    const layout at = choose_layout(p, what.image, strings);
+    TRY(check_room(p, what, at));
     ref_ptr<vmspace> fresh = TRY(vmspace::create());
     ref_ptr<fd_table> own_files = self.files->references() > 1 ? TRY(self.files->copy()) : nullptr;
     ref_ptr<sig_handlers> own_handlers = TRY(p.handlers->copy());
@@ -418,7 +463,7 @@ status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arg
     set_name(self, path);
     vfork_release(self);
 
-    if (status loaded = load(self, what, arguments, environment, path, secure); !loaded) {
+    if (status loaded = load(self, what, at, arguments, environment, path, secure); !loaded) {
         signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
         return loaded;
     }

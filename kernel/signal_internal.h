@@ -24,8 +24,7 @@ inline constexpr sigset signals_that_stop =
     sig_bit(SIGSTOP_) | sig_bit(SIGTSTP_) | sig_bit(SIGTTIN_) | sig_bit(SIGTTOU_);
 // From the terminal. They wait while a vfork child has its parent's address space (NetBSD's
 // vfork(2)).
-inline constexpr sigset signals_that_stop_from_terminal =
-    signals_that_stop & ~sig_bit(SIGSTOP_);
+inline constexpr sigset signals_that_stop_from_terminal = signals_that_stop & ~sig_bit(SIGSTOP_);
 inline constexpr sigset signals_ignored_by_default =
     sig_bit(SIGCHLD_) | sig_bit(SIGCONT_) | sig_bit(SIGURG_) | sig_bit(SIGWINCH_);
 // Caused by the instruction that the thread is at: taken before all others.
