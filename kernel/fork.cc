@@ -372,7 +372,8 @@ void vfork_release(thread& self, const int* wait_status) {
     self.borrowed_from = 0;
     waiting->release(record);
     waiting->drop_reference();
-    signal_release_held(self);
+    if (self.held)
+        signal_release_held(self);
 }
 
 // ---- The system calls ------------------------------------------------------------------------
