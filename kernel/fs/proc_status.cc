@@ -21,11 +21,12 @@ constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 10
 char state_of(const process& p, const thread& t) {
     if (p.state == process_state::zombie)
         return 'Z';
+    // Reported as stopped: its threads are parked, or on their last steps to there.
+    if (p.state == process_state::stopped && p.stopping)
+        return 'T';
     switch (t.state.load()) {
     case thread_state::sleeping:
-        return p.state == process_state::stopped               ? 'T'
-               : t.sleep.load() == sleep_kind::uninterruptible ? 'D'
-                                                               : 'S';
+        return t.sleep.load() == sleep_kind::uninterruptible ? 'D' : 'S';
     case thread_state::stopped: return 'T';
     case thread_state::dead: return 'X';
     default: return 'R';
