@@ -17,6 +17,10 @@ MUSL_CC  ?= musl-gcc
 GLIBC_CC := $(CROSS)gcc
 
 MAKEFLAGS += --no-builtin-rules
+# As many jobs as there are processors, unless -j says otherwise.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -9,6 +9,8 @@ namespace {
 
 using ull = unsigned long long;
 
+constexpr ull page_address(uint64_t page_number) { return page_number << page_shift; }
+
 // Pages that follow one another and agree in `key`. `first` counts pages: a slot, an index in an
 // object, or a virtual page number. The physical address goes up by `step` pages from each to the
 // next: 1, -1, or 0 for one page that is in all the places.
@@ -227,7 +229,7 @@ void vmspace_snapshot_json(vmspace& vm, text_sink& out) NO_THREAD_SAFETY_ANALYSI
     separator comma;
     each_pte_run(physical, vaddr_t(), user_max, [&](const pte_run& r) {
         comma.before(out);
-        out.print("[\"0x%llx\",%llu,\"0x%llx\",\"", ull(r.first << page_shift), ull(r.count),
+        out.print("[\"0x%llx\",%llu,\"0x%llx\",\"", page_address(r.first), ull(r.count),
                   ull(r.pa.value()));
         append_bits(r.key, out);
         out.append('"');
@@ -303,7 +305,7 @@ void entry_snapshot_pages(const vm_map_entry& e, text_sink& out) {
 void entry_snapshot_mappings(vmspace& vm, const vm_map_entry& e, text_sink& out) {
     each_pte_run(vm.physical_map(), e.start, e.end, [&](const pte_run& r) {
         out.print("    pte    %12llx %5llu %-5s -> %10llx  %c%c%c%s%s%s%s\n",
-                  ull(r.first << page_shift), ull(r.count), r.count == 1 ? "page" : "pages",
+                  page_address(r.first), ull(r.count), r.count == 1 ? "page" : "pages",
                   ull(r.pa.value()), 'r', r.key.write && r.key.write_above ? 'w' : '-',
                   r.key.execute ? 'x' : '-', r.key.accessed ? " accessed" : "",
                   r.key.dirty ? " dirty" : "", r.key.wired ? " wired" : "",
