@@ -11,6 +11,10 @@
 // in C++ and in a panic.
 void console_write_polled(const char* text, size_t length);
 
+// The recorder's port (kernel/record.h), a second debug console of QEMU's.
+bool machine_has_record_port();
+void machine_record_write(const char* text, size_t length);
+
 // ISA interrupt lines through the I/O APIC, edge triggered. The handler runs with interrupts off.
 void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context);
 

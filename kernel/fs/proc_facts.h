@@ -36,6 +36,8 @@ expected<process_facts> facts_of(const proc_subject& of);
 // vmspace, vmspace.json and, of all processes, vmspaces.json: proc_vmspace.cc.
 status show_vmspace(const proc_subject& of, text_buffer& out);
 status show_vmspace_json(const proc_subject& of, text_buffer& out);
+status show_recorded(const proc_subject& of, text_buffer& out);
+status store_recorded(const proc_subject& of, std::string_view text);
 status show_all_vmspaces_json(const proc_subject& of, text_buffer& out);
 
 // stat, statm and status, in proc_status.cc.

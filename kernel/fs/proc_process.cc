@@ -345,6 +345,7 @@ constexpr proc_entry process_entries[] = {
     COMMON_ENTRIES,
     {.name = "vmspace", .mode = file_444, .show = show_vmspace},
     {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json},
+    {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},
     {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
 };
 

@@ -1,6 +1,7 @@
 // /proc/PID/vmspace, /proc/PID/vmspace.json and /proc/vmspaces.json: address spaces laid open, at
 // one instant. Spork's own; the formats are told in docs/snapshots.md.
 #include "kernel/fs/proc_facts.h"
+#include "kernel/record.h"
 #include "kernel/snapshot.h"
 #include "kernel/standstill.h"
 
@@ -36,6 +37,20 @@ status show_vmspace(const proc_subject& of, text_buffer& out) {
     if (!out.complete())
         return fail(Errno::nomem);
     return {};
+}
+
+status show_recorded(const proc_subject& of, text_buffer& out) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    out.print("%d\n", p->recorded);
+    return {};
+}
+
+status store_recorded(const proc_subject& of, std::string_view text) {
+    if (of.pid != current_process().pid)
+        return fail(Errno::perm); // the first line is of the process's own making
+    return record_store(text);
 }
 
 status show_vmspace_json(const proc_subject& of, text_buffer& out) {

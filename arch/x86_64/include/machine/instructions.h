@@ -6,6 +6,9 @@
 inline void out8(uint16_t port, uint8_t v) { asm volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
 inline void out16(uint16_t port, uint16_t v) { asm volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
 inline void out32(uint16_t port, uint32_t v) { asm volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
+inline void out8_string(uint16_t port, const char* text, size_t length) {
+    asm volatile("rep outsb" : "+S"(text), "+c"(length) : "d"(port) : "memory");
+}
 inline uint8_t in8(uint16_t port) {
     uint8_t v;
     asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
