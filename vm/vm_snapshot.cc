@@ -304,11 +304,11 @@ void entry_snapshot_pages(const vm_map_entry& e, text_sink& out) {
 
 void entry_snapshot_mappings(vmspace& vm, const vm_map_entry& e, text_sink& out) {
     each_pte_run(vm.physical_map(), e.start, e.end, [&](const pte_run& r) {
-        out.print("    pte    %12llx %5llu %-5s -> %10llx  %c%c%c%s%s%s%s\n",
-                  page_address(r.first), ull(r.count), r.count == 1 ? "page" : "pages",
-                  ull(r.pa.value()), 'r', r.key.write && r.key.write_above ? 'w' : '-',
-                  r.key.execute ? 'x' : '-', r.key.accessed ? " accessed" : "",
-                  r.key.dirty ? " dirty" : "", r.key.wired ? " wired" : "",
+        out.print("    pte    %12llx %5llu %-5s -> %10llx  %c%c%c%s%s%s%s\n", page_address(r.first),
+                  ull(r.count), r.count == 1 ? "page" : "pages", ull(r.pa.value()), 'r',
+                  r.key.write && r.key.write_above ? 'w' : '-', r.key.execute ? 'x' : '-',
+                  r.key.accessed ? " accessed" : "", r.key.dirty ? " dirty" : "",
+                  r.key.wired ? " wired" : "",
                   r.key.write && !r.key.write_above ? " (w off above)" : "");
     });
 }

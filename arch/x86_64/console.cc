@@ -40,7 +40,9 @@ void console_initialize() {
 
 bool machine_has_record_port() { return in8(record_port) == debugcon_reads_as; }
 
-void machine_record_write(const char* text, size_t length) { out8_string(record_port, text, length); }
+void machine_record_write(const char* text, size_t length) {
+    out8_string(record_port, text, length);
+}
 
 void console_write_polled(const char* text, size_t length) {
     for (size_t i = 0; i < length; i++) {
