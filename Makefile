@@ -196,6 +196,10 @@ $(BUILD)/host/%.cc.o: %.cc $(BUILD)/host/flags | $(tools_run) $(tools_test)
 	$(call say,HOST,$<)
 	$(Q)$(HOSTCXX) $(host_cxx) $(unit_flags) -c $< -o $@
 
+# Catch2's macros take 20 seconds a file to optimise and sanitize, 4 without. What is tested, vm/,
+# and the model keep all of it.
+$(BUILD)/host/tests/host/test_%.cc.o: unit_flags := -O0 -fno-sanitize=undefined
+
 # Catch2 itself: a minute and a gigabyte with the sanitizers, seconds without.
 $(BUILD)/host/tests/host/main.cc.o: unit_flags := -O0 -g0 -fno-sanitize=all
 
