@@ -155,8 +155,8 @@ void put_into_own_ring(trace::point id, trace::category c, const void* fields) {
 }
 
 bool make_ring(unsigned cpu, size_t size) {
-    const size_t pages = std::bit_ceil(std::clamp<size_t>(size, 2 * ring_packet_size, 4096 * 1024)) /
-                         page_size;
+    const size_t pages =
+        std::bit_ceil(std::clamp<size_t>(size, 2 * ring_packet_size, 4096 * 1024)) / page_size;
     vm_page* memory =
         vm_page_alloc_contiguous(unsigned(std::countr_zero(pages)), page_owner::kernel);
     if (!memory)
@@ -219,9 +219,9 @@ void trace_init() {
     }
     has_port = machine_has_trace_port();
     cmdline_value("trace_full=", word, sizeof word);
-    policy = strcmp(word, "drop") == 0                   ? when_full::drop
+    policy = strcmp(word, "drop") == 0                     ? when_full::drop
              : !has_port || strcmp(word, "overwrite") == 0 ? when_full::overwrite
-                                                         : when_full::drain;
+                                                           : when_full::drain;
     for (unsigned cpu = 0; cpu < cpu::count(); cpu++)
         if (!make_ring(cpu, cmdline_number("trace_buffer=", 256) * 1024))
             panic("no memory for the trace's ring");

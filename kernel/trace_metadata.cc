@@ -40,8 +40,9 @@ stream {
 #include "lib/trace_points.inc"
 // GCC's and clang's __COUNTER__ gives each point its number.
 #define TRACE_POINT(category, name, literature, text, ...)                                         \
-    "event { id = " STRING_OF(__COUNTER__) "; name = \"" #name "\"; stream_id = 0; fields := struct {" __VA_ARGS__           \
-    " } align(64); };\n"
+    "event { id = " STRING_OF(__COUNTER__) "; name = \"" #name                                     \
+                                           "\"; stream_id = 0; fields := struct {" __VA_ARGS__     \
+                                           " } align(64); };\n"
 #define TRACE_FIELD(type, name) " " #type " _" #name ";"
 #define TRACE_TEXT(name) " utf8 _" #name "[16];"
 #include "lib/trace_points.inc"

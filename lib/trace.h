@@ -62,7 +62,7 @@ struct text {
     char bytes[size];
 };
 
-#define TRACE_ENUM(name, values) enum class name : uint32_t{values};
+#define TRACE_ENUM(name, values) enum class name : uint32_t { values };
 #define TRACE_VALUE(name) name,
 #include "lib/trace_points.inc"
 

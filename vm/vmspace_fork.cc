@@ -108,12 +108,12 @@ static void trace_inherited(const vm_map& parent, const vm_map& child, const vm_
     using enum trace::inherit_outcome;
     TRACE(map_entry_inherited, .parent_map = &parent, .child_map = &child, .start = e.start,
           .end = e.end,
-          .outcome = !c                                 ? not_inherited
-                     : e.inheritance == vm_inherit::zero ? untouched
+          .outcome = !c                                   ? not_inherited
+                     : e.inheritance == vm_inherit::zero  ? untouched
                      : e.inheritance == vm_inherit::share ? shared
-                     : !c->aref                          ? object_only
-                     : c->aref.amap() == e.aref.amap()   ? amap_referenced
-                                                         : amap_copied);
+                     : !c->aref                           ? object_only
+                     : c->aref.amap() == e.aref.amap()    ? amap_referenced
+                                                          : amap_copied);
 }
 
 status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger) {

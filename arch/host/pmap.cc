@@ -215,8 +215,8 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
         else
             pmap_lower_pte(md_, va, pte, prot);
     });
-    TRACE(pte_protected, .pmap = this, .start = start, .end = end,
-          .prot = trace::protection(prot), .entries = lowered);
+    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+          .entries = lowered);
     return lowered;
 }
 

@@ -260,8 +260,8 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
         return prot == vm_prot::none ? remove_some(md_, va, end.value())
                                      : protect_some(md_, va, end.value(), prot);
     });
-    TRACE(pte_protected, .pmap = this, .start = start, .end = end,
-          .prot = trace::protection(prot), .entries = changed);
+    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+          .entries = changed);
     return changed;
 }
 

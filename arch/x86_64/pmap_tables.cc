@@ -107,8 +107,7 @@ void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) {
         count_entries(entries[level + 1], -1);
         pmap_count_table(m, -1);
         dead.push_back(*page);
-        TRACE(page_table_freed, .root = m.root, .level = level, .va = va,
-              .page = page->physical());
+        TRACE(page_table_freed, .root = m.root, .level = level, .va = va, .page = page->physical());
     }
 }
 
