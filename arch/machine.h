@@ -15,6 +15,11 @@ void console_write_polled(const char* text, size_t length);
 bool machine_has_record_port();
 void machine_record_write(const char* text, size_t length);
 
+// The trace port, a third one: whether it is there, and a write to it. Any
+// context; the caller sees to it that one CPU writes at a time.
+bool machine_has_trace_port();
+void machine_write_trace_port(const void* data, size_t size);
+
 // ISA interrupt lines through the I/O APIC, edge triggered. The handler runs with interrupts off.
 void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context);
 

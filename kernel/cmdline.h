@@ -18,6 +18,9 @@
     X("log_enosys", "log, once for each program and number, system calls that are not there")      \
     X("ktest", "run all in-kernel tests instead of init, and power off")                           \
     X("ktest=", "run the in-kernel tests whose name contains this, and power off")                 \
+    X("trace=", "record these categories of events, or `all` (kernel/trace.h)")                    \
+    X("trace_full=", "`drain`, `drop` or `overwrite`: what is done when the ring is full")         \
+    X("trace_buffer=", "KiB of ring for each processor (256)")                                     \
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
     X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
     X("panic=", "test: panic on purpose when everything is up")

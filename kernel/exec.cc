@@ -30,6 +30,7 @@
 #include "kernel/vnode.h"
 #include "lib/format.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
 
@@ -203,7 +204,12 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
     self.user_map = nullptr;
     pmap::kernel().activate();
     cpu::interrupts_pop_off();
+    const trace::addr left = old.get();
+    const uint32_t others = old ? old->references() - 1 : 0;
     ref_ptr<vmspace> vm = vmspace::exec(std::move(old), std::move(fresh));
+    const bool reused = left.value == trace::addr(vm.get()).value;
+    if (!reused && others)
+        TRACE(vmspace_released, .vmspace = left, .references = others);
     for (auto [limit, resource] : {std::pair{&vm->limits.address_space, RLIMIT_AS_},
                                    {&vm->limits.data, RLIMIT_DATA_},
                                    {&vm->limits.stack, RLIMIT_STACK_},
@@ -213,8 +219,11 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
     self.user_map = &vm->physical_map();
     self.user_map->activate();
     cpu::interrupts_pop_off();
-    lock_guard guard(p.lock);
-    p.vm = std::move(vm);
+    {
+        lock_guard guard(p.lock);
+        p.vm = std::move(vm);
+    }
+    TRACE(exec_commit, .vmspace = p.vm.get(), .reused = trace::yes_if(reused));
 }
 
 // Whether the program runs with rights that its caller does not have.
@@ -410,6 +419,7 @@ status load(thread& self, const program& what, const layout& at, exec_strings& a
 
     machine_thread_reset_user_state(self.machine);
     machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
+    TRACE(exec_done, .entry = entry, .stack = sp);
     return {};
 }
 
@@ -420,8 +430,20 @@ uint64_t exec_argument_limit() {
     return std::clamp(process_limit(RLIMIT_STACK_) / 4, uint64_t{32 * page_size}, 6 * mebibyte);
 }
 
+static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                      exec_strings& environment, uint64_t& budget);
+
 status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
                     exec_strings& environment, uint64_t& budget) {
+    TRACE(exec_begin, .path = path);
+    status done = execute(at_fd, path, at_flags, arguments, environment, budget);
+    if (!done)
+        TRACE(exec_failed, .error = int32_t(done.error()));
+    return done;
+}
+
+static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                      exec_strings& environment, uint64_t& budget) {
     thread& self = current_thread();
     process& p = *self.proc;
     if (arguments.empty()) // programs rely on having an argv[0]

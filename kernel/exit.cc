@@ -25,6 +25,7 @@
 #include "kernel/vnode.h"
 #include "kernel/wait.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -46,9 +47,14 @@ void drop_address_space(process& p) {
         lock_guard guard(p.lock);
         vm = std::move(p.vm);
     }
-    if (vm)
-        p.own_usage.max_rss_pages =
-            std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+    if (!vm)
+        return;
+    p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+    const trace::addr left = vm.get();
+    const uint32_t others = vm->references() - 1;
+    vm.reset();
+    if (others != 0)
+        TRACE(vmspace_released, .vmspace = left, .references = others);
 }
 
 void drop_files(thread& self) {
@@ -120,6 +126,7 @@ void become_zombie(process& p, list<process, &process::among_children>& discarde
         panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
     reparent_children(p, discarded);
     p.state = process_state::zombie;
+    TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
     if (notify_parent(p)) {
         process_unpublish(p);
         discarded.push_back(p);
@@ -132,6 +139,7 @@ void thread_exit(int wait_status) {
     thread& self = current_thread();
     process& p = *self.proc;
     ASSERT(!self.kernel_thread);
+    TRACE(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
     signal_thread_exiting(self);
     futex_thread_exit(self); // needs the address space

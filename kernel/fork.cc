@@ -53,6 +53,7 @@
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvmexp.h"
@@ -61,10 +62,13 @@
 
 namespace {
 
+expected<created_process> create(const clone_args& args);
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
 expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode);
 bool vfork_copies(const clone_args& args, const process& parent);
+trace::creation_kind kind_of(const clone_args& args);
+trace::copy_mode mode_of(const clone_args& args);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
 void child_first_run(void* argument);
@@ -102,6 +106,15 @@ private:
 
 expected<created_process> process_create(const clone_args& args) {
     TRY(check_flags(args));
+    TRACE(fork_begin, .kind = kind_of(args), .mode = mode_of(args), .flags = args.flags);
+    expected<created_process> made = create(args);
+    TRACE(fork_end, .kind = kind_of(args), .result = made ? made->pid : -int32_t(made.error()));
+    return made;
+}
+
+namespace {
+
+expected<created_process> create(const clone_args& args) {
     thread& self = current_thread();
     process& parent = *self.proc;
     auto set = [&](uint64_t flag) { return (args.flags & flag) != 0; };
@@ -155,14 +168,19 @@ expected<created_process> process_create(const clone_args& args) {
         uvm_count(uvm_counter::forks_ppwait);
     if (shares_vm && !set(CLONE_THREAD_))
         uvm_count(uvm_counter::forks_sharevm);
+    if (shares_vm && !set(CLONE_THREAD_))
+        TRACE(vmspace_shared, .vmspace = p->vm.get(), .references = p->vm->references());
+    TRACE(fork_child, .kind = kind_of(args), .mode = mode_of(args), .child_pid = p->pid,
+          .child_tid = result.pid, .vmspace = p->vm.get());
     sched_make_runnable(*child);
     child.reset();
-    if (set(CLONE_VFORK_))
+    if (set(CLONE_VFORK_)) {
+        TRACE(vfork_block, .child_pid = result.pid);
         wait->wait();
+        TRACE(vfork_wake, .child_pid = result.pid);
+    }
     return result;
 }
-
-namespace {
 
 status check_flags(const clone_args& args) {
     auto all = [&](uint64_t flags) { return (args.flags & flags) == flags; };
@@ -241,6 +259,22 @@ bool vfork_copies(const clone_args& args, const process& parent) {
            parent.fork_modes.for_vfork() == vfork_mode::cow;
 }
 
+trace::creation_kind kind_of(const clone_args& args) {
+    using enum trace::creation_kind;
+    return args.flags & CLONE_THREAD_  ? thread
+           : args.afork                ? afork
+           : args.flags & CLONE_VFORK_ ? vfork
+           : args.flags & CLONE_VM_    ? clone_vm
+                                       : fork;
+}
+
+trace::copy_mode mode_of(const clone_args& args) {
+    if (args.flags & CLONE_VM_)
+        return vfork_copies(args, current_process()) ? trace::copy_mode::cow
+                                                     : trace::copy_mode::share;
+    return trace::copy_mode(current_process().fork_modes.for_fork());
+}
+
 // What the child's thread starts with: the caller's registers, but for its result, its stack and
 // its TLS.
 void copy_thread(thread& child, thread& self, const clone_args& args) {
@@ -307,6 +341,7 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
 void child_first_run(void* argument) {
     sched_first_run();
     auto& self = *static_cast<thread*>(argument);
+    TRACE(fork_child_runs, .vmspace = self.proc->vm.get());
     if (self.set_child_tid)
         (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
     self.mode_since = now();
@@ -370,6 +405,7 @@ void vfork_release(thread& self, const int* wait_status) {
         record.status = signo ? signo : *wait_status >> 8 & 0xff;
     }
     self.borrowed_from = 0;
+    TRACE(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
     waiting->drop_reference();
     if (self.held)

@@ -20,6 +20,7 @@
 #include "kernel/session.h"
 #include "kernel/strace.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "kernel/tty/tty.h"
 #include "kernel/vfs.h"
 #include "kernel/vnode.h"
@@ -104,6 +105,7 @@ void run_tests() {
     char pattern[128] = "";
     cmdline_value("ktest=", pattern, sizeof pattern);
     int failed = ktest_run(pattern);
+    trace_finish();
     machine_power_off(failed != 0);
 }
 
@@ -112,6 +114,7 @@ void start_up(void*) {
     printk("smp: %u processor%s", cpu::count(), cpu::count() == 1 ? "" : "s");
     tty_init();
     vfs_init(the_boot_info);
+    trace_init();
     char word[32];
     if (cmdline_value("panic=", word, sizeof word) && strcmp(word, "test") == 0)
         panic("as the command line asks");

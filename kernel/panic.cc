@@ -10,6 +10,7 @@
 #include "arch/machine.h"
 #include "kernel/cmdline.h"
 #include "kernel/printk.h"
+#include "kernel/trace.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/lock.h"
@@ -144,6 +145,7 @@ bool told_to_halt() {
     for (unsigned i = 0; i < cpu::count(); i++)
         if (i != self)
             print_other_cpu(i);
+    trace_finish_in_panic();
     printk_unlocked("end of panic");
     finish();
 }

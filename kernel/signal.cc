@@ -21,6 +21,7 @@
 #include "kernel/signal_internal.h"
 #include "lib/assert.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 
 #include <bit>
@@ -176,6 +177,8 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
         return fail(Errno::again);
     }
     queue.set |= sig_bit(signo);
+    TRACE(signal_sent, .to_pid = p.pid, .to_tid = only ? only->tid : 0, .signo = signo,
+          .code = info.code);
     wake_taker(p, only, signo);
     return {};
 }

@@ -5,6 +5,7 @@
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/syscall.h"
+#include "kernel/trace.h"
 #include "vm/pool.h"
 #include "vm/vm_page.h"
 
@@ -127,9 +128,15 @@ sysresult sys_reboot(sys_hex magic1, sys_hex magic2, sys_hex command, sys_addres
         std::find(std::begin(second), std::end(second), magic2.value) == std::end(second))
         return fail(Errno::inval);
     switch (command) {
-    case restart: printk("restarting"); machine_reboot();
+    case restart:
+        printk("restarting");
+        trace_finish();
+        machine_reboot();
     case halt: // a machine that is off has halted
-    case power_off: printk("powering off"); machine_power_off(false);
+    case power_off:
+        printk("powering off");
+        trace_finish();
+        machine_power_off(false);
     case ctrl_alt_del_on:
     case ctrl_alt_del_off: return 0; // there is no keyboard whose keys it is about
     default: return fail(Errno::inval);

@@ -11,6 +11,7 @@
 #include "kernel/strace.h"
 #include "kernel/vnode.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -138,6 +139,7 @@ void handle_syscall(trap_frame& frame) {
         arguments[i] = frame.argument(i);
 
     const entry& e = table.entries[index_of(number)];
+    TRACE(syscall_enter, .number = uint32_t(number), .name = e.name);
     if (!e.call) [[unlikely]] {
         log_unknown(self, number);
         frame.set_result(-int64_t(Errno::nosys));
@@ -158,6 +160,7 @@ void handle_syscall(trap_frame& frame) {
     sysresult result = e.call(arguments);
     const int64_t value = result ? *result : -int64_t(result.error());
     frame.set_result(value);
+    TRACE(syscall_exit, .number = uint32_t(number), .result = value);
     if (!trace)
         return;
     if (first) {

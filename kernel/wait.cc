@@ -5,6 +5,7 @@
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "kernel/vnode.h"
+#include "lib/trace.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -75,6 +76,7 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
 void bury(process& child) {
     while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
+    TRACE(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(child.wait_status)));
     child.drop_reference();
 }
 

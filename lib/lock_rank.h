@@ -44,4 +44,5 @@ enum class lock_rank : uint8_t {
     tlb,          // shootdown mailboxes
     device,       // uart and other registers
     console,      // printk's buffer
+    trace,        // the trace port
 };

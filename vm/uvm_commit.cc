@@ -1,6 +1,7 @@
 #include "vm/uvm_commit.h"
 
 #include "lib/lock.h"
+#include "lib/trace.h"
 #include "lib/types.h"
 #include "vm/uvmexp.h"
 #include "vm/vm_page.h"
@@ -20,6 +21,10 @@ uint64_t limit_locked() REQUIRES(account_lock) {
     if (limit_kib != 0)
         return limit_kib / (page_size / 1024);
     return vm_page_get_statistics().total * ratio_percent / 100;
+}
+status refuse(uint64_t pages) REQUIRES(account_lock) {
+    TRACE(commit_refused, .pages = pages, .committed = committed_pages);
+    return fail(Errno::nomem);
 }
 } // namespace
 
@@ -59,14 +64,15 @@ status charge(uint64_t pages) {
     switch (current_mode) {
     case mode::heuristic:
         if (pages > vm_page_get_statistics().total)
-            return fail(Errno::nomem);
+            return refuse(pages);
         break;
     case mode::always: break;
     case mode::strict: limit = limit_locked(); break;
     }
     if (committed_pages > limit || pages > limit - committed_pages)
-        return fail(Errno::nomem);
+        return refuse(pages);
     committed_pages += pages;
+    TRACE(commit_charged, .pages = pages, .committed = committed_pages);
     uvm_count(uvm_counter::commit_charged, pages);
     return {};
 }
@@ -75,6 +81,7 @@ void uncharge(uint64_t pages) {
     lock_guard guard(account_lock);
     ASSERT(pages <= committed_pages);
     committed_pages -= pages;
+    TRACE(commit_returned, .pages = pages, .committed = committed_pages);
     uvm_count(uvm_counter::commit_returned, pages);
 }
 

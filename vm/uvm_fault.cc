@@ -26,6 +26,7 @@
 // after the other; the second finds the mapping and has nothing to do. What needs the map locked
 // for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
 #include "arch/pmap.h"
+#include "lib/trace.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvmexp.h"
 #include "vm/vmspace.h"
@@ -62,12 +63,16 @@ struct uvm_faultinfo {
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
 
     fault_outcome enter(vm_page& page, vm_prot prot);
+    void trace_case(trace::fault_kind kind, const vm_page& page) const {
+        TRACE(fault_case, .va = va, .kind = kind, .page = page.physical());
+    }
     vm_prot anon_protection(const vm_anon& anon) const;
 
     struct window {
         vaddr_t first, end;
     };
     window neighbours() const;
+    void count_ahead(uint32_t pages) const;
     bool has_anon(vm_amap& amap, vaddr_t at) const;
     void ahead_anons(vm_amap& amap) REQUIRES(amap.lock());
     void ahead_object(vm_amap* amap, uvm_object& object) REQUIRES(object.lock());
@@ -98,11 +103,13 @@ static fault_outcome out_of_memory() {
 
 fault_outcome vmspace::fault(vaddr_t address, vm_prot access) {
     uvm_count(uvm_counter::faults);
+    TRACE(fault_begin, .va = address, .access = trace::protection(access));
     fault_outcome outcome = fault_page(address.page_down(), access, false);
     if (outcome == fault_outcome::maperr)
         uvm_count(uvm_counter::flt_maperr);
     if (outcome == fault_outcome::accerr)
         uvm_count(uvm_counter::flt_accerr);
+    TRACE(fault_end, .va = address, .result = trace::fault_result(outcome));
     return outcome;
 }
 
@@ -176,6 +183,7 @@ fault_result uvm_faultinfo::resolve() {
     mapping = vm.pmap_->lookup(va);
     if (mapping && allows(mapping->prot, access) && mapping->wired == (entry.wired_count > 0)) {
         uvm_count(uvm_counter::flt_spurious);
+        TRACE(fault_case, .va = va, .kind = trace::fault_kind::spurious, .page = mapping->pa);
         return fault_outcome::resolved;
     }
     vm_amap* amap = entry.aref.amap();
@@ -198,9 +206,13 @@ fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
 
 // 1A.
 fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
-    if (write() && mapping && mapping->pa == anon.page().physical())
+    const bool takeover = write() && mapping && mapping->pa == anon.page().physical();
+    if (takeover)
         uvm_count(uvm_counter::flt_anon_takeover);
     fault_outcome outcome = enter(anon.page(), anon_protection(anon));
+    if (takeover)
+        TRACE(anon_taken_over, .anon = &anon, .va = va);
+    trace_case(takeover ? trace::fault_kind::takeover : trace::fault_kind::case_1a, anon.page());
     ahead_anons(amap);
     return outcome;
 }
@@ -217,8 +229,11 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     // The mapping first, the reference second. Once it is dropped, the other holder is alone with
     // the old page and may write to it at once: no thread of this process may be reading it then.
     fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());
-    if (outcome == fault_outcome::resolved)
+    if (outcome == fault_outcome::resolved) {
+        vm_page& page = (*copy)->page();
         amap.replace(slot(), std::move(*copy));
+        trace_case(trace::fault_kind::case_1b, page);
+    }
     return outcome;
 }
 
@@ -253,6 +268,7 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     uvm_count(uvm_counter::flt_obj);
     vm_prot prot = entry.effective_protection();
     fault_outcome outcome = enter(**page, write() ? prot : prot & ~vm_prot::write);
+    trace_case(trace::fault_kind::case_2a, **page);
     ahead_object(amap, object);
     return outcome;
 }
@@ -267,8 +283,11 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
     }
     vm_page* zeros =
         uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
-    if (!write() && !others_write && zeros)
-        return enter(*zeros, entry.effective_protection() & ~vm_prot::write);
+    if (!write() && !others_write && zeros) {
+        fault_outcome outcome = enter(*zeros, entry.effective_protection() & ~vm_prot::write);
+        trace_case(trace::fault_kind::zero_page, *zeros);
+        return outcome;
+    }
     if (entry.needs_copy)
         return std::nullopt;
     ASSERT(amap); // a private entry without one needs_copy
@@ -288,7 +307,9 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
     // As in 1B: a process that shares this amap may have the object's page mapped in this slot.
     if (contents && amap.shared(slot(), slot() + 1))
         pmap::page_protect(*contents, vm_prot::none);
-    return enter(page, entry.effective_protection());
+    fault_outcome outcome = enter(page, entry.effective_protection());
+    trace_case(contents ? trace::fault_kind::case_2b_copy : trace::fault_kind::case_2b_zero, page);
+    return outcome;
 }
 
 // ---- Entering --------------------------------------------------------------------------------
@@ -319,17 +340,26 @@ uvm_faultinfo::window uvm_faultinfo::neighbours() const {
     return {va - behind, va + ahead};
 }
 
+void uvm_faultinfo::count_ahead(uint32_t pages) const {
+    if (pages == 0)
+        return;
+    uvm_count(uvm_counter::flt_ahead, pages);
+    TRACE(fault_ahead, .va = va, .pages = pages);
+}
+
 // A neighbour that cannot be entered, for want of memory, is left to its own fault.
 void uvm_faultinfo::ahead_anons(vm_amap& amap) {
     window w = neighbours();
+    uint32_t entered = 0;
     for (vaddr_t at = w.first; at < w.end; at += page_size) {
         vm_anon* anon = at == va ? nullptr : amap.lookup(entry.slot_of(at));
         if (!anon || vm.pmap_->lookup(at))
             continue;
         pmap_enter_flags flags{.wired = entry.wired_count > 0};
         if (vm.pmap_->enter(at, anon->page(), anon_protection(*anon), flags))
-            uvm_count(uvm_counter::flt_ahead);
+            entered++;
     }
+    count_ahead(entered);
 }
 
 bool uvm_faultinfo::has_anon(vm_amap& amap, vaddr_t at) const {
@@ -340,6 +370,7 @@ bool uvm_faultinfo::has_anon(vm_amap& amap, vaddr_t at) const {
 // Read-only, as in 2A: the object is to hear of the first write to a shared page (get's `write`).
 void uvm_faultinfo::ahead_object(vm_amap* amap, uvm_object& object) {
     window w = neighbours();
+    uint32_t entered = 0;
     for (vaddr_t at = w.first; at < w.end; at += page_size) {
         if (at == va || (amap && has_anon(*amap, at)))
             continue;
@@ -348,6 +379,7 @@ void uvm_faultinfo::ahead_object(vm_amap* amap, uvm_object& object) {
             continue;
         pmap_enter_flags flags{.wired = entry.wired_count > 0};
         if (vm.pmap_->enter(at, *page, entry.effective_protection() & ~vm_prot::write, flags))
-            uvm_count(uvm_counter::flt_ahead);
+            entered++;
     }
+    count_ahead(entered);
 }

@@ -1,5 +1,6 @@
 #include "vm/vm_amap.h"
 
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -21,6 +22,7 @@ expected<ref_ptr<vm_amap>> vm_amap::create() {
     lock_guard guard(amap->lock_);
     amap->spare_edges_.push_back(*edge);
     amap->edge_total_ = 1;
+    TRACE(amap_created, .amap = amap);
     return ref_ptr<vm_amap>::adopt(amap);
 }
 
@@ -34,6 +36,7 @@ vm_amap::~vm_amap() {
 void vm_amap::last_reference_gone() {
     uvm_count(uvm_counter::amaps_freed);
     amap_pool.destroy(this);
+    TRACE(amap_destroyed, .amap = this);
 }
 
 // ---- Slots ----------------------------------------------------------------------------------
@@ -53,12 +56,12 @@ status vm_amap::add(slot_t slot, ref_ptr<vm_anon> anon) {
 
 void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
     auto before = static_cast<vm_anon*>(slots_.replace(slot, anon.leak()));
-    before->drop_reference();
+    vm_anon::leave_slot(*before);
 }
 
 void vm_amap::wipe(slot_t first, slot_t end) {
     for (slot_t slot = first; find_from(slot, end); slot++)
-        static_cast<vm_anon*>(slots_.take(slot))->drop_reference();
+        vm_anon::leave_slot(*static_cast<vm_anon*>(slots_.take(slot)));
 }
 
 // The lock of an amap that only its maker knows is free: taking it second cannot dead-lock.
@@ -69,6 +72,9 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
         result = add(slot, ref_ptr<vm_anon>(anon));
         uvm_count(uvm_counter::anons_referenced);
+        if (result)
+            TRACE(anon_referenced, .anon = anon, .amap = this, .slot = slot,
+                  .references = anon->references());
     }
     lock_.unlock();
     return result;
@@ -241,6 +247,7 @@ void vm_aref::attach(ref_ptr<vm_amap> amap, slot_t first, uint64_t pages) {
     lock_guard guard(amap_->lock_);
     amap_->take_edges_of(*this);
     amap_->count_range(first, first + pages, 1);
+    TRACE(amap_referenced, .amap = amap_.get(), .first = first, .slots = pages);
 }
 
 void vm_aref::release() {
@@ -250,6 +257,7 @@ void vm_aref::release() {
         lock_guard guard(amap_->lock_);
         amap_->count_range(first_, first_ + pages_, -1);
         amap_->give_edges_to(*this);
+        TRACE(amap_released, .amap = amap_.get(), .first = first_, .slots = pages_);
     }
     amap_.reset();
 }

@@ -1,6 +1,7 @@
 #include "vm/vm_anon.h"
 
 #include "arch/pmap.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -14,6 +15,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create(owned_page page) {
         return fail(Errno::nomem);
     (void)page.release();
     uvm_count(uvm_counter::anons_made);
+    TRACE(anon_created, .anon = anon, .page = anon->page_->physical());
     return ref_ptr<vm_anon>::adopt(anon);
 }
 
@@ -27,12 +29,25 @@ expected<ref_ptr<vm_anon>> vm_anon::create_copy(const vm_page& contents) {
     auto anon = TRY(create(owned_page(vm_page_alloc(page_owner::anon))));
     copy_page(anon->page().data(), contents.data());
     uvm_count(uvm_counter::pages_copied);
+    TRACE(page_copied, .from = contents.physical(), .to = anon->page().physical());
+    TRACE(anon_copied, .anon = anon.get(), .from_page = contents.physical(),
+          .page = anon->page().physical());
     return anon;
 }
 
 void vm_anon::last_reference_gone() {
+    const trace::addr page = page_->physical();
     pmap::page_protect(*page_, vm_prot::none);
     uvm_count(uvm_counter::anons_freed);
     vm_page_free(page_);
     anon_pool.destroy(this);
+    TRACE(anon_destroyed, .anon = this, .page = page);
+}
+
+void vm_anon::leave_slot(vm_anon& anon) {
+    // As seen: another holder may be leaving at the same time.
+    const uint32_t left = anon.references() - 1;
+    anon.drop_reference();
+    if (left != 0)
+        TRACE(anon_released, .anon = &anon, .references = left);
 }

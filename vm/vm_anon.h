@@ -24,6 +24,8 @@ public:
     // The page; never null while memory is not swapped out.
     vm_page& page() const { return *page_; }
 
+    // Drops the reference of a slot that the anon has just been taken out of.
+    static void leave_slot(vm_anon& anon);
     // Removes the page from every pmap and gives it back.
     void last_reference_gone();
 

@@ -1,5 +1,7 @@
 #include "vm/vm_map.h"
 
+#include "lib/trace.h"
+
 // ---- entry_stock ----------------------------------------------------------------------------
 
 entry_stock::~entry_stock() {
@@ -117,6 +119,11 @@ void vm_map::insert(vm_map_entry& entry) {
     tree_.insert(entry, before, after);
     count_++;
     add_to_sums(entry, 1);
+    TRACE(map_entry_inserted, .map = this, .entry = &entry, .start = entry.start, .end = entry.end,
+          .prot = trace::protection(entry.protection),
+          .needs_copy = trace::yes_if(entry.needs_copy));
+    if (entry.object)
+        TRACE(object_referenced, .object = entry.object.get(), .map = this);
 }
 
 void vm_map::remove(vm_map_entry& entry) {
@@ -126,6 +133,9 @@ void vm_map::remove(vm_map_entry& entry) {
     count_--;
     if (hint_.load(std::memory_order_relaxed) == &entry)
         hint_.store(nullptr, std::memory_order_relaxed);
+    TRACE(map_entry_removed, .map = this, .entry = &entry, .start = entry.start, .end = entry.end);
+    if (entry.object)
+        TRACE(object_detached, .object = entry.object.get(), .map = this);
 }
 
 unsigned vm_map::clips_needed(vaddr_t start, vaddr_t end) const {
@@ -147,6 +157,7 @@ void vm_map::clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) {
     entry.aref.split(lower_size >> page_shift, upper.aref);
     alter(entry, [&](vm_map_entry& e) { e.end = at; });
     insert(upper);
+    TRACE(map_entry_clipped, .map = this, .entry = &entry, .upper = &upper, .at = at);
 }
 
 vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) {
@@ -196,6 +207,7 @@ bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
     if (vm_map_entry* after = entries_.next(low))
         tree_.gap_changed(*after, &low);
     vm_map_entry_destroy(&high);
+    TRACE(map_entry_merged, .map = this, .entry = &low, .start = low.start, .end = low.end);
     return true;
 }
 

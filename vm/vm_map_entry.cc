@@ -1,5 +1,6 @@
 #include "vm/vm_map_entry.h"
 
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -41,6 +42,11 @@ void vm_map_entry::become_untouched() {
     copy_on_write = needs_copy = true;
 }
 
+static void trace_cleared(const vm_map_entry& e, bool copied) {
+    TRACE(needs_copy_cleared, .entry = &e, .start = e.start, .end = e.end,
+          .copied = trace::yes_if(copied));
+}
+
 // amap_copy(9). The amap may be another's too by a fork; if the other side is gone by now, the
 // copy that fork put off is never made.
 status vm_map_entry::copy_for_write() {
@@ -50,9 +56,11 @@ status vm_map_entry::copy_for_write() {
         TRY(aref.prepare());
         aref.attach(TRY(vm_amap::create()), start.value() >> page_shift, pages());
         needs_copy = false;
+        trace_cleared(*this, false);
         return {};
     }
 
+    const trace::addr old_address = old; // which may be gone when it is told of
     slot_t first = aref.first();
     vm_aref replacement;
     TRY(replacement.prepare());
@@ -62,6 +70,7 @@ status vm_map_entry::copy_for_write() {
         if (!old->shared(first, slot_end())) {
             needs_copy = false;
             uvm_count(uvm_counter::flt_amcopy_free);
+            trace_cleared(*this, false);
             return {};
         }
     }
@@ -74,6 +83,9 @@ status vm_map_entry::copy_for_write() {
     aref.take_over(replacement);
     needs_copy = false;
     uvm_count(uvm_counter::flt_amcopy);
+    TRACE(amap_copied, .from = old_address, .to = aref.amap(), .first = first, .slots = pages(),
+          .pages_copied = 0);
+    trace_cleared(*this, true);
     return {};
 }
 

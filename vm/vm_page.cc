@@ -12,6 +12,7 @@
 
 #include "arch/boot_info.h"
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/sanitize.h"
 
@@ -235,21 +236,28 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
     }
     void* data = page->data();
     sanitize_unpoison(data, page_size);
-    if (zeroed)
+    TRACE(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
+    if (zeroed) {
         zero_page(data);
+        TRACE(page_zeroed, .page = page->physical());
+    }
     return page;
 }
 
 void vm_page_free(vm_page* page) {
     sanitize_poison(page->data(), page_size);
-    lock_guard guard(queue_lock);
-    count_of[size_t(page->owner_kind)]--;
-    count_of[size_t(page_owner::free)]++;
-    become_free(*page);
-    if (singles_count < max_singles)
-        push_single(*page);
-    else
-        insert_block(page, 0);
+    const page_owner kind = page->owner_kind;
+    {
+        lock_guard guard(queue_lock);
+        count_of[size_t(kind)]--;
+        count_of[size_t(page_owner::free)]++;
+        become_free(*page);
+        if (singles_count < max_singles)
+            push_single(*page);
+        else
+            insert_block(page, 0);
+    }
+    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
 }
 
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
@@ -275,6 +283,8 @@ vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
             become_owned(block[i], kind);
     }
     sanitize_unpoison(block->data(), n << page_shift);
+    TRACE(page_allocated, .page = block->physical(), .kind = trace::page_kind(kind),
+          .pages = uint32_t(n));
     return block;
 }
 
@@ -285,15 +295,19 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
     if (order == 0)
         return vm_page_free(page);
     sanitize_poison(page->data(), n << page_shift);
-    lock_guard guard(queue_lock);
     const page_owner kind = page->owner_kind;
-    for (size_t i = 0; i < n; i++) {
-        ASSERT(page[i].owner_kind == kind);
-        become_free(page[i]);
+    {
+        lock_guard guard(queue_lock);
+        for (size_t i = 0; i < n; i++) {
+            ASSERT(page[i].owner_kind == kind);
+            become_free(page[i]);
+        }
+        count_of[size_t(kind)] -= n;
+        count_of[size_t(page_owner::free)] += n;
+        insert_block(page, order);
     }
-    count_of[size_t(kind)] -= n;
-    count_of[size_t(page_owner::free)] += n;
-    insert_block(page, order);
+    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
+          .pages = uint32_t(n));
 }
 
 paddr_t vm_page::physical() const { return paddr_t(frame_of(*this) << page_shift); }

@@ -2,6 +2,7 @@
 
 #include "arch/pmap.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvm_commit.h"
 
@@ -30,6 +31,7 @@ expected<ref_ptr<vmspace>> vmspace::create() {
         physical->destroy();
         return fail(Errno::nomem);
     }
+    TRACE(vmspace_created, .vmspace = vm, .map = &vm->map_, .pmap = physical);
     return ref_ptr<vmspace>::adopt(vm);
 }
 
@@ -42,11 +44,13 @@ void vmspace::unmap_all() {
         brk_start_ = brk_ = vaddr_t{};
     }
     release_entries(dead);
+    TRACE(vmspace_unmapped, .vmspace = this);
 }
 
 void vmspace::last_reference_gone() {
     unmap_all();
     vmspace_pool.destroy(this);
+    TRACE(vmspace_destroyed, .vmspace = this);
 }
 
 vmspace::~vmspace() { pmap_->destroy(); }

@@ -17,6 +17,7 @@
 // writable pages, which are write-protected. Mode cow_pte also gives the child the parent's page
 // tables as they then are, which saves the child the faults of the pages that it only reads.
 #include "arch/pmap.h"
+#include "lib/trace.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvmexp.h"
 #include "vm/vmspace.h"
@@ -46,6 +47,8 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_ledger& ledge
             write_protect_for_fork(*e, ledger);
     if (mode == fork_mode::cow_pte)
         child->seed_page_tables(*this);
+    TRACE(vmspace_forked, .parent = this, .child = child.get(), .mode = trace::copy_mode(mode),
+          .entries = ledger.entries_copied);
     return child;
 }
 
@@ -99,9 +102,25 @@ uint64_t vmspace::child_charge() const {
     return pages;
 }
 
+// What has become of the parent's entry `e`; `c` is the child's, if it has one.
+static void trace_inherited(const vm_map& parent, const vm_map& child, const vm_map_entry& e,
+                            const vm_map_entry* c) {
+    using enum trace::inherit_outcome;
+    TRACE(map_entry_inherited, .parent_map = &parent, .child_map = &child, .start = e.start,
+          .end = e.end,
+          .outcome = !c                                   ? not_inherited
+                     : e.inheritance == vm_inherit::zero  ? untouched
+                     : e.inheritance == vm_inherit::share ? shared
+                     : !c->aref                           ? object_only
+                     : c->aref.amap() == e.aref.amap()    ? amap_referenced
+                                                          : amap_copied);
+}
+
 status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger) {
-    if (e.inheritance == vm_inherit::none)
+    if (e.inheritance == vm_inherit::none) {
+        trace_inherited(parent.map_, map_, e, nullptr);
         return {};
+    }
     entry_stock stock;
     TRY(stock.reserve(1, e.aref ? entry_stock::kind::attachable : entry_stock::kind::bare));
     vm_map_entry& c = stock.peek();
@@ -127,6 +146,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     map_.insert(stock.take());
     ledger.entries_copied++;
     uvm_count(uvm_counter::map_entries_copied);
+    trace_inherited(parent.map_, map_, e, &c);
     return {};
 }
 
@@ -164,7 +184,10 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_l
     uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());
     if (mode == fork_mode::copy || e.wired_count) {
-        ledger.pages_copied += TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));
+        const uint64_t copied = TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));
+        ledger.pages_copied += copied;
+        TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
+              .pages_copied = copied);
         return {};
     }
     // An amap that others write to: the child takes references to the anons as they are now, and
@@ -173,6 +196,8 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_l
     slot_t slot = first;
     for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++)
         pmap::page_protect(anon->page(), vm_prot::rx);
+    TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
+          .pages_copied = 0);
     return {};
 }
 
@@ -186,6 +211,7 @@ void vmspace::write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) {
     if (allows(e.protection, vm_prot::write))
         ledger.ptes_protected +=
             pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
+    TRACE(needs_copy_set, .entry = &e, .start = e.start, .end = e.end);
 }
 
 // Only where the child would find the parent's page by a fault, too: not where it has copies.

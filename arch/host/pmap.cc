@@ -4,6 +4,7 @@
 #include "arch/pmap.h"
 
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -122,6 +123,7 @@ pmap* pmap::create() {
     }
     p->md_.root = root;
     count_tables(p->md_, 1);
+    TRACE(pmap_created, .pmap = p);
     return p;
 }
 
@@ -135,6 +137,7 @@ void pmap::destroy() {
     }
     vm_page_free(md_.root);
     pmaps.destroy(this);
+    TRACE(pmap_destroyed, .pmap = this);
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
@@ -153,6 +156,10 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     pte_t* pte = make_pte(m, va.value());
     if (!pte)
         return fail(Errno::nomem);
+    auto trace_entered = [&] {
+        TRACE(pte_entered, .pmap = this, .va = va, .page = page.physical(),
+              .prot = trace::protection(prot));
+    };
     const pte_t old = *pte;
     if (pte_present(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
@@ -162,11 +169,13 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
             tlb::flush(m, va.value());
         else
             tlb::flush_here(m, va.value()); // other CPUs learn of new rights by spurious faults
+        trace_entered();
         return {};
     }
     if (!pte_present(old)) {
         if (fill_pte(m, va.value(), *pte, entry)) {
             uvm_count(uvm_counter::ptes_written);
+            trace_entered();
             return {};
         }
         pmap_prune(m, va.value());
@@ -180,14 +189,19 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     pv_remove(*vm_page_of(pte_frame(old)), m, va.value(), old);
     m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
     tlb::flush(m, va.value());
+    trace_entered();
     return {};
 }
 
 void pmap::remove(vaddr_t start, vaddr_t end) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
-    walk(md_, start.value(), end.value(),
-         [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS { pmap_remove_pte(md_, va, pte); });
+    uint64_t removed = 0;
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+        pmap_remove_pte(md_, va, pte);
+        removed++;
+    });
+    TRACE(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
@@ -201,6 +215,8 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
         else
             pmap_lower_pte(md_, va, pte, prot);
     });
+    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+          .entries = lowered);
     return lowered;
 }
 

@@ -3,6 +3,7 @@
 #include "arch/pmap.h"
 
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 
 #include "pmap_tables.h"

@@ -9,6 +9,7 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -171,6 +172,7 @@ pmap* pmap::create() {
     memcpy(m.root + first_kernel_slot, pmap_kernel_machine().root + first_kernel_slot,
            (table_size - first_kernel_slot) * sizeof(pte_t));
     pmap_count_table(m, 1);
+    TRACE(pmap_created, .pmap = p);
     return p;
 }
 
@@ -184,6 +186,7 @@ void pmap::destroy() {
     pmap_count_table(md_, -1);
     vm_page_free(vm_page_of(direct_map_address(md_.root)));
     pmaps.destroy(this);
+    TRACE(pmap_destroyed, .pmap = this);
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
@@ -241,18 +244,25 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         if (!flush.empty())
             tlb::flush(m, flush);
     }
+    TRACE(pte_entered, .pmap = this, .va = va, .page = page.physical(),
+          .prot = trace::protection(prot));
     return {};
 }
 
 void pmap::remove(vaddr_t start, vaddr_t end) {
-    whole_range(start, end, [&](uint64_t va) { return remove_some(md_, va, end.value()); });
+    const uint64_t removed =
+        whole_range(start, end, [&](uint64_t va) { return remove_some(md_, va, end.value()); });
+    TRACE(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
-    return whole_range(start, end, [&](uint64_t va) {
+    const uint64_t changed = whole_range(start, end, [&](uint64_t va) {
         return prot == vm_prot::none ? remove_some(md_, va, end.value())
                                      : protect_some(md_, va, end.value(), prot);
     });
+    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+          .entries = changed);
+    return changed;
 }
 
 void pmap::unwire(vaddr_t va) {
@@ -318,6 +328,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
         target.lock.unlock();
     }
     pmap_free_tables(dead);
+    TRACE(pte_copied, .from = &from, .to = this, .start = start, .end = end);
 }
 
 void pmap::activate() { tlb::activate(md_); }

@@ -17,6 +17,7 @@
 
 #include "arch/cpu.h"
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
 
@@ -222,6 +223,7 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
 void pmap::page_protect(vm_page& page, vm_prot prot) {
     while (!try_page_protect(page, prot))
         cpu::relax();
+    TRACE(page_protected, .page = page.physical(), .prot = trace::protection(prot));
 }
 
 bool pmap::is_referenced(vm_page& page) {

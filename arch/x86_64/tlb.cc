@@ -45,6 +45,7 @@
 #include "arch/memory.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "vm/uvmexp.h"
 
 #include "pmap_tables.h"
@@ -175,9 +176,12 @@ void tlb::flush(pmap_machine& m, const batch& b) {
     if (where & bit(self)) {
         flush_here(m, b);
         uvm_count(uvm_counter::flushes_local);
+        TRACE(tlb_flushed, .root = m.root, .pages = b.pages());
     }
-    if (uint32_t others = where & ~bit(self))
+    if (uint32_t others = where & ~bit(self)) {
         ask(self, others, m, &b);
+        TRACE(tlb_shootdown, .root = m.root, .processors = others, .pages = b.pages());
+    }
 }
 
 void tlb::unload(pmap_machine& m) {

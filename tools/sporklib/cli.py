@@ -29,6 +29,7 @@ from .session import (
     terminal_size,
 )
 from .symbols import symbolize
+from . import perfetto, trace
 
 RUN_HELP = """\
 Runs one command on the kernel, in a machine of its own, and exits with its status: 128+N when
@@ -98,11 +99,12 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
     config = Config(
         kernel=kernel,
         initrd=initrd,
-        words=" ".join(arguments.append),
+        words=" ".join(arguments.append + trace_words(arguments)),
         smp=arguments.smp,
         memory=arguments.mem,
         icount=arguments.icount,
         gdb=arguments.gdb,
+        trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
         extra=arguments.qemu,
     )
     if arguments.iso or arguments.uefi:
@@ -185,7 +187,11 @@ def run(arguments: argparse.Namespace) -> int:
             return Piped(machine, 0, 1, 2, arguments.timeout, listen)
 
         verbose = arguments.console and not console
+        if arguments.trace:
+            trace.prepare(arguments.trace)
         outcome = converse(config, folder, make, verbose)
+        if config.trace:
+            say(str(trace.split(config.trace, arguments.trace)))
         return conclude(outcome, folder, config.kernel, shown=verbose)
 
 
@@ -232,6 +238,28 @@ def symbolize_stdin(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ---- Traces --------------------------------------------------------------------------------
+
+
+def trace_words(arguments: argparse.Namespace) -> list[str]:
+    if not getattr(arguments, "trace", None):
+        return []
+    return trace.trace_words(arguments.trace_only, arguments.trace_full, arguments.trace_buffer)
+
+
+def convert_trace(arguments: argparse.Namespace) -> int:
+    if arguments.points:
+        sys.stdout.write(trace.table())
+    if arguments.perfetto:
+        if arguments.folder is None:
+            raise ToolError("trace --perfetto: which folder?")
+        output = arguments.output or arguments.folder.with_suffix(".json")
+        say(f"{perfetto.convert(arguments.folder, output)} events are in {output}")
+    elif not arguments.points:
+        raise ToolError("trace: --perfetto or --points? For text, babeltrace2 DIR")
+    return 0
+
+
 # ---- Commands ------------------------------------------------------------------------------
 
 
@@ -248,6 +276,14 @@ def parser() -> argparse.ArgumentParser:
                       help="put a program of this machine, with its loader and libraries, or a "
                       "folder of programs, at the paths that they have here")
     each.add_argument("--env", action="append", default=[], metavar="K=V", help="set a variable")
+    each.add_argument("--trace", type=Path, metavar="DIR",
+                      help="record what happens as a CTF trace in DIR (babeltrace2 DIR shows it)")
+    each.add_argument("--trace-only", default="all", metavar="CATEGORY,...",
+                      help="record these categories of events alone (docs/trace.md)")
+    each.add_argument("--trace-full", choices=("drain", "drop"), default="drain",
+                      help="when a processor's buffer is full: write it out while the processor "
+                      "waits, or drop and count further events")
+    each.add_argument("--trace-buffer", type=int, metavar="KIB", help="its size (256)")
     each.add_argument("--cwd", metavar="DIR", help="the command's working directory")
     each.add_argument("-v", "--console", action="store_true", help="show what the kernel prints")
     each.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...")
@@ -266,6 +302,14 @@ def parser() -> argparse.ArgumentParser:
     each = commands.add_parser("iso", help="make the ISO for BIOS and UEFI")
     each.add_argument("-o", "--output", type=Path, required=True)
     each.set_defaults(action=iso)
+
+    each = commands.add_parser("trace", help="convert a trace; list the trace points")
+    each.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="what run --trace made")
+    each.add_argument("--perfetto", action="store_true",
+                      help="make a picture for ui.perfetto.dev or chrome://tracing")
+    each.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to (DIR.json)")
+    each.add_argument("--points", action="store_true", help="print the table of trace points")
+    each.set_defaults(action=convert_trace)
 
     each = commands.add_parser("symbolize", help="add functions and lines to a panic's text")
     each.add_argument("--kernel", type=Path, default=KERNEL)

@@ -37,6 +37,7 @@ class Config:
     memory: str = "256M"
     icount: bool = False
     gdb: bool = False
+    trace: Path | None = None  # where what comes through the trace port goes
     extra: list[str] = field(default_factory=list)
 
 
@@ -140,6 +141,9 @@ class Machine:
         else:
             command += ["-accel", "tcg,thread=multi", "-smp", str(config.smp)]
         command += self._boot_options()
+        if config.trace is not None:
+            command += ["-chardev", f"file,id=trace,path={config.trace}",
+                        "-device", "isa-debugcon,iobase=0xeb,readback=0xeb,chardev=trace"]
         if self.gdb_port is not None:
             command += ["-gdb", f"tcp:127.0.0.1:{self.gdb_port}", "-S"]
         return command + config.extra

@@ -8,6 +8,7 @@
     commands    spork ps, bt, runq, locks, log, counters, pools
     vmcommands  spork map, amap, anon, page, pte, vmdiff
     programs    symbols of the user program that runs; spork program, enter, leave
+    tracering   spork trace
     walks       spork walk
 """
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 def install() -> None:
     """Registers everything with GDB."""
-    from . import commands, functions, printers, programs, vmcommands, walks
+    from . import commands, functions, printers, programs, tracering, vmcommands, walks
 
-    for module in (printers, functions, commands, vmcommands, programs, walks):
+    for module in (printers, functions, commands, vmcommands, programs, tracering, walks):
         module.register()

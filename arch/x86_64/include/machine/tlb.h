@@ -21,6 +21,7 @@ public:
     }
     bool empty() const { return count_ == 0; }
     bool everything() const { return count_ > capacity; }
+    uint32_t pages() const { return everything() ? 0 : count_; }
     const uint64_t* begin() const { return addresses_; }
     const uint64_t* end() const { return addresses_ + count_; }
 
