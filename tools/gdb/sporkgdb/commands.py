@@ -1,43 +1,43 @@
-""
-    "spork ps, bt, runq, locks, log, counters, pools: what the kernel as a whole is doing."
-    "" from __future__ import annotations
+"""spork ps, bt, runq, locks, log, counters, pools: what the kernel as a whole is doing."""
+from __future__ import annotations
 
-        import gdb
+import gdb
 
-            from.import kernel from.arguments import Command,
-    evaluate, say,
-    table from.values import(SporkError, atomic, each, enumerator, is_null, member, number,
-                             references, static,
+from . import kernel
+from .arguments import Command, evaluate, say, table
+from .values import (
+    SporkError,
+    atomic,
+    each,
+    enumerator,
+    is_null,
+    member,
+    number,
+    references,
+    static,
 
-                             text, type_named, )
+    text,
+    type_named,
+)
 
-        SYSTEM_CALL = 0x100 #trap_frame::vector of one
 
-    class Prefix(gdb.Command)
-    : ""
-      "Look at the Spork kernel: processes, address spaces, page tables, locks.
+SYSTEM_CALL = 0x100  # trap_frame::vector of one
 
-      Every command reads the
-      machine's memory alone and calls nothing in the kernel, so each works at any stop,
-        in a panic too.Numbers may be any expression : `spork map $pid()`, `spork page $cr3`
-                                                                                   .""
-                                                                                    "
 
-                                                                               def __init__(self)
-                                                                                   ->None
-    : super()
-                                                                                   .__init__(
-                                                                                       "spork",
-                                                                                       gdb.COMMAND_STATUS,
-                                                                                       gdb.COMPLETE_NONE,
-                                                                                       True)
+class Prefix(gdb.Command):
+    """Look at the Spork kernel: processes, address spaces, page tables, locks.
 
-                                                                                       class Ps(
-                                                                                           Command)
-    : ""
-      "spork ps: processes and threads, what state they are in and why they sleep.
+Every command reads the machine's memory alone and calls nothing in the kernel, so each works at any
+stop, in a panic too. Numbers may be any expression: `spork map $pid()`, `spork page $cr3`."""
 
-      The column VMSPACE has the address space and its references; "shared with" tells whose else it is (a
+    def __init__(self) -> None:
+        super().__init__("spork", gdb.COMMAND_STATUS, gdb.COMPLETE_NONE, True)
+
+
+class Ps(Command):
+    """spork ps: processes and threads, what state they are in and why they sleep.
+
+The column VMSPACE has the address space and its references; "shared with" tells whose else it is (a
 vfork child's is its parent's until it execs or exits). PPID is the parent."""
 
     name = "ps"
@@ -114,7 +114,7 @@ last line tells where it left user mode."""
             raise SporkError("QEMU does not show that processor")
         frame = gdb.selected_frame() if there == here else None
         try:
-    if there != here:
+            if there != here:
                 there.switch()
             newest = gdb.newest_frame()
             rip, rbp, rsp = (int(newest.read_register(name)) & (1 << 64) - 1
@@ -127,7 +127,7 @@ last line tells where it left user mode."""
         if rip < 1 << 63:
             return [rip], True
         calls = [rip]
-#At the first instruction of a function the caller's address is on top of the stack alone.
+        # At the first instruction of a function the caller's address is on top of the stack alone.
         symbol = gdb.block_for_pc(rip)
         while symbol is not None and symbol.function is None:
             symbol = symbol.superblock
@@ -269,3 +269,5 @@ With a word, those whose name contains it."""
 def register() -> None:
     for command in (Prefix, Ps, Bt, Runq, Locks, Log, Counters, Pools):
         command()
+
+
