@@ -45,6 +45,7 @@
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/afork.h"
+#include "kernel/ledger.h"
 #include "kernel/pidfd.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
@@ -63,7 +64,7 @@ namespace {
 
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
-expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode);
+ledger_kind kind_of(const clone_args& args);
 bool vfork_copies(const clone_args& args, const process& parent);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
@@ -110,6 +111,10 @@ expected<created_process> process_create(const clone_args& args) {
     if (signal_pending(self))
         return fail(Errno::restartnointr);
 
+    ledger_call cost;
+    if (!set(CLONE_THREAD_))
+        cost.begin(kind_of(args));
+
     // All that can fail. Whatever is made here is given back by its owner if something later fails.
     reserved_pid pid;
     if (!pid.pid)
@@ -120,14 +125,14 @@ expected<created_process> process_create(const clone_args& args) {
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
     const bool shares_vm = set(CLONE_VM_) && !vfork_copies(args, parent);
+    const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
-        p->vm = TRY(shares_vm ? share(parent.vm) : copy_address_space(parent, mode));
+        p->vm = TRY(shares_vm ? share(parent.vm) : parent.vm->fork(mode, cost.expect_faults()));
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
@@ -157,8 +162,12 @@ expected<created_process> process_create(const clone_args& args) {
         uvm_count(uvm_counter::forks_sharevm);
     sched_make_runnable(*child);
     child.reset();
-    if (set(CLONE_VFORK_))
+    if (set(CLONE_VFORK_)) {
+        const nanos_t since = now();
         wait->wait();
+        cost.blocked(now() - since);
+    }
+    cost.keep(result.pid, shares_vm ? "share" : fork_mode_name(mode));
     return result;
 }
 
@@ -229,9 +238,16 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     return p;
 }
 
-expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode) {
-    vm_ledger ledger;
-    return parent.vm->fork(mode, ledger);
+// A vfork on a stack of the child's own is what C libraries make posix_spawn of.
+ledger_kind kind_of(const clone_args& args) {
+    if (args.afork)
+        return ledger_kind::afork;
+    switch (args.flags & (CLONE_VM_ | CLONE_VFORK_)) {
+    case CLONE_VM_ | CLONE_VFORK_:
+        return args.stack == vaddr_t{} ? ledger_kind::vfork : ledger_kind::spawn;
+    case 0: return ledger_kind::fork;
+    default: return ledger_kind::clone;
+    }
 }
 
 // 4.4BSD's vfork: the address space is copied on write although the parent waits. A child that also

@@ -282,6 +282,10 @@ void switch_away(bool requeue) {
             q.idle_since = time;
         if (next->user_map)
             next->user_map->activate();
+        if (self.measured)
+            self.measured->pause();
+        if (next->measured)
+            next->measured->resume();
         q.previous = &self;
         cpu::set_current(next);
         machine_switch(self.machine, next->machine);

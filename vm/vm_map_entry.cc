@@ -31,6 +31,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     grows_down = from.grows_down;
     no_reserve = from.no_reserve;
     charged = from.charged;
+    fork = from.fork;
     tag = from.tag;
 }
 
@@ -39,6 +40,7 @@ void vm_map_entry::become_untouched() {
     object.reset();
     offset = 0;
     copy_on_write = needs_copy = true;
+    fork = {};
 }
 
 // amap_copy(9). The amap may be another's too by a fork; if the other side is gone by now, the
@@ -62,6 +64,7 @@ status vm_map_entry::copy_for_write() {
         if (!old->shared(first, slot_end())) {
             needs_copy = false;
             uvm_count(uvm_counter::flt_amcopy_free);
+            fork.count(vm_aftermath::kind::amap_reused);
             return {};
         }
     }
@@ -74,6 +77,7 @@ status vm_map_entry::copy_for_write() {
     aref.take_over(replacement);
     needs_copy = false;
     uvm_count(uvm_counter::flt_amcopy);
+    fork.count(vm_aftermath::kind::amap_copied);
     return {};
 }
 
