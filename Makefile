@@ -96,6 +96,10 @@ run: $(tools_run) ## install what is missing, build, and boot the ISO in this te
 	@$(MAKE) --no-print-directory iso
 	$(Q)tools/spork boot $(RUNFLAGS)
 
+demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/spork run --icount --append norandmaps -v -- tour
+
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
 test: $(tools_run) $(tools_test) ## run every test
@@ -147,7 +151,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay lint format setup \
+.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------

@@ -32,6 +32,10 @@ void set_current(thread* t);
 inline constexpr unsigned counter_count = 64;
 void count(unsigned counter, uint64_t by);
 uint64_t counted(unsigned cpu, unsigned counter);
+// Adds the calling CPU's first `n` counters to `to`, each to its own, or takes them from it.
+// Interrupts are off.
+void add_counters(uint64_t* to, unsigned n);
+void subtract_counters(uint64_t* from, unsigned n);
 
 // Asks another CPU to run its scheduler on its way back to user mode or out of idle.
 void send_reschedule(unsigned cpu);

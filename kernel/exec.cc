@@ -446,6 +446,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
                       exec_strings& environment, uint64_t& budget) {
     thread& self = current_thread();
     process& p = *self.proc;
+    ledger_call cost(ledger_kind::exec);
     if (arguments.empty()) // programs rely on having an argv[0]
         TRY(arguments.append("", budget));
     const kmem_array<char> name = TRY(public_name(at_fd, path));
@@ -484,6 +485,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     process_set_executable(p, what.image.file().node());
     set_name(self, path);
     vfork_release(self);
+    cost.keep();
 
     if (status loaded = load(self, what, at, arguments, environment, path, secure); !loaded) {
         signal_force(self, SIGSEGV_, SI_KERNEL_, 0);

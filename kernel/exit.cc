@@ -152,13 +152,18 @@ void thread_exit(int wait_status) {
             p.group_exit_status = wait_status;
         last = --p.live_threads == 0;
     }
-    if (last)
+    ledger_call cost;
+    if (last) {
+        cost.begin(ledger_kind::exit);
         drop_address_space(p);
+    }
     vfork_release(self, &wait_status);
     drop_files(self);
     if (last) {
         itimer_process_exiting(p);
         session_process_exiting(p);
+        cost.keep();
+        cost.end(); // before the parent can ask for it
     }
 
     list<process, &process::among_children> discarded;

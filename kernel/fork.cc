@@ -45,6 +45,7 @@
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/afork.h"
+#include "kernel/ledger.h"
 #include "kernel/pidfd.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
@@ -65,10 +66,10 @@ namespace {
 expected<created_process> create(const clone_args& args);
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
-expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode);
+ledger_kind kind_of(const clone_args& args);
 bool vfork_copies(const clone_args& args, const process& parent);
-trace::creation_kind kind_of(const clone_args& args);
-trace::copy_mode mode_of(const clone_args& args);
+trace::creation_kind traced_kind(const clone_args& args);
+trace::copy_mode traced_mode(const clone_args& args);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
 void child_first_run(void* argument);
@@ -106,9 +107,9 @@ private:
 
 expected<created_process> process_create(const clone_args& args) {
     TRY(check_flags(args));
-    TRACE(fork_begin, .kind = kind_of(args), .mode = mode_of(args), .flags = args.flags);
+    TRACE(fork_begin, .kind = traced_kind(args), .mode = traced_mode(args), .flags = args.flags);
     expected<created_process> made = create(args);
-    TRACE(fork_end, .kind = kind_of(args), .result = made ? made->pid : -int32_t(made.error()));
+    TRACE(fork_end, .kind = traced_kind(args), .result = made ? made->pid : -int32_t(made.error()));
     return made;
 }
 
@@ -123,6 +124,10 @@ expected<created_process> create(const clone_args& args) {
     if (signal_pending(self))
         return fail(Errno::restartnointr);
 
+    ledger_call cost;
+    if (!set(CLONE_THREAD_))
+        cost.begin(kind_of(args));
+
     // All that can fail. Whatever is made here is given back by its owner if something later fails.
     reserved_pid pid;
     if (!pid.pid)
@@ -133,14 +138,14 @@ expected<created_process> create(const clone_args& args) {
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
     const bool shares_vm = set(CLONE_VM_) && !vfork_copies(args, parent);
+    const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
-        p->vm = TRY(shares_vm ? share(parent.vm) : copy_address_space(parent, mode));
+        p->vm = TRY(shares_vm ? share(parent.vm) : parent.vm->fork(mode, cost.expect_faults()));
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
@@ -170,15 +175,18 @@ expected<created_process> create(const clone_args& args) {
         uvm_count(uvm_counter::forks_sharevm);
     if (shares_vm && !set(CLONE_THREAD_))
         TRACE(vmspace_shared, .vmspace = p->vm.get(), .references = p->vm->references());
-    TRACE(fork_child, .kind = kind_of(args), .mode = mode_of(args), .child_pid = p->pid,
+    TRACE(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
           .child_tid = result.pid, .vmspace = p->vm.get());
     sched_make_runnable(*child);
     child.reset();
     if (set(CLONE_VFORK_)) {
+        const nanos_t since = now();
         TRACE(vfork_block, .child_pid = result.pid);
         wait->wait();
         TRACE(vfork_wake, .child_pid = result.pid);
+        cost.blocked(now() - since);
     }
+    cost.keep(result.pid, shares_vm ? "share" : fork_mode_name(mode));
     return result;
 }
 
@@ -247,9 +255,16 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     return p;
 }
 
-expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode) {
-    vm_ledger ledger;
-    return parent.vm->fork(mode, ledger);
+// A vfork on a stack of the child's own is what C libraries make posix_spawn of.
+ledger_kind kind_of(const clone_args& args) {
+    if (args.afork)
+        return ledger_kind::afork;
+    switch (args.flags & (CLONE_VM_ | CLONE_VFORK_)) {
+    case CLONE_VM_ | CLONE_VFORK_:
+        return args.stack == vaddr_t{} ? ledger_kind::vfork : ledger_kind::spawn;
+    case 0: return ledger_kind::fork;
+    default: return ledger_kind::clone;
+    }
 }
 
 // 4.4BSD's vfork: the address space is copied on write although the parent waits. A child that also
@@ -259,7 +274,7 @@ bool vfork_copies(const clone_args& args, const process& parent) {
            parent.fork_modes.for_vfork() == vfork_mode::cow;
 }
 
-trace::creation_kind kind_of(const clone_args& args) {
+trace::creation_kind traced_kind(const clone_args& args) {
     using enum trace::creation_kind;
     return args.flags & CLONE_THREAD_  ? thread
            : args.afork                ? afork
@@ -268,7 +283,7 @@ trace::creation_kind kind_of(const clone_args& args) {
                                        : fork;
 }
 
-trace::copy_mode mode_of(const clone_args& args) {
+trace::copy_mode traced_mode(const clone_args& args) {
     if (args.flags & CLONE_VM_)
         return vfork_copies(args, current_process()) ? trace::copy_mode::cow
                                                      : trace::copy_mode::share;

@@ -56,7 +56,9 @@ expected<int> own_fork_modes::change(int fork_number, int vfork_number) {
     return old_fork | old_vfork << 8;
 }
 
-const char* fork_mode_default_name() { return fork_names[size_t(default_fork.load())]; }
+const char* fork_mode_name(fork_mode mode) { return fork_names[size_t(mode)]; }
+
+const char* fork_mode_default_name() { return fork_mode_name(default_fork.load()); }
 status fork_mode_set_default(std::string_view name) {
     return set_by_name(default_fork, fork_names, name);
 }

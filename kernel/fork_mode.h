@@ -39,6 +39,8 @@ private:
     std::atomic<uint8_t> fork_{0}, vfork_{0};
 };
 
+const char* fork_mode_name(fork_mode mode); // as above
+
 // The defaults, by the names above. EINVAL for another name. Any context.
 const char* fork_mode_default_name();
 status fork_mode_set_default(std::string_view name);

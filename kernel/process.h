@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernel/fork_mode.h"
+#include "kernel/ledger.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "lib/list.h"
@@ -78,6 +79,7 @@ struct process : ref_counted<process> {
     linux_rlimit limits[rlimit_count]; // under `lock`
     ref_ptr<vnode> executable;         // under `lock`
     own_fork_modes fork_modes;         // inherited
+    ledger costs;                      // of what its threads called
     nanos_t start_time = 0;
     uint64_t timer_slack = 50000;
     std::atomic<int> nice{0};       // -20..19: how long a slice is when others wait; inherited

@@ -283,6 +283,10 @@ void switch_away(bool requeue) {
             q.idle_since = time;
         if (next->user_map)
             next->user_map->activate();
+        if (self.measured)
+            self.measured->pause();
+        if (next->measured)
+            next->measured->resume();
         q.previous = &self;
         TRACE(sched_switch, .from_pid = self.proc->pid, .from_tid = self.tid,
               .to_pid = next->proc->pid, .to_tid = next->tid, .to_name = next->name);

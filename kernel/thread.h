@@ -73,7 +73,9 @@ struct thread : ref_counted<thread> {
     struct vfork_wait* vfork_parent = nullptr;
     std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
 
-    bool in_trace_hook = false; // what it does now is no event (kernel/trace.cc)
+    bool in_trace_hook = false;            // what it does now is no event (kernel/trace.cc)
+    class ledger_call* measured = nullptr; // the call whose cost is being counted; its own
+
     bool kernel_thread = false;
     void (*kernel_entry)(void*) = nullptr;
     void* kernel_argument = nullptr;

@@ -98,6 +98,7 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
                 self.child_usage.add(n->used);
                 process_unpublish(child);
                 guard.unlock();
+                self.costs.inherit(child.costs);
                 bury(child);
                 guard.lock();
             }

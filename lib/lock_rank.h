@@ -22,6 +22,7 @@ enum class lock_rank : uint8_t {
     vm_map,         // vm_map::lock_
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
+    ledger,         // ledger::lock_: what a process's calls cost
     // Spin locks.
     process_tree, // the pid table, parents, children, groups, sessions
     fd_table,     // fd_table::lock_

@@ -45,6 +45,10 @@ struct uvm_faultinfo {
     vm_map_entry& entry;
     std::optional<pmap_mapping> mapping{}; // what was there when the fault began
 
+    // Whether it is a write that only lacks the right to a page that is mapped.
+    bool lacks_right(const vm_page& page) const {
+        return write() && mapping && mapping->pa == page.physical();
+    }
     bool write() const { return access == vm_prot::write; }
     slot_t slot() const { return entry.slot_of(va); }
     bool allowed() const;
@@ -62,6 +66,7 @@ struct uvm_faultinfo {
     fault_result lower_zero(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
 
+    void lay_to_fork(vm_aftermath::kind kind, const vm_page& found) const;
     fault_outcome enter(vm_page& page, vm_prot prot);
     void trace_case(trace::fault_kind kind, const vm_page& page) const {
         TRACE(fault_case, .va = va, .kind = kind, .page = page.physical());
@@ -206,9 +211,11 @@ fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
 
 // 1A.
 fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
-    const bool takeover = write() && mapping && mapping->pa == anon.page().physical();
+    const bool takeover = lacks_right(anon.page());
     if (takeover)
         uvm_count(uvm_counter::flt_anon_takeover);
+    using kind = vm_aftermath::kind;
+    lay_to_fork(write() ? kind::write_reused : kind::read_anon, anon.page());
     fault_outcome outcome = enter(anon.page(), anon_protection(anon));
     if (takeover)
         TRACE(anon_taken_over, .anon = &anon, .va = va);
@@ -223,6 +230,7 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     if (!copy)
         return out_of_memory();
     uvm_count(uvm_counter::flt_acow);
+    lay_to_fork(vm_aftermath::kind::write_copied, anon.page());
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);
@@ -235,6 +243,12 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
         trace_case(trace::fault_kind::case_1b, page);
     }
     return outcome;
+}
+
+// vm_aftermath.h says which faults are. `found`: the page that the fault will map, or copy.
+void uvm_faultinfo::lay_to_fork(vm_aftermath::kind kind, const vm_page& found) const {
+    if (mapping ? lacks_right(found) : entry.fork.child())
+        entry.fork.count(kind);
 }
 
 // What an anon may be mapped with: writable only for one who is alone with it.
@@ -266,6 +280,8 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     }
     // 2A.
     uvm_count(uvm_counter::flt_obj);
+    if (!mapping)
+        lay_to_fork(vm_aftermath::kind::read_object, **page);
     vm_prot prot = entry.effective_protection();
     fault_outcome outcome = enter(**page, write() ? prot : prot & ~vm_prot::write);
     trace_case(trace::fault_kind::case_2a, **page);

@@ -80,19 +80,16 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     return result;
 }
 
-expected<uint64_t> vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
+status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
     lock_.lock_nested();
     status result;
-    uint64_t copied = 0;
     slot_t slot = first;
     for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
         auto copy = vm_anon::create_copy(anon->page());
         result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
-        copied++;
     }
     lock_.unlock();
-    TRY(std::move(result));
-    return copied;
+    return result;
 }
 
 // ---- Edges: how often each slot is referenced -----------------------------------------------

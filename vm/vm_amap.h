@@ -83,10 +83,9 @@ public:
 
     // Fills the slots [first, end), which are empty, of this amap, which is known to nobody else:
     // with the anons that `from` has there, whose pages nobody has mapped writable; or with anons
-    // of their own that are copies of them. The second returns how many. ENOMEM: some slots are
-    // filled.
+    // of their own that are copies of them. ENOMEM: some slots are filled.
     status share_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
-    expected<uint64_t> copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
+    status copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
 
     // Set once two maps write to one amap through inheritance (minherit(2), share): a fork may
     // then not defer its copy, since needs_copy would part the two. Such an amap grows no more: all

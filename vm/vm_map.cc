@@ -202,6 +202,7 @@ bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
         low.aref.take_over(high.aref);
         low.needs_copy = high.needs_copy;
     }
+    low.fork.keep_later(high.fork);
     remove(high);
     alter(low, [&](vm_map_entry& e) { e.end = high.end; });
     if (vm_map_entry* after = entries_.next(low))

@@ -32,6 +32,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     grows_down = from.grows_down;
     no_reserve = from.no_reserve;
     charged = from.charged;
+    fork = from.fork;
     tag = from.tag;
 }
 
@@ -40,6 +41,7 @@ void vm_map_entry::become_untouched() {
     object.reset();
     offset = 0;
     copy_on_write = needs_copy = true;
+    fork = {};
 }
 
 static void trace_cleared(const vm_map_entry& e, bool copied) {
@@ -71,6 +73,7 @@ status vm_map_entry::copy_for_write() {
             needs_copy = false;
             uvm_count(uvm_counter::flt_amcopy_free);
             trace_cleared(*this, false);
+            fork.count(vm_aftermath::kind::amap_reused);
             return {};
         }
     }
@@ -86,6 +89,7 @@ status vm_map_entry::copy_for_write() {
     TRACE(amap_copied, .from = old_address, .to = aref.amap(), .first = first, .slots = pages(),
           .pages_copied = 0);
     trace_cleared(*this, true);
+    fork.count(vm_aftermath::kind::amap_copied);
     return {};
 }
 

@@ -22,6 +22,7 @@
 #include "vm/avl_tree.h"
 #include "vm/prot.h"
 #include "vm/uvm_object.h"
+#include "vm/vm_aftermath.h"
 #include "vm/vm_amap.h"
 
 struct vm_map_entry {
@@ -41,6 +42,7 @@ struct vm_map_entry {
     bool grows_down = false;
     bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
     bool charged = false;      // its pages are in the commit account
+    remembered_fork fork;      // the one that its faults are laid to
     const char* tag = nullptr; // static text for /proc/PID/maps
 
     list_node on_list;

@@ -21,12 +21,6 @@ class commit_reservation;
 // How fork makes the child's copy (kept per process; see docs/).
 enum class fork_mode : uint8_t { copy, cow, cow_pte };
 
-// What one fork, exec or exit did, for the ledger.
-struct vm_ledger {
-    uint64_t entries_copied = 0, amaps_referenced = 0, amaps_copied = 0, pages_copied = 0,
-             ptes_protected = 0;
-};
-
 struct map_request {
     vaddr_t address{}; // hint, or the place when fixed
     uint64_t size = 0; // bytes, > 0; rounded up to pages
@@ -116,8 +110,9 @@ public:
 
     // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on
     // both sides and resident writable pages are write-protected in this pmap (uvmspace_fork). The
-    // child's whole commit charge is taken first. ENOMEM: nothing has changed.
-    expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_ledger& ledger);
+    // child's whole commit charge is taken first. Both sides' entries remember `later`, if it is
+    // not null, and count in it what faults the fork causes. ENOMEM: nothing has changed.
+    expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_aftermath* later = nullptr);
     // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
     // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
     // before, see exec_prepare) is.
@@ -204,17 +199,18 @@ private:
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
     // vmspace_fork.cc
-    expected<ref_ptr<vmspace>> fork_locked(fork_mode mode, vm_ledger& ledger) EXCLUDES(map_.lock());
-    status inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger,
+    expected<ref_ptr<vmspace>> fork_locked(fork_mode mode, vm_aftermath* later)
+        EXCLUDES(map_.lock());
+    status inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later,
                        commit_reservation& promise) REQUIRES(parent.map_.lock());
-    status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger)
+    status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_aftermath* later)
         REQUIRES(map_.lock(), parent.map_.lock());
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
         REQUIRES(parent.map_.lock());
-    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_ledger& ledger);
+    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_aftermath* later);
     static bool copy_is_deferred(const vm_map_entry& e, fork_mode mode);
     uint64_t child_charge() const REQUIRES_SHARED(map_.lock());
-    void write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) REQUIRES(map_.lock());
+    void write_protect_for_fork(vm_map_entry& e, vm_aftermath* later) REQUIRES(map_.lock());
     void seed_page_tables(vmspace& parent) REQUIRES(parent.map_.lock());
 
     // vmspace_mmap.cc

@@ -22,8 +22,8 @@
 #include "vm/uvmexp.h"
 #include "vm/vmspace.h"
 
-expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_ledger& ledger) {
-    expected<ref_ptr<vmspace>> child = fork_locked(mode, ledger);
+expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_aftermath* later) {
+    expected<ref_ptr<vmspace>> child = fork_locked(mode, later);
     if (child) {
         uvm_count(uvm_counter::forks);
         (*child)->check_seam();
@@ -32,33 +32,33 @@ expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_ledger& ledger) {
     return child;
 }
 
-expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_ledger& ledger) {
+expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_aftermath* later) {
     ref_ptr<vmspace> child; // ends, if the fork fails, after both locks are released
     lock_guard guard(map_.lock());
     // First the promise: a child is not begun that could not be given all it may come to write.
     commit_reservation promise;
     TRY(promise.take(child_charge()));
     child = TRY(vmspace::create());
-    TRY(child->inherit_map(*this, mode, ledger, promise));
+    TRY(child->inherit_map(*this, mode, later, promise));
 
     // Nothing can fail any more. Only now is the parent touched.
     for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
         if (copy_is_deferred(*e, mode))
-            write_protect_for_fork(*e, ledger);
+            write_protect_for_fork(*e, later);
     if (mode == fork_mode::cow_pte)
         child->seed_page_tables(*this);
     TRACE(vmspace_forked, .parent = this, .child = child.get(), .mode = trace::copy_mode(mode),
-          .entries = ledger.entries_copied);
+          .entries = map_.entry_count());
     return child;
 }
 
 // The child's side: fills this map, which is empty and known to nobody else.
-status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_ledger& ledger,
+status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later,
                             commit_reservation& promise) {
     map_.lock().lock_nested();
     status result;
     for (vm_map_entry* e = parent.map_.first(); e && result; e = parent.map_.next(*e))
-        result = inherit_entry(parent, *e, mode, ledger);
+        result = inherit_entry(parent, *e, mode, later);
     // Whatever has been inherited is this map's to give back, also if the rest has failed.
     promise.hand_over(map_.totals().charged);
     brk_start_ = parent.brk_start_;
@@ -116,7 +116,8 @@ static void trace_inherited(const vm_map& parent, const vm_map& child, const vm_
                                                           : amap_copied);
 }
 
-status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_ledger& ledger) {
+status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
+                              vm_aftermath* later) {
     if (e.inheritance == vm_inherit::none) {
         trace_inherited(parent.map_, map_, e, nullptr);
         return {};
@@ -129,6 +130,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     c.end = e.end;
     c.wired_count = 0;
     c.charged = child_is_charged(e);
+    c.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::child};
     switch (e.inheritance) {
     case vm_inherit::none: break;
     case vm_inherit::zero: c.become_untouched(); break;
@@ -140,11 +142,10 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
         c.copy_on_write = true;
         c.needs_copy = true;
         if (e.aref)
-            TRY(copy_amap(e, c, mode, ledger));
+            TRY(copy_amap(e, c, mode, later));
         break;
     }
     map_.insert(stock.take());
-    ledger.entries_copied++;
     uvm_count(uvm_counter::map_entries_copied);
     trace_inherited(parent.map_, map_, e, &c);
     return {};
@@ -169,23 +170,20 @@ status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
     return {};
 }
 
-status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_ledger& ledger) {
+status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_aftermath* later) {
     vm_amap* amap = e.aref.amap();
     slot_t first = e.aref.first();
     if (copy_is_deferred(e, mode)) {
         c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
-        ledger.amaps_referenced++;
         uvm_count(uvm_counter::amaps_referenced);
         return {};
     }
     c.aref.attach(TRY(vm_amap::create()), first, e.pages());
     c.needs_copy = false;
-    ledger.amaps_copied++;
     uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());
     if (mode == fork_mode::copy || e.wired_count) {
         const uint64_t copied = TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));
-        ledger.pages_copied += copied;
         TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
               .pages_copied = copied);
         return {};
@@ -198,19 +196,20 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_l
         pmap::page_protect(anon->page(), vm_prot::rx);
     TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
           .pages_copied = 0);
+    e.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};
     return {};
 }
 
 // ---- The parent's side -----------------------------------------------------------------------
 
 // An entry that needs_copy already is from an earlier fork, and nothing in it is mapped writable.
-void vmspace::write_protect_for_fork(vm_map_entry& e, vm_ledger& ledger) {
+void vmspace::write_protect_for_fork(vm_map_entry& e, vm_aftermath* later) {
     if (e.needs_copy)
         return;
     e.needs_copy = true;
+    e.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};
     if (allows(e.protection, vm_prot::write))
-        ledger.ptes_protected +=
-            pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
+        pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
     TRACE(needs_copy_set, .entry = &e, .start = e.start, .end = e.end);
 }
 

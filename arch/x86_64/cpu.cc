@@ -157,6 +157,18 @@ uint64_t counted(unsigned cpu, unsigned counter) {
     return std::atomic_ref(cpus[cpu].counters[counter]).load(std::memory_order_relaxed);
 }
 
+void add_counters(uint64_t* to, unsigned n) {
+    const uint64_t* counters = this_cpu()->counters;
+    for (unsigned i = 0; i < n; i++)
+        to[i] += counters[i];
+}
+
+void subtract_counters(uint64_t* from, unsigned n) {
+    const uint64_t* counters = this_cpu()->counters;
+    for (unsigned i = 0; i < n; i++)
+        from[i] -= counters[i];
+}
+
 unsigned count() { return cpu_count.load(std::memory_order_acquire); }
 
 void relax() {

@@ -341,8 +341,26 @@ constexpr proc_entry thread_entry{.name = "", .mode = S_IFDIR_ | 0555, .children
 constexpr proc_numbers thread_numbers{
     next_thread, [](proc_subject& of, int64_t n) { of.tid = pid_t(n); }, &thread_entry};
 
+status show_ledger(const proc_subject& of, text_buffer& out) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    p->costs.print(out);
+    return {};
+}
+
+// Whatever is written forgets the past.
+status clear_ledger(const proc_subject& of, std::string_view) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    p->costs.clear();
+    return {};
+}
+
 constexpr proc_entry process_entries[] = {
     COMMON_ENTRIES,
+    {.name = "ledger", .mode = file_644, .show = show_ledger, .store = clear_ledger},
     {.name = "vmspace", .mode = file_444, .show = show_vmspace},
     {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json},
     {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},

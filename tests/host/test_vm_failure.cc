@@ -106,8 +106,8 @@ TEST_CASE("failure: protect", "[failure]") {
 TEST_CASE("failure: fork", "[failure]") {
     auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
     auto forks = [&](scene& s) {
-        vm_ledger ledger;
-        auto child = s.vm->fork(mode, ledger);
+        ref_ptr<vm_aftermath> later = vm_aftermath::create();
+        auto child = s.vm->fork(mode, later.get());
         return bool(child);
     };
     CHECK(fail_in_turn(forks) >= 8);

@@ -35,18 +35,20 @@ TEST_CASE("fork: what each mode costs", "[fork]") {
     vaddr_t at = map_private(parent, 0x100000, 64);
     for (int i = 0; i < 64; i++)
         store(parent, at + pages(i), uint8_t(i));
-    vm_ledger cow{}, again{}, pte{}, copy{};
     {
-        auto child = parent->fork(fork_mode::cow, cow);
+        counted copied(uvm_counter::pages_copied), entries(uvm_counter::map_entries_copied),
+            amaps(uvm_counter::amaps_referenced), ptes(uvm_counter::ptes_protected);
+        auto child = parent->fork(fork_mode::cow);
         REQUIRE(child);
-        CHECK(cow.pages_copied == 0);
-        CHECK(cow.entries_copied == 1);
-        CHECK(cow.amaps_referenced == 1);
-        CHECK(cow.ptes_protected == 64);
+        CHECK(copied() == 0);
+        CHECK(entries() == 1);
+        CHECK(amaps() == 1);
+        CHECK(ptes() == 64);
         // The second child finds everything write-protected already.
-        auto second = parent->fork(fork_mode::cow, again);
+        counted again(uvm_counter::ptes_protected);
+        auto second = parent->fork(fork_mode::cow);
         REQUIRE(second);
-        CHECK(again.ptes_protected == 0);
+        CHECK(again() == 0);
         counted faults(uvm_counter::faults);
         vm_ref c = *child;
         for (int i = 0; i < 64; i++)
@@ -54,8 +56,10 @@ TEST_CASE("fork: what each mode costs", "[fork]") {
         CHECK(faults() == 64);
     }
     {
-        auto child = parent->fork(fork_mode::cow_pte, pte);
+        counted seeded(uvm_counter::ptes_copied);
+        auto child = parent->fork(fork_mode::cow_pte);
         REQUIRE(child);
+        CHECK(seeded() == 64);
         counted faults(uvm_counter::faults);
         vm_ref c = *child;
         for (int i = 0; i < 64; i++)
@@ -67,10 +71,11 @@ TEST_CASE("fork: what each mode costs", "[fork]") {
     }
     {
         store(parent, at, 0);
-        auto child = parent->fork(fork_mode::copy, copy);
+        counted copied(uvm_counter::pages_copied), ptes(uvm_counter::ptes_protected);
+        auto child = parent->fork(fork_mode::copy);
         REQUIRE(child);
-        CHECK(copy.pages_copied == 64);
-        CHECK(copy.ptes_protected == 0);
+        CHECK(copied() == 64);
+        CHECK(ptes() == 0);
     }
 }
 
@@ -83,11 +88,11 @@ TEST_CASE("fork: untouched memory and objects are only referenced", "[fork]") {
     vaddr_t file = map_object(parent, 0x800000, 4, *object, false);
     auto shared = parent->map({.size = pages(4), .prot = vm_prot::rw, .shared = true});
     REQUIRE(shared);
-    vm_ledger ledger{};
-    auto child = parent->fork(fork_mode::cow, ledger);
+    counted entries(uvm_counter::map_entries_copied), amaps(uvm_counter::amaps_referenced);
+    auto child = parent->fork(fork_mode::cow);
     REQUIRE(child);
-    CHECK(ledger.amaps_referenced == 0);
-    CHECK(ledger.entries_copied == 3);
+    CHECK(amaps() == 0);
+    CHECK(entries() == 3);
     store(parent, untouched, 1);
     CHECK(load(*child, untouched) == 0);
     store(*child, file, 2);
@@ -237,8 +242,7 @@ TEST_CASE("commit: strict mode refuses a fork that cannot be promised, and charg
     vm_ref parent = new_space();
     vaddr_t at = map_private(parent, 0x100000, 600);
     CHECK(parent->commit_charge() == 600);
-    vm_ledger ledger;
-    auto refused = parent->fork(fork_mode::cow, ledger);
+    auto refused = parent->fork(fork_mode::cow);
     REQUIRE_FALSE(refused);
     CHECK(refused.error() == Errno::nomem);
     CHECK(uvm_commit::committed() == base + 600);
@@ -312,4 +316,85 @@ TEST_CASE("commit: the heuristic refuses only what can never be", "[commit]") {
     CHECK(vm->map({.size = pages(total + 1), .prot = vm_prot::rw, .no_reserve = true}));
     uvm_commit::set_mode(uvm_commit::mode::always);
     CHECK(vm->map({.size = pages(total + 1), .prot = vm_prot::rw}));
+}
+
+TEST_CASE("fork: faults are laid to the fork that caused them", "[fork]") {
+    using side = vm_aftermath::side;
+    using kind = vm_aftermath::kind;
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 16);
+    for (int i = 0; i < 8; i++)
+        store(parent, at + pages(i), 1);
+    ref_ptr<vm_aftermath> first = vm_aftermath::create(), second = vm_aftermath::create();
+    auto in_first = [&](side s, kind k) { return first->read(s, k); };
+    {
+        auto child = parent->fork(fork_mode::cow, first.get());
+        REQUIRE(child);
+        load(*child, at);                // the child has no page table yet
+        store(*child, at, 2);            // both have the page
+        store(*child, at + pages(1), 2); // the same, without a read before
+        store(*child, at + pages(9), 2); // nobody has it: not the fork's fault
+        load(*child, at + pages(1));     // no fault at all
+        store(parent, at + pages(2), 2); // both have it
+        store(parent, at, 2);            // the child has made a copy of its own
+        store(parent, at + pages(10), 2);
+        load(parent, at + pages(3));
+        CHECK(in_first(side::child, kind::read_anon) == 1);
+        CHECK(in_first(side::child, kind::write_copied) == 2);
+        CHECK(in_first(side::child, kind::write_reused) == 0);
+        CHECK(in_first(side::child, kind::amap_copied) == 1);
+        CHECK(in_first(side::parent, kind::write_copied) == 1);
+        CHECK(in_first(side::parent, kind::write_reused) == 1);
+        // The child's amap was made first, so the old one is the parent's alone.
+        CHECK(in_first(side::parent, kind::amap_reused) == 1);
+    }
+    store(parent, at + pages(3), 2); // the child is gone
+    CHECK(in_first(side::parent, kind::write_reused) == 2);
+    store(parent, at + pages(3), 3);
+    CHECK(in_first(side::parent, kind::write_reused) == 2);
+    {
+        auto child = parent->fork(fork_mode::cow, second.get());
+        REQUIRE(child);
+    }
+    for (int i = 0; i < 8; i++)
+        store(parent, at + pages(i), 4);
+    CHECK(second->read(side::parent, kind::write_reused) == 8);
+    CHECK(second->read(side::parent, kind::write_copied) == 0);
+    CHECK(in_first(side::parent, kind::write_reused) == 2);
+    // A mapping beside it that joins the entry brings no fork along.
+    map_private(parent, 0x110000, 4);
+    CHECK(entry_count(parent) == 1);
+    store(parent, vaddr_t(0x110000), 1);
+    CHECK(second->read(side::parent, kind::write_reused) == 8);
+}
+
+TEST_CASE("fork: a child with a page table of its own has fewer faults to blame on it", "[fork]") {
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 8);
+    auto object = uvm_aobj::create(pages(4), "f", false);
+    REQUIRE(object);
+    vaddr_t file = map_object(parent, 0x800000, 4, *object, false);
+    for (int i = 0; i < 4; i++) {
+        store(parent, at + pages(i), 1);
+        load(parent, file + pages(i));
+    }
+    ref_ptr<vm_aftermath> later = vm_aftermath::create();
+    auto child = parent->fork(mode, later.get());
+    REQUIRE(child);
+    for (int i = 0; i < 4; i++) {
+        load(*child, at + pages(i));
+        load(*child, file + pages(i));
+    }
+    const uint64_t expected = mode == fork_mode::cow_pte ? 0 : 4;
+    CHECK(later->read(vm_aftermath::side::child, vm_aftermath::kind::read_anon) == expected);
+    CHECK(later->read(vm_aftermath::side::child, vm_aftermath::kind::read_object) == expected);
+    for (int i = 0; i < 4; i++)
+        store(parent, at + pages(i), 2);
+    CHECK(later->read(vm_aftermath::side::parent, vm_aftermath::kind::write_copied) ==
+          (mode == fork_mode::copy ? 0 : 4));
 }

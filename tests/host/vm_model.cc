@@ -344,8 +344,8 @@ void model::unlock(process& p, unsigned first, unsigned count) {
 void model::fork(process& p, const model_operation& op) {
     if (processes_.size() == most_processes)
         return;
-    vm_ledger ledger;
-    auto got = p.vm->fork(fork_mode(op.value % 3), ledger);
+    ref_ptr<vm_aftermath> later = vm_aftermath::create();
+    auto got = p.vm->fork(fork_mode(op.value % 3), later.get());
     if (!got) {
         expect(injected_ && got.error() == Errno::nomem, "fork");
         return;

@@ -70,8 +70,7 @@ inline vm_ref new_space() {
 }
 
 inline vm_ref fork_of(vm_ref& parent, fork_mode mode = fork_mode::cow) {
-    vm_ledger ledger;
-    auto child = parent->fork(mode, ledger);
+    auto child = parent->fork(mode);
     REQUIRE(child);
     return *child;
 }

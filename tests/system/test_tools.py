@@ -181,18 +181,19 @@ def test_menu_that_does_not_wait() -> None:
     assert text.count("multiboot2 /boot/spork.elf one two\n") == 1
     assert "set timeout=1" in _menu(None)
 
-def test_options(tmp_path : Path) -> None : file =
-    tmp_path / "prog" file.write_text("x") assert parse_addition(str(file)) ==
-    (file, "/prog")assert
-    parse_addition(f "{file}:/opt/x") == (file, "/opt/x")assert parse_variable("A=b=c") ==
-    ("A", "b=c")with pytest.raises(ToolError)
-    : parse_addition(str(tmp_path / "absent")) with pytest
-          .raises(ToolError)
-    : parse_variable("novalue")
 
-          def test_page_of_counters_is_what_the_table_says()
-          ->None : done = subprocess
-                              .run([ "tools/counters", "--check" ], capture_output = True,
-                                   text = True, check = False) assert done.returncode
-                          == 0,
-                                            done.stderr
+def test_options(tmp_path: Path) -> None:
+    file = tmp_path / "prog"
+    file.write_text("x")
+    assert parse_addition(str(file)) == (file, "/prog")
+    assert parse_addition(f"{file}:/opt/x") == (file, "/opt/x")
+    assert parse_variable("A=b=c") == ("A", "b=c")
+    with pytest.raises(ToolError):
+        parse_addition(str(tmp_path / "absent"))
+    with pytest.raises(ToolError):
+        parse_variable("novalue")
+
+
+def test_page_of_counters_is_what_the_table_says() -> None:
+    done = subprocess.run(["tools/counters", "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

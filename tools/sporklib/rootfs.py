@@ -68,4 +68,5 @@ def build_root(programs: list[Path]) -> bytes:
     for program in sorted(programs):
         place = places[program.parent.name]
         archive.file(f"{place}/{program.name}", program.read_bytes(), 0o755)
+    archive.symlink("/bin/tour", "/demos/tour")
     return archive.finish()

@@ -19,7 +19,9 @@
 #include "channel.h"
 #include "init.h"
 
-enum { BYE_TIMEOUT = 10000 }; // ms: the line may lead to nobody
+// Milliseconds, where the line may lead to nobody. A host that has spoken is waited for, however
+// long: on a machine that counts instructions, idle seconds pass in no time.
+enum { BYE_TIMEOUT = 10000 };
 
 static int channel = -1;   // the serial line, -1 when there is none
 static int child_event[2]; // a pipe that the SIGCHLD handler writes to
@@ -32,7 +34,7 @@ static bool stdin_ended; // the host has no more
 
 static uint8_t frame[CHANNEL_HEADER + UINT16_MAX]; // the one that is arriving
 static size_t frame_filled;
-static bool host_said_bye;
+static bool host_speaks, host_said_bye;
 
 static void on_child(int signal) {
     (void)signal;
@@ -160,6 +162,7 @@ static void receive(void) {
         size_t size = (size_t)header[1] | (size_t)header[2] << 8;
         if (frame_filled - done < CHANNEL_HEADER + size)
             break;
+        host_speaks = true;
         on_frame(header[0], header + CHANNEL_HEADER, size);
         done += CHANNEL_HEADER + size;
     }
@@ -289,6 +292,6 @@ void supervise(const struct job* job) {
         close_end(0);
     send_u32(FRAME_EXIT, (uint32_t)status);
     struct pollfd fd = {.fd = channel, .events = POLLIN};
-    while (channel >= 0 && !host_said_bye && poll(&fd, 1, BYE_TIMEOUT) != 0)
+    while (channel >= 0 && !host_said_bye && poll(&fd, 1, host_speaks ? -1 : BYE_TIMEOUT) != 0)
         receive();
 }

@@ -1,0 +1,364 @@
+// tour: why the child of a fork that only calls exec is better off in its parent's memory. NetBSD's
+// argument for sharing, step by step, with this machine's figures beside each step.
+//
+// tour [--counts] [MIB...]. For each size, and each way of making a child, a program of its own is
+// started (tour --measure) that writes to so many MiB, makes a child that execs, waits for it, and
+// writes to all its pages again. The figures are what the kernel's ledger says of the program and
+// its child (/proc/PID/ledger, docs/ledger.md). --counts prints them bare, without the times.
+//
+// All of it runs on one processor, where the parent of a fork goes on until it waits. On a machine
+// that counts instructions (tools/spork run --icount --append norandmaps) every figure is the same
+// in each run.
+#include "../lib/afork.h"
+#include "../lib/spork.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { PAGE = 4096, MIB = 1 << 20, ALIGNMENT = 2 * MIB, MOST_SIZES = 4 };
+enum way { COPY, COW, COW_PTE, VFORK_BSD, VFORK, AFORK, SPAWN, WAYS };
+
+static const char program[] = "/demos/tour";
+static char* const nothing[] = {"tour", "--nothing", NULL};
+static char* const no_environment[] = {NULL};
+
+static void check(bool good, const char* what) {
+    if (!good) {
+        perror(what);
+        exit(1);
+    }
+}
+
+// ---- What is shown ---------------------------------------------------------------------------
+
+// Where the ledger has a figure: in the entry of the creation, in what came of it later in the
+// parent or in the child, or in the entry of the child's exec. The parent's own writes are timed by
+// the program.
+enum place { CALL, PARENT_LATER, CHILD_LATER, EXEC, WRITES, PLACES };
+static const char* const place_names[PLACES] = {"call", "parent", "child", "exec", "writes"};
+
+struct figure {
+    enum place place;
+    const char* name;
+};
+// Up to three figures, which are added up.
+struct row {
+    const char* label;
+    struct figure figures[3];
+    enum { COUNT, WHETHER, THOUSANDS } shown_as;
+};
+struct step {
+    const char* text;
+    struct row rows[6];
+};
+
+static const struct step steps[] = {
+    {"1. Walk the parent's map and mark what can be written copy-on-write. For the\n"
+     "   pmap that is: take the right to write from every resident page, in the page\n"
+     "   table, and make the TLB forget. (Mode copy copies instead, below.) A parent\n"
+     "   that is shared is not touched.\n",
+     {{"amaps now in common", {{CALL, "amaps_referenced"}}, COUNT},
+      {"PTEs write-protected", {{CALL, "ptes_protected"}}, COUNT},
+      {"TLB flushes", {{CALL, "flushes_local"}}, COUNT}}},
+    {"2. Make a map for the child and copy the parent's entries into it. cow+pte also\n"
+     "   copies page-table entries. The memory that the child might come to write\n"
+     "   has to be promised to it, all of it. Or else: take a reference.\n",
+     {{"map entries copied", {{CALL, "map_entries_copied"}}, COUNT},
+      {"pages promised", {{CALL, "commit_charged"}}, COUNT},
+      {"page-table pages made", {{CALL, "ptps_made"}}, COUNT},
+      {"PTEs copied", {{CALL, "ptes_copied"}}, COUNT},
+      {"pages copied", {{CALL, "pages_copied"}}, COUNT}}},
+    {"3. Block the parent, in the ways that do.\n",
+     {{"parent blocked", {{CALL, "blocked_ns"}}, WHETHER}}},
+    {"4. The child runs as far as exec. An empty page table is filled by faults; a\n"
+     "   write to what is in common copies a page. In its parent's memory it finds\n"
+     "   everything in place.\n",
+     {{"faults without a copy",
+       {{CHILD_LATER, "read_anon"}, {CHILD_LATER, "read_object"}, {CHILD_LATER, "write_reused"}},
+       COUNT},
+      {"pages copied by faults", {{CHILD_LATER, "write_copied"}}, COUNT}}},
+    {"5. exec throws all of that away again: entries, page tables, the promise. Where\n"
+     "   the child only had a reference, exec drops that, and nothing is thrown away.\n",
+     {{"map entries freed", {{EXEC, "map_entries_freed"}}, COUNT},
+      {"PTEs removed", {{EXEC, "ptes_removed"}}, COUNT},
+      {"page-table pages freed", {{EXEC, "ptps_freed"}}, COUNT},
+      {"promised pages returned", {{EXEC, "commit_returned"}}, COUNT}}},
+    {"6. The parent goes on, and writes to its memory. Each page that step 1 made\n"
+     "   read-only faults once, though the child is gone and hardly a page is copied.\n"
+     "   A parent that was shared takes no fault: its map was never changed.\n",
+     {{"faults", {{PARENT_LATER, "write_copied"}, {PARENT_LATER, "write_reused"}}, COUNT},
+      {"pages copied by them", {{PARENT_LATER, "write_copied"}}, COUNT}}},
+    {"7. The bill, in thousands of processor cycles (of instructions, on a machine that\n"
+     "   counts them).\n",
+     {{"making the child", {{CALL, "cycles"}}, THOUSANDS},
+      {"its exec", {{EXEC, "cycles"}}, THOUSANDS},
+      {"the parent's writes", {{WRITES, "cycles"}}, THOUSANDS},
+      {"together", {{CALL, "cycles"}, {EXEC, "cycles"}, {WRITES, "cycles"}}, THOUSANDS}}},
+};
+enum { STEPS = sizeof steps / sizeof *steps };
+
+// ---- One measurement (tour --measure WAY MIB) ------------------------------------------------
+
+static char afork_stack[16384] __attribute__((aligned(16)));
+
+static uint64_t cycles(void) {
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+static int child_of_afork(void* unused) {
+    afork_raw(SYS_execve, program, nothing, no_environment);
+    return 127;
+}
+
+static pid_t make_child(enum way way) {
+    pid_t pid = -1;
+    switch (way) {
+    case COPY:
+    case COW:
+    case COW_PTE:
+        pid = fork();
+        if (pid == 0) {
+            execve(program, nothing, no_environment);
+            _exit(127);
+        }
+        break;
+    case VFORK_BSD:
+    case VFORK:
+        pid = vfork();
+        if (pid == 0) {
+            execve(program, nothing, no_environment);
+            _exit(127);
+        }
+        break;
+    case AFORK: {
+        struct afork_record record;
+        int fd = afork(afork_stack, sizeof afork_stack, child_of_afork, NULL, AFORK_CLOEXEC, &pid);
+        check(fd >= 0 && read(fd, &record, sizeof record) == sizeof record, "afork");
+        break;
+    }
+    case SPAWN:
+        errno = posix_spawn(&pid, program, NULL, NULL, nothing, no_environment);
+        check(errno == 0, "posix_spawn");
+        break;
+    case WAYS: break;
+    }
+    check(pid > 0, "making a child");
+    return pid;
+}
+
+static void write_all(char* memory, size_t size) {
+    for (size_t at = 0; at < size; at += PAGE)
+        ((volatile char*)memory)[at]++;
+}
+
+// Prints the ledger's figures as "place name value".
+static void print_ledger(pid_t child) {
+    static char text[32768];
+    int fd = open("/proc/self/ledger", O_RDONLY | O_CLOEXEC);
+    ssize_t size = 0, n;
+    while ((n = read(fd, text + size, sizeof text - 1 - (size_t)size)) > 0)
+        size += n;
+    check(fd >= 0 && n == 0, "/proc/self/ledger");
+    enum place place = PLACES;
+    for (char* line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        char kind[16], name[2][32];
+        long value[2];
+        int pid;
+        if (sscanf(line, "%*d %15s pid %d", kind, &pid) == 2) {
+            if (pid != child)
+                place = CALL;
+            else
+                place = strcmp(kind, "exec") == 0 ? EXEC : PLACES; // its exit is not shown
+        } else if (strstr(line, "later, in the parent")) {
+            place = PARENT_LATER;
+        } else if (strstr(line, "later, in the child")) {
+            place = CHILD_LATER;
+        } else if (place != PLACES) {
+            int pairs = sscanf(line, "%31s %ld %31s %ld", name[0], &value[0], name[1], &value[1]);
+            for (int i = 0; i < pairs / 2; i++)
+                printf("%s %s %ld\n", place_names[place], name[i], value[i]);
+        }
+    }
+}
+
+static void measure(enum way way, size_t size) {
+    static const int fork_modes[WAYS] = {[COPY] = FORK_COPY, [COW_PTE] = FORK_COW_PTE};
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    check(sched_setaffinity(0, sizeof first, &first) == 0, "sched_setaffinity");
+    check(spork_forkmode(fork_modes[way] ? fork_modes[way] : FORK_COW,
+                         way == VFORK_BSD ? VFORK_COW : VFORK_SHARE) >= 0,
+          "spork_forkmode");
+    // From a border of page tables on, so that it fills the same number of them in each run.
+    char* memory =
+        mmap(NULL, size + ALIGNMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    check(memory != MAP_FAILED, "mmap");
+    memory += -(uintptr_t)memory % ALIGNMENT;
+    write_all(memory, size);
+
+    int fd = open("/proc/self/ledger", O_WRONLY | O_CLOEXEC);
+    check(fd >= 0 && write(fd, "0", 1) == 1, "/proc/self/ledger");
+    close(fd);
+    int status;
+    pid_t child = make_child(way);
+    check(waitpid(child, &status, 0) == child && status == 0, "the child");
+    uint64_t before = cycles();
+    write_all(memory, size);
+    uint64_t after = cycles();
+    print_ledger(child);
+    printf("%s cycles %ld\n", place_names[WRITES], (long)(after - before));
+}
+
+// ---- All of them -----------------------------------------------------------------------------
+
+static long sizes[MOST_SIZES] = {1, 8, 64};
+static int size_count = 3;
+static long found[WAYS][MOST_SIZES][STEPS][6]; // as the rows of `steps`
+
+static void add_figure(enum way way, int size, const char* place, const char* name, long value) {
+    for (int s = 0; s < STEPS; s++)
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            for (int f = 0; f < 3 && steps[s].rows[r].figures[f].name; f++) {
+                const struct figure* figure = &steps[s].rows[r].figures[f];
+                if (strcmp(figure->name, name) == 0 &&
+                    strcmp(place_names[figure->place], place) == 0)
+                    found[way][size][s][r] += value;
+            }
+}
+
+static void run(enum way way, int size) {
+    char way_text[16], size_text[32], line[128];
+    snprintf(way_text, sizeof way_text, "%d", way);
+    snprintf(size_text, sizeof size_text, "%ld", sizes[size]);
+    char* const argv[] = {"tour", "--measure", way_text, size_text, NULL};
+    int out[2], status;
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    check(pipe2(out, O_CLOEXEC) == 0, "pipe");
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+    errno = posix_spawn(&pid, program, &actions, NULL, argv, no_environment);
+    check(errno == 0, "posix_spawn");
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    FILE* f = fdopen(out[0], "r");
+    char place[16], name[32];
+    long value;
+    while (fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%15s %31s %ld", place, name, &value) == 3)
+            add_figure(way, size, place, name, value);
+    fclose(f);
+    check(waitpid(pid, &status, 0) == pid, "waitpid");
+    if (status != 0)
+        exit(1); // it has said why
+}
+
+static void print_value(const struct row* row, long value) {
+    if (row->shown_as == THOUSANDS)
+        printf(" %6ld", (value + 500) / 1000);
+    else if (row->shown_as == WHETHER)
+        printf(" %6s", value ? "yes" : "no");
+    else
+        printf(" %6ld", value);
+}
+
+static void print_row(int step, int r) {
+    const struct row* row = &steps[step].rows[r];
+    bool same = row->shown_as != THOUSANDS;
+    for (int w = 0; w < WAYS; w++)
+        for (int i = 1; i < size_count; i++)
+            same =
+                same && (row->shown_as == WHETHER ? !found[w][i][step][r] == !found[w][0][step][r]
+                                                  : found[w][i][step][r] == found[w][0][step][r]);
+    for (int i = 0; i < (same ? 1 : size_count); i++) {
+        if (i == 0 && same)
+            printf("  %-28s", row->label);
+        else
+            printf("  %-23s%3ld M", i == 0 ? row->label : "", sizes[i]);
+        for (int w = 0; w < WAYS; w++)
+            print_value(row, found[w][i][step][r]);
+        printf("\n");
+    }
+}
+
+static void show(void) {
+    printf("A shell, a make, a server that starts a helper: they fork in order to exec. What\n"
+           "does that cost, if the child gets a copy-on-write copy of its parent's memory,\n"
+           "and what, if it borrows that memory while the parent waits?\n\n"
+           "Seven ways to make a child, by parents that have written to");
+    for (int i = 0; i < size_count; i++)
+        printf("%s %ld", i == 0 ? "" : i + 1 == size_count ? " and" : ",", sizes[i]);
+    printf(" MiB:\n\n"
+           "  fork   copy     every page is copied: the first Unix\n"
+           "         cow      pages are copied when somebody writes to them: Mach, 4.4BSD\n"
+           "         cow+pte  and the child begins with its parent's page tables\n"
+           "  vfork  4.4BSD   fork cow, and the parent waits\n"
+           "         share    the child borrows its parent's address space: 3BSD, NetBSD\n"
+           "  afork           the same on a stack of its own, and the parent goes on\n"
+           "  spawn           posix_spawn, which the C library builds on vfork share\n");
+    for (int s = 0; s < STEPS; s++) {
+        printf("\n%s\n%30s %20s %13s\n%30s %6s %6s %6s %6s %6s %6s %6s\n", steps[s].text, "",
+               "------- fork -------", "--- vfork ---", "", "copy", "cow", "+pte", "4.4BSD",
+               "share", "afork", "spawn");
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            print_row(s, r);
+    }
+    const int last = STEPS - 1, together = 3, size = size_count - 1;
+    long cow = found[COW][size][last][together], share = found[VFORK][size][last][together];
+    printf("\nWith %ld MiB, fork cow and what comes of it cost %ld times what vfork share does.\n",
+           sizes[size], share ? (cow + share / 2) / share : 0);
+}
+
+static void show_counts(void) {
+    static const char* const names[WAYS] = {"copy",  "cow",   "cow+pte", "vfork-cow",
+                                            "share", "afork", "spawn"};
+    for (int s = 0; s < STEPS; s++)
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            for (int i = 0; i < size_count; i++)
+                for (int w = 0; w < WAYS; w++) {
+                    long value = found[w][i][s][r];
+                    if (steps[s].rows[r].shown_as != THOUSANDS)
+                        printf("%d|%s|%ld|%s|%ld\n", s + 1, steps[s].rows[r].label, sizes[i],
+                               names[w], steps[s].rows[r].shown_as == WHETHER ? value != 0 : value);
+                }
+}
+
+int main(int argc, char** argv) {
+    if (argc == 2 && strcmp(argv[1], "--nothing") == 0)
+        return 0; // what the children exec
+    if (argc == 4 && strcmp(argv[1], "--measure") == 0) {
+        measure((enum way)atoi(argv[2]), (size_t)atol(argv[3]) * MIB);
+        return 0;
+    }
+    if (!on_spork()) {
+        fprintf(stderr, "tour: only Spork keeps a ledger\n");
+        return 1;
+    }
+    bool counts = argc > 1 && strcmp(argv[1], "--counts") == 0;
+    int first = counts ? 2 : 1;
+    if (argc > first)
+        size_count = 0;
+    for (int i = first; i < argc; i++) {
+        long size = atol(argv[i]);
+        if (size < 1 || size > 999 || size_count == MOST_SIZES) {
+            fprintf(stderr, "usage: tour [--counts] [MIB...], at most %d sizes\n", MOST_SIZES);
+            return 2;
+        }
+        sizes[size_count++] = size;
+    }
+    for (int i = 0; i < size_count; i++)
+        for (int w = 0; w < WAYS; w++)
+            run((enum way)w, i);
+    if (counts)
+        show_counts();
+    else
+        show();
+    return 0;
+}

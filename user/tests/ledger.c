@@ -1,0 +1,232 @@
+// spork-only
+// /proc/PID/ledger: what a creation, an exec and an exit cost, the faults that are laid to a fork,
+// and where the entries go.
+#include "../lib/proc.h"
+#include "../lib/spork.h"
+#include "../lib/tap.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, PAGES = 32 };
+
+static char text[65536];
+
+static void read_ledger(void) {
+    ssize_t size = 0, n;
+    int fd = open("/proc/self/ledger", O_RDONLY);
+    need(fd >= 0);
+    while ((n = read(fd, text + size, sizeof text - 1 - (size_t)size)) > 0)
+        size += n;
+    text[size] = '\0';
+    close(fd);
+}
+
+static void forget(void) {
+    int fd = open("/proc/self/ledger", O_WRONLY);
+    need(fd >= 0 && write(fd, "0", 1) == 1);
+    close(fd);
+}
+
+// The first entry of that kind by that process; null when there is none.
+static const char* entry(const char* kind, pid_t pid) {
+    char start[64];
+    snprintf(start, sizeof start, " %s pid %d ", kind, pid);
+    return strstr(text, start);
+}
+
+// A figure of an entry: of the call itself, or with "later" of the parent's or the child's side.
+static long figure(const char* at, const char* side, const char* name) {
+    char word[64];
+    const char* end = at;
+    while ((end = strchr(end, '\n')) != NULL && end[1] == ' ')
+        end++;
+    if (side != NULL) {
+        snprintf(word, sizeof word, "  later, in the %s:\n", side);
+        at = strstr(at, word);
+        if (at == NULL || (end != NULL && at > end))
+            return -1;
+        at += strlen(word);
+    }
+    const char* later = strstr(at, "  later");
+    if (later != NULL && (end == NULL || later < end))
+        end = later;
+    snprintf(word, sizeof word, " %s ", name);
+    const char* found = strstr(at, word);
+    return found == NULL || (end != NULL && found > end) ? 0 : atol(found + strlen(word));
+}
+
+static char* written_pages(void) {
+    char* p = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(p != MAP_FAILED);
+    for (int i = 0; i < PAGES; i++)
+        p[i * PAGE] = 1;
+    return p;
+}
+
+static void gone_child(void) {
+    char* p = written_pages();
+    forget();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    need(waitpid(child, NULL, 0) == child);
+    for (int i = 0; i < PAGES; i++)
+        p[i * PAGE]++;
+    read_ledger();
+    const char* e = entry("fork", getpid());
+    need(e != NULL);
+    ok(figure(e, NULL, "ptes_protected") >= PAGES, "the resident pages were write-protected");
+    ok(figure(e, NULL, "pages_copied") == 0, "nothing was copied in the call");
+    ok(figure(e, NULL, "commit_charged") >= PAGES, "the child was promised the memory");
+    ok(figure(e, NULL, "cycles") > 0, "it took time");
+    long copied = figure(e, "parent", "write_copied"), reused = figure(e, "parent", "write_reused");
+    ok(reused >= PAGES, "each write afterwards faulted, and copied nothing (%ld)", reused);
+    ok(copied + reused <= figure(e, NULL, "ptes_protected"), "once for each page");
+    e = entry("exit", child);
+    ok(e != NULL && figure(e, NULL, "commit_returned") >= PAGES,
+       "the child's exit has come with it, and gave the promise back");
+    munmap(p, PAGES * PAGE);
+}
+
+static void live_child(void) {
+    char* p = written_pages();
+    int go[2];
+    need(pipe(go) == 0);
+    forget();
+    pid_t child = fork();
+    if (child == 0) {
+        char byte;
+        close(go[1]);
+        for (int i = 0; i < 4; i++)
+            p[i * PAGE] = 2;
+        _exit(read(go[0], &byte, 1) == 0 && p[PAGE * 8] == 1 ? 0 : 1);
+    }
+    for (int i = 8; i < 16; i++)
+        p[i * PAGE] = 3;
+    close(go[0]);
+    close(go[1]);
+    int status;
+    need(waitpid(child, &status, 0) == child);
+    ok(status == 0, "the child had its own copy");
+    read_ledger();
+    const char* e = entry("fork", getpid());
+    need(e != NULL);
+    ok(figure(e, "parent", "write_copied") >= 8, "the parent's writes copied");
+    ok(figure(e, "child", "write_copied") >= 4, "the child's writes copied");
+    ok(figure(e, "parent", "amap_copied") + figure(e, "child", "amap_copied") >= 1,
+       "an amap was copied first");
+    munmap(p, PAGES * PAGE);
+}
+
+static void borrowed(void) {
+    char* p = written_pages();
+    forget();
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(0);
+    need(waitpid(child, NULL, 0) == child);
+    for (int i = 0; i < PAGES; i++)
+        p[i * PAGE]++;
+    read_ledger();
+    const char* e = entry("vfork", getpid());
+    need(e != NULL);
+    ok(strstr(e, "mode share") != NULL, "mode share");
+    ok(figure(e, NULL, "ptes_protected") == 0, "no page was write-protected");
+    ok(figure(e, NULL, "map_entries_copied") == 0, "no map entry was copied");
+    ok(figure(e, NULL, "commit_charged") == 0, "nothing was promised");
+    ok(figure(e, NULL, "blocked_ns") > 0, "the parent was blocked");
+    ok(figure(e, "parent", "write_reused") == -1, "no faults are to come of it");
+    munmap(p, PAGES * PAGE);
+}
+
+static void copied_at_once(void) {
+    char* p = written_pages();
+    int old = spork_forkmode(FORK_COPY, MODE_UNCHANGED);
+    need(old >= 0);
+    forget();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(p[PAGE] == 1 ? 0 : 1);
+    spork_forkmode(old & 0xff, MODE_UNCHANGED);
+    need(waitpid(child, NULL, 0) == child);
+    read_ledger();
+    const char* e = entry("fork", getpid());
+    need(e != NULL);
+    ok(figure(e, NULL, "pages_copied") >= PAGES, "every page was copied in the call");
+    ok(figure(e, NULL, "ptes_protected") == 0, "and none write-protected");
+    ok(figure(e, "parent", "write_reused") == 0, "so that the parent takes no fault");
+    munmap(p, PAGES * PAGE);
+}
+
+static void bounded(void) {
+    forget();
+    pid_t child = 0;
+    for (int i = 0; i < 40; i++) {
+        child = fork();
+        if (child == 0)
+            _exit(0);
+        need(waitpid(child, NULL, 0) == child);
+    }
+    read_ledger();
+    unsigned entries = 0;
+    unsigned long forgotten = 0, lost = 1;
+    need(sscanf(text, "# %u entries; %lu older ones forgotten, %lu lost", &entries, &forgotten,
+                &lost) == 3);
+    ok(entries == 32 && forgotten == 48 && lost == 0, "32 of 80 entries are kept");
+    ok(entry("exit", child) != NULL, "the newest are");
+    forget();
+    read_ledger();
+    ok(strcmp(text, "# 0 entries; 0 older ones forgotten, 0 lost for want of memory\n") == 0,
+       "writing to the file forgets all");
+}
+
+static long live(const char* pool) {
+    char line[128], name[32];
+    long count, found = 0;
+    FILE* f = fopen("/proc/pools", "re");
+    need(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%31s %*s %ld", name, &count) == 2 && strcmp(name, pool) == 0)
+            found = count;
+    fclose(f);
+    return found;
+}
+
+// A process that ends gives back all that it remembered. This one's own map entries remember forks,
+// too, a few rounds long more of them.
+static void nothing_left(void) {
+    enum { ROUNDS = 5 };
+    long entries[ROUNDS], aftermath[ROUNDS];
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            for (int i = 0; i < 20; i++) {
+                pid_t grandchild = fork();
+                if (grandchild == 0)
+                    _exit(0);
+                waitpid(grandchild, NULL, 0);
+            }
+            forget();
+            _exit(0);
+        }
+        need(waitpid(child, NULL, 0) == child);
+        forget();
+        entries[round] = live("ledger_entry");
+        aftermath[round] = live("vm_aftermath");
+    }
+    const int last = ROUNDS - 1;
+    ok(entries[0] == entries[last], "entries: %ld, then %ld", entries[0], entries[last]);
+    ok(aftermath[last - 1] == aftermath[last], "remembered forks: %ld, then %ld",
+       aftermath[last - 1], aftermath[last]);
+}
+
+int main(void) {
+    subtest("a fork whose child is gone", gone_child);
+    subtest("a fork whose child lives", live_child);
+    subtest("vfork", borrowed);
+    subtest("fork mode copy", copied_at_once);
+    subtest("a bounded history", bounded);
+    subtest("nothing is left", nothing_left);
+    return done();
+}

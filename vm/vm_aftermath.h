@@ -1,0 +1,81 @@
+// vm_aftermath: the page faults that one fork causes later, in the parent and in the child.
+//
+// Owned by the ledger of the process that forked (kernel/ledger.h) and by the map entries that
+// remember the fork. The counts are atomic: both sides fault when they like.
+//
+// Which faults are laid to a fork. Each map entry remembers the last fork that changed what its
+// faults will be, and on which side of it the entry is (vm_map_entry::fork):
+//
+//      parent's entry     the last fork that write-protected it. Its faults are the writes to a
+//      page
+//                         of the amap that the page table has, but without the right.
+//      child's entry      the fork that made it, until a fork of the child's own write-protects it.
+//                         Its faults are those on a page that some layer has and the page table was
+//                         not given, and the same writes as the parent's.
+//
+// So a fault that would have come without the fork is not counted: a page that nobody has touched
+// (zeros), or the first write to a page of a private file. Two rough edges, both for the sake of
+// one pointer an entry. Where two forks have write-protected pages of one entry, the later one has
+// them all. And a page that the process itself has unmapped or made read-only (MADV_DONTNEED of a
+// file, mprotect) and touches again looks as if the fork had done that.
+#pragma once
+
+#include "lib/ref_ptr.h"
+
+#include <atomic>
+#include <cstdint>
+
+// X(name, "what it counts"), for each side.
+#define VM_AFTERMATH(X)                                                                            \
+    X(write_copied, "write faults that copied a page, because others still have it (1B)")          \
+    X(write_reused, "write faults that copied nothing: nobody else has the page any more (1A)")    \
+    X(read_anon, "read faults on a page of the amap (1A)")                                         \
+    X(read_object, "faults on a page of the object, mapped as it is (2A)")                         \
+    X(amap_copied, "amaps copied, before the first write to one that both sides had")              \
+    X(amap_reused, "amaps not copied: the other side had let go of it")
+
+class vm_aftermath final : public ref_counted<vm_aftermath> {
+public:
+    enum class side : uint8_t { parent, child };
+    enum class kind : uint8_t {
+#define X(name, text) name,
+        VM_AFTERMATH(X)
+#undef X
+            count
+    };
+    static constexpr unsigned kinds = unsigned(kind::count);
+
+    // Null when out of memory: then nobody keeps count.
+    static ref_ptr<vm_aftermath> create();
+    void last_reference_gone();
+
+    void count(side s, kind k) {
+        counts_[unsigned(s)][unsigned(k)].fetch_add(1, std::memory_order_relaxed);
+    }
+    uint64_t read(side s, kind k) const {
+        return counts_[unsigned(s)][unsigned(k)].load(std::memory_order_relaxed);
+    }
+    static const char* name(kind k);
+    // Whether this fork came after `other`.
+    bool later_than(const vm_aftermath& other) const { return number_ > other.number_; }
+
+    explicit vm_aftermath(uint64_t number) : number_(number) {}
+
+private:
+    const uint64_t number_; // of the fork, since boot
+    std::atomic<uint64_t> counts_[2][kinds]{};
+};
+
+// A map entry's memory of a fork. Guarded as the entry is.
+struct remembered_fork {
+    ref_ptr<vm_aftermath> aftermath; // null: none
+    vm_aftermath::side side = vm_aftermath::side::parent;
+
+    void count(vm_aftermath::kind k) const {
+        if (aftermath) [[unlikely]]
+            aftermath->count(side, k);
+    }
+    bool child() const { return aftermath && side == vm_aftermath::side::child; }
+    // Of two entries that become one.
+    void keep_later(const remembered_fork& other);
+};
