@@ -201,7 +201,9 @@ fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
     if (write() && mapping && mapping->pa == anon.page().physical())
         uvm_count(uvm_counter::flt_anon_takeover);
     fault_outcome outcome = enter(anon.page(), anon_protection(anon));
-    ahead_anons(amap);
+    // Where a page was mapped with fewer rights, its neighbours have had their turn before.
+    if (!mapping)
+        ahead_anons(amap);
     return outcome;
 }
 
