@@ -56,6 +56,7 @@ programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(dem
 
 kernel_elf := $(BUILD)/kernel/spork.elf
 host_tests := $(BUILD)/host/vm_tests
+bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/tiny
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/spork.iso
 
@@ -64,6 +65,7 @@ tools_run  := $(BUILD)/setup/run
 tools_test := $(BUILD)/setup/test
 tools_lint := $(BUILD)/setup/lint
 tools_gdb  := $(BUILD)/setup/gdb
+tools_bench := $(BUILD)/setup/bench
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -135,6 +137,13 @@ gdb-replay: $(tools_run) $(tools_gdb) ## record CMD='...' and step through it, b
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/gdb/start --replay $(GDBFLAGS) "$$CMD"
 
+# Spork is measured as built for speed, as Linux is: without its run-time checks, in a build folder
+# of its own. The usual build's figures stand beside it.
+bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and on Linux
+	@$(MAKE) --no-print-directory $(kernel_elf) $(bench_programs)
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
+	$(Q)tools/spork bench $(BENCHFLAGS)
+
 lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
 	$(Q)tools/lint
 
@@ -151,7 +160,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay lint format setup \
+.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay bench lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
@@ -227,6 +236,11 @@ $(BUILD)/user/init/init: $(user_init) $(user_headers) $(BUILD)/user/flags | $(to
 	$(call say,USER,$@)
 	$(Q)$(MUSL_CC) $(user_c) -static $(user_init) -o $@
 
+$(BUILD)/user/bench/tiny: user/bench/tiny.S $(BUILD)/user/flags | $(tools_run)
+	@mkdir -p $(@D)
+	$(call say,USER,$<)
+	$(Q)$(KCC) -nostdlib -static -Wl,--build-id=none -Wl,-z,noseparate-code -s $< -o $@
+
 # ---- Images --------------------------------------------------------------------------------
 
 $(root_cpio): $(programs) $(BUILD)/user/programs tools/sporklib/rootfs.py tools/sporklib/cpio.py \
@@ -238,4 +252,5 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(call say,ISO,$@)
 	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
--include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(programs:=.d)
+-include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(programs:=.d) \
+         $(bench_programs:=.d)

@@ -1,6 +1,8 @@
-// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): each request runs the
-// cipher under the current key; the first 32 bytes of what comes out are the next key, so that
-// nobody who sees the state later can tell what was given out before.
+// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): the cipher runs under the
+// current key, the first 32 bytes of what comes out are the next key, and the rest is a stock that is
+// given out and erased as it goes. So nobody who sees the state later can tell what was given out
+// before. An exec wants a few words (AT_RANDOM, where stack and heap begin): they come from the stock,
+// a request for more gets a key of its own and runs the cipher without the lock.
 #include "kernel/random.h"
 
 #include "arch/machine.h"
@@ -19,7 +21,11 @@ constexpr size_t key_words = 8, block_words = 16, block_size = 64;
 spin_lock lock{lock_rank::console, "random"}; // innermost: any context may ask
 constinit uint32_t key[key_words] GUARDED_BY(lock) = {};
 
-void quarter_round(uint32_t& a, uint32_t& b, uint32_t& c, uint32_t& d) {
+constexpr size_t stock_blocks = 4, stock_size = stock_blocks * block_size - sizeof key;
+constinit std::byte stock[stock_size] GUARDED_BY(lock) = {};
+constinit size_t stock_left GUARDED_BY(lock) = 0; // the last bytes of it; the others are zero
+
+inline void quarter_round(uint32_t& a, uint32_t& b, uint32_t& c, uint32_t& d) {
     a += b;
     d = std::rotl(d ^ a, 16);
     c += d;
@@ -85,6 +91,34 @@ void absorb(const void* data, size_t size) REQUIRES(lock) {
         bytes += n;
         size -= n;
     }
+    // What is still in stock was made before: it knows nothing of this.
+    memset(stock, 0, sizeof stock);
+    stock_left = 0;
+}
+
+void restock() REQUIRES(lock) {
+    uint64_t time = cycle_count();
+    absorb(&time, sizeof time);
+    uint32_t blocks[stock_blocks][block_words];
+    for (uint64_t i = 0; i < stock_blocks; i++)
+        chacha20_block(key, i, blocks[i]);
+    memcpy(key, blocks, sizeof key);
+    memcpy(stock, blocks[0] + key_words, stock_size);
+    stock_left = stock_size;
+}
+
+void take_from_stock(std::byte* out, size_t size) REQUIRES(lock) {
+    while (size > 0) {
+        if (stock_left == 0)
+            restock();
+        size_t n = std::min(size, stock_left);
+        std::byte* from = stock + (stock_size - stock_left);
+        memcpy(out, from, n);
+        memset(from, 0, n);
+        stock_left -= n;
+        out += n;
+        size -= n;
+    }
 }
 
 } // namespace
@@ -103,16 +137,15 @@ void random_init() {
 }
 
 void random_fill(std::span<std::byte> out) {
-    // A key of its own for each request, so that the lock is held for one block only.
+    if (out.size() <= block_size) {
+        lock_guard guard(lock);
+        take_from_stock(out.data(), out.size());
+        return;
+    }
     uint32_t own[key_words];
     {
-        uint64_t time = cycle_count();
         lock_guard guard(lock);
-        absorb(&time, sizeof time);
-        uint32_t block[block_words];
-        chacha20_block(key, 0, block);
-        memcpy(key, block, sizeof key);
-        memcpy(own, block + key_words, sizeof own);
+        take_from_stock(reinterpret_cast<std::byte*>(own), sizeof own);
     }
     uint32_t block[block_words];
     for (uint64_t counter = 1; !out.empty(); counter++) {

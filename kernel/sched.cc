@@ -339,11 +339,9 @@ void sched_exit() {
     panic("a dead thread runs");
 }
 
+// With interrupts on: kernel code stays on its CPU while it does not sleep.
 bool sched_should_yield() {
-    cpu::interrupts_push_off();
-    bool wanted = my_queue().yield_wanted.load(std::memory_order_relaxed);
-    cpu::interrupts_pop_off();
-    return wanted;
+    return queues[cpu::id()].yield_wanted.load(std::memory_order_relaxed);
 }
 
 void sched_prepare_to_sleep(sleep_kind kind, const char* why) {

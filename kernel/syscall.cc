@@ -126,30 +126,21 @@ void log_unknown(const thread& self, uint64_t number) {
     printk("%s: system call %lu is not there", self.name, number);
 }
 
-} // namespace
-
-const char* syscall_name(uint64_t number) { return table.entries[index_of(number)].name; }
-
-void handle_syscall(trap_frame& frame) {
-    thread& self = current_thread();
-    thread_enter_kernel(self);
+void unknown_call(thread& self, trap_frame& frame) {
     const uint64_t number = frame.syscall_number();
-    uint64_t arguments[6];
-    for (unsigned i = 0; i < 6; i++)
-        arguments[i] = frame.argument(i);
+    log_unknown(self, number);
+    frame.set_result(-int64_t(Errno::nosys));
+    if (strace_wanted(self))
+        printk("[%d] syscall_%lu(%#lx, %#lx, %#lx) = -1 ENOSYS", self.tid, number,
+               frame.argument(0), frame.argument(1), frame.argument(2));
+}
 
-    const entry& e = table.entries[index_of(number)];
-    TRACE(syscall_enter, .number = uint32_t(number), .name = e.name);
-    if (!e.call) [[unlikely]] {
-        log_unknown(self, number);
-        frame.set_result(-int64_t(Errno::nosys));
-        if (strace_wanted(self))
-            printk("[%d] syscall_%lu(%#lx, %#lx, %#lx) = -1 ENOSYS", self.tid, number, arguments[0],
-                   arguments[1], arguments[2]);
-        return;
-    }
-    const bool trace = strace_wanted(self);
-    const bool first = trace && printed_first(number);
+int64_t value_of(const sysresult& result) { return result ? *result : -int64_t(result.error()); }
+
+// A call that strace shows.
+void traced_call(thread& self, trap_frame& frame, const entry& e, const uint64_t* arguments) {
+    const uint64_t number = frame.syscall_number();
+    const bool first = printed_first(number);
     if (first) {
         strace_line line;
         line.add("%s(", e.name);
@@ -157,12 +148,8 @@ void handle_syscall(trap_frame& frame) {
         line.add(")");
         strace_print_unfinished(self, line);
     }
-    sysresult result = e.call(arguments);
-    const int64_t value = result ? *result : -int64_t(result.error());
+    const int64_t value = value_of(e.call(arguments));
     frame.set_result(value);
-    TRACE(syscall_exit, .number = uint32_t(number), .result = value);
-    if (!trace)
-        return;
     if (first) {
         strace_print_resumed(self, e.name, value);
         return;
@@ -172,6 +159,26 @@ void handle_syscall(trap_frame& frame) {
     e.print(line, arguments, true, value);
     line.add(")");
     strace_print(self, line, value);
+}
+
+} // namespace
+
+const char* syscall_name(uint64_t number) { return table.entries[index_of(number)].name; }
+
+void handle_syscall(trap_frame& frame) {
+    thread& self = current_thread();
+    thread_enter_kernel(self);
+    const uint64_t number = frame.syscall_number();
+    const std::array<uint64_t, 6> arguments = frame.arguments();
+    const entry& e = table.entries[index_of(number)];
+    TRACE(syscall_enter, .number = uint32_t(number), .name = e.name);
+    if (!e.call) [[unlikely]]
+        unknown_call(self, frame);
+    else if (strace_wanted(self)) [[unlikely]]
+        traced_call(self, frame, e, arguments.data());
+    else
+        frame.set_result(value_of(e.call(arguments.data())));
+    TRACE(syscall_exit, .number = uint32_t(number), .result = frame.result());
 }
 
 // ---- path_buffer -----------------------------------------------------------------------------

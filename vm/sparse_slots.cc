@@ -8,8 +8,12 @@ sparse_slots::~sparse_slots() { ASSERT(used_ == 0 && tree_.empty()); }
 
 sparse_chunk* sparse_slots::chunk_of(uint64_t index) const {
     uint64_t first = index - index % sparse_chunk::slots;
+    if (last_ && last_->first == first)
+        return last_;
     sparse_chunk* c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
-    return c && c->first == first ? c : nullptr;
+    if (!c || c->first != first)
+        return nullptr;
+    return last_ = c;
 }
 
 void* sparse_slots::get(uint64_t index) const {
@@ -28,6 +32,7 @@ status sparse_slots::put(uint64_t index, void* value) {
         tree_.insert_before(
             tree_.first_where([&](const sparse_chunk& x) { return x.first > c->first; }), *c);
         chunks_++;
+        last_ = c;
     }
     void*& slot = c->slot[index % sparse_chunk::slots];
     ASSERT(!slot);
@@ -52,6 +57,7 @@ void* sparse_slots::take(uint64_t index) {
         return nullptr;
     used_--;
     if (--c->used == 0) {
+        last_ = nullptr;
         tree_.erase(*c);
         chunk_pool.destroy(c);
         chunks_--;
@@ -63,7 +69,9 @@ void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
     if (index >= end)
         return nullptr;
     uint64_t first = index - index % sparse_chunk::slots;
-    sparse_chunk* c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
+    sparse_chunk* c = chunk_of(index);
+    if (!c)
+        c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
     for (; c && c->first < end; c = tree_.next(*c)) {
         uint64_t at = c->first < index ? index : c->first;
         for (; at < c->first + sparse_chunk::slots && at < end; at++) {
@@ -78,6 +86,7 @@ void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
 
 void sparse_slots::check() const {
     tree_.check();
+    bool last_found = !last_;
     uint64_t used = 0, chunks = 0;
     const sparse_chunk* before = nullptr;
     for (sparse_chunk* c = tree_.first(); c; before = c, c = tree_.next(*c)) {
@@ -87,8 +96,9 @@ void sparse_slots::check() const {
         for (void* value : c->slot)
             filled += value != nullptr;
         ASSERT(filled == c->used && filled != 0);
+        last_found |= c == last_;
         used += filled;
         chunks++;
     }
-    ASSERT(used == used_ && chunks == chunks_);
+    ASSERT(used == used_ && chunks == chunks_ && last_found);
 }

@@ -2,7 +2,8 @@
 // to the slots that are in use: chunks of 32 neighbouring slots, found through a balanced tree.
 //
 // It is what an amap keeps its anons in and a uvm_aobj its pages. It owns the chunks, not what
-// the slots point to: the owner empties it before it goes. Not locked; the owner's lock guards it.
+// the slots point to: the owner empties it before it goes. Not locked; the owner's lock guards it,
+// exclusively: looking something up, too, changes which chunk was the last one used.
 #pragma once
 
 #include "lib/result.h"
@@ -44,6 +45,7 @@ private:
     sparse_chunk* chunk_of(uint64_t index) const;
 
     avl_tree<sparse_chunk, &sparse_chunk::node> tree_;
+    mutable sparse_chunk* last_ = nullptr; // neighbours are mostly asked for one after the other
     uint64_t used_ = 0;
     uint64_t chunks_ = 0;
 };

@@ -220,7 +220,9 @@ fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
     if (takeover)
         TRACE(anon_taken_over, .anon = &anon, .va = va);
     trace_case(takeover ? trace::fault_kind::takeover : trace::fault_kind::case_1a, anon.page());
-    ahead_anons(amap);
+    // Where a page was mapped with fewer rights, its neighbours have had their turn before.
+    if (!mapping)
+        ahead_anons(amap);
     return outcome;
 }
 

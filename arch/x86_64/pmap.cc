@@ -29,6 +29,16 @@ constinit pmap kernel_pmap;
 // interrupts are off.
 constexpr unsigned tables_at_once = 8;
 
+// Whether the eight entries from `pte` on are all clear. Most of a table is, where little memory is
+// mapped, and eight at a time they are soon passed over.
+constexpr size_t stride = 8;
+bool none_present(pte_t* pte) {
+    pte_t all = 0;
+    for (size_t i = 0; i < stride; i++)
+        all |= pte_load(pte[i]);
+    return !(all & pte_present);
+}
+
 // The address at which the next entry of the table that the hole is in is present, or that
 // table ends, or something from `end` on.
 uint64_t end_of_hole(table_hole hole, uint64_t va, uint64_t end) {
@@ -39,8 +49,13 @@ uint64_t end_of_hole(table_hole hole, uint64_t va, uint64_t end) {
         va += span;
         i++;
         hole.entry++;
+        while (i % stride == 0 && i < table_size && va < end && none_present(hole.entry)) {
+            va += stride * span;
+            i += stride;
+            hole.entry += stride;
+        }
     } while (va < end && i < table_size && !(pte_load(*hole.entry) & pte_present));
-    return va;
+    return std::min(va, end);
 }
 
 // Calls visit(pte) for each entry in use in [va, end), in at most tables_at_once tables, and
@@ -58,9 +73,19 @@ uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done
         tables++;
         const uint64_t first = va;
         const uint64_t last = std::min(end, (va | (level_span(2) - 1)) + 1);
-        for (pte_t* pte = &table[table_index(va, 1)]; va < last; va += page_size, pte++)
+        pte_t* pte = &table[table_index(va, 1)];
+        while (va < last) {
+            if (table_index(va, 1) % stride == 0 && none_present(pte)) {
+                va += stride * page_size;
+                pte += stride;
+                continue;
+            }
             if (pte_load(*pte) & pte_present)
                 visit(*pte, va);
+            va += page_size;
+            pte++;
+        }
+        va = last;
         done(table, first);
     }
     return va;
@@ -100,6 +125,8 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
                     flush.add(first); // for the caches of the tables' upper levels
             });
         tlb::flush(m, flush);
+        if (m.resident == 0)
+            va = end; // the rest is a hole
     }
     uvm_count(uvm_counter::ptes_removed, all);
     pmap_free_tables(dead);

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from . import bench as benchmark
 from .iso import make_iso
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import Config, Machine, run_folder
@@ -260,6 +261,19 @@ def convert_trace(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ---- The benchmark -------------------------------------------------------------------------
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    if arguments.kernel:
+        kernels = {"spork": arguments.kernel}
+    else:
+        kernels = benchmark.default_kernels(not arguments.only)
+    benchmark.bench(arguments.sizes, arguments.only, kernels, not arguments.spork_only,
+                    arguments.qemu, arguments.timeout)
+    return 0
+
+
 # ---- Commands ------------------------------------------------------------------------------
 
 
@@ -314,6 +328,20 @@ def parser() -> argparse.ArgumentParser:
     each = commands.add_parser("symbolize", help="add functions and lines to a panic's text")
     each.add_argument("--kernel", type=Path, default=KERNEL)
     each.set_defaults(action=symbolize_stdin)
+
+    each = commands.add_parser(
+        "bench", help="measure process creation on Spork and on Linux (make bench builds first)")
+    each.add_argument("--sizes", type=lambda text: [int(word) for word in text.split(",")],
+                      default=list(benchmark.SIZES), metavar="MIB,...", help="sizes of the parent")
+    each.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="NAME,...",
+                      help="measure these alone, and write no files of results")
+    each.add_argument("--spork-only", action="store_true", help="leave Linux out")
+    each.add_argument("--kernel", type=Path, metavar="FILE", help="measure this Spork kernel")
+    each.add_argument("--timeout", type=float, default=1800, metavar="S",
+                      help="seconds until a machine is ended")
+    each.add_argument("--qemu", action="append", default=[], metavar="OPTION",
+                      help="a further QEMU option for Spork's machine")
+    each.set_defaults(action=bench)
     return top
 
 

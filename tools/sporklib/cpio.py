@@ -54,11 +54,13 @@ class Archive:
                 names = target.split("/") + names
         return at
 
-    def _entry(self, path: str, mode: int, data: bytes = b"", time: int = TIME) -> None:
+    def _entry(self, path: str, mode: int, data: bytes = b"", time: int = TIME,
+               device: tuple[int, int] = (0, 0)) -> None:
         name = os.fsencode(path.lstrip("/")) + b"\0"
         self._inode += 1
         links = 2 if stat.S_ISDIR(mode) else 1
-        fields = (self._inode, mode, 0, 0, links, time, len(data), 0, 0, 0, 0, len(name), 0)
+        fields = (self._inode, mode, 0, 0, links, time, len(data), 0, 0, *device,
+                  len(name), 0)
         self._out += MAGIC + b"".join(b"%08X" % field for field in fields) + name
         self._out += _pad(HEADER_SIZE + len(name))
         self._out += data
@@ -81,6 +83,11 @@ class Archive:
         self._parents(path)
         self._links.pop(path, None)
         self._entry(path, stat.S_IFREG | mode, data, time)
+
+    def device(self, path: str, major: int, minor: int, mode: int) -> None:
+        """A character device."""
+        self._parents(path)
+        self._entry(path, stat.S_IFCHR | mode, device=(major, minor))
 
     def symlink(self, path: str, target: str) -> None:
         path = self.locate(path)

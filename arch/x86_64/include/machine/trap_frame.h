@@ -5,6 +5,7 @@
 
 #include "lib/types.h"
 
+#include <array>
 #include <cstdint>
 #include <machine/asm.h>
 
@@ -27,6 +28,7 @@ struct trap_frame {
         const uint64_t values[] = {rdi, rsi, rdx, r10, r8, r9};
         return values[i];
     }
+    std::array<uint64_t, 6> arguments() const { return {rdi, rsi, rdx, r10, r8, r9}; }
     void set_result(int64_t value) { rax = static_cast<uint64_t>(value); }
     int64_t result() const { return static_cast<int64_t>(rax); }
     // Makes the return to user mode execute the SYSCALL instruction again, with call `number`.
