@@ -32,6 +32,7 @@ enum class lock_rank : uint8_t {
     poll,         // poll_queue::lock_
     tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
     process,      // process::lock_
+    vm_shadows,   // uvm_object::shadows_
     vm_commit,    // the commit account
     pmap,         // pmap::lock_
     pv,           // pv lists of pages

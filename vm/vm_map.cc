@@ -31,8 +31,12 @@ vm_map_entry& entry_stock::take() {
 }
 
 void release_entries(entry_list& dead) {
-    while (vm_map_entry* entry = dead.pop_front())
+    while (vm_map_entry* entry = dead.pop_front()) {
+        ref_ptr<uvm_object> object = entry->object;
         vm_map_entry_destroy(entry);
+        if (object)
+            object->unmapped();
+    }
 }
 
 // ---- Looking ---------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ status vm_map_entry::copy_for_write() {
     vm_amap* old = aref.amap();
     if (!old) {
         TRY(aref.prepare());
-        aref.attach(TRY(vm_amap::create()), start.value() >> page_shift, pages());
+        slot_t slot = start.value() >> page_shift;
+        aref.attach(TRY(new_amap(slot)), slot, pages());
         needs_copy = false;
         return {};
     }
@@ -56,7 +57,7 @@ status vm_map_entry::copy_for_write() {
     slot_t first = aref.first();
     vm_aref replacement;
     TRY(replacement.prepare());
-    auto copy = TRY(vm_amap::create());
+    auto copy = TRY(new_amap(first));
     {
         lock_guard guard(old->lock());
         if (!old->shared(first, slot_end())) {
@@ -88,7 +89,7 @@ status vm_map_entry::separate_amap() {
     }
     vm_aref replacement;
     TRY(replacement.prepare());
-    replacement.attach(TRY(vm_amap::create()), aref.first(), pages());
+    replacement.attach(TRY(new_amap(aref.first())), aref.first(), pages());
     {
         lock_guard guard(old->lock());
         TRY(replacement.amap()->share_anons(*old, aref.first(), slot_end()));
@@ -109,6 +110,8 @@ void vm_map_entry::check() const {
     ASSERT(allows(max_protection, protection));
     if (vm_amap* amap = aref.amap()) {
         ASSERT(aref.pages() == pages());
+        ASSERT(amap->shadow().object == object.get());
+        ASSERT(!object || object_index(start) == aref.first() + amap->shadow().page);
         lock_guard guard(amap->lock());
         ASSERT(amap->referenced_throughout(aref.first(), slot_end()));
         ASSERT(!needs_copy || !amap->shared_by_inheritance());

@@ -128,7 +128,9 @@ public:
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
     expected<vaddr_t> map(const map_request& request);
     status unmap(vaddr_t start, uint64_t size);                    // EINVAL
-    status protect(vaddr_t start, uint64_t size, vm_prot prot);    // EACCES ENOMEM EINVAL
+    // mprotect. EINVAL; ENOMEM for want of memory, limits or commit charge: nothing has changed;
+    // ENOMEM for a hole, EACCES over max_protection: what lies before it has changed, as on Linux.
+    status protect(vaddr_t start, uint64_t size, vm_prot prot);
     status advise(vaddr_t start, uint64_t size, int linux_advice); // EINVAL ENOMEM
     status inherit(vaddr_t start, uint64_t size, vm_inherit value);
     expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size,
@@ -225,6 +227,8 @@ private:
     status check_limits(uint64_t more, uint64_t more_data) const REQUIRES_SHARED(map_.lock());
     expected<vaddr_t> map_locked(const map_request& request, uint64_t size, entry_list& dead)
         EXCLUDES(map_.lock());
+    status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
+        REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) EXCLUDES(map_.lock());
     uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
         REQUIRES(map_.lock());

@@ -158,7 +158,7 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_l
         uvm_count(uvm_counter::amaps_referenced);
         return {};
     }
-    c.aref.attach(TRY(vm_amap::create()), first, e.pages());
+    c.aref.attach(TRY(c.new_amap(first)), first, e.pages());
     c.needs_copy = false;
     ledger.amaps_copied++;
     uvm_count(uvm_counter::amaps_copied);

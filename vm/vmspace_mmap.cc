@@ -254,16 +254,30 @@ status vmspace::protect(vaddr_t start, uint64_t size, vm_prot prot) {
     return result;
 }
 
+// How far mprotect goes: as Linux, up to the first hole or the first mapping that refuses. `end` is
+// set to where that is; the error is what the program is told of the rest.
+status vmspace::limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const {
+    vaddr_t reached = start;
+    for (vm_map_entry* e = map_.lookup(start); reached < end; e = map_.next(*e)) {
+        bool mapped = e && e->start <= reached;
+        if (!mapped || !allows(e->max_protection, prot)) {
+            end = reached;
+            return fail(mapped ? Errno::acces : Errno::nomem);
+        }
+        reached = e->end;
+    }
+    return {};
+}
+
 // Rights are only ever taken from the pmap here. Those that are given are entered by faults, page
 // by page, because only they know which page has to be copied first.
 status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) {
     lock_guard guard(map_.lock());
-    if (!map_.range_mapped(start, end))
-        return fail(Errno::nomem);
+    status beyond = limit_protect(start, end, prot);
+    if (start == end)
+        return beyond;
     protect_cost cost;
     for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e)) {
-        if (!allows(e->max_protection, prot))
-            return fail(Errno::acces);
         uint64_t pages = (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
         if (becomes_accountable(*e, prot)) {
             cost.data += e->grows_down ? 0 : pages;
@@ -289,5 +303,5 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) {
             pmap_->protect(e->start, e->end, now);
     }
     map_.merge_range(start, end);
-    return {};
+    return beyond;
 }

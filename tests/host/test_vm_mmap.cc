@@ -321,6 +321,34 @@ TEST_CASE("aobj: truncation takes pages out of every mapping and zeroes the last
     b->check();
 }
 
+TEST_CASE("aobj: truncation takes the private copies of what it cuts off", "[aobj]") {
+    vm_world world;
+    vm_ref a = new_space();
+    auto object = new_object(pages(4), 1);
+    vaddr_t at = map_object(a, 0x100000, 3, object, false, pages(1)); // pages 1, 2, 3
+    for (int i = 0; i < 3; i++)
+        store(a, at + pages(i), uint8_t(20 + i));
+    vm_ref b = fork_of(a);       // the amap of both
+    store(b, at + pages(1), 31); // and now one of its own
+    REQUIRE(a->unmap(at + pages(1), pages(1)));
+    vm_ref c = fork_of(b, fork_mode::copy);
+    REQUIRE(object->resize(pages(2) + 5));
+    for (vm_ref* vm : {&b, &c}) {
+        CHECK(load(*vm, at) == 20);
+        CHECK(load(*vm, at + pages(1)) == 31); // the page that the file still has in part
+        CHECK(load(*vm, at + pages(2)) == -3);
+    }
+    CHECK(load(a, at) == 20);
+    CHECK(load(a, at + pages(2)) == -3);
+    REQUIRE(object->resize(pages(4)));
+    for (vm_ref* vm : {&a, &b, &c}) {
+        CHECK(load(*vm, at + pages(2)) == 0);
+        CHECK(store(*vm, at + pages(2), 7) == 7);
+    }
+    REQUIRE(object->resize(0));
+    CHECK(load(c, at) == -3);
+}
+
 TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {
     vm_world world;
     auto object = new_object(pages(3), 1);
