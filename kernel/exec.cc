@@ -204,17 +204,13 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
     pmap::kernel().activate();
     cpu::interrupts_pop_off();
     ref_ptr<vmspace> vm = vmspace::exec(std::move(old), std::move(fresh));
-    for (auto [limit, resource] : {std::pair{&vm->limits.address_space, RLIMIT_AS_},
-                                   {&vm->limits.data, RLIMIT_DATA_},
-                                   {&vm->limits.stack, RLIMIT_STACK_},
-                                   {&vm->limits.memlock, RLIMIT_MEMLOCK_}})
-        limit->store(p.limits[resource].current);
     cpu::interrupts_push_off();
     self.user_map = &vm->physical_map();
     self.user_map->activate();
     cpu::interrupts_pop_off();
     lock_guard guard(p.lock);
     p.vm = std::move(vm);
+    process_tell_limits(p);
 }
 
 // Whether the program runs with rights that its caller does not have.
@@ -228,6 +224,7 @@ bool change_credentials(process& p, const exec_file& file) {
         p.cred.egid = file.gid();
     p.cred.suid = p.cred.fsuid = p.cred.euid;
     p.cred.sgid = p.cred.fsgid = p.cred.egid;
+    process_tell_limits(p);
     return p.cred.euid != p.cred.uid || p.cred.egid != p.cred.gid;
 }
 

@@ -48,7 +48,7 @@ void drop_address_space(process& p) {
     }
     if (vm)
         p.own_usage.max_rss_pages =
-            std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+            std::max(p.own_usage.max_rss_pages, vm->get_sizes().peak_resident_pages);
 }
 
 void drop_files(thread& self) {

@@ -24,6 +24,7 @@ enum class lock_rank : uint8_t {
     uvm_object,     // uvm_object::lock_
     // Spin locks.
     process_tree, // the pid table, parents, children, groups, sessions
+    sysv_shm,     // the table of System V segments
     fd_table,     // fd_table::lock_
     attributes,   // vnode::attribute_lock_
     pipe_state,   // pipe::state_

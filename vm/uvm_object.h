@@ -44,8 +44,14 @@ public:
     // The first resident page from `index` on and before `end`: sets `index` to it. Null when there
     // is none.
     virtual vm_page* next_resident(uint64_t& index, uint64_t end) REQUIRES(lock_) = 0;
-    // A map entry that referred to the object is gone (pgo_detach(9)). No VM lock is held.
-    virtual void unmapped() {}
+    // A map entry refers to the object from now on, or does so no more (pgo_reference and
+    // pgo_detach of uvm(9)). Sleep locks may be held.
+    void mapped() { map_entries_.fetch_add(1, std::memory_order_relaxed); }
+    void unmapped() {
+        map_entries_.fetch_sub(1, std::memory_order_relaxed);
+        detached();
+    }
+    uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
     // Writes dirty pages in [first, last) back to where they came from (msync); nothing for
     // memory-backed objects.
     virtual status put(uint64_t first, uint64_t last) {
@@ -76,9 +82,11 @@ public:
     void drop_private_copies(uint64_t first);
 
 protected:
+    virtual void detached() {}
     sleep_lock lock_{lock_rank::uvm_object, "uvm_object"};
 
 private:
+    std::atomic<uint64_t> map_entries_{0};
     spin_lock shadows_lock_{lock_rank::vm_shadows, "uvm_object shadows"};
     list<amap_shadow, &amap_shadow::on_object> shadows_ GUARDED_BY(shadows_lock_);
 };

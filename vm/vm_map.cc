@@ -31,12 +31,8 @@ vm_map_entry& entry_stock::take() {
 }
 
 void release_entries(entry_list& dead) {
-    while (vm_map_entry* entry = dead.pop_front()) {
-        ref_ptr<uvm_object> object = entry->object;
+    while (vm_map_entry* entry = dead.pop_front())
         vm_map_entry_destroy(entry);
-        if (object)
-            object->unmapped();
-    }
 }
 
 // ---- Looking ---------------------------------------------------------------------------------
@@ -172,7 +168,8 @@ bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
     return low.protection == high.protection && low.max_protection == high.max_protection &&
            low.inheritance == high.inheritance &&
            low.default_inheritance == high.default_inheritance && low.advice == high.advice &&
-           low.wired_count == high.wired_count && low.copy_on_write == high.copy_on_write &&
+           low.wired_count == high.wired_count &&
+           low.wired_on_fault == high.wired_on_fault && low.copy_on_write == high.copy_on_write &&
            low.grows_down == high.grows_down && low.no_reserve == high.no_reserve &&
            low.charged == high.charged && low.tag == high.tag;
 }

@@ -17,8 +17,16 @@ void vm_map_entry_destroy(vm_map_entry* entry) {
     entry_pool.destroy(entry);
 }
 
+void vm_map_entry::set_object(ref_ptr<uvm_object> to) {
+    if (to)
+        to->mapped();
+    std::swap(object, to);
+    if (to)
+        to->unmapped();
+}
+
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
-    object = from.object;
+    set_object(from.object);
     offset = from.offset;
     protection = from.protection;
     max_protection = from.max_protection;
@@ -26,6 +34,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     default_inheritance = from.default_inheritance;
     advice = from.advice;
     wired_count = from.wired_count;
+    wired_on_fault = from.wired_on_fault;
     copy_on_write = from.copy_on_write;
     needs_copy = from.needs_copy;
     grows_down = from.grows_down;
@@ -36,7 +45,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
 
 void vm_map_entry::become_untouched() {
     ASSERT(!aref);
-    object.reset();
+    set_object(nullptr);
     offset = 0;
     copy_on_write = needs_copy = true;
 }
@@ -103,6 +112,7 @@ void vm_map_entry::check() const {
     ASSERT(start < end && start.page_aligned() && end.page_aligned());
     ASSERT(offset % page_size == 0);
     ASSERT(copy_on_write || object);
+    ASSERT(wired_count || !wired_on_fault);
     ASSERT(copy_on_write || !aref);
     ASSERT(copy_on_write || !needs_copy);
     ASSERT(!copy_on_write || aref || needs_copy);

@@ -25,8 +25,11 @@
 #include "vm/vm_amap.h"
 
 struct vm_map_entry {
+    vm_map_entry() = default;
+    ~vm_map_entry() { set_object(nullptr); }
+
     vaddr_t start{}, end{}; // page aligned, start < end
-    ref_ptr<uvm_object> object;
+    ref_ptr<uvm_object> object; // changed by set_object() alone
     uint64_t offset = 0; // bytes into the object, of `start`
     vm_aref aref;
     vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
@@ -35,6 +38,7 @@ struct vm_map_entry {
     vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
     vm_advice advice = vm_advice::normal;
     uint16_t wired_count = 0;   // mlock: 0 or 1, since Linux's locks do not nest
+    bool wired_on_fault = false; // MLOCK_ONFAULT: pages are wired as they come, not brought in
     bool copy_on_write = false; // a private mapping
     bool needs_copy = false;    // the amap is missing or may be another entry's too: before
                                 // anything is written, copy_for_write() must be called
@@ -66,6 +70,8 @@ struct vm_map_entry {
     // Private memory that can be written is what the commit account counts.
     bool accountable() const { return copy_on_write && allows(protection, vm_prot::write); }
 
+    // The object counts the entries that map it.
+    void set_object(ref_ptr<uvm_object> to);
     // Everything but the place, the amap and the links.
     void copy_attributes(const vm_map_entry& from);
     // Makes this, which has no amap, private anonymous memory that was never touched.

@@ -109,6 +109,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, 
     c.start = e.start;
     c.end = e.end;
     c.wired_count = 0;
+    c.wired_on_fault = false;
     c.charged = child_is_charged(e);
     switch (e.inheritance) {
     case vm_inherit::none: break;
