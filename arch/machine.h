@@ -39,3 +39,6 @@ size_t machine_random(std::span<std::byte> out);
 uint64_t machine_hwcap();
 uint64_t machine_hwcap2();
 uint64_t machine_minimum_signal_stack();
+
+// Memory that kernel stacks take.
+uint64_t machine_kernel_stack_bytes();

@@ -210,11 +210,6 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
     const bool reused = left.value == trace::addr(vm.get()).value;
     if (!reused && others)
         TRACE(vmspace_released, .vmspace = left, .references = others);
-    for (auto [limit, resource] : {std::pair{&vm->limits.address_space, RLIMIT_AS_},
-                                   {&vm->limits.data, RLIMIT_DATA_},
-                                   {&vm->limits.stack, RLIMIT_STACK_},
-                                   {&vm->limits.memlock, RLIMIT_MEMLOCK_}})
-        limit->store(p.limits[resource].current);
     cpu::interrupts_push_off();
     self.user_map = &vm->physical_map();
     self.user_map->activate();
@@ -222,6 +217,7 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
     {
         lock_guard guard(p.lock);
         p.vm = std::move(vm);
+        process_tell_limits(p);
     }
     TRACE(exec_commit, .vmspace = p.vm.get(), .reused = trace::yes_if(reused));
 }
@@ -237,6 +233,7 @@ bool change_credentials(process& p, const exec_file& file) {
         p.cred.egid = file.gid();
     p.cred.suid = p.cred.fsuid = p.cred.euid;
     p.cred.sgid = p.cred.fsgid = p.cred.egid;
+    process_tell_limits(p);
     return p.cred.euid != p.cred.uid || p.cred.egid != p.cred.gid;
 }
 

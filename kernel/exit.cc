@@ -49,7 +49,8 @@ void drop_address_space(process& p) {
     }
     if (!vm)
         return;
-    p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, vm->get_sizes().resident_pages);
+    p.own_usage.max_rss_pages =
+        std::max(p.own_usage.max_rss_pages, vm->get_sizes().peak_resident_pages);
     const trace::addr left = vm.get();
     const uint32_t others = vm->references() - 1;
     vm.reset();

@@ -99,7 +99,7 @@ public:
         (void)p;
         return POLLIN_ | POLLOUT_ | POLLRDNORM_ | POLLWRNORM_;
     }
-    // What mmap maps. nodev when it cannot be mapped.
+    // What mmap maps; null for anonymous memory. nodev when it cannot be mapped.
     virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
     virtual status sync() { return fail(Errno::inval); }
     // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.

@@ -250,6 +250,7 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     p->nice.store(parent.nice.load());
     p->no_new_privileges = parent.no_new_privileges;
     p->recorded = parent.recorded;
+    p->oom_score_adj.store(parent.oom_score_adj.load());
     p->start_time = now();
     p->exit_signal = args.exit_signal;
     return p;

@@ -86,6 +86,17 @@ process::~process() {
     process_set_executable(*this, nullptr); // one that was never published
 }
 
+void process_tell_limits(process& p) {
+    if (!p.vm)
+        return;
+    auto limit = [&](unsigned resource) { return p.limits[resource].current; };
+    vm_limits& vm = p.vm->limits;
+    vm.address_space.store(limit(RLIMIT_AS_));
+    vm.data.store(limit(RLIMIT_DATA_));
+    vm.stack.store(limit(RLIMIT_STACK_));
+    vm.memlock.store(p.cred.superuser() ? vm_limits::unlimited : limit(RLIMIT_MEMLOCK_));
+}
+
 process* process_allocate() { return processes.create(); }
 
 void process::last_reference_gone() { processes.destroy(this); }

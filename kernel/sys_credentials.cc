@@ -40,6 +40,7 @@ sysresult set_id(const id_set& s, uint32_t id) {
     else if (c.*s.real != id && c.*s.saved != id)
         return fail(Errno::perm);
     c.*s.effective = c.*s.filesystem = id;
+    process_tell_limits(p);
     return 0;
 }
 
@@ -63,6 +64,7 @@ sysresult set_real_effective(const id_set& s, uint32_t real, uint32_t effective)
     if (real != unchanged || (effective != unchanged && effective != old_real))
         c.*s.saved = c.*s.effective;
     c.*s.filesystem = c.*s.effective;
+    process_tell_limits(p);
     return 0;
 }
 
@@ -81,6 +83,7 @@ sysresult set_all(const id_set& s, uint32_t real, uint32_t effective, uint32_t s
     if (saved != unchanged)
         c.*s.saved = saved;
     c.*s.filesystem = c.*s.effective;
+    process_tell_limits(p);
     return 0;
 }
 

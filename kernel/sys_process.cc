@@ -207,25 +207,6 @@ sysresult sys_times(user_ptr<void> out) {
     return int64_t(now() / tick);
 }
 
-// The limits that the VM enforces live in the address space, too.
-static void limit_changed(process& p, unsigned resource) {
-    ref_ptr<vmspace> vm = process_vmspace(p);
-    if (!vm)
-        return;
-    uint64_t value;
-    {
-        lock_guard guard(p.lock);
-        value = p.limits[resource].current;
-    }
-    switch (resource) {
-    case RLIMIT_AS_: vm->limits.address_space.store(value); break;
-    case RLIMIT_DATA_: vm->limits.data.store(value); break;
-    case RLIMIT_STACK_: vm->limits.stack.store(value); break;
-    case RLIMIT_MEMLOCK_: vm->limits.memlock.store(value); break;
-    default: break;
-    }
-}
-
 static status set_limit(process& p, unsigned resource, const linux_rlimit& wanted) {
     constexpr uint64_t most_files = 1 << 20;
     if (wanted.current > wanted.maximum)
@@ -238,8 +219,8 @@ static status set_limit(process& p, unsigned resource, const linux_rlimit& wante
         if (wanted.maximum > p.limits[resource].maximum && !superuser)
             return fail(Errno::perm);
         p.limits[resource] = wanted;
+        process_tell_limits(p);
     }
-    limit_changed(p, resource);
     return {};
 }
 

@@ -42,7 +42,19 @@ constexpr uint32_t known_map_flags = MAP_TYPE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | M
 constexpr uint32_t prot_bits = 7;
 enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
 
+enum : uint32_t { MCL_CURRENT_ = 1, MCL_FUTURE_ = 2, MCL_ONFAULT_ = 4 };
+enum : uint32_t { MLOCK_ONFAULT_ = 1 };
+
 vmspace& own_vmspace() { return *current_process().vm; }
+
+// EPERM for one who may lock nothing at all.
+status may_lock() {
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    if (!self.cred.superuser() && self.limits[RLIMIT_MEMLOCK_].current == 0)
+        return fail(Errno::perm);
+    return {};
+}
 
 // The object behind a file mapping, and the most that mprotect may ever allow.
 status map_file(map_request& request, int fd, uint32_t flags) {
@@ -69,6 +81,10 @@ status map_file(map_request& request, int fd, uint32_t flags) {
         vfs_name_memory(*node);
     }
     request.object = TRY(f->mmap_object());
+    if (!request.object) { // anonymous memory, by the name of a device
+        request.offset = 0;
+        request.tag = request.shared ? nullptr : "/dev/zero";
+    }
     return {};
 }
 
@@ -84,8 +100,7 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
         return fail(Errno::inval);
     if (type == MAP_SHARED_VALIDATE_ && (flags & ~(known_map_flags | MAP_SYNC_)))
         return fail(Errno::opnotsupp);
-    // There are no huge pages, and no addresses below 4 GiB are set apart.
-    if (flags & (MAP_HUGETLB_ | MAP_32BIT_))
+    if (flags & MAP_HUGETLB_) // there are none
         return fail(Errno::inval);
     if (page_round_up(size) < size)
         return fail(Errno::nomem);
@@ -101,7 +116,11 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
     request.fixed = flags & (MAP_FIXED_ | MAP_FIXED_NOREPLACE_);
     request.no_replace = flags & MAP_FIXED_NOREPLACE_;
     request.no_reserve = flags & MAP_NORESERVE_;
-    request.populate = flags & (MAP_POPULATE_ | MAP_LOCKED_) && !(flags & MAP_NONBLOCK_);
+    request.populate = flags & MAP_POPULATE_ && !(flags & MAP_NONBLOCK_);
+    request.locked = flags & MAP_LOCKED_;
+    request.low = flags & MAP_32BIT_;
+    if (request.locked)
+        TRY(may_lock());
     request.stack = flags & MAP_GROWSDOWN_;
     if (!request.fixed)
         request.address = request.address.page_down();
@@ -117,23 +136,21 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
         request.offset = offset;
         TRY(map_file(request, fd, flags));
     }
-    vaddr_t at = TRY(own_vmspace().map(request));
-    if (flags & MAP_LOCKED_)
-        (void)own_vmspace().lock_pages(at, size); // as on Linux, not an error of mmap
-    return int64_t(at.value());
+    return int64_t(TRY(own_vmspace().map(request)).value());
 }
 
 sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
     const auto bits = uint32_t(prot.value);
-    if (bits & ~prot_bits)
-        return fail(Errno::inval); // PROT_GROWSDOWN and PROT_GROWSUP among them
+    if (bits & ~(prot_bits | PROT_GROWSDOWN_)) // no stack grows up
+        return fail(Errno::inval);
     if (!address.address().page_aligned())
         return fail(Errno::inval);
     if (size == 0)
         return 0;
     if (address + page_round_up(size) < address || page_round_up(size) < size)
         return fail(Errno::nomem);
-    TRY(own_vmspace().protect(address.address(), size, vm_prot(bits)));
+    TRY(own_vmspace().protect(address.address(), size, vm_prot(bits & prot_bits),
+                              bits & PROT_GROWSDOWN_));
     return 0;
 }
 
@@ -198,11 +215,37 @@ sysresult sys_minherit(sys_address address, uint64_t size, int32_t inherit) {
 }
 
 sysresult sys_mlock(sys_address address, uint64_t size) {
+    TRY(may_lock());
     TRY(own_vmspace().lock_pages(address.address(), size));
     return 0;
 }
 
 sysresult sys_munlock(sys_address address, uint64_t size) {
     TRY(own_vmspace().unlock_pages(address.address(), size));
+    return 0;
+}
+
+sysresult sys_mlock2(sys_address address, uint64_t size, sys_hex flags) {
+    if (flags & ~MLOCK_ONFAULT_)
+        return fail(Errno::inval);
+    TRY(may_lock());
+    TRY(own_vmspace().lock_pages(address.address(), size, flags & MLOCK_ONFAULT_));
+    return 0;
+}
+
+sysresult sys_mlockall(sys_hex flags) {
+    using wiring = vmspace::wiring;
+    if (!(flags & (MCL_CURRENT_ | MCL_FUTURE_)) ||
+        (flags & ~(MCL_CURRENT_ | MCL_FUTURE_ | MCL_ONFAULT_)))
+        return fail(Errno::inval);
+    TRY(may_lock());
+    const wiring how = flags & MCL_ONFAULT_ ? wiring::on_fault : wiring::at_once;
+    TRY(own_vmspace().lock_all(flags & MCL_CURRENT_ ? how : wiring::none,
+                               flags & MCL_FUTURE_ ? how : wiring::none));
+    return 0;
+}
+
+sysresult sys_munlockall() {
+    own_vmspace().unlock_all();
     return 0;
 }

@@ -2,7 +2,7 @@
 #include "arch/memory.h"
 #include "arch/thread.h"
 #include "arch/upcalls.h"
-#include "kernel/printk.h"
+#include "kernel/oom.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
@@ -19,12 +19,7 @@ void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
     case fault_outcome::accerr: signal_force(self, SIGSEGV_, SEGV_ACCERR_, address.value()); return;
     case fault_outcome::adrerr:
     case fault_outcome::io_error: signal_force(self, SIGBUS_, BUS_ADRERR_, address.value()); return;
-    case fault_outcome::nomem:
-        // Without the page the program cannot go on, and nobody else is better suited to give one
-        // up.
-        printk("out of memory: killed process %d (%s)", self.proc->pid, self.name);
-        signal_force(self, SIGKILL_, SI_KERNEL_, 0);
-        return;
+    case fault_outcome::nomem: return; // out_of_memory() has seen to it
     }
 }
 
@@ -40,8 +35,11 @@ bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_m
     }
     self.minor_faults++;
     // Nobody takes the address space away from a process one of whose threads is running.
-    fault_outcome outcome =
-        address < user_max ? self.proc->vm->fault(address, access) : fault_outcome::maperr;
+    fault_outcome outcome;
+    do
+        outcome =
+            address < user_max ? self.proc->vm->fault(address, access) : fault_outcome::maperr;
+    while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode));
     if (user_mode)
         post_fault_signal(self, address, outcome);
     return outcome == fault_outcome::resolved;

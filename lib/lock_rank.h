@@ -25,6 +25,7 @@ enum class lock_rank : uint8_t {
     ledger,         // ledger::lock_: what a process's calls cost
     // Spin locks.
     process_tree, // the pid table, parents, children, groups, sessions
+    sysv_shm,     // the table of System V segments
     fd_table,     // fd_table::lock_
     attributes,   // vnode::attribute_lock_
     pipe_state,   // pipe::state_
@@ -33,6 +34,7 @@ enum class lock_rank : uint8_t {
     poll,         // poll_queue::lock_
     tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
     process,      // process::lock_
+    vm_shadows,   // uvm_object::shadows_
     vm_commit,    // the commit account
     pmap,         // pmap::lock_
     pv,           // pv lists of pages

@@ -62,6 +62,10 @@ uint64_t uvm_aobj::inode() const { return inode_; }
 
 vm_page* uvm_aobj::lookup(uint64_t index) { return static_cast<vm_page*>(pages_.get(index)); }
 
+vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
+    return static_cast<vm_page*>(pages_.find_from(index, end));
+}
+
 // The page at `index`: null for a hole unless `make` is set.
 expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
     if (index >= pages_of(size()))
@@ -105,7 +109,19 @@ void uvm_aobj::free_pages_from(uint64_t index) {
 }
 
 status uvm_aobj::resize(uint64_t new_size) {
-    lock_guard guard(lock_);
+    bool shrinks;
+    {
+        lock_guard guard(lock_);
+        shrinks = pages_of(new_size) < pages_of(size());
+        TRY(resize_locked(new_size));
+    }
+    // From now on no page past the end can be copied.
+    if (shrinks)
+        drop_private_copies(pages_of(new_size));
+    return {};
+}
+
+status uvm_aobj::resize_locked(uint64_t new_size) {
     uint64_t before = pages_of(size()), after = pages_of(new_size);
     if (charged_ && after > before)
         TRY(uvm_commit::charge(after - before));

@@ -38,8 +38,9 @@ public:
     // with `for_write` the page is made. fault beyond the last page of size(); nomem. Sleeps on the
     // object lock; call it without spin locks.
     expected<held_page> hold(uint64_t index, bool for_write);
-    // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping and
-    // zeroes the rest of the last page; growing reads as zeros. ENOMEM (only when charged).
+    // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping, with
+    // what private mappings have made of them, and zeroes the rest of the last page; growing reads
+    // as zeros. ENOMEM (only when charged). Callers take turns; no VM lock is held.
     status resize(uint64_t size);
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
@@ -49,6 +50,7 @@ public:
     expected<vm_page*> get(uint64_t index, bool write) override REQUIRES(lock_);
     vm_page* lookup(uint64_t index) override REQUIRES(lock_);
     vm_page* resident_from(uint64_t& index) const override;
+    vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     uint64_t size() const override;
     const char* name() const override;
     const char* kind() const override;
@@ -65,6 +67,7 @@ private:
 
     expected<vm_page*> page_at(uint64_t index, bool make) REQUIRES(lock_);
     void free_pages_from(uint64_t index) REQUIRES(lock_);
+    status resize_locked(uint64_t size) REQUIRES(lock_);
     void let_go(vm_page* page);
 
     static constexpr size_t name_size = 64;

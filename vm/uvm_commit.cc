@@ -46,6 +46,7 @@ uint64_t ratio() {
 void set_ratio(uint64_t percent) {
     lock_guard guard(account_lock);
     ratio_percent = percent;
+    limit_kib = 0;
 }
 
 uint64_t kbytes() {
@@ -56,6 +57,7 @@ uint64_t kbytes() {
 void set_kbytes(uint64_t kib) {
     lock_guard guard(account_lock);
     limit_kib = kib;
+    ratio_percent = 0;
 }
 
 status charge(uint64_t pages) {

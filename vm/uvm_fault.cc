@@ -301,7 +301,8 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
     }
     vm_page* zeros =
         uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
-    if (!write() && !others_write && zeros) {
+    // A wired page is the mapping's own.
+    if (!write() && !others_write && zeros && !entry.wired_count) {
         fault_outcome outcome = enter(*zeros, entry.effective_protection() & ~vm_prot::write);
         trace_case(trace::fault_kind::zero_page, *zeros);
         return outcome;

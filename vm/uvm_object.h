@@ -4,11 +4,24 @@
 // owned by it. Lock order: vm_map > vm_amap > uvm_object > ... (lib/lock_rank.h).
 #pragma once
 
+#include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "vm/snapshot_mark.h"
 #include "vm/vm_page.h"
+
+class vm_amap;
+
+// An amap's place on the list of the object that its anons hide pages of: what private mappings of
+// the object have written. Owned by the amap.
+struct amap_shadow {
+    amap_shadow(vm_amap& a, uvm_object* below, uint64_t first) : amap(a), object(below), page(first) {}
+    vm_amap& amap;
+    uvm_object* const object; // null: there is nothing below
+    const uint64_t page;      // the object's page under slot 0 (modulo 2^64)
+    list_node on_object;
+};
 
 class uvm_object : public ref_counted<uvm_object> {
 public:
@@ -28,6 +41,17 @@ public:
         (void)index;
         return nullptr;
     }
+    // The first resident page from `index` on and before `end`: sets `index` to it. Null when there
+    // is none.
+    virtual vm_page* next_resident(uint64_t& index, uint64_t end) REQUIRES(lock_) = 0;
+    // A map entry refers to the object from now on, or does so no more (pgo_reference and
+    // pgo_detach of uvm(9)). Sleep locks may be held.
+    void mapped() { map_entries_.fetch_add(1, std::memory_order_relaxed); }
+    void unmapped() {
+        map_entries_.fetch_sub(1, std::memory_order_relaxed);
+        detached();
+    }
+    uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
     // Writes dirty pages in [first, last) back to where they came from (msync); nothing for
     // memory-backed objects.
     virtual status put(uint64_t first, uint64_t last) {
@@ -48,6 +72,21 @@ public:
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
 
+    // Private copies of the object's pages. Every amap below which the object lies is listed while
+    // it exists; nobody needs to hold a reference for that, since an amap goes before the map
+    // entries that refer to both.
+    void add_shadow(amap_shadow& shadow);
+    void remove_shadow(amap_shadow& shadow);
+    // Takes the copies of the pages from `first` on from everybody: what Linux does for a truncated
+    // file. The pages themselves are gone, so that none is copied any more. No VM lock is held.
+    void drop_private_copies(uint64_t first);
+
 protected:
+    virtual void detached() {}
     sleep_lock lock_{lock_rank::uvm_object, "uvm_object"};
+
+private:
+    std::atomic<uint64_t> map_entries_{0};
+    spin_lock shadows_lock_{lock_rank::vm_shadows, "uvm_object shadows"};
+    list<amap_shadow, &amap_shadow::on_object> shadows_ GUARDED_BY(shadows_lock_);
 };

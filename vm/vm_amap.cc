@@ -1,5 +1,6 @@
 #include "vm/vm_amap.h"
 
+#include "arch/pmap.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
@@ -9,11 +10,16 @@ static pool<amap_edge> edge_pool{"amap_edge"};
 
 // ---- Making and ending ----------------------------------------------------------------------
 
-expected<ref_ptr<vm_amap>> vm_amap::create() {
+vm_amap::vm_amap(uvm_object* below, uint64_t page) : shadow_(*this, below, page) {
+    if (below)
+        below->add_shadow(shadow_);
+}
+
+expected<ref_ptr<vm_amap>> vm_amap::create(uvm_object* below, uint64_t page) {
     amap_edge* edge = edge_pool.create();
     if (!edge)
         return fail(Errno::nomem);
-    vm_amap* amap = amap_pool.create();
+    vm_amap* amap = amap_pool.create(below, page);
     if (!amap) {
         edge_pool.destroy(edge);
         return fail(Errno::nomem);
@@ -27,6 +33,8 @@ expected<ref_ptr<vm_amap>> vm_amap::create() {
 }
 
 vm_amap::~vm_amap() {
+    if (shadow_.object)
+        shadow_.object->remove_shadow(shadow_);
     lock_guard guard(lock_);
     ASSERT(attached_ == 0 && edges_.empty() && edge_total_ == 1);
     ASSERT(slots_.used() == 0);
@@ -62,6 +70,14 @@ void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
 void vm_amap::wipe(slot_t first, slot_t end) {
     for (slot_t slot = first; find_from(slot, end); slot++)
         vm_anon::leave_slot(*static_cast<vm_anon*>(slots_.take(slot)));
+}
+
+void vm_amap::wipe_everywhere(slot_t first) {
+    slot_t slot = first;
+    for (; vm_anon* anon = find_from(slot, UINT64_MAX); slot++) {
+        pmap::page_protect(anon->page(), vm_prot::none);
+        wipe(slot, slot + 1);
+    }
 }
 
 // The lock of an amap that only its maker knows is free: taking it second cannot dead-lock.

@@ -36,6 +36,7 @@
 #include "lib/result.h"
 #include "vm/snapshot_mark.h"
 #include "vm/sparse_slots.h"
+#include "vm/uvm_object.h"
 #include "vm/vm_anon.h"
 
 #include <cstdint>
@@ -53,8 +54,10 @@ class vm_aref;
 
 class vm_amap final : public ref_counted<vm_amap> {
 public:
-    // An amap without references to slots. ENOMEM. Does not sleep.
-    static expected<ref_ptr<vm_amap>> create();
+    // An amap without references to slots. It is for entries that have `below`, if anything, as
+    // their object, with the object's page `page` under slot 0. ENOMEM. Does not sleep.
+    static expected<ref_ptr<vm_amap>> create(uvm_object* below = nullptr, uint64_t page = 0);
+    amap_shadow& shadow() { return shadow_; }
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
 
@@ -68,6 +71,9 @@ public:
     void replace(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(lock_);
     // Drops the anons in [first, end), which stay referenced: they read as if never touched.
     void wipe(slot_t first, slot_t end) REQUIRES(lock_);
+    // Drops the anons from `first` on and takes their pages out of every pmap, whoever else has
+    // them.
+    void wipe_everywhere(slot_t first) REQUIRES(lock_);
 
     // Whether any slot in [first, end) has more than one reference; has one at all.
     bool shared(slot_t first, slot_t end) const REQUIRES(lock_);
@@ -99,7 +105,7 @@ public:
 
     snapshot_mark mark;
 
-    vm_amap() = default;
+    vm_amap(uvm_object* below, uint64_t page);
     ~vm_amap();
 
 private:
@@ -119,6 +125,7 @@ private:
     uint64_t edge_total_ GUARDED_BY(lock_) = 0; // in the tree and spare
     uint64_t attached_ GUARDED_BY(lock_) = 0;   // vm_arefs
     bool shared_by_inheritance_ GUARDED_BY(lock_) = false;
+    amap_shadow shadow_; // constant, but for its links
 };
 
 // A map entry's reference to slots of an amap (Cranor's vm_aref). Guarded by the lock of the map

@@ -18,8 +18,16 @@ void vm_map_entry_destroy(vm_map_entry* entry) {
     entry_pool.destroy(entry);
 }
 
+void vm_map_entry::set_object(ref_ptr<uvm_object> to) {
+    if (to)
+        to->mapped();
+    std::swap(object, to);
+    if (to)
+        to->unmapped();
+}
+
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
-    object = from.object;
+    set_object(from.object);
     offset = from.offset;
     protection = from.protection;
     max_protection = from.max_protection;
@@ -27,6 +35,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     default_inheritance = from.default_inheritance;
     advice = from.advice;
     wired_count = from.wired_count;
+    wired_on_fault = from.wired_on_fault;
     copy_on_write = from.copy_on_write;
     needs_copy = from.needs_copy;
     grows_down = from.grows_down;
@@ -38,7 +47,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
 
 void vm_map_entry::become_untouched() {
     ASSERT(!aref);
-    object.reset();
+    set_object(nullptr);
     offset = 0;
     copy_on_write = needs_copy = true;
     fork = {};
@@ -56,7 +65,8 @@ status vm_map_entry::copy_for_write() {
     vm_amap* old = aref.amap();
     if (!old) {
         TRY(aref.prepare());
-        aref.attach(TRY(vm_amap::create()), start.value() >> page_shift, pages());
+        slot_t slot = start.value() >> page_shift;
+        aref.attach(TRY(new_amap(slot)), slot, pages());
         needs_copy = false;
         trace_cleared(*this, false);
         return {};
@@ -66,7 +76,7 @@ status vm_map_entry::copy_for_write() {
     slot_t first = aref.first();
     vm_aref replacement;
     TRY(replacement.prepare());
-    auto copy = TRY(vm_amap::create());
+    auto copy = TRY(new_amap(first));
     {
         lock_guard guard(old->lock());
         if (!old->shared(first, slot_end())) {
@@ -104,7 +114,7 @@ status vm_map_entry::separate_amap() {
     }
     vm_aref replacement;
     TRY(replacement.prepare());
-    replacement.attach(TRY(vm_amap::create()), aref.first(), pages());
+    replacement.attach(TRY(new_amap(aref.first())), aref.first(), pages());
     {
         lock_guard guard(old->lock());
         TRY(replacement.amap()->share_anons(*old, aref.first(), slot_end()));
@@ -118,6 +128,7 @@ void vm_map_entry::check() const {
     ASSERT(start < end && start.page_aligned() && end.page_aligned());
     ASSERT(offset % page_size == 0);
     ASSERT(copy_on_write || object);
+    ASSERT(wired_count || !wired_on_fault);
     ASSERT(copy_on_write || !aref);
     ASSERT(copy_on_write || !needs_copy);
     ASSERT(!copy_on_write || aref || needs_copy);
@@ -125,6 +136,8 @@ void vm_map_entry::check() const {
     ASSERT(allows(max_protection, protection));
     if (vm_amap* amap = aref.amap()) {
         ASSERT(aref.pages() == pages());
+        ASSERT(amap->shadow().object == object.get());
+        ASSERT(!object || object_index(start) == aref.first() + amap->shadow().page);
         lock_guard guard(amap->lock());
         ASSERT(amap->referenced_throughout(aref.first(), slot_end()));
         ASSERT(!needs_copy || !amap->shared_by_inheritance());

@@ -26,8 +26,11 @@
 #include "vm/vm_amap.h"
 
 struct vm_map_entry {
+    vm_map_entry() = default;
+    ~vm_map_entry() { set_object(nullptr); }
+
     vaddr_t start{}, end{}; // page aligned, start < end
-    ref_ptr<uvm_object> object;
+    ref_ptr<uvm_object> object; // changed by set_object() alone
     uint64_t offset = 0; // bytes into the object, of `start`
     vm_aref aref;
     vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
@@ -36,6 +39,7 @@ struct vm_map_entry {
     vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
     vm_advice advice = vm_advice::normal;
     uint16_t wired_count = 0;   // mlock: 0 or 1, since Linux's locks do not nest
+    bool wired_on_fault = false; // MLOCK_ONFAULT: pages are wired as they come, not brought in
     bool copy_on_write = false; // a private mapping
     bool needs_copy = false;    // the amap is missing or may be another entry's too: before
                                 // anything is written, copy_for_write() must be called
@@ -55,6 +59,10 @@ struct vm_map_entry {
     bool contains(vaddr_t va) const { return start <= va && va < end; }
     slot_t slot_of(vaddr_t va) const { return aref.first() + ((va - start) >> page_shift); }
     slot_t slot_end() const { return aref.first() + pages(); }
+    // An amap for this entry, whose pages begin at slot `first` of it.
+    expected<ref_ptr<vm_amap>> new_amap(slot_t first) const {
+        return vm_amap::create(object.get(), object ? object_index(start) - first : 0);
+    }
     uint64_t object_index(vaddr_t va) const { return (offset + (va - start)) >> page_shift; }
     // x86 cannot forbid reading what may be written or executed, and Linux's access check on
     // faults agrees.
@@ -64,6 +72,8 @@ struct vm_map_entry {
     // Private memory that can be written is what the commit account counts.
     bool accountable() const { return copy_on_write && allows(protection, vm_prot::write); }
 
+    // The object counts the entries that map it.
+    void set_object(ref_ptr<uvm_object> to);
     // Everything but the place, the amap and the links.
     void copy_attributes(const vm_map_entry& from);
     // Makes this, which has no amap, private anonymous memory that was never touched.

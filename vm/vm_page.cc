@@ -335,6 +335,13 @@ vm_page_statistics vm_page_look_at_statistics() NO_THREAD_SAFETY_ANALYSIS {
             .object = n(page_owner::object)};
 }
 
+uint64_t vm_page_count_mapped() {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < frame_count; i++)
+        n += pages[i].owner_kind == page_owner::object && pages[i].md.mapped();
+    return n;
+}
+
 void vm_page_check() {
     lock_guard guard(queue_lock);
     uint64_t counted[owner_kinds] = {};

@@ -42,6 +42,7 @@ void vmspace::unmap_all() {
         entry_stock none_needed;
         uvm_commit::uncharge(unmap_locked(user_min, user_max, none_needed, dead));
         brk_start_ = brk_ = vaddr_t{};
+        future_wiring_ = wiring::none;
     }
     release_entries(dead);
     TRACE(vmspace_unmapped, .vmspace = this);
@@ -61,6 +62,7 @@ ref_ptr<vmspace> vmspace::exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh)
     current->unmap_all();
     lock_guard guard(current->map_.lock());
     current->mmap_top_ = user_max;
+    current->peak_virtual_ = current->peak_resident_ = 0;
     current->image = {};
     return current;
 }
@@ -86,14 +88,17 @@ vaddr_t vmspace::brk() const {
 
 vaddr_t vmspace::set_brk(vaddr_t wanted) {
     entry_list dead;
-    vaddr_t result;
+    vaddr_t before, result;
     {
         lock_guard guard(map_.lock());
+        before = brk_;
         if (move_brk(wanted, dead))
             brk_ = wanted;
         result = brk_;
     }
     release_entries(dead);
+    if (before.page_up() < result.page_up() && is_to_populate(before.page_up()))
+        (void)populate(before.page_up(), result.page_up());
     check_seam();
     return result;
 }
@@ -171,8 +176,9 @@ status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force, 
         auto use_piece = [&](char* data) { use(data, piece); };
         while (!with_resident_page(va, write, force, use_piece)) {
             vm_prot access = write ? vm_prot::write : vm_prot::read;
-            if (fault_page(va.page_down(), access, force) != fault_outcome::resolved)
-                return fail(Errno::fault);
+            fault_outcome outcome = fault_page(va.page_down(), access, force);
+            if (outcome != fault_outcome::resolved)
+                return fail(outcome == fault_outcome::nomem ? Errno::nomem : Errno::fault);
         }
         va += piece;
         size -= piece;
@@ -194,66 +200,6 @@ status vmspace::write_memory(vaddr_t to, const void* from, size_t size, bool for
         memcpy(data, in, piece);
         in += piece;
     });
-}
-
-// ---- What /proc shows ------------------------------------------------------------------------
-
-std::optional<map_region> vmspace::region_at_or_after(vaddr_t from) {
-    read_guard guard(map_.lock());
-    vm_map_entry* e = map_.lookup_or_next(from);
-    if (!e)
-        return std::nullopt;
-    map_region region{.start = e->start,
-                      .end = e->end,
-                      .prot = e->protection,
-                      .shared = !e->copy_on_write,
-                      .offset = e->offset,
-                      .device = e->object ? e->object->device() : 0,
-                      .inode = e->object ? e->object->inode() : 0,
-                      .name = {},
-                      .resident_pages = 0,
-                      .anonymous_pages = 0};
-    copy_string(region.name, sizeof region.name,
-                e->tag      ? e->tag
-                : e->object ? e->object->name()
-                            : "");
-    if (vm_amap* amap = e->aref.amap()) {
-        lock_guard amap_guard(amap->lock());
-        for (slot_t slot = e->aref.first(); amap->find_from(slot, e->slot_end()); slot++) {
-            region.anonymous_pages++;
-            if (pmap_->lookup(e->start + ((slot - e->aref.first()) << page_shift)))
-                region.resident_pages++;
-        }
-    }
-    if (!e->object)
-        return region;
-    // Pages of the object that this address space has mapped.
-    uint64_t object_pages = pages_of(e->object->size());
-    for (vaddr_t va = e->start; va < e->end && e->object_index(va) < object_pages;
-         va += page_size) {
-        auto mapping = pmap_->lookup(va);
-        vm_page* page = mapping ? vm_page_of(mapping->pa) : nullptr;
-        if (page && page->owner_kind == page_owner::object)
-            region.resident_pages++;
-    }
-    return region;
-}
-
-vmspace::sizes vmspace::get_sizes() {
-    read_guard guard(map_.lock());
-    const vm_map::sums& t = map_.totals();
-    return {.virtual_pages = t.all,
-            .resident_pages = pmap_->resident_pages(),
-            .data_pages = t.data,
-            .stack_pages = t.stack,
-            .text_pages = t.text,
-            .shared_pages = t.shared,
-            .locked_pages = t.locked};
-}
-
-uint64_t vmspace::commit_charge() const {
-    read_guard guard(map_.lock());
-    return map_.totals().charged;
 }
 
 // ---- Checking --------------------------------------------------------------------------------

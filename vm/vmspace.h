@@ -31,6 +31,8 @@ struct map_request {
     bool shared = false;
     bool no_reserve = false; // not charged in modes 0 and 1
     bool populate = false;
+    bool locked = false;          // MAP_LOCKED: wired from the start
+    bool low = false;             // MAP_32BIT: below 2 GiB
     bool stack = false;           // grows down (MAP_GROWSDOWN)
     ref_ptr<uvm_object> object{}; // null: anonymous memory
     uint64_t offset = 0;          // bytes into the object, page aligned
@@ -46,15 +48,29 @@ enum class fault_outcome : uint8_t {
     nomem,    // no page to be had
 };
 
-// One line of /proc/PID/maps, with what smaps adds. Copied out under the map lock.
+// One line of /proc/PID/maps. Copied out under the map lock.
 struct map_region {
     vaddr_t start, end;
-    vm_prot prot;
-    bool shared;
+    vm_prot prot, max_prot;
+    vm_inherit inheritance;
+    vm_advice advice;
+    bool shared, grows_down, locked, no_reserve, charged;
     uint64_t offset;
     uint64_t device, inode;
     char name[64];
-    uint64_t resident_pages, anonymous_pages;
+};
+
+// What smaps says of the pages that are mapped, as Linux has it: a page with several mappings is
+// shared. The page of zeros is nobody's and not counted. Bytes, but where it says otherwise.
+struct vm_usage {
+    // A page counts with its size divided by the number of its mappings; in bytes / 2^12.
+    static constexpr unsigned fraction_bits = 12;
+    uint64_t resident = 0, anonymous = 0, referenced = 0;
+    uint64_t shared_clean = 0, shared_dirty = 0, private_clean = 0, private_dirty = 0;
+    uint64_t proportional = 0, proportional_dirty = 0, proportional_anonymous = 0; // fractions
+
+    void add_page(vm_page& page, const struct pmap_mapping& mapping);
+    void add(const vm_usage& other);
 };
 
 // Resource limits of setrlimit(2) that the VM enforces, in bytes. The kernel keeps them up to date;
@@ -123,7 +139,11 @@ public:
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
     expected<vaddr_t> map(const map_request& request);
     status unmap(vaddr_t start, uint64_t size);                    // EINVAL
-    status protect(vaddr_t start, uint64_t size, vm_prot prot);    // EACCES ENOMEM EINVAL
+    // mprotect. EINVAL; ENOMEM for want of memory, limits or commit charge: nothing has changed;
+    // ENOMEM for a hole, EACCES over max_protection: what lies before it has changed, as on Linux.
+    // `whole_stack` (PROT_GROWSDOWN): from where the stack begins that the range lies in; EINVAL if
+    // that does not grow down.
+    status protect(vaddr_t start, uint64_t size, vm_prot prot, bool whole_stack = false);
     status advise(vaddr_t start, uint64_t size, int linux_advice); // EINVAL ENOMEM
     status inherit(vaddr_t start, uint64_t size, vm_inherit value);
     expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size,
@@ -131,8 +151,16 @@ public:
     status sync(vaddr_t start, uint64_t size, int linux_flags); // msync
     status mincore(vaddr_t start, uint64_t size,
                    uint8_t* vec);                      // vec: kernel memory, a byte for each page
-    status lock_pages(vaddr_t start, uint64_t size);   // mlock
+    // mlock2; `on_fault`: what is not resident is wired when it comes.
+    status lock_pages(vaddr_t start, uint64_t size, bool on_fault = false);
     status unlock_pages(vaddr_t start, uint64_t size); // munlock
+    // mlockall: what is mapped now, what will be, or both. ENOMEM over the limit.
+    enum class wiring : uint8_t { none, on_fault, at_once };
+    status lock_all(wiring current, wiring future);
+    void unlock_all(); // munlockall
+    // shmdt: unmaps what is left of a mapping of an object that `wanted` takes, whose first byte was
+    // mapped at `start`. EINVAL if there is none.
+    status unmap_object(vaddr_t start, bool (*wanted)(uvm_object&));
 
     // The heap: [brk_start, brk). Set by exec. set_brk returns the new break, or the old one when
     // it cannot be (as brk(2)).
@@ -147,16 +175,19 @@ public:
     fault_outcome fault(vaddr_t address, vm_prot access);
 
     // Copies to or from this address space while it may not be the current one (exec's argument
-    // stack, process_vm_readv, /proc/PID/cmdline). EFAULT; stops at the first byte that cannot be
-    // copied. Ignores protection when `force` is set.
+    // stack, process_vm_readv, /proc/PID/cmdline). EFAULT, ENOMEM; stops at the first page that
+    // cannot be had. Ignores protection when `force` is set.
     status read_memory(vaddr_t from, void* to, size_t size);
     status write_memory(vaddr_t to, const void* from, size_t size, bool force = false);
 
-    // The region at or after `from`; nullopt at the end. For /proc.
-    std::optional<map_region> region_at_or_after(vaddr_t from);
+    // The region at or after `from`; nullopt at the end. For /proc. `usage`: what it has in memory;
+    // linear in what is resident.
+    std::optional<map_region> region_at_or_after(vaddr_t from, vm_usage* usage = nullptr);
+    vm_usage get_usage(); // of all regions
+    // resident_pages: mappings, those of the page of zeros with them.
     struct sizes {
         uint64_t virtual_pages, resident_pages, data_pages, stack_pages, text_pages, shared_pages,
-            locked_pages;
+            locked_pages, peak_virtual_pages, peak_resident_pages;
     };
     sizes get_sizes();
     uint64_t commit_charge() const; // pages
@@ -221,7 +252,12 @@ private:
     status check_limits(uint64_t more, uint64_t more_data) const REQUIRES_SHARED(map_.lock());
     expected<vaddr_t> map_locked(const map_request& request, uint64_t size, entry_list& dead)
         EXCLUDES(map_.lock());
-    status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) EXCLUDES(map_.lock());
+    expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const
+        REQUIRES_SHARED(map_.lock());
+    status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
+        REQUIRES_SHARED(map_.lock());
+    status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
+        EXCLUDES(map_.lock());
     uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
         REQUIRES(map_.lock());
     status grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) REQUIRES(map_.lock());
@@ -235,7 +271,6 @@ private:
     expected<vaddr_t> move_locked(const move& m, entry_list& dead) REQUIRES(map_.lock());
     static void fill_addition(const move& m, const vm_map_entry& like, vm_map_entry& addition);
     void detach_range(const move& m, entry_stock& stock, entry_list& moving) REQUIRES(map_.lock());
-    bool is_wired(vaddr_t at) const EXCLUDES(map_.lock());
     bool is_one_mapping(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
 
     // vmspace_advise.cc
@@ -251,10 +286,18 @@ private:
     static bool page_resident(vm_map_entry& e, vaddr_t va);
 
     // vmspace_wire.cc
-    status check_memlock(uint64_t more) const REQUIRES_SHARED(map_.lock());
+    status check_memlock(uint64_t more, Errno over) const REQUIRES_SHARED(map_.lock());
     status check_wirable(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
-    status set_wired(vaddr_t start, vaddr_t end, bool wired) EXCLUDES(map_.lock());
+    status set_wired(vaddr_t start, vaddr_t end, wiring how) EXCLUDES(map_.lock());
+    void wire_entry(vm_map_entry& e, wiring how) REQUIRES(map_.lock());
     void unwire_pages(vm_map_entry& e) REQUIRES(map_.lock());
+    void wire_as_future(vm_map_entry& e) const REQUIRES_SHARED(map_.lock());
+    bool is_to_populate(vaddr_t at) const EXCLUDES(map_.lock());
+
+    // vmspace_report.cc, vmspace_pages.h
+    void note_peaks() REQUIRES(map_.lock());
+    template <class Visit> void for_each_mapped_page(vm_map_entry& e, Visit visit)
+        REQUIRES_SHARED(map_.lock());
 
     // vmspace.cc
     status move_brk(vaddr_t wanted, entry_list& dead) REQUIRES(map_.lock());
@@ -269,4 +312,7 @@ private:
     pmap* const pmap_;
     vaddr_t brk_start_ GUARDED_BY(map_.lock()){}, brk_ GUARDED_BY(map_.lock()){};
     vaddr_t mmap_top_ GUARDED_BY(map_.lock()) = user_max;
+    wiring future_wiring_ GUARDED_BY(map_.lock()) = wiring::none; // MCL_FUTURE
+    uint64_t peak_virtual_ GUARDED_BY(map_.lock()) = 0;  // pages; what was unmapped since
+    uint64_t peak_resident_ GUARDED_BY(map_.lock()) = 0; // counts, what there is now does not
 };

@@ -32,6 +32,8 @@ template <class Change> status vmspace::change_range(vaddr_t start, vaddr_t end,
 }
 
 status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
+    if (start.value() + size < size) // it wraps
+        return fail(Errno::inval);
     vaddr_t end = TRY(range_end(start, size, Errno::nomem));
     auto set = [&](vm_advice value) {
         return change_range(start, end, [&](vm_map_entry& e) { e.advice = value; });

@@ -129,6 +129,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
     c.start = e.start;
     c.end = e.end;
     c.wired_count = 0;
+    c.wired_on_fault = false;
     c.charged = child_is_charged(e);
     c.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::child};
     switch (e.inheritance) {
@@ -178,7 +179,7 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
         uvm_count(uvm_counter::amaps_referenced);
         return {};
     }
-    c.aref.attach(TRY(vm_amap::create()), first, e.pages());
+    c.aref.attach(TRY(c.new_amap(first)), first, e.pages());
     c.needs_copy = false;
     uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());

@@ -11,6 +11,8 @@
 // As Linux's vm.mmap_min_addr: where no search for space goes, so that a null pointer with an
 // offset finds nothing.
 static constexpr vaddr_t lowest_search{0x10000};
+// Where MAP_32BIT puts mappings.
+static constexpr vaddr_t lowest_32bit{0x4000'0000}, end_of_32bit{0x8000'0000};
 
 // MAP_NORESERVE asks for no promise; strict accounting makes it all the same.
 static bool promised(bool no_reserve) {
@@ -44,7 +46,8 @@ expected<vaddr_t> vmspace::choose_address(const map_request& request, uint64_t s
         wanted = wanted.page_up();
         if (wanted != vaddr_t{} && wanted >= lowest_search && space_free(wanted, size))
             return wanted;
-        auto found = find_space(size);
+        auto found = request.low ? map_.find_space(size, lowest_32bit, end_of_32bit)
+                                 : find_space(size);
         return found ? expected<vaddr_t>(*found) : fail(Errno::nomem);
     }
     if (!wanted.page_aligned())
@@ -92,7 +95,7 @@ static status check_request(const map_request& r, uint64_t size) {
 static void fill_entry(vm_map_entry& entry, const map_request& r, vaddr_t start, uint64_t size) {
     entry.start = start;
     entry.end = start + size;
-    entry.object = r.object;
+    entry.set_object(r.object);
     entry.offset = r.object ? r.offset : 0;
     entry.protection = r.prot;
     entry.max_protection = r.max_prot;
@@ -103,6 +106,7 @@ static void fill_entry(vm_map_entry& entry, const map_request& r, vaddr_t start,
     entry.no_reserve = r.no_reserve;
     entry.charged = entry.accountable() && promised(r.no_reserve);
     entry.tag = r.tag;
+    entry.wired_count = r.locked;
 }
 
 expected<vaddr_t> vmspace::map(const map_request& asked) {
@@ -117,7 +121,7 @@ expected<vaddr_t> vmspace::map(const map_request& asked) {
     entry_list dead;
     expected<vaddr_t> start = map_locked(request, size, dead);
     release_entries(dead);
-    if (start && request.populate)
+    if (start && (request.populate || is_to_populate(*start)))
         (void)populate(*start, *start + size);
     check_seam();
     return start;
@@ -133,11 +137,14 @@ expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size,
     TRY(stock.reserve(map_.clips_needed(start, end)));
     vm_map_entry& entry = fresh.peek();
     fill_entry(entry, request, start, size);
+    wire_as_future(entry);
     // What is replaced counts against what is asked for.
     vm_map::overlap replaced = map_.overlap_with(start, end);
     uint64_t data = entry.accountable() && !entry.grows_down ? entry.pages() : 0;
     commit_exchange promise;
     TRY(check_limits(excess(entry.pages(), replaced.mapped), excess(data, replaced.data)));
+    if (entry.wired_count)
+        TRY(check_memlock(entry.pages(), Errno::again));
     TRY(promise.begin(entry.charged ? entry.pages() : 0, replaced.charged));
 
     (void)unmap_locked(start, end, stock, dead);
@@ -186,11 +193,39 @@ status vmspace::unmap(vaddr_t start, uint64_t size) {
     return {};
 }
 
+// A mapping of an object may have been cut up, and parts of it be gone: what belongs to it lies where
+// its offset says.
+status vmspace::unmap_object(vaddr_t start, bool (*wanted)(uvm_object&)) {
+    entry_list dead;
+    {
+        lock_guard guard(map_.lock());
+        auto of_it = [&](vm_map_entry& e) { return e.object && e.start - start == e.offset; };
+        vm_map_entry* e = map_.lookup_or_next(start);
+        while (e && !(e->start >= start && of_it(*e) && wanted(*e->object)))
+            e = map_.next(*e);
+        if (!e)
+            return fail(Errno::inval);
+        ref_ptr<uvm_object> object = e->object;
+        vaddr_t end = start + page_round_up(object->size());
+        entry_stock none_needed;
+        while (e && e->start < end) {
+            vm_map_entry* following = map_.next(*e);
+            if (e->start >= start && e->object == object && of_it(*e))
+                uvm_commit::uncharge(unmap_locked(e->start, e->end, none_needed, dead));
+            e = following;
+        }
+    }
+    release_entries(dead);
+    check_seam();
+    return {};
+}
+
 // Takes what is mapped in [start, end) out of the map and the pmap, holes or not
 // (uvm_unmap_remove). The caller releases the dead after it has unlocked the map, and owes the
 // account the pages returned.
 uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead) {
     uint64_t charged = 0;
+    note_peaks();
     vm_map_entry* entry = map_.clip_range(start, end, stock);
     if (!entry)
         return 0;
@@ -222,8 +257,9 @@ status vmspace::grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end
         entry.offset += start - like.start;
     entry.charged = like.charged || (entry.accountable() && promised(entry.no_reserve));
     TRY(check_limits(entry.pages(), entry.accountable() && !entry.grows_down ? entry.pages() : 0));
+    wire_as_future(entry);
     if (entry.wired_count)
-        TRY(check_memlock(entry.pages()));
+        TRY(check_memlock(entry.pages(), Errno::again));
     if (entry.charged)
         TRY(uvm_commit::charge(entry.pages()));
     map_.insert(stock.take());
@@ -242,28 +278,56 @@ static bool becomes_accountable(const vm_map_entry& e, vm_prot prot) {
     return e.copy_on_write && allows(prot, vm_prot::write) && !e.accountable();
 }
 
-status vmspace::protect(vaddr_t start, uint64_t size, vm_prot prot) {
+status vmspace::protect(vaddr_t start, uint64_t size, vm_prot prot, bool whole_stack) {
     if (!start.page_aligned())
         return fail(Errno::inval);
     if (size == 0)
         return {};
     if (page_round_up(size) == 0 || start > user_max || page_round_up(size) > user_max - start)
         return fail(Errno::nomem);
-    status result = protect_locked(start, start + page_round_up(size), prot);
+    status result = protect_locked(start, start + page_round_up(size), prot, whole_stack);
     check_seam();
     return result;
 }
 
+// PROT_GROWSDOWN: the change begins where the stack does that the range, or its end, lies in.
+expected<vaddr_t> vmspace::start_of_stack(vaddr_t start, vaddr_t end) const {
+    vm_map_entry* stack = map_.lookup_or_next(start);
+    if (!stack || stack->start >= end)
+        return fail(Errno::nomem);
+    if (!stack->grows_down)
+        return fail(Errno::inval);
+    for (vm_map_entry* e = map_.prev(*stack); e && vm_map::alike(*e, *stack); e = map_.prev(*e))
+        stack = e;
+    return stack->start;
+}
+
+// How far mprotect goes: as Linux, up to the first hole or the first mapping that refuses. `end` is
+// set to where that is; the error is what the program is told of the rest.
+status vmspace::limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const {
+    vaddr_t reached = start;
+    for (vm_map_entry* e = map_.lookup(start); reached < end; e = map_.next(*e)) {
+        bool mapped = e && e->start <= reached;
+        if (!mapped || !allows(e->max_protection, prot)) {
+            end = reached;
+            return fail(mapped ? Errno::acces : Errno::nomem);
+        }
+        reached = e->end;
+    }
+    return {};
+}
+
 // Rights are only ever taken from the pmap here. Those that are given are entered by faults, page
 // by page, because only they know which page has to be copied first.
-status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) {
+status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack) {
     lock_guard guard(map_.lock());
-    if (!map_.range_mapped(start, end))
-        return fail(Errno::nomem);
+    if (whole_stack)
+        start = TRY(start_of_stack(start, end));
+    status beyond = limit_protect(start, end, prot);
+    if (start == end)
+        return beyond;
     protect_cost cost;
     for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e)) {
-        if (!allows(e->max_protection, prot))
-            return fail(Errno::acces);
         uint64_t pages = (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
         if (becomes_accountable(*e, prot)) {
             cost.data += e->grows_down ? 0 : pages;
@@ -289,5 +353,5 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot) {
             pmap_->protect(e->start, e->end, now);
     }
     map_.merge_range(start, end);
-    return {};
+    return beyond;
 }

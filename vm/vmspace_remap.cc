@@ -56,16 +56,10 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
                                              .keep_old = keep_old},
                                             may_move, dead);
     release_entries(dead);
-    if (result && is_wired(*result))
+    if (result && is_to_populate(*result))
         (void)populate(*result, *result + new_size);
     check_seam();
     return result;
-}
-
-bool vmspace::is_wired(vaddr_t at) const {
-    read_guard guard(map_.lock());
-    vm_map_entry* e = map_.lookup(at);
-    return e && e->wired_count;
 }
 
 // `m.to` is 0 when the caller does not care where.
@@ -134,7 +128,7 @@ expected<vaddr_t> vmspace::move_locked(const move& m, entry_list& dead) {
     TRY(check_limits(added > gone ? added - gone : 0,
                      added_data > gone_data ? added_data - gone_data : 0));
     if (like->wired_count)
-        TRY(check_memlock(added));
+        TRY(check_memlock(added, Errno::again));
     commit_exchange promise;
     TRY(promise.begin(like->charged ? added : 0, replaced.charged + trimmed.charged));
 
@@ -194,6 +188,7 @@ void vmspace::detach_range(const move& m, entry_stock& stock, entry_list& moving
             empty.copy_attributes(*e);
             empty.needs_copy = empty.copy_on_write;
             empty.wired_count = 0;
+            empty.wired_on_fault = false;
             empty.start = e->start;
             empty.end = e->end;
             map_.insert(empty);

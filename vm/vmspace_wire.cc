@@ -1,11 +1,14 @@
-// mlock(2), munlock(2): wired memory. Its pages are brought in at once, private ones as the copies
-// that a write would make, and stay mapped; a fork copies them at once, so that they never fault.
+// mlock2(2), munlock(2), mlockall(2): wired memory. Its pages are brought in at once, private ones as
+// the copies that a write would make (unless the program wants them as they come), and stay mapped;
+// a fork copies them at once, so that they never fault.
 #include "arch/pmap.h"
 #include "vm/vmspace.h"
+#include "vm/vmspace_pages.h"
 
-status vmspace::check_memlock(uint64_t more) const {
+// `over`: the error when the limit would be passed.
+status vmspace::check_memlock(uint64_t more, Errno over) const {
     uint64_t limit = limits.memlock.load(std::memory_order_relaxed) >> page_shift;
-    return map_.totals().locked + more > limit ? status(fail(Errno::nomem)) : status();
+    return map_.totals().locked + more > limit ? status(fail(over)) : status();
 }
 
 // Any address and size will do: the end of the pages that hold the last byte. EINVAL.
@@ -18,7 +21,7 @@ static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
 
 // First the pages are brought in, which may fail and then leaves nothing but pages that are
 // resident; then the range is wired; then the mappings of what is resident are entered as wired.
-status vmspace::lock_pages(vaddr_t start, uint64_t size) {
+status vmspace::lock_pages(vaddr_t start, uint64_t size, bool on_fault) {
     vaddr_t end = TRY(end_of_pages(start, size));
     start = start.page_down();
     if (start == end)
@@ -27,10 +30,14 @@ status vmspace::lock_pages(vaddr_t start, uint64_t size) {
         read_guard guard(map_.lock());
         TRY(check_wirable(start, end));
     }
-    TRY(populate(start, end));
-    TRY(set_wired(start, end, true));
-    // What another thread has taken away meanwhile is wired when it is touched again.
-    (void)populate(start, end);
+    if (on_fault) {
+        TRY(set_wired(start, end, wiring::on_fault));
+    } else {
+        TRY(populate(start, end));
+        TRY(set_wired(start, end, wiring::at_once));
+        // What another thread has taken away meanwhile is wired when it is touched again.
+        (void)populate(start, end);
+    }
     check_seam();
     return {};
 }
@@ -43,7 +50,7 @@ status vmspace::check_wirable(vaddr_t start, vaddr_t end) const {
     for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e))
         if (!e->wired_count)
             more += (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
-    return check_memlock(more);
+    return check_memlock(more, Errno::nomem);
 }
 
 status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
@@ -51,15 +58,15 @@ status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
     start = start.page_down();
     if (start == end)
         return {};
-    status result = set_wired(start, end, false);
+    status result = set_wired(start, end, wiring::none);
     check_seam();
     return result;
 }
 
 // ENOMEM as check_wirable(), or no memory to clip with.
-status vmspace::set_wired(vaddr_t start, vaddr_t end, bool wired) {
+status vmspace::set_wired(vaddr_t start, vaddr_t end, wiring how) {
     lock_guard guard(map_.lock());
-    if (wired)
+    if (how != wiring::none)
         TRY(check_wirable(start, end));
     else if (!map_.range_mapped(start, end))
         return fail(Errno::nomem);
@@ -67,19 +74,81 @@ status vmspace::set_wired(vaddr_t start, vaddr_t end, bool wired) {
     TRY(stock.reserve(map_.clips_needed(start, end)));
 
     vm_map_entry* e = map_.clip_range(start, end, stock);
-    for (; e && e->start < end; e = map_.next(*e)) {
-        if (!wired && e->wired_count)
-            unwire_pages(*e);
-        map_.alter(*e, [&](vm_map_entry& entry) { entry.wired_count = wired; });
-    }
+    for (; e && e->start < end; e = map_.next(*e))
+        wire_entry(*e, how);
     map_.merge_range(start, end);
     return {};
 }
 
+// With on_fault, what is resident already is mapped anew, as wired, when it is touched next.
+void vmspace::wire_entry(vm_map_entry& e, wiring how) {
+    if (how == wiring::none && e.wired_count)
+        unwire_pages(e);
+    if (how == wiring::on_fault && !e.wired_count)
+        pmap_->remove(e.start, e.end);
+    map_.alter(e, [&](vm_map_entry& entry) {
+        entry.wired_count = how != wiring::none;
+        entry.wired_on_fault = how == wiring::on_fault;
+    });
+}
+
+// Goes by what is mapped: the entry may be terabytes of which little was ever touched.
 void vmspace::unwire_pages(vm_map_entry& e) {
-    for (vaddr_t va = e.start; va < e.end; va += page_size) {
-        auto mapping = pmap_->lookup(va);
-        if (mapping && mapping->wired)
+    for_each_mapped_page(e, [&](vaddr_t va, vm_page&, const pmap_mapping& mapping) {
+        if (mapping.wired)
             pmap_->unwire(va);
+    });
+}
+
+// ---- All of it -------------------------------------------------------------------------------
+
+// As Linux, what cannot be brought in is no error.
+status vmspace::lock_all(wiring current, wiring future) {
+    {
+        lock_guard guard(map_.lock());
+        if (current != wiring::none)
+            TRY(check_memlock(map_.totals().all - map_.totals().locked, Errno::nomem));
+        future_wiring_ = future;
+        if (current != wiring::none) {
+            for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+                wire_entry(*e, current);
+            map_.merge_range(user_min, user_max);
+        }
     }
+    vaddr_t from{};
+    while (current == wiring::at_once) {
+        auto region = region_at_or_after(from);
+        if (!region)
+            break;
+        (void)populate(region->start, region->end);
+        from = region->end;
+    }
+    check_seam();
+    return {};
+}
+
+void vmspace::unlock_all() {
+    {
+        lock_guard guard(map_.lock());
+        future_wiring_ = wiring::none;
+        for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+            wire_entry(*e, wiring::none);
+        map_.merge_range(user_min, user_max);
+    }
+    check_seam();
+}
+
+// MCL_FUTURE: an entry that is about to be mapped.
+void vmspace::wire_as_future(vm_map_entry& e) const {
+    if (future_wiring_ == wiring::none)
+        return;
+    e.wired_count = 1;
+    e.wired_on_fault = future_wiring_ == wiring::on_fault;
+}
+
+// Whether the pages of the mapping at `at` are wired and to be brought in now.
+bool vmspace::is_to_populate(vaddr_t at) const {
+    read_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup(at);
+    return e && e->wired_count && !e->wired_on_fault;
 }

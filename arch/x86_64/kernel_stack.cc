@@ -5,7 +5,8 @@
 // and a TLB shootdown each.
 #include <machine/kernel_stack.h>
 
-#include "arch/pmap.h"
+#include "arch/machine.h"
+#include "arch//pmap.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
 #include "vm/vm_page.h"
@@ -99,6 +100,14 @@ void kernel_stack_free(uint64_t base) {
     }
     unmap_pages(base, kernel_stack_size);
     give_slot_back(base);
+}
+
+uint64_t machine_kernel_stack_bytes() {
+    lock_guard guard(stacks_lock);
+    uint64_t stacks = 0;
+    for (uint64_t slots : used_slots)
+        stacks += static_cast<unsigned>(std::popcount(slots));
+    return stacks * kernel_stack_size;
 }
 
 void kernel_stack_trim() {

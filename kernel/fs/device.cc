@@ -56,11 +56,7 @@ public:
     expected<ref_ptr<uvm_object>> mmap_object() override {
         if (full_)
             return fail(Errno::nodev);
-        // Every mapping gets zeros of its own, as far as it may reach.
-        constexpr uint64_t everything = uint64_t{1} << 46;
-        ref_ptr<uvm_aobj> zeros = TRY(uvm_aobj::create(everything, "/dev/zero", false));
-        zeros->set_identity("/dev/zero", node()->fs().device(), node()->inode());
-        return ref_ptr<uvm_object>(std::move(zeros));
+        return ref_ptr<uvm_object>();
     }
 
 private:

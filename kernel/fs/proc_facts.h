@@ -39,6 +39,16 @@ status show_vmspace_json(const proc_subject& of, text_buffer& out);
 status show_recorded(const proc_subject& of, text_buffer& out);
 status store_recorded(const proc_subject& of, std::string_view text);
 status show_all_vmspaces_json(const proc_subject& of, text_buffer& out);
+// The vmspace of a process that must be there (ESRCH); null for one without (a zombie).
+expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of);
+
+// maps, smaps, smaps_rollup, and what matters when memory runs out, in proc_memory.cc.
+status show_maps(const proc_subject& of, text_buffer& out);
+status show_smaps(const proc_subject& of, text_buffer& out);
+status show_smaps_rollup(const proc_subject& of, text_buffer& out);
+status show_oom_score(const proc_subject& of, text_buffer& out);
+status show_oom_score_adj(const proc_subject& of, text_buffer& out);
+status store_oom_score_adj(const proc_subject& of, std::string_view text);
 
 // stat, statm and status, in proc_status.cc.
 status show_process_stat(const proc_subject& of, text_buffer& out);

@@ -16,17 +16,7 @@ namespace {
 
 using ull = unsigned long long;
 
-constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
-
 using image_facts = decltype(vmspace::image);
-
-// The vmspace of a process that must be there; null for one without (a zombie).
-expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of) {
-    ref_ptr<process> p = of.find_process();
-    if (!p)
-        return fail(Errno::srch);
-    return process_vmspace(*p);
-}
 
 status show_comm(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
@@ -86,51 +76,6 @@ status show_cmdline(const proc_subject& of, text_buffer& out) {
 
 status show_environ(const proc_subject& of, text_buffer& out) {
     return show_memory(of, out, &image_facts::env_start, &image_facts::env_end);
-}
-
-void print_region(const map_region& r, text_buffer& out) {
-    char line[128];
-    int n = format_to(line, sizeof(line), "%08llx-%08llx %c%c%c%c %08llx %02x:%02x %llu ",
-                      ull(r.start.value()), ull(r.end.value()),
-                      allows(r.prot, vm_prot::read) ? 'r' : '-',
-                      allows(r.prot, vm_prot::write) ? 'w' : '-',
-                      allows(r.prot, vm_prot::execute) ? 'x' : '-', r.shared ? 's' : 'p',
-                      ull(r.offset), device_major(r.device), device_minor(r.device), ull(r.inode));
-    out.append({line, size_t(n)});
-    constexpr int name_column = 73;
-    if (r.name[0]) {
-        for (; n < name_column; n++)
-            out.append(' ');
-        out.append(r.name);
-    }
-    out.append('\n');
-}
-
-template <class Each> status each_region(const proc_subject& of, Each each) {
-    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
-    vaddr_t from{};
-    while (vm) {
-        std::optional<map_region> r = vm->region_at_or_after(from);
-        if (!r)
-            break;
-        each(*r);
-        from = r->end;
-    }
-    return {};
-}
-
-status show_maps(const proc_subject& of, text_buffer& out) {
-    return each_region(of, [&](const map_region& r) { print_region(r, out); });
-}
-
-status show_smaps(const proc_subject& of, text_buffer& out) {
-    return each_region(of, [&](const map_region& r) {
-        print_region(r, out);
-        out.print("Size:           %8llu kB\nKernelPageSize: %8zu kB\nMMUPageSize:    %8zu kB\n"
-                  "Rss:            %8llu kB\nAnonymous:      %8llu kB\n",
-                  ull((r.end - r.start) / 1024), page_size / 1024, page_size / 1024,
-                  ull(kib_of_pages(r.resident_pages)), ull(kib_of_pages(r.anonymous_pages)));
-    });
 }
 
 // ---- Limits ----------------------------------------------------------------------------------
@@ -327,6 +272,12 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
         {.name = "maps", .mode = file_444, .show = show_maps},                                     \
         {.name = "smaps", .mode = file_444, .show = show_smaps},                                   \
+        {.name = "smaps_rollup", .mode = file_444, .show = show_smaps_rollup},                     \
+        {.name = "oom_score", .mode = file_444, .show = show_oom_score},                           \
+        {.name = "oom_score_adj",                                                                  \
+         .mode = file_644,                                                                         \
+         .show = show_oom_score_adj,                                                               \
+         .store = store_oom_score_adj},                                                            \
         {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},          \
         {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},          \
         {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},       \

@@ -173,7 +173,8 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
               ull(ticks_of(f.children.system_time)));
     out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
     const uint64_t virtual_size = f.sizes.virtual_pages * page_size;
-    out.print(" %llu %llu %llu", ull(virtual_size), ull(f.sizes.resident_pages), ull(rss_limit));
+    out.print(" %llu %llu %llu", ull(virtual_size), ull(f.vm ? f.vm->get_usage().resident >> page_shift : 0),
+              ull(rss_limit));
     out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
               ull(image.stack_start.value()));
     // Signals as far as they fit in 31 bits; status has them all.
@@ -188,12 +189,20 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     return {};
 }
 
+// The program's own text; libraries' is what else can be executed.
+static uint64_t text_pages(vmspace& vm) {
+    const image_facts image = vm.image;
+    return (image.code_end.page_up() - image.code_start.page_down()) >> page_shift;
+}
+
 status show_process_statm(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     const auto& s = f.sizes;
     const uint64_t data_pages = s.data_pages + s.stack_pages;
-    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(s.resident_pages),
-              ull(s.shared_pages), ull(s.text_pages), ull(data_pages));
+    const vm_usage u = f.vm ? f.vm->get_usage() : vm_usage{};
+    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages),
+              ull(u.resident >> page_shift), ull((u.resident - u.anonymous) >> page_shift),
+              ull(f.vm ? text_pages(*f.vm) : 0), ull(data_pages));
     return {};
 }
 
@@ -206,6 +215,35 @@ static const char* state_name(char state) {
     case 'Z': return "zombie";
     default: return "dead";
     }
+}
+
+// Every file is in memory and of tmpfs, which Linux counts as shared memory.
+static void print_memory(vmspace& vm, const vmspace::sizes& s, text_buffer& out) {
+    const vm_usage u = vm.get_usage();
+    const uint64_t text = text_pages(vm);
+    const struct {
+        const char* name;
+        uint64_t kib;
+    } lines[] = {
+        {"VmPeak", kib_of_pages(s.peak_virtual_pages)},
+        {"VmSize", kib_of_pages(s.virtual_pages)},
+        {"VmLck", kib_of_pages(s.locked_pages)},
+        {"VmPin", 0},
+        {"VmHWM", kib_of_pages(s.peak_resident_pages)},
+        {"VmRSS", u.resident / 1024},
+        {"RssAnon", u.anonymous / 1024},
+        {"RssFile", 0},
+        {"RssShmem", (u.resident - u.anonymous) / 1024},
+        {"VmData", kib_of_pages(s.data_pages)},
+        {"VmStk", kib_of_pages(s.stack_pages)},
+        {"VmExe", kib_of_pages(text)},
+        {"VmLib", kib_of_pages(s.text_pages > text ? s.text_pages - text : 0)},
+        {"VmPTE", kib_of_pages(vm.physical_map().table_pages())},
+        {"VmSwap", 0},
+        {"VmCommit", kib_of_pages(vm.commit_charge())}, // Spork's own
+    };
+    for (const auto& l : lines)
+        out.print("%s:\t%8llu kB\n", l.name, ull(l.kib));
 }
 
 status show_process_status(const proc_subject& of, text_buffer& out) {
@@ -236,17 +274,8 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
         out.print("%u ", c.groups[i]);
     out.append('\n');
     if (f.vm) {
-        const auto& s = f.sizes;
-        out.print("VmSize:\t%8llu kB\nVmLck:\t%8llu kB\nVmRSS:\t%8llu kB\nRssShmem:\t%8llu kB\n",
-                  ull(kib_of_pages(s.virtual_pages)), ull(kib_of_pages(s.locked_pages)),
-                  ull(kib_of_pages(s.resident_pages)), ull(kib_of_pages(s.shared_pages)));
-        out.print("VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
-                  ull(kib_of_pages(s.data_pages)), ull(kib_of_pages(s.stack_pages)),
-                  ull(kib_of_pages(s.text_pages)));
+        print_memory(*f.vm, f.sizes, out);
         print_sharers(f, out);
-        out.print("VmPTE:\t%8llu kB\nVmCommit:\t%8llu kB\n",
-                  ull(kib_of_pages(f.vm->physical_map().table_pages())),
-                  ull(kib_of_pages(f.vm->commit_charge())));
     }
     out.print("Threads:\t%u\n", f.threads);
     out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%"

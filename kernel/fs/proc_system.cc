@@ -1,5 +1,6 @@
 // The files of /proc that are about the whole machine, in Linux's formats where Linux has them.
 #include "arch/cpu.h"
+#include "arch/machine.h"
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "kernel/clock.h"
@@ -9,6 +10,7 @@
 #include "kernel/fs/proc_facts.h"
 #include "kernel/fs/procfs_node.h"
 #include "kernel/sched.h"
+#include "kernel/sysv_shm.h"
 #include "kernel/thread.h"
 #include "kernel/utsname.h"
 #include "lib/format.h"
@@ -37,7 +39,11 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         uint64_t kib;
     };
     // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is
-    // free is available.
+    // free is available. MemFree, AnonPages, Cached, Slab, KernelStack and PageTables are all there
+    // is.
+    const uint64_t stacks = machine_kernel_stack_bytes() / 1024;
+    const uint64_t tables = kib_of_pages(p.page_table), kernel = kib_of_pages(p.kernel);
+    const uint64_t slab = kernel > stacks ? kernel - stacks : 0;
     const line lines[] = {
         {"MemTotal", kib_of_pages(p.total)},
         {"MemFree", kib_of_pages(p.free)},
@@ -45,13 +51,27 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         {"Buffers", 0},
         {"Cached", kib_of_pages(p.object)},
         {"SwapCached", 0},
+        {"Active", kib_of_pages(p.anon + p.object)},
+        {"Inactive", 0},
+        {"Active(anon)", kib_of_pages(p.anon + p.object)},
+        {"Inactive(anon)", 0},
+        {"Active(file)", 0},
+        {"Inactive(file)", 0},
+        {"Unevictable", 0},
+        {"Mlocked", 0},
         {"SwapTotal", 0},
         {"SwapFree", 0},
+        {"Dirty", 0},
+        {"Writeback", 0},
         {"AnonPages", kib_of_pages(p.anon)},
+        {"Mapped", kib_of_pages(vm_page_count_mapped())},
         {"Shmem", kib_of_pages(p.object)},
-        {"Slab", kib_of_pages(p.kernel)},
+        {"KReclaimable", 0},
+        {"Slab", slab},
         {"SReclaimable", 0},
-        {"PageTables", kib_of_pages(pmap_table_pages_in_use())},
+        {"SUnreclaim", slab},
+        {"KernelStack", stacks},
+        {"PageTables", tables},
         {"CommitLimit", kib_of_pages(uvm_commit::commit_limit())},
         {"Committed_AS", kib_of_pages(uvm_commit::committed())},
     };
@@ -88,6 +108,22 @@ status show_pools(const proc_subject&, text_buffer& out) {
         out.print("%-20s %8zu %8llu %8llu\n", p->name(), p->object_size(), ull(p->live()),
                   ull(p->pages()));
     out.print("%-20s %8s %8llu\n", "kmem", "bytes", ull(kmem_bytes_in_use()));
+    return {};
+}
+
+// ---- System V shared memory ------------------------------------------------------------------
+
+status show_sysvipc_shm(const proc_subject&, text_buffer& out) {
+    out.append("       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid "
+               " cgid      atime      dtime      ctime                   rss                  "
+               "swap\n");
+    shm_facts f;
+    for (unsigned i = 0; shm_describe(i, f); i++)
+        out.print("%10d %10d  %4o %21llu %5d %5d  %5llu %5u %5u %5u %5u %10llu %10llu %10llu %21llu "
+                  "%21llu\n",
+                  f.key, f.id, f.mode, ull(f.size), f.creator, f.last, ull(f.attached), f.uid, f.gid,
+                  f.creator_uid, f.creator_gid, ull(f.attach_time), ull(f.detach_time),
+                  ull(f.change_time), ull(f.resident_pages * page_size), ull(0));
     return {};
 }
 
@@ -249,24 +285,36 @@ status store_name(const proc_subject&, std::string_view text) {
     return set(text);
 }
 
-// ---- /proc/sys/vm ----------------------------------------------------------------------------
+// ---- Numbers ----------------------------------------------------------------------------
 
 // A decimal number that is all there is. EINVAL.
 expected<uint64_t> parse_setting(std::string_view text, uint64_t most) {
     if (!is_superuser())
         return fail(Errno::perm);
-    if (text.empty() || text.size() > 18)
+    if (text.empty())
         return fail(Errno::inval);
     uint64_t n = 0;
     for (char c : text) {
-        if (c < '0' || c > '9')
+        if (c < '0' || c > '9' || __builtin_mul_overflow(n, uint64_t{10}, &n) ||
+            __builtin_add_overflow(n, uint64_t(c - '0'), &n))
             return fail(Errno::inval);
-        n = n * 10 + uint64_t(c - '0');
     }
     if (n > most)
         return fail(Errno::inval);
     return n;
 }
+
+template <shm_limit which> status show_shm_limit(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(shm_get_limit(which)));
+    return {};
+}
+template <shm_limit which, uint64_t most>
+status store_shm_limit(const proc_subject&, std::string_view text) {
+    shm_set_limit(which, TRY(parse_setting(text, most)));
+    return {};
+}
+
+// ---- /proc/sys/vm ----------------------------------------------------------------------------
 
 status show_overcommit_memory(const proc_subject&, text_buffer& out) {
     out.print("%u\n", unsigned(uvm_commit::get_mode()));
@@ -336,6 +384,18 @@ constexpr proc_entry kernel_entries[] = {
     {.name = "osrelease", .mode = file_444, .show = show_text<kernel_release>},
     {.name = "ostype", .mode = file_444, .show = show_text<kernel_name>},
     {.name = "pid_max", .mode = file_444, .show = show_pid_max},
+    {.name = "shmall",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::all>,
+     .store = store_shm_limit<shm_limit::all, UINT64_MAX>},
+    {.name = "shmmax",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::max>,
+     .store = store_shm_limit<shm_limit::max, UINT64_MAX>},
+    {.name = "shmmni",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::count>,
+     .store = store_shm_limit<shm_limit::count, shm_table_size>},
     {.name = "version", .mode = file_444, .show = show_text<kernel_version>},
     {.name = "vfork_mode",
      .mode = file_644,
@@ -375,6 +435,10 @@ constexpr proc_entry sys_entries[] = {
     {.name = "vm", .mode = directory_555, .children = vm_entries},
 };
 
+constexpr proc_entry sysvipc_entries[] = {
+    {.name = "shm", .mode = file_444, .show = show_sysvipc_shm},
+};
+
 constexpr proc_entry root_entries[] = {
     {.name = "meminfo", .mode = file_444, .show = show_meminfo},
     {.name = "stat", .mode = file_444, .show = show_stat},
@@ -392,6 +456,7 @@ constexpr proc_entry root_entries[] = {
     {.name = "self", .mode = link_777, .show = show_self},
     {.name = "thread-self", .mode = link_777, .show = show_thread_self},
     {.name = "sys", .mode = directory_555, .children = sys_entries},
+    {.name = "sysvipc", .mode = directory_555, .children = sysvipc_entries},
 };
 
 int64_t next_process(const proc_subject&, int64_t from) {

@@ -286,17 +286,95 @@ TEST_CASE("regions: what /proc shows", "[proc]") {
     vaddr_t file = map_object(vm, 0x100000, 3, object, false, pages(1));
     load(vm, file);
     store(vm, file + pages(1), 1);
-    auto region = vm->region_at_or_after(vaddr_t(0x1000));
+    vm_usage usage;
+    auto region = vm->region_at_or_after(vaddr_t(0x1000), &usage);
     REQUIRE(region);
     CHECK(region->start == file);
     CHECK(region->offset == pages(1));
     CHECK(region->inode == 77);
     CHECK(region->device == 8);
     CHECK(std::string(region->name) == "/bin/sh");
-    CHECK(region->resident_pages == 2);
-    CHECK(region->anonymous_pages == 1);
+    CHECK(usage.resident == pages(2));
+    CHECK(usage.anonymous == pages(1));
+    CHECK(usage.private_dirty == pages(2)); // the copy, and the page that its file was made with
+    CHECK(usage.proportional >> vm_usage::fraction_bits == pages(2));
     CHECK_FALSE(region->shared);
     CHECK_FALSE(vm->region_at_or_after(region->end));
+    vm_ref other = new_space();
+    load(other, map_object(other, 0x300000, 4, object, true) + pages(1));
+    vm_usage total = vm->get_usage();
+    total.add(other->get_usage());
+    CHECK(total.resident == pages(3));
+    CHECK(total.shared_dirty == pages(2));
+    CHECK(total.proportional >> vm_usage::fraction_bits == pages(2)); // what is in use
+}
+
+TEST_CASE("mlock2: pages are wired as they come", "[mlock]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t at = map_private(vm, 0x100000, 4);
+    store(vm, at, 1);
+    REQUIRE(vm->lock_pages(at, pages(4), true));
+    CHECK(anon_pages() == 1);
+    CHECK(vm->get_sizes().locked_pages == 4);
+    CHECK(load(vm, at) == 1);
+    CHECK(load(vm, at + pages(1)) == 0);
+    CHECK(anon_pages() == 2); // a page of its own, not the page of zeros
+    CHECK(vm->physical_map().wired_pages() == 2);
+    REQUIRE(vm->lock_pages(at, pages(4)));
+    CHECK(vm->physical_map().wired_pages() == 4);
+    REQUIRE(vm->unlock_pages(at, pages(4)));
+    CHECK(vm->physical_map().wired_pages() == 0);
+}
+
+TEST_CASE("mlockall: what is mapped, and what will be", "[mlock]") {
+    using wiring = vmspace::wiring;
+    vm_world world;
+    vm_ref vm = new_space();
+    vm->init_brk(vaddr_t(0x600000));
+    vaddr_t at = map_private(vm, 0x100000, 4);
+    vm->limits.memlock = pages(3);
+    CHECK(error_of(vm->lock_all(wiring::at_once, wiring::none)) == Errno::nomem);
+    vm->limits.memlock = pages(8);
+    REQUIRE(vm->lock_all(wiring::none, wiring::at_once));
+    CHECK(vm->physical_map().wired_pages() == 0);
+    auto more = vm->map({.size = pages(2), .prot = vm_prot::rw});
+    REQUIRE(more);
+    CHECK(vm->physical_map().wired_pages() == 2);
+    CHECK(vm->set_brk(vaddr_t(0x600001)) == vaddr_t(0x600001));
+    CHECK(vm->physical_map().wired_pages() == 3);
+    CHECK(error_of(vm->map({.size = pages(6), .prot = vm_prot::rw})) == Errno::again);
+    CHECK(vm->set_brk(vaddr_t(0x610000)) == vaddr_t(0x600001));
+    REQUIRE(vm->lock_all(wiring::at_once, wiring::on_fault));
+    CHECK(vm->physical_map().wired_pages() == 7);
+    vm_ref child = fork_of(vm);
+    map_private(child, 0x200000, 1);
+    CHECK(child->get_sizes().locked_pages == 0);
+    vm->unlock_all();
+    CHECK(vm->physical_map().wired_pages() == 0);
+    CHECK(vm->get_sizes().locked_pages == 0);
+    map_private(vm, 0x200000, 1);
+    CHECK(vm->get_sizes().locked_pages == 0);
+    (void)at;
+}
+
+TEST_CASE("shmdt: what is left of a mapping goes, and nothing else", "[mmap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    auto object = new_object(pages(6), 1), other = new_object(pages(6), 1);
+    vaddr_t at = map_object(vm, 0x100000, 6, object, true);
+    map_object(vm, 0x100000 + pages(2), 1, other, true, pages(2));
+    REQUIRE(vm->unmap(at + pages(4), pages(1)));
+    map_object(vm, 0x200000, 6, object, true);
+    CHECK(object->map_entries() == 4);
+    auto any = [](uvm_object&) { return true; };
+    CHECK(error_of(vm->unmap_object(at + pages(1), any)) == Errno::inval);
+    CHECK(error_of(vm->unmap_object(at, [](uvm_object&) { return false; })) == Errno::inval);
+    REQUIRE(vm->unmap_object(at, any));
+    CHECK(object->map_entries() == 1);
+    CHECK(load(vm, at) == -1);
+    CHECK(load(vm, at + pages(2)) == 3);
+    CHECK(load(vm, at + pages(5)) == -1);
 }
 
 TEST_CASE("aobj: truncation takes pages out of every mapping and zeroes the last", "[aobj]") {
@@ -319,6 +397,34 @@ TEST_CASE("aobj: truncation takes pages out of every mapping and zeroes the last
     object->check();
     a->check();
     b->check();
+}
+
+TEST_CASE("aobj: truncation takes the private copies of what it cuts off", "[aobj]") {
+    vm_world world;
+    vm_ref a = new_space();
+    auto object = new_object(pages(4), 1);
+    vaddr_t at = map_object(a, 0x100000, 3, object, false, pages(1)); // pages 1, 2, 3
+    for (int i = 0; i < 3; i++)
+        store(a, at + pages(i), uint8_t(20 + i));
+    vm_ref b = fork_of(a);       // the amap of both
+    store(b, at + pages(1), 31); // and now one of its own
+    REQUIRE(a->unmap(at + pages(1), pages(1)));
+    vm_ref c = fork_of(b, fork_mode::copy);
+    REQUIRE(object->resize(pages(2) + 5));
+    for (vm_ref* vm : {&b, &c}) {
+        CHECK(load(*vm, at) == 20);
+        CHECK(load(*vm, at + pages(1)) == 31); // the page that the file still has in part
+        CHECK(load(*vm, at + pages(2)) == -3);
+    }
+    CHECK(load(a, at) == 20);
+    CHECK(load(a, at + pages(2)) == -3);
+    REQUIRE(object->resize(pages(4)));
+    for (vm_ref* vm : {&a, &b, &c}) {
+        CHECK(load(*vm, at + pages(2)) == 0);
+        CHECK(store(*vm, at + pages(2), 7) == 7);
+    }
+    REQUIRE(object->resize(0));
+    CHECK(load(c, at) == -3);
 }
 
 TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {

@@ -53,7 +53,7 @@ public:
         uvm_fault_ahead_enabled = true;
         uvm_zero_page_enabled = true;
         uvm_commit::set_mode(uvm_commit::mode::heuristic);
-        uvm_commit::set_kbytes(0);
+        uvm_commit::set_ratio(50);
         CHECK(vm_inventory() == before_);
     }
     const std::map<std::string, uint64_t>& before() const { return before_; }

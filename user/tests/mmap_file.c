@@ -104,6 +104,33 @@ static void ends(void) {
     is(at[50], 0, "what a truncation cut off is zero when the file grows again");
 }
 
+static void cut_off(void) {
+    int fd = make_file("cut", 3);
+    char* shared = map_file(fd, 3, RW, MAP_SHARED, 0);
+    char* private = map_file(fd, 3, RW, MAP_PRIVATE, 0);
+    for (int i = 0; i < 3; i++)
+        private[i * PAGE + 1] = 'p';
+    shared[PAGE + 200] = 's';
+    pid_t child = fork();
+    if (child == 0) { // the copies of both, and one of its own
+        private[2 * PAGE + 1] = 'c';
+        need(ftruncate(fd, PAGE + 100) == 0);
+        _exit(load_fault(private + 2 * PAGE).signo);
+    }
+    is_exit(reap(child), SIGBUS, "what a truncation cuts off is gone from the child");
+    is_fault(load_fault(shared + 2 * PAGE), SIGBUS, BUS_ADRERR, shared + 2 * PAGE,
+             "from a shared mapping");
+    is_fault(store_fault(private + 2 * PAGE + 1), SIGBUS, BUS_ADRERR, private + 2 * PAGE + 1,
+             "and from a private one, with what was stored there");
+    is(shared[PAGE + 99], 'b', "a page that is left in part keeps that");
+    is(shared[PAGE + 200], 0, "and is zeros from there on");
+    is(private[PAGE + 1], 'p', "the private copy of it is whole");
+    need(ftruncate(fd, 3 * PAGE) == 0);
+    is(private[2 * PAGE + 1], 0, "a file that grows again has zeros for the private mapping");
+    private[2 * PAGE + 1] = 'q';
+    is(shared[2 * PAGE + 1], 0, "which may be copied again");
+}
+
 static void errors(void) {
     int fd = make_file("errors", 1), readable = open("errors", O_RDONLY), pipes[2];
     int writable = open("errors", O_WRONLY);
@@ -147,11 +174,13 @@ static void copies(void) {
 }
 
 int main(void) {
+    fault_catch(0);
     scratch_begin();
     subtest("shared", shared);
     subtest("private", private);
     subtest("after fork", after_fork);
     subtest("the end of the file", ends);
+    subtest("truncation", cut_off);
     subtest("errors", errors);
     subtest("without a name", unlinked);
     subtest("code", executable);

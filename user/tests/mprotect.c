@@ -70,6 +70,11 @@ static void errors(void) {
     is_errno(mprotect(at + 2 * PAGE, PAGE, PROT_READ), ENOMEM, "where nothing is mapped");
     is_errno(mprotect(at, 4 * PAGE, PROT_READ), ENOMEM, "over a hole");
     is(at[3 * PAGE], 'd', "what is behind the hole is whole");
+    is_fault(store_fault(at + PAGE), SIGSEGV, SEGV_ACCERR, at + PAGE,
+             "what is before the hole has changed");
+    is_fault(store_fault(at + 3 * PAGE), 0, 0, NULL, "what is behind it has not");
+    is_errno(mprotect(at + 2 * PAGE, 2 * PAGE, PROT_READ), ENOMEM, "from a hole on");
+    is_fault(store_fault(at + 3 * PAGE), 0, 0, NULL, "nothing has changed");
 }
 
 // Making pages writable again after a fork must not undo the copying (they are still shared).

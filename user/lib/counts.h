@@ -1,0 +1,63 @@
+// counts.h: what of the kernel is in use on Spork, before and after something that must leave nothing
+// behind.
+#pragma once
+#include "tap.h"
+
+struct count {
+    char name[32];
+    long live;
+};
+enum { COUNTS = 120 };
+struct counts {
+    int n;
+    struct count of[COUNTS];
+};
+
+// The pools' live objects, the promised memory, and the pages of memory by kind.
+TAP_UNUSED static void counts_take(struct counts* c) {
+    static const char* const wanted[] = {"Committed_AS:", "AnonPages:", "Shmem:", "Mapped:"};
+    char line[128];
+    c->n = 0;
+    FILE* f = fopen("/proc/pools", "re");
+    need(f != NULL && fgets(line, sizeof line, f) != NULL); // the heading
+    while (c->n < COUNTS && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "%31s %*s %ld", c->of[c->n].name, &c->of[c->n].live) == 2)
+            c->n++;
+    fclose(f);
+    f = fopen("/proc/meminfo", "re");
+    need(f != NULL);
+    while (c->n < COUNTS && fgets(line, sizeof line, f) != NULL)
+        for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+            if (strncmp(line, wanted[i], strlen(wanted[i])) == 0) {
+                strcpy(c->of[c->n].name, wanted[i]);
+                c->of[c->n++].live = atol(line + strlen(wanted[i]));
+            }
+    fclose(f);
+}
+
+// What there was of it; a pool that was not there was empty.
+TAP_UNUSED static long counts_live(const struct counts* c, const char* name) {
+    for (int i = 0; i < c->n; i++)
+        if (strcmp(c->of[i].name, name) == 0)
+            return c->of[i].live;
+    return 0;
+}
+
+// What whoever reads this program's output holds while it sleeps in poll.
+TAP_UNUSED static bool counts_of_a_poll(const char* name) {
+    return strcmp(name, "poll_entry") == 0 || strncmp(name, "kmem", 4) == 0;
+}
+
+// How many counts differ; each is told of.
+TAP_UNUSED static int counts_differing(const struct counts* before, const struct counts* after) {
+    int differing = 0;
+    for (int i = 0; i < after->n; i++) {
+        const struct count* now = &after->of[i];
+        const long then = counts_live(before, now->name);
+        if (counts_of_a_poll(now->name) || now->live == then)
+            continue;
+        diag("%s %ld, was %ld", now->name, now->live, then);
+        differing++;
+    }
+    return differing;
+}

@@ -1,0 +1,172 @@
+// mlock, mlock2, munlock, mlockall: what is resident afterwards, what is counted, the limit, fork.
+// Root is not bound by the limit, so those who are to be are not root any more.
+#include "../lib/fault.h"
+#include "../lib/proc.h"
+#include "../lib/spork.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+#ifndef MCL_ONFAULT
+#define MCL_ONFAULT 4
+#endif
+
+enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
+
+static char* map_some(size_t pages, int flags) {
+    char* at = mmap(NULL, pages * PAGE, RW, ANON | flags, -1, 0);
+    need(at != MAP_FAILED);
+    return at;
+}
+
+static int resident(char* at, size_t pages) {
+    unsigned char vec[64];
+    need(mincore(at, pages * PAGE, vec) == 0);
+    int n = 0;
+    for (size_t i = 0; i < pages; i++)
+        n += vec[i] & 1;
+    return n;
+}
+
+// A line of /proc/self/status, in KiB.
+static long status_kb(const char* name) {
+    char line[256];
+    long kb = -1;
+    FILE* f = fopen("/proc/self/status", "re");
+    need(f != NULL);
+    while (kb < 0 && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            kb = atol(line + strlen(name));
+    fclose(f);
+    return kb;
+}
+
+static int lock_on_fault(void* at, size_t size) {
+    return (int)syscall(SYS_mlock2, at, size, MLOCK_ONFAULT);
+}
+
+static void one_range(void) {
+    char* at = map_some(8, 0);
+    is(resident(at, 8), 0, "nothing is there at first");
+    long before = status_kb("VmLck:");
+    succeeds(mlock(at + PAGE + 5, 2 * PAGE), "mlock of parts of pages");
+    is(resident(at, 8), 3, "brings whole pages in");
+    is(status_kb("VmLck:") - before, 12, "and counts them");
+    succeeds(mlock(at, 4 * PAGE), "over what is locked already");
+    is(status_kb("VmLck:") - before, 16, "locks do not nest");
+    is_errno(madvise(at, PAGE, MADV_DONTNEED), EINVAL, "locked pages are not given up");
+    is_errno(msync(at, PAGE, MS_INVALIDATE), EBUSY, "nor invalidated");
+    succeeds(munlock(at + PAGE, PAGE), "munlock of one");
+    is(status_kb("VmLck:") - before, 12, "leaves the others");
+    succeeds(munmap(at + 2 * PAGE, PAGE), "munmap");
+    is(status_kb("VmLck:") - before, 8, "ends a lock");
+    is_errno(mlock(at, 4 * PAGE), ENOMEM, "mlock over a hole");
+    is_errno(munlock(at, 4 * PAGE), ENOMEM, "munlock over a hole");
+    is_errno(mlock(at, -(size_t)PAGE), EINVAL, "a range that wraps");
+    is(mlock(at, 0), 0, "nothing at all");
+}
+
+static void as_they_come(void) {
+    char* at = map_some(8, 0);
+    succeeds(lock_on_fault(at, 8 * PAGE), "mlock2 with MLOCK_ONFAULT");
+    is(resident(at, 8), 0, "brings nothing in");
+    at[2 * PAGE] = 1;
+    is(resident(at, 8), 1, "but what is touched");
+    is_errno(madvise(at, PAGE, MADV_DONTNEED), EINVAL, "it is locked all the same");
+    succeeds(mlock(at, 8 * PAGE), "mlock after that");
+    is(resident(at, 8), 8, "brings all in");
+    is_errno(syscall(SYS_mlock2, at, PAGE, 2), EINVAL, "a flag that is none");
+    succeeds(munlock(at, 8 * PAGE), "munlock");
+    succeeds(syscall(SYS_mlock2, at, PAGE, 0), "mlock2 without flags");
+}
+
+static void everything(void) {
+    char* old = map_some(4, 0);
+    is_errno(mlockall(0), EINVAL, "no flags");
+    is_errno(mlockall(MCL_ONFAULT), EINVAL, "MCL_ONFAULT alone");
+    is_errno(mlockall(8), EINVAL, "a flag that is none");
+    succeeds(mlockall(MCL_FUTURE), "MCL_FUTURE");
+    is(resident(old, 4), 0, "leaves what is there alone");
+    char* fresh = map_some(4, 0);
+    is(resident(fresh, 4), 4, "what is mapped then is locked");
+    char* heap = (char*)syscall(SYS_brk, 0);
+    need((char*)syscall(SYS_brk, heap + 3 * PAGE) == heap + 3 * PAGE);
+    heap = (char*)(((uintptr_t)heap + PAGE - 1) & -(uintptr_t)PAGE);
+    is(resident(heap, 2), 2, "the heap as well");
+    succeeds(mlockall(MCL_CURRENT), "MCL_CURRENT");
+    is(resident(old, 4), 4, "locks what is there");
+    char* later = map_some(4, 0);
+    is(resident(later, 4), 0, "and says what is to be done from then on: nothing");
+    succeeds(mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT), "MCL_ONFAULT");
+    is(resident(later, 4), 0, "brings nothing in");
+    fresh = map_some(4, 0);
+    is(resident(fresh, 4), 0, "also later");
+    is_errno(madvise(fresh, PAGE, MADV_DONTNEED), EINVAL, "but locks");
+    succeeds(munlockall(), "munlockall");
+    is(status_kb("VmLck:"), 0, "nothing is locked");
+    succeeds(madvise(fresh, PAGE, MADV_DONTNEED), "pages can go again");
+    is(resident(map_some(4, MAP_LOCKED), 4), 4, "MAP_LOCKED");
+    is(status_kb("VmLck:"), 16, "counts");
+}
+
+static void in_a_child(void) {
+    char* at = map_some(4, 0);
+    memset(at, 'p', 4 * PAGE);
+    need(mlock(at, 2 * PAGE) == 0 && mlockall(MCL_FUTURE) == 0);
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(status_kb("VmLck:") == 0);
+        need(at[0] == 'p' && at[3 * PAGE] == 'p');
+        at[0] = 'c';
+        need(madvise(at, PAGE, MADV_DONTNEED) == 0 && at[0] == 0);
+        need(resident(map_some(4, 0), 4) == 0);
+        _exit(0);
+    }
+    struct rusage before, after;
+    need(getrusage(RUSAGE_SELF, &before) == 0);
+    at[0] = at[PAGE] = 'q';
+    need(getrusage(RUSAGE_SELF, &after) == 0);
+    if (on_spork()) // Linux copies on write here, too
+        is(after.ru_minflt - before.ru_minflt, 0, "the parent's locked pages do not fault");
+    is_exit(reap(child), 0, "a child has copies, and no locks");
+    is(at[PAGE], 'q', "the parent's are its own");
+}
+
+static void limited(void) {
+    const struct rlimit four = {4 * PAGE, 4 * PAGE}, none = {0, 0};
+    char* at = map_some(8, 0);
+    need(setrlimit(RLIMIT_MEMLOCK, &four) == 0);
+    if (geteuid() == 0)
+        succeeds(mlock(at, 8 * PAGE), "root is not bound by the limit");
+    need(munlock(at, 8 * PAGE) == 0);
+    drop_root();
+    is_errno(mlock(at, 5 * PAGE), ENOMEM, "more than RLIMIT_MEMLOCK");
+    succeeds(mlock(at, 3 * PAGE), "less");
+    is_errno(mlock(at + 4 * PAGE, 2 * PAGE), ENOMEM, "it is the sum that counts");
+    succeeds(mlock(at + 1 * PAGE, 3 * PAGE), "what is locked already counts once");
+    is_errno(mmap(NULL, PAGE, RW, ANON | MAP_LOCKED, -1, 0), EAGAIN, "MAP_LOCKED");
+    is_errno(mlockall(MCL_CURRENT), ENOMEM, "mlockall");
+    is_errno(mremap(at, PAGE, 9 * PAGE, MREMAP_MAYMOVE), EAGAIN, "mremap of locked memory");
+    need(munlock(at, 8 * PAGE) == 0);
+    succeeds(mlockall(MCL_FUTURE), "MCL_FUTURE");
+    is_errno(mmap(NULL, 5 * PAGE, RW, ANON, -1, 0), EAGAIN, "a mapping that would be over it");
+    need(munlockall() == 0 && setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+    is_errno(mlock(at, PAGE), EPERM, "a limit of nothing");
+    is_errno(mlockall(MCL_FUTURE), EPERM, "for mlockall");
+    is_errno(syscall(SYS_mmap, NULL, PAGE, RW, ANON | MAP_LOCKED, -1, 0), EPERM, "for MAP_LOCKED");
+    succeeds(munlock(at, PAGE), "munlock needs no right");
+}
+
+int main(void) {
+    subtest("a range", one_range);
+    subtest("as they come", as_they_come);
+    subtest("everything", everything);
+    subtest("fork", in_a_child);
+    subtest("limits", limited);
+    return done();
+}

@@ -1,0 +1,153 @@
+// spork-only
+// Memory that has really run out, in mode 1: who faults is killed, with a line in the log, and the
+// others live on; system calls get errors. And oom_score_adj.
+#include "../lib/proc.h"
+#include "../lib/scratch.h"
+#include "../lib/spork.h"
+
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
+
+static long meminfo_pages(const char* name) {
+    const char* line = strstr(get_file("/proc/meminfo"), name);
+    need(line != NULL);
+    return atol(line + strlen(name)) / 4;
+}
+
+static int log_fd;
+
+// Whether the log since the last call has a line with both.
+static bool logged(const char* a, const char* b) {
+    char record[1024];
+    bool found = false;
+    for (ssize_t n; (n = read(log_fd, record, sizeof record - 1)) > 0;) {
+        record[n] = 0;
+        found |= strstr(record, a) != NULL && strstr(record, b) != NULL;
+    }
+    return found;
+}
+
+static void eat_all(void* unused) {
+    (void)unused;
+    const size_t pages = (size_t)meminfo_pages("MemTotal:") + 1000;
+    char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < pages; i++)
+        at[i * PAGE] = 1;
+}
+
+static void the_glutton_dies(void) {
+    log_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+    need(log_fd >= 0 && lseek(log_fd, 0, SEEK_END) >= 0);
+    char* mine = mmap(NULL, 100 * PAGE, RW, ANON, -1, 0);
+    need(mine != MAP_FAILED);
+    memset(mine, 'm', 100 * PAGE);
+    const long free_before = meminfo_pages("MemFree:"), committed = meminfo_pages("Committed_AS:");
+    pid_t child = spawn(eat_all, NULL);
+    is_killed(reap(child), SIGKILL, "a process that touches more than there is is killed");
+    char who[64];
+    snprintf(who, sizeof who, "killed process %d (oom)", child);
+    ok(logged("out of memory", who), "the log says who");
+    bool whole = true;
+    for (int i = 0; i < 100 * PAGE; i++)
+        whole = whole && mine[i] == 'm';
+    ok(whole, "the others have their memory");
+    is(meminfo_pages("Committed_AS:"), committed, "the promise is given back");
+    ok(labs(meminfo_pages("MemFree:") - free_before) < 64, "and the memory");
+}
+
+// All but a few pages of memory are in a file. A fork in mode copy then wants more than there is, and
+// its parent has nothing to fault on.
+static void system_calls_fail(void) {
+    enum { LEFT = 600, MINE = 2000 };
+    char* mine = mmap(NULL, MINE * PAGE, RW, ANON, -1, 0);
+    need(mine != MAP_FAILED);
+    memset(mine, 'm', MINE * PAGE);
+    need(spork_forkmode(FORK_COPY, MODE_UNCHANGED) >= 0);
+    int fd = open("hog", O_RDWR | O_CREAT, 0600);
+    need(fd >= 0);
+    long fill = meminfo_pages("MemFree:") - LEFT;
+    for (long done = 0; done < fill; done += MINE) {
+        const long n = fill - done < MINE ? fill - done : MINE;
+        need(pwrite(fd, mine, (size_t)n * PAGE, done * PAGE) == n * PAGE);
+    }
+    const long free_before = meminfo_pages("MemFree:"), committed = meminfo_pages("Committed_AS:");
+    ok(free_before < MINE, "%ld pages are free", free_before);
+    for (int i = 0; i < 3; i++)
+        is_errno(fork(), ENOMEM, "fork without memory");
+    char* more = mmap(NULL, MINE * PAGE, RW, ANON, -1, 0);
+    need(more != MAP_FAILED);
+    is_errno(madvise(more, MINE * PAGE, MADV_POPULATE_WRITE), ENOMEM,
+             "MADV_POPULATE_WRITE without memory");
+    need(munmap(more, MINE * PAGE) == 0);
+    more = mmap(NULL, MINE * PAGE, RW, ANON, -1, 0);
+    is_errno(mlock(more, MINE * PAGE), EAGAIN, "mlock without memory");
+    need(munmap(more, MINE * PAGE) == 0);
+    is(meminfo_pages("Committed_AS:"), committed, "nothing of them is promised");
+    ok(labs(meminfo_pages("MemFree:") - free_before) < 100, "all they took is given back");
+    need(ftruncate(fd, 0) == 0 && unlink("hog") == 0);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(mine[MINE * PAGE - 1] == 'm' ? 3 : 0);
+    is_exit(reap(child), 3, "all works again when there is memory");
+}
+
+static void adjusting(void) {
+    is(atoi(get_file("/proc/self/oom_score_adj")), 0, "oom_score_adj is 0");
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+    is(write(fd, "500\n", 4), 4, "writing to it");
+    is(atoi(get_file("/proc/self/oom_score_adj")), 500, "it can be set");
+    ok(atoi(get_file("/proc/self/oom_score")) > 0, "oom_score has it");
+    pid_t child = fork();
+    if (child == 0)
+        _exit(atoi(get_file("/proc/self/oom_score_adj")) == 500 ? 0 : 1);
+    is_exit(reap(child), 0, "a child has it too");
+    is_errno(write(fd, "1001", 4), EINVAL, "more than 1000");
+    is_errno(write(fd, "-1001", 5), EINVAL, "less than -1000");
+    is_errno(write(fd, "x", 1), EINVAL, "no number");
+    is(write(fd, "-1000", 5), 5, "-1000");
+    is(atoi(get_file("/proc/self/oom_score")), 0, "is never chosen");
+}
+
+// One that must live makes another one die, which holds more.
+static void protected_process(void) {
+    struct gate full = gate_make(), never = gate_make();
+    const long part = meminfo_pages("MemFree:") / 2;
+    pid_t victim = fork();
+    if (victim == 0) {
+        char* at = mmap(NULL, (size_t)part * PAGE, RW, ANON, -1, 0);
+        need(at != MAP_FAILED);
+        for (long i = 0; i < part; i++)
+            at[i * PAGE] = 1;
+        gate_open(&full);
+        gate_pass(&never);
+        _exit(0);
+    }
+    gate_pass(&full);
+    pid_t survivor = fork();
+    if (survivor == 0) {
+        int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+        need(write(fd, "-1000", 5) == 5);
+        char* at = mmap(NULL, (size_t)part * 3 / 2 * PAGE, RW, ANON, -1, 0);
+        need(at != MAP_FAILED);
+        for (long i = 0; i < part * 3 / 2; i++)
+            at[i * PAGE] = 1;
+        _exit(5);
+    }
+    is_exit(reap(survivor), 5, "a process with oom_score_adj -1000 goes on");
+    is_killed(reap(victim), SIGKILL, "because another one was killed");
+}
+
+int main(void) {
+    scratch_begin();
+    subtest("a process that takes all", the_glutton_dies);
+    subtest("system calls without memory", system_calls_fail);
+    subtest("oom_score_adj", adjusting);
+    subtest("a protected process", protected_process);
+    return done();
+}

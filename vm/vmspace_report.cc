@@ -1,0 +1,106 @@
+// What /proc says of an address space: maps, smaps, statm, status.
+#include "arch/pmap.h"
+#include "lib/string.h"
+#include "vm/vmspace.h"
+#include "vm/vmspace_pages.h"
+
+void vm_usage::add_page(vm_page& page, const pmap_mapping& mapping) {
+    const unsigned mappings = std::max(pmap::mapping_count(page), 1u);
+    const bool dirty = mapping.modified || pmap::is_modified(page) ||
+                       (page.owner_kind == page_owner::object && !page.clean);
+    const uint64_t part = (uint64_t{page_size} << fraction_bits) / mappings;
+    resident += page_size;
+    proportional += part;
+    if (mappings > 1)
+        (dirty ? shared_dirty : shared_clean) += page_size;
+    else
+        (dirty ? private_dirty : private_clean) += page_size;
+    if (dirty)
+        proportional_dirty += part;
+    if (mapping.referenced || pmap::is_referenced(page))
+        referenced += page_size;
+    if (page.owner_kind == page_owner::anon) {
+        anonymous += page_size;
+        proportional_anonymous += part;
+    }
+}
+
+void vm_usage::add(const vm_usage& other) {
+    resident += other.resident;
+    anonymous += other.anonymous;
+    referenced += other.referenced;
+    shared_clean += other.shared_clean;
+    shared_dirty += other.shared_dirty;
+    private_clean += other.private_clean;
+    private_dirty += other.private_dirty;
+    proportional += other.proportional;
+    proportional_dirty += other.proportional_dirty;
+    proportional_anonymous += other.proportional_anonymous;
+}
+
+std::optional<map_region> vmspace::region_at_or_after(vaddr_t from, vm_usage* usage) {
+    read_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup_or_next(from);
+    if (!e)
+        return std::nullopt;
+    map_region region{.start = e->start,
+                      .end = e->end,
+                      .prot = e->protection,
+                      .max_prot = e->max_protection,
+                      .inheritance = e->inheritance,
+                      .advice = e->advice,
+                      .shared = !e->copy_on_write,
+                      .grows_down = e->grows_down,
+                      .locked = e->wired_count > 0,
+                      .no_reserve = e->no_reserve,
+                      .charged = e->charged,
+                      .offset = e->offset,
+                      .device = e->object ? e->object->device() : 0,
+                      .inode = e->object ? e->object->inode() : 0,
+                      .name = {}};
+    copy_string(region.name, sizeof region.name,
+                e->tag      ? e->tag
+                : e->object ? e->object->name()
+                            : "");
+    if (usage)
+        for_each_mapped_page(*e, [&](vaddr_t, vm_page& page, const pmap_mapping& mapping) {
+            usage->add_page(page, mapping);
+        });
+    return region;
+}
+
+vm_usage vmspace::get_usage() {
+    vm_usage usage;
+    read_guard guard(map_.lock());
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+        for_each_mapped_page(*e, [&](vaddr_t, vm_page& page, const pmap_mapping& mapping) {
+            usage.add_page(page, mapping);
+        });
+    return usage;
+}
+
+// Before anything is taken away.
+void vmspace::note_peaks() {
+    peak_virtual_ = std::max(peak_virtual_, map_.totals().all);
+    peak_resident_ = std::max(peak_resident_, pmap_->resident_pages());
+}
+
+vmspace::sizes vmspace::get_sizes() {
+    read_guard guard(map_.lock());
+    const vm_map::sums& t = map_.totals();
+    const uint64_t resident = pmap_->resident_pages();
+    return {.virtual_pages = t.all,
+            .resident_pages = resident,
+            .data_pages = t.data,
+            .stack_pages = t.stack,
+            .text_pages = t.text,
+            .shared_pages = t.shared,
+            .locked_pages = t.locked,
+            .peak_virtual_pages = std::max(peak_virtual_, t.all),
+            .peak_resident_pages = std::max(peak_resident_, resident)};
+}
+
+uint64_t vmspace::commit_charge() const {
+    read_guard guard(map_.lock());
+    return map_.totals().charged;
+}
