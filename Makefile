@@ -57,6 +57,9 @@ programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(dem
 kernel_elf := $(BUILD)/kernel/spork.elf
 host_tests := $(BUILD)/host/vm_tests
 bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/tiny
+model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,$(host_sources)) \
+                    tests/host/test_vm_model.cc)
+model_tests := $(BUILD)/model/vm_model
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/spork.iso
 
@@ -84,6 +87,8 @@ kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
     -fno-omit-frame-pointer $(warnings) -DSPORK_CHECKS=1 \
     -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 -Iarch/host/include -I. -MMD -MP
+# The model's million operations want speed: vm/'s own checks stay, the sanitizers go.
+model_cxx    := $(filter-out -O1 -fsanitize% -fno-sanitize%,$(host_cxx)) -O2
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
 user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
     -Wno-unused-parameter -pthread -I.
@@ -182,6 +187,8 @@ $(eval $(call remember,$(BUILD)/kernel/flags,$(KCXX) $(kernel_cxx)))
 $(eval $(call remember,$(BUILD)/kernel/objects,$(kernel_link) $(kernel_objects)))
 $(eval $(call remember,$(BUILD)/host/flags,$(HOSTCXX) $(host_cxx)))
 $(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
+$(eval $(call remember,$(BUILD)/model/flags,$(HOSTCXX) $(model_cxx)))
+$(eval $(call remember,$(BUILD)/model/objects,$(model_objects)))
 $(eval $(call remember,$(BUILD)/user/flags,$(MUSL_CC) $(GLIBC_CC) $(user_c) $(user_lib)))
 $(eval $(call remember,$(BUILD)/user/programs,$(programs) $(wildcard /bin/busybox /bin/bash-static)))
 FORCE:
@@ -216,9 +223,19 @@ $(BUILD)/host/tests/host/test_%.cc.o: unit_flags := -O0 -fno-sanitize=undefined
 # Catch2 itself: a minute and a gigabyte with the sanitizers, seconds without.
 $(BUILD)/host/tests/host/main.cc.o: unit_flags := -O0 -g0 -fno-sanitize=all
 
-$(host_tests): $(host_objects) $(BUILD)/host/objects
+# The suite runs both programs.
+$(host_tests): $(host_objects) $(BUILD)/host/objects | $(model_tests)
 	$(call say,LINK,$@)
 	$(Q)$(HOSTCXX) -fsanitize=address,undefined $(host_objects) $(host_libs) -o $@
+
+$(BUILD)/model/%.cc.o: %.cc $(BUILD)/model/flags | $(tools_run) $(tools_test)
+	@mkdir -p $(@D)
+	$(call say,MODEL,$<)
+	$(Q)$(HOSTCXX) $(model_cxx) $(if $(filter tests/host/main.cc,$<),-O0 -g0) -c $< -o $@
+
+$(model_tests): $(model_objects) $(BUILD)/model/objects
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) $(model_objects) $(host_libs) -o $@
 
 # ---- User programs -------------------------------------------------------------------------
 
@@ -252,5 +269,5 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(call say,ISO,$@)
 	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
--include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(programs:=.d) \
+-include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) $(programs:=.d) \
          $(bench_programs:=.d)

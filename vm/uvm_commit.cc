@@ -61,6 +61,8 @@ void set_kbytes(uint64_t kib) {
 }
 
 status charge(uint64_t pages) {
+    if (pages == 0)
+        return {}; // also beyond the limit, which may have been lowered
     lock_guard guard(account_lock);
     uint64_t limit = UINT64_MAX;
     switch (current_mode) {

@@ -45,7 +45,9 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
     if (fixed && (!new_start.page_aligned() || new_start < user_min || new_start > user_max ||
                   new_size > user_max - new_start))
         return fail(Errno::inval);
-    if (fixed && new_start < old_start + old_size && old_start < new_start + new_size)
+    // Also where an old size of 0 names one page, which must not go before it is mapped again.
+    if (fixed && new_start < old_start + std::max(old_size, page_size) &&
+        old_start < new_start + new_size)
         return fail(Errno::inval);
 
     entry_list dead;

@@ -1,522 +1,342 @@
-#include "tests/host/vm_model.h"
+// The model's state against the real one, and the running of operations.
+#include "tests/host/vm_model_state.h"
 
-#include "tests/host/vm_world.h"
-
-#include <memory>
+#include <algorithm>
 #include <random>
 
-using namespace linux_abi;
+namespace vm_model {
 
-namespace {
+// ---- Comparing -------------------------------------------------------------------------------
 
-constexpr unsigned window = 40; // pages of each process
-constexpr unsigned most_processes = 4;
-constexpr unsigned objects = 2, object_pages = 12;
-const vaddr_t base{0x1000'0000};
-
-struct object_model {
-    ref_ptr<uvm_aobj> real;
-    uint64_t size = object_pages;
-    uint8_t value[object_pages] = {};
+// A mismatch without the number of its operation, which only run_operations() knows.
+struct difference : std::runtime_error {
+    using std::runtime_error::runtime_error;
 };
 
-// The private contents of a page; several processes have one cell after inheritance by sharing.
-struct cell {
-    bool promoted = false;
-    uint8_t value = 0;
-};
+void model::expect(bool agrees, const char* what) {
+    if (!agrees)
+        throw difference(what);
+}
 
-struct page_model {
-    bool mapped = false, shared = false, charged = false, wired = false;
-    int object = -1;
-    uint64_t index = 0;
-    vm_prot prot = vm_prot::none;
-    vm_inherit inherit = vm_inherit::copy, default_inherit = vm_inherit::copy;
-    std::shared_ptr<cell> own{}; // private mappings
-
-    bool accountable() const { return !shared && allows(prot, vm_prot::write); }
-};
-
-struct process {
-    vm_ref vm;
-    page_model page[window];
-};
-
-class model {
-public:
-    model() : committed_before_(uvm_commit::committed()) {
-        for (object_model& o : objects_) {
-            auto made = uvm_aobj::create(object_pages * page_size, "object", false);
-            REQUIRE(made);
-            o.real = *made;
-        }
-        processes_.push_back({new_space(), {}});
+real_page look(vm_map_entry& entry, vaddr_t at) {
+    if (vm_amap* amap = entry.aref.amap()) {
+        lock_guard guard(amap->lock());
+        if (vm_anon* anon = amap->lookup(entry.slot_of(at)))
+            return {.anon = true, .data = static_cast<const uint8_t*>(anon->page().data())};
     }
+    if (!entry.object)
+        return {};
+    uint64_t index = entry.object_index(at);
+    if (index >= pages_of(entry.object->size()))
+        return {.past_the_end = true};
+    lock_guard guard(entry.object->lock());
+    vm_page* page = entry.object->lookup(index);
+    return {.data = page ? static_cast<const uint8_t*>(page->data()) : nullptr};
+}
 
-    void step(const model_operation& op);
-    void verify_everything();
+static bool same_contents(const uint8_t* data, const contents& want) {
+    for (size_t i = 0; i < samples; i++)
+        if ((data ? data[offsets[i]] : 0) != want[i])
+            return false;
+    return true;
+}
 
-private:
-    [[noreturn]] static void differ(const std::string& what) { throw model_mismatch(what); }
-    static void expect(bool agrees, const char* what) {
-        if (!agrees)
-            differ(what);
-    }
-
-    static vaddr_t address(unsigned page) { return base + pages(page); }
-    process& who(const model_operation& op) { return processes_[op.process % processes_.size()]; }
-    int object_value(const page_model& p) const {
-        const object_model& o = objects_[p.object];
-        return p.index < o.size ? o.value[p.index] : -3;
-    }
-    int expected_load(const page_model& p) const;
-    int try_store(page_model& p, uint8_t value);
-    bool promote(page_model& p);
-    static bool uniform(const process& p, unsigned first, unsigned count);
-    void populate(process& p, unsigned first, unsigned count);
-
-    void map(process& p, const model_operation& op, unsigned first, unsigned count);
-    void unmap(process& p, unsigned first, unsigned count);
-    void protect(process& p, const model_operation& op, unsigned first, unsigned count);
-    void load_one(process& p, unsigned at);
-    void store_one(process& p, const model_operation& op, unsigned at);
-    void fork(process& p, const model_operation& op);
-    void exit(size_t which);
-    void drop(process& p, unsigned first, unsigned count);
-    void inherit(process& p, const model_operation& op, unsigned first, unsigned count);
-    void remap(process& p, const model_operation& op, unsigned first, unsigned count);
-    void lock(process& p, unsigned first, unsigned count);
-    void unlock(process& p, unsigned first, unsigned count);
-    void resize(const model_operation& op);
-    void store_object(const model_operation& op);
-
-    object_model objects_[objects];
-    std::vector<process> processes_;
-    uint64_t committed_before_;
-    bool injected_ = false; // an allocation may fail in this step
-};
-
-// ---- Loads and stores ------------------------------------------------------------------------
-
-int model::expected_load(const page_model& p) const {
-    if (!p.mapped)
-        return -1;
-    if (p.prot == vm_prot::none)
-        return -2;
+// What a read finds; null past the end of an object.
+const contents* model::read_contents(const page& p) const {
+    static constexpr contents zeros{};
     if (p.own && p.own->promoted)
-        return p.own->value;
-    return p.object < 0 ? 0 : object_value(p);
+        return &p.own->value;
+    if (!p.object)
+        return &zeros;
+    return p.object->has(p.index) ? &p.object->page[p.index] : nullptr;
 }
 
-// Makes the page private as a write would. False for a page past the end of its object.
-bool model::promote(page_model& p) {
-    if (p.shared || p.own->promoted)
-        return p.shared ? object_value(p) >= 0 : true;
-    int value = p.object < 0 ? 0 : object_value(p);
-    if (value < 0)
-        return false;
-    *p.own = {true, uint8_t(value)};
-    return true;
+void model::compare_page(const process& p, unsigned at, vm_map_entry& e) {
+    const page& want = p.at(at);
+    auto differs = [&](const char* what) {
+        throw difference("page " + std::to_string(at) + ": " + what);
+    };
+    if (!want.mapped)
+        differs("mapped, should not be");
+    if (e.protection != want.prot)
+        differs("its protection");
+    if (e.copy_on_write == want.shared)
+        differs("private or shared");
+    if (e.charged != want.charged)
+        differs("charged or not");
+    if ((e.wired_count > 0) != want.wired)
+        differs("wired or not");
+    if (e.inheritance != want.inherit || e.default_inheritance != want.default_inherit)
+        differs("its inheritance");
+    if (e.advice != want.advice)
+        differs("its advice");
+    if (e.grows_down != want.stack || (e.tag != nullptr) != want.heap)
+        differs("stack, heap or neither");
+    if (bool(e.object) != bool(want.object))
+        differs("its object");
+    if (want.object && (e.object_index(address(at)) != want.index ||
+                        (want.object->real && want.object->real.get() != e.object.get())))
+        differs("which page of which object");
+
+    real_page real = look(e, address(at));
+    const contents* expected = read_contents(want);
+    if (real.past_the_end != (expected == nullptr))
+        differs("past the end of its object or not");
+    if (expected && !same_contents(real.data, *expected))
+        differs("its contents");
 }
 
-int model::try_store(page_model& p, uint8_t value) {
-    if (!p.mapped)
-        return -1;
-    if (!allows(p.prot, vm_prot::write))
-        return -2;
-    if (!promote(p))
-        return -3;
-    (p.shared ? objects_[p.object].value[p.index] : p.own->value) = value;
-    return value;
+static uint64_t count_if(const space& s, bool (*which)(const page&)) {
+    return uint64_t(std::count_if(s.pages.begin(), s.pages.end(),
+                                  [&](const page& p) { return p.mapped && which(p); }));
 }
 
-void model::load_one(process& p, unsigned at) {
-    int got = load(p.vm, address(at)), want = expected_load(p.page[at]);
-    expect(got == want || (injected_ && got == -4), "load");
-}
-
-void model::store_one(process& p, const model_operation& op, unsigned at) {
-    int got = store(p.vm, address(at), uint8_t(op.value));
-    if (injected_ && got == -4) {
-        // The page may have become private before memory ran out: the store is tried again.
-        alloc_fail_after(0);
-        got = store(p.vm, address(at), uint8_t(op.value));
-    }
-    expect(got == try_store(p.page[at], uint8_t(op.value)), "store");
-}
-
-// ---- Mappings --------------------------------------------------------------------------------
-
-vm_prot some_prot(uint32_t value) {
-    constexpr vm_prot choices[] = {vm_prot::rw,   vm_prot::rw,   vm_prot::rw,
-                                   vm_prot::read, vm_prot::none, vm_prot::rx};
-    return choices[value % std::size(choices)];
-}
-
-void model::map(process& p, const model_operation& op, unsigned first, unsigned count) {
-    int object = op.value % 3 == 0 ? int(op.value / 3 % objects) : -1;
-    bool shared = object >= 0 && op.value & 64;
-    uint64_t index = op.value / 128 % object_pages;
-    vm_prot prot = some_prot(op.value / 4096);
-    auto got = p.vm->map(
-        {.address = address(first),
-         .size = pages(count),
-         .prot = prot,
-         .fixed = true,
-         .shared = shared,
-         .object = object < 0 ? ref_ptr<uvm_object>() : ref_ptr<uvm_object>(objects_[object].real),
-         .offset = object < 0 ? 0 : pages(index)});
-    if (!got) {
-        expect(injected_ && got.error() == Errno::nomem, "map");
-        return;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        page_model& page = p.page[first + i];
-        page = {
-            .mapped = true, .shared = shared, .object = object, .index = index + i, .prot = prot};
-        page.inherit = page.default_inherit = shared ? vm_inherit::share : vm_inherit::copy;
-        if (!shared)
-            page.own = std::make_shared<cell>();
-        page.charged = page.accountable();
-        if (object < 0)
-            page.index = 0;
-    }
-}
-
-void model::unmap(process& p, unsigned first, unsigned count) {
-    status got = p.vm->unmap(address(first), pages(count));
-    if (!got) {
-        expect(injected_ && got.error() == Errno::nomem, "unmap");
-        return;
-    }
-    for (unsigned i = first; i < first + count; i++)
-        p.page[i] = {};
-}
-
-void model::protect(process& p, const model_operation& op, unsigned first, unsigned count) {
-    vm_prot prot = some_prot(op.value);
-    unsigned reach = first; // up to the first hole
-    while (reach < first + count && p.page[reach].mapped)
-        reach++;
-    status got = p.vm->protect(address(first), pages(count), prot);
-    if (!got && injected_ && alloc_fail_after(0) == 0) {
-        expect(got.error() == Errno::nomem, "protect without memory");
-        return;
-    }
-    bool hole = reach < first + count;
-    expect(hole ? !got && got.error() == Errno::nomem : bool(got), "protect");
-    for (unsigned i = first; i < reach; i++) {
-        page_model& page = p.page[i];
-        page.prot = prot;
-        page.charged |= page.accountable();
-    }
-}
-
-void model::inherit(process& p, const model_operation& op, unsigned first, unsigned count) {
-    auto value = vm_inherit(op.value % 4);
-    bool hole = false;
-    for (unsigned i = first; i < first + count; i++)
-        hole |= !p.page[i].mapped;
-    status got = p.vm->inherit(address(first), pages(count), value);
-    if (!got && got.error() == Errno::again) {
-        expect(injected_, "inherit");
-        return;
-    }
-    expect(bool(got) == !hole, "inherit");
-    for (unsigned i = first; i < first + count; i++)
-        if (p.page[i].mapped)
-            p.page[i].inherit = value;
-}
-
-void model::drop(process& p, unsigned first, unsigned count) {
-    bool hole = false, wired = false;
-    for (unsigned i = first; i < first + count; i++) {
-        hole |= !p.page[i].mapped;
-        wired |= p.page[i].wired;
-    }
-    status got = p.vm->advise(address(first), pages(count), madv_dontneed);
-    if (!got && got.error() == Errno::again) {
-        expect(injected_, "dontneed");
-        return;
-    }
-    expect(error_of(got) == (wired ? Errno::inval : hole ? Errno::nomem : Errno{}), "dontneed");
-    for (unsigned i = first; i < first + count && !wired; i++)
-        if (p.page[i].own && p.page[i].own.use_count() == 1)
-            *p.page[i].own = {};
-}
-
-// ---- mremap ----------------------------------------------------------------------------------
-
-// Whether the pages are one mapping to mremap(2).
-bool model::uniform(const process& p, unsigned first, unsigned count) {
-    for (unsigned i = first; i < first + count; i++) {
-        const page_model &a = p.page[first], &b = p.page[i];
-        if (!b.mapped || a.shared != b.shared || a.charged != b.charged || a.wired != b.wired ||
-            a.object != b.object || a.prot != b.prot || a.inherit != b.inherit ||
-            a.default_inherit != b.default_inherit)
-            return false;
-        if (a.object >= 0 && b.index != a.index + (i - first))
-            return false;
-    }
-    return true;
-}
-
-void model::remap(process& p, const model_operation& op, unsigned first, unsigned count) {
-    bool keep = op.value & 1;
-    unsigned new_count = keep ? count : 1 + op.value / 2 % 6;
-    unsigned to = op.value / 16 % (window - new_count);
-    if (to < first + count && first < to + new_count)
-        return; // overlap: EINVAL, tested elsewhere
-    for (unsigned i = 0; i < count && injected_; i++)
-        if (p.page[first + i].wired)
-            return; // how far populating them gets is not known
-    int flags = mremap_maymove | mremap_fixed | (keep ? mremap_dontunmap : 0);
-    bool one = uniform(p, first, count);
-    auto got = p.vm->remap(address(first), pages(count), pages(new_count), flags, address(to));
-    if (!got) {
-        bool expected_failure = !one && got.error() == Errno::fault;
-        expect(expected_failure || (injected_ && got.error() == Errno::nomem), "remap");
-        return;
-    }
-    expect(one, "remap of what is not one mapping");
-    page_model like = p.page[first];
-    std::vector<page_model> moved(new_count);
-    for (unsigned i = 0; i < new_count; i++) {
-        moved[i] = i < count ? p.page[first + i] : like;
-        moved[i].index = like.object < 0 ? 0 : like.index + i;
-        if (i >= count && !like.shared)
-            moved[i].own = std::make_shared<cell>();
-    }
-    for (unsigned i = first; i < first + count; i++) {
-        if (!keep) {
-            p.page[i] = {};
-            continue;
-        }
-        p.page[i].wired = false;
-        if (!like.shared)
-            p.page[i].own = std::make_shared<cell>();
-    }
-    for (unsigned i = 0; i < new_count; i++)
-        p.page[to + i] = moved[i];
-    if (like.wired)
-        populate(p, to, new_count);
-}
-
-// ---- mlock -----------------------------------------------------------------------------------
-
-// As far as it goes: what can be written privately is promoted.
-void model::populate(process& p, unsigned first, unsigned count) {
-    for (unsigned i = first; i < first + count; i++) {
-        page_model& page = p.page[i];
-        if (page.accountable() ? !promote(page) : expected_load(page) < 0)
-            return;
-    }
-}
-
-void model::lock(process& p, unsigned first, unsigned count) {
-    bool fails = false, hole = false;
-    for (unsigned i = first; i < first + count; i++) {
-        hole |= !p.page[i].mapped;
-        fails |= expected_load(p.page[i]) < 0;
-    }
-    status got = p.vm->lock_pages(address(first), pages(count));
-    expect(bool(got) == !fails, "mlock");
-    if (!hole)
-        populate(p, first, count);
-    for (unsigned i = first; i < first + count && !fails; i++)
-        p.page[i].wired = true;
-}
-
-void model::unlock(process& p, unsigned first, unsigned count) {
-    bool hole = false;
-    for (unsigned i = first; i < first + count; i++)
-        hole |= !p.page[i].mapped;
-    status got = p.vm->unlock_pages(address(first), pages(count));
-    if (!got) {
-        expect(hole || injected_, "munlock");
-        return;
-    }
-    for (unsigned i = first; i < first + count; i++)
-        p.page[i].wired = false;
-}
-
-// ---- Processes and objects -------------------------------------------------------------------
-
-void model::fork(process& p, const model_operation& op) {
-    if (processes_.size() == most_processes)
-        return;
-    ref_ptr<vm_aftermath> later = vm_aftermath::create();
-    auto got = p.vm->fork(fork_mode(op.value % 3), later.get());
-    if (!got) {
-        expect(injected_ && got.error() == Errno::nomem, "fork");
-        return;
-    }
-    process child{*got, {}};
+void model::compare_process(const process& p) {
+    p.vm->check();
+    vm_map& map = p.vm->map_for_tests();
+    read_guard guard(map.lock());
+    vm_map_entry* e = map.first();
     for (unsigned i = 0; i < window; i++) {
-        page_model& c = child.page[i];
-        c = p.page[i];
-        c.wired = false;
-        if (!c.mapped)
+        while (e && e->end <= address(i))
+            e = map.next(*e);
+        if (e && e->contains(address(i)))
+            compare_page(p, i, *e);
+        else if (p.at(i).mapped)
+            throw difference("page " + std::to_string(i) + ": not mapped, should be");
+    }
+    const vm_map::sums& sums = map.totals();
+    const space& s = *p.memory;
+    using each = const page&;
+    expect(sums.all == count_if(s, [](each) { return true; }), "the size of the map");
+    expect(sums.stack == count_if(s, [](each x) { return x.stack; }), "the stack's size");
+    expect(sums.data == count_if(s, [](each x) { return x.accountable() && !x.stack; }),
+           "the data's size");
+    expect(sums.text == count_if(s,
+                                 [](each x) {
+                                     return allows(x.prot, vm_prot::execute) &&
+                                            !allows(x.prot, vm_prot::write);
+                                 }),
+           "the text's size");
+    expect(sums.shared == count_if(s, [](each x) { return x.shared; }), "the shared memory's size");
+    expect(sums.locked == count_if(s, [](each x) { return x.wired; }), "the locked memory's size");
+    expect(sums.charged == count_if(s, [](each x) { return x.charged; }), "the map's charge");
+
+    for (e = map.first(); e; e = map.next(*e)) {
+        if (e->object)
+            object_list_.push_back(static_cast<uvm_aobj*>(e->object.get()));
+        vm_amap* amap = e->aref.amap();
+        if (!amap)
             continue;
-        switch (c.inherit) {
-        case vm_inherit::none: c = {}; break;
-        case vm_inherit::share: break; // the cell too
-        case vm_inherit::zero:
-            c.charged = p.page[i].shared ? allows(c.prot, vm_prot::write) : c.charged;
-            c.shared = false;
-            c.object = -1;
-            c.index = 0;
-            c.own = std::make_shared<cell>();
-            break;
-        case vm_inherit::copy:
-            c.charged = p.page[i].shared ? allows(c.prot, vm_prot::write) : c.charged;
-            c.own =
-                p.page[i].own ? std::make_shared<cell>(*p.page[i].own) : std::make_shared<cell>();
-            c.shared = false;
-            break;
+        lock_guard amap_guard(amap->lock());
+        slot_t slot = e->aref.first();
+        for (; vm_anon* anon = amap->find_from(slot, e->slot_end()); slot++)
+            anons_.push_back(anon);
+    }
+}
+
+void model::compare_file(object& file) {
+    file.real->check();
+    lock_guard guard(file.real->lock());
+    expect(file.real->size() == file.size, "a file's size");
+    for (uint64_t i = 0; i < file_pages; i++) {
+        vm_page* page = file.real->lookup(i);
+        expect(
+            same_contents(page ? static_cast<const uint8_t*>(page->data()) : nullptr, file.page[i]),
+            "a file's contents");
+    }
+}
+
+uint64_t model::charge_of_all() const {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < processes_.size(); i++) {
+        bool again = false; // a vfork child's memory is its parent's
+        for (size_t k = 0; k < i; k++)
+            again |= processes_[k].memory == processes_[i].memory;
+        if (!again)
+            sum += charged(processes_[i], 0, window);
+    }
+    for (const std::weak_ptr<object>& o : anonymous_)
+        if (object_ref alive = o.lock())
+            sum += alive->charged;
+    return sum;
+}
+
+template <class T> static void sort_and_drop_doubles(std::vector<T>& list) {
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+}
+
+// The commit account; and that what is reachable is all there is.
+void model::compare_accounts() {
+    expect(uvm_commit::committed() - committed_before_ == charge_of_all(), "the commit account");
+    vm_page_statistics pages = vm_page_get_statistics();
+    sort_and_drop_doubles(anons_);
+    expect(pages.anon - anons_before_ == anons_.size(), "anonymous pages that nobody can reach");
+    sort_and_drop_doubles(object_list_);
+    uint64_t resident = 0;
+    for (uvm_aobj* o : object_list_)
+        resident += o->resident_pages();
+    expect(pages.object - object_pages_before_ == resident, "object pages that nobody can reach");
+}
+
+void model::compare() {
+    anons_.clear();
+    object_list_.clear();
+    for (const object_ref& file : file_) {
+        compare_file(*file);
+        object_list_.push_back(file->real.get());
+    }
+    for (const process& p : processes_)
+        compare_process(p);
+    compare_accounts();
+}
+
+void model::compare_by_loads() {
+    for (process& p : processes_) {
+        for (unsigned i = 0; i < window; i++) {
+            if (!p.at(i).mapped)
+                continue;
+            for (unsigned k = 0; k < samples; k++) {
+                int want = expected_read(p, i, k);
+                if (load(p.vm, address(i) + offsets[k]) != want)
+                    throw difference("page " + std::to_string(i) + ": what the program reads");
+            }
+            uint8_t all[page_size];
+            if (!p.vm->read_memory(address(i), all, page_size)) {
+                expect(expected_read(p, i, 0) < 0, "read_memory");
+                continue;
+            }
+            for (size_t k = 0; k < samples; k++)
+                all[offsets[k]] = 0;
+            expect(std::all_of(all, all + page_size, [](uint8_t b) { return b == 0; }),
+                   "a byte that nobody wrote");
         }
     }
-    processes_.push_back(std::move(child));
 }
 
-void model::exit(size_t which) {
-    if (processes_.size() > 1)
-        processes_.erase(processes_.begin() + which % processes_.size());
-}
+// ---- Beginning and running -------------------------------------------------------------------
 
-void model::resize(const model_operation& op) {
-    object_model& o = objects_[op.page % objects];
-    uint64_t size = op.value % (object_pages + 1);
-    expect(bool(o.real->resize(pages(size))), "resize");
-    for (uint64_t i = size; i < object_pages; i++)
-        o.value[i] = 0;
-    o.size = size;
-    // Private copies of what is cut off are gone, too.
-    for (process& p : processes_)
-        for (page_model& page : p.page)
-            if (page.mapped && page.own && &objects_[std::max(page.object, 0)] == &o &&
-                page.object >= 0 && page.index >= size)
-                page.own->promoted = false;
-}
-
-// As write(2) does.
-void model::store_object(const model_operation& op) {
-    object_model& o = objects_[op.page % objects];
-    uint64_t index = op.count % object_pages;
-    auto held = o.real->hold(index, true);
-    if (!held) {
-        expect(injected_ || index >= o.size, "hold");
-        return;
+model::model()
+    : committed_before_(uvm_commit::committed()), anons_before_(vm_page_get_statistics().anon),
+      object_pages_before_(vm_page_get_statistics().object) {
+    for (object_ref& file : file_) {
+        auto real = uvm_aobj::create(pages(file_pages), "file", false);
+        expect(bool(real), "a file");
+        file = std::make_shared<object>();
+        file->real = *real;
+        file->size = pages(file_pages);
+        file->page.resize(file_pages);
     }
-    expect(index < o.size, "hold past the end");
-    *held->data() = char(op.value);
-    o.value[index] = uint8_t(op.value);
+    processes_.push_back(start_process());
 }
 
-// ---- Running ---------------------------------------------------------------------------------
+process model::start_process() {
+    auto vm = vmspace::create();
+    expect(bool(vm), "an address space");
+    process p{*vm, {}};
+    add_space(p);
+    return p;
+}
+
+// What exec does to an address space that is empty.
+void model::add_space(process& p) {
+    p.vm->set_layout(vaddr_t(0x7fff'0000'0000), 8 << 20);
+    p.vm->init_brk(address(heap_page));
+    p.memory = std::make_shared<space>();
+}
 
 void model::step(const model_operation& op) {
-    process& p = who(op);
+    process& p = processes_[op.process % processes_.size()];
     unsigned first = op.page % window;
     unsigned count = 1 + op.count % std::min(8u, window - first);
-    bool locks = op.kind % 32 == 28;
-    injected_ = op.fail_at != 0 && !locks;
+    range r{p, first, first + count, op.value};
+    range one{p, first, first + 1, op.value};
+    committed_ = uvm_commit::committed();
+    injected_ = op.fail_at != 0;
     if (injected_)
         alloc_fail_after(op.fail_at);
-    switch (op.kind % 32) {
-    case 0:
-    case 1:
-    case 2:
-    case 3: map(p, op, first, count); break;
-    case 4:
-    case 5: unmap(p, first, count); break;
-    case 6:
-    case 7:
-    case 8: protect(p, op, first, count); break;
-    case 9:
-    case 10:
-    case 11:
-    case 12:
-    case 13: load_one(p, first); break;
-    case 14:
-    case 15:
-    case 16:
-    case 17:
-    case 18:
-    case 19:
-    case 20: store_one(p, op, first); break;
-    case 21:
-    case 22: fork(p, op); break;
-    case 23: exit(op.process); break;
-    case 24: drop(p, first, count); break;
-    case 25: inherit(p, op, first, count); break;
-    case 26:
-    case 27: remap(p, op, first, count); break;
-    case 28: lock(p, first, count); break;
-    case 29: unlock(p, first, count); break;
-    case 30: resize(op); break;
-    case 31: store_object(op); break;
+    switch (op.kind) {
+    case model_op::map: map(r); break;
+    case model_op::unmap: unmap(r); break;
+    case model_op::protect: protect(r); break;
+    case model_op::read: read(one); break;
+    case model_op::write: write(one); break;
+    case model_op::poke: poke(one); break;
+    case model_op::fork: fork(p, op.value); break;
+    case model_op::vfork: vfork(p); break;
+    case model_op::exec: exec(p); break;
+    case model_op::exit: exit(p); break;
+    case model_op::advise: advise(r); break;
+    case model_op::inherit: inherit(r); break;
+    case model_op::remap: remap(r); break;
+    case model_op::lock: lock(r); break;
+    case model_op::unlock: unlock(r); break;
+    case model_op::sync: sync(r); break;
+    case model_op::brk: brk(p, op.value); break;
+    case model_op::truncate: truncate(op.page % files, op.value); break;
+    case model_op::file_write: file_write(op.page % files, op.value); break;
+    case model_op::file_read: file_read(op.page % files, op.value); break;
+    case model_op::overcommit: overcommit(op.value); break;
+    case model_op::switches: switches(op.value); break;
+    case model_op::count: break;
     }
     alloc_fail_after(0);
     injected_ = false;
-
-    uint64_t charged = 0;
-    for (const process& each : processes_)
-        for (const page_model& page : each.page)
-            charged += page.charged;
-    expect(uvm_commit::committed() - committed_before_ == charged, "the commit account");
 }
 
-void model::verify_everything() {
-    for (process& p : processes_) {
-        p.vm->check();
-        for (unsigned i = 0; i < window; i++) {
-            // Half through the pmap as the program does, half past it.
-            int got;
-            if (i % 2) {
-                got = load(p.vm, address(i));
-            } else {
-                uint8_t byte;
-                got = p.vm->read_memory(address(i), &byte, 1) ? byte : -5;
-            }
-            int want = expected_load(p.page[i]);
-            if (!(got == want || (got == -5 && want < 0)))
-                differ("page " + std::to_string(i) + " reads " + std::to_string(got) + ", should " +
-                       std::to_string(want));
-        }
-    }
-    for (object_model& o : objects_)
-        o.real->check();
-}
+} // namespace vm_model
 
-} // namespace
+static constexpr size_t kinds = size_t(model_op::count);
+
+const char* model_op_name(model_op kind) {
+    static constexpr const char* names[kinds] = {
+#define X(name, weight, text) #name,
+        MODEL_OPERATIONS(X)
+#undef X
+    };
+    return names[size_t(kind)];
+}
 
 std::vector<model_operation> make_operations(uint64_t seed, size_t count) {
+    static constexpr double weights[kinds] = {
+#define X(name, weight, text) weight,
+        MODEL_OPERATIONS(X)
+#undef X
+    };
     std::mt19937_64 random(seed);
+    std::discrete_distribution<unsigned> kind(std::begin(weights), std::end(weights));
     std::vector<model_operation> operations(count);
     for (model_operation& op : operations) {
-        op.kind = random() % 32;
-        op.process = random() % 64;
-        op.page = random() % window;
-        op.count = random() % 256;
-        op.value = uint32_t(random() % (1 << 20));
-        op.fail_at = random() % 8 == 0 ? 1 + random() % 12 : 0;
+        op.kind = model_op(kind(random));
+        op.process = uint8_t(random());
+        op.page = uint8_t(random() % vm_model::window);
+        op.count = uint8_t(random());
+        op.value = uint32_t(random());
+        op.fail_at = random() % 8 == 0 ? uint8_t(1 + random() % 12) : 0;
     }
     return operations;
 }
 
-void run_operations(const std::vector<model_operation>& operations) {
-    model m;
+void run_operations(const std::vector<model_operation>& operations, volatile size_t* progress) {
     size_t at = 0;
     try {
+        vm_model::model m;
         for (; at < operations.size(); at++) {
+            if (progress)
+                *progress = at;
             m.step(operations[at]);
+            m.compare();
             if (at % 64 == 63)
-                m.verify_everything();
+                m.compare_by_loads();
         }
-        m.verify_everything();
-    } catch (const model_mismatch& mismatch) {
+        m.compare_by_loads();
+        m.compare();
+    } catch (const vm_model::difference& d) {
         alloc_fail_after(0);
-        throw model_mismatch("operation " + std::to_string(at) + ": " + mismatch.what());
+        throw model_mismatch(at, d.what());
     }
+    uvm_fault_ahead_enabled = true;
+    uvm_zero_page_enabled = true;
+    uvm_commit::set_mode(uvm_commit::mode::heuristic);
+    uvm_commit::set_kbytes(0);
 }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from .job import Job
 from .machine import Config, Machine, run_folder
@@ -43,9 +44,13 @@ def why_it_ended(outcome: Outcome) -> str:
 
 
 def host(pattern: str | None) -> list[Result]:
-    """Catch2 over vm/ on the simulated machine."""
-    program = BUILD / "host" / "vm_tests"
-    report = RESULTS / "host.xml"
+    """Catch2 over vm/ on the simulated machine; the long run of the model is a build of its own."""
+    return _catch2("vm_tests", BUILD / "host" / "vm_tests", pattern) + \
+        _catch2("vm_model", BUILD / "model" / "vm_model", pattern)
+
+
+def _catch2(name: str, program: Path, pattern: str | None) -> list[Result]:
+    report = RESULTS / f"{name}.xml"
     report.unlink(missing_ok=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = [str(program), "-r", "junit", "-o", str(report), "-d", "yes"]
@@ -64,9 +69,12 @@ def host(pattern: str | None) -> list[Result]:
     except (OSError, ValueError, SyntaxError):
         results = []
     if status != 0 and not any(result.verdict == "failed" for result in results):
-        results.append(Result("vm_tests", "the whole run", "failed",
+        results.append(Result(name, "the whole run", "failed",
                               f"ended with status {status}\n{said}", seconds))
-    progress(f"vm_tests: {len(results)} results in {seconds:.1f} s")
+    for line in said.splitlines():
+        if line.startswith("model: seeds"):
+            progress(line)
+    progress(f"{name}: {len(results)} results in {seconds:.1f} s")
     return results
 
 
