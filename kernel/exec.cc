@@ -468,6 +468,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         if (p.handlers->references() > 1)
             std::swap(p.handlers, own_handlers);
     }
+    posix_timers_delete(p);
     p.handlers->reset_for_exec();
     self.alt_stack = {0, 2 /* SS_DISABLE */, 0, 0};
     self.set_child_tid = 0;

@@ -162,6 +162,7 @@ void thread_exit(int wait_status) {
     drop_files(self);
     if (last) {
         itimer_process_exiting(p);
+        posix_timers_delete(p);
         session_process_exiting(p);
         cost.keep();
         cost.end(); // before the parent can ask for it

@@ -123,6 +123,9 @@ public:
     }
     // The process that a pidfd stands for; null for all other files.
     virtual process* pidfd_process() { return nullptr; }
+    // This file as what timerfd_create or signalfd have made; null for all others.
+    virtual struct timer_file* as_timer() { return nullptr; }
+    virtual struct signal_file* as_signals() { return nullptr; }
 
     // By whoever opened it, before anybody else can see it.
     void set_node(ref_ptr<vnode> node);

@@ -7,6 +7,7 @@
 
 #include "kernel/fork_mode.h"
 #include "kernel/ledger.h"
+#include "kernel/posix_timer.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "lib/list.h"
@@ -135,7 +136,10 @@ struct process : ref_counted<process> {
     std::atomic<unsigned> unfreed_threads{0};
 
     sleep_lock exec_lock{lock_rank::exec, "exec"};
-    struct interval_timers* timers = nullptr; // the signal developer's
+    struct interval_timers* timers = nullptr; // kernel/itimer.cc
+    sleep_lock posix_timers_lock{lock_rank::itimer, "posix timers"};
+    list<posix_timer, &posix_timer::of_process> posix_timers; // under posix_timers_lock
+    int next_timer_id = 0;                                    // likewise
 };
 
 extern spin_lock process_tree_lock;

@@ -16,6 +16,7 @@
 // threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal.h"
 
+#include "kernel/posix_timer.h"
 #include "kernel/sched.h"
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
@@ -148,6 +149,20 @@ linux_siginfo kernel_info(int signo) {
     return info;
 }
 
+void made_pending(process& p, thread* only, signal_queue& queue, int signo)
+    REQUIRES(process_tree_lock) {
+    queue.set |= sig_bit(signo);
+    wake_taker(p, only, signo);
+    p.handlers->signal_readers.wake_all();
+    p.handlers->signal_pollers.notify();
+}
+
+void unqueue(process& p, signal_queue& queue, pending_signal& entry) {
+    queue.queued.remove(entry);
+    ASSERT(p.queued_signals > 0);
+    p.queued_signals--;
+}
+
 // Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would
 // be lost.
 status send(process& p, thread* only, int signo, const linux_siginfo& info)
@@ -176,10 +191,9 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     } else if (signo >= signal_first_real_time && info.code != SI_USER_) {
         return fail(Errno::again);
     }
-    queue.set |= sig_bit(signo);
+    made_pending(p, only, queue, signo);
     TRACE(signal_sent, .to_pid = p.pid, .to_tid = only ? only->tid : 0, .signo = signo,
           .code = info.code);
-    wake_taker(p, only, signo);
     return {};
 }
 
@@ -209,8 +223,10 @@ void retarget(process& p, const thread& not_to, sigset which) {
 } // namespace
 
 signal_queue::~signal_queue() {
-    while (pending_signal* entry = queued.pop_front())
+    while (pending_signal* entry = queued.pop_front()) {
+        ASSERT(!entry->timer); // gone before
         infos.destroy(entry);
+    }
 }
 
 expected<ref_ptr<sig_handlers>> sig_handlers::create() {
@@ -251,13 +267,27 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
     }
     if (taken) {
         info = taken->info;
-        queue.queued.remove(*taken);
-        infos.destroy(taken);
-        ASSERT(p.queued_signals > 0);
-        p.queued_signals--;
+        unqueue(p, queue, *taken);
+        if (taken->timer)
+            posix_timer_signal_taken(*taken->timer, info);
+        else
+            infos.destroy(taken);
     }
     if (!more)
         queue.set &= ~sig_bit(signo);
+}
+
+int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
+    process& p = *self.proc;
+    for (signal_queue* queue : {&self.pending, &p.pending}) {
+        if (sigset found = queue->set & wanted) {
+            int signo = std::countr_zero(found) + 1;
+            signal_take(p, *queue, signo, info);
+            signal_recompute_locked(self);
+            return signo;
+        }
+    }
+    return 0;
 }
 
 void signal_flush(process& p, signal_queue& queue, sigset which) {
@@ -267,10 +297,11 @@ void signal_flush(process& p, signal_queue& queue, sigset which) {
     for (pending_signal* entry = queue.queued.front(); entry;) {
         pending_signal* next = queue.queued.next(*entry);
         if (sig_bit(entry->info.signo) & which) {
-            queue.queued.remove(*entry);
-            infos.destroy(entry);
-            ASSERT(p.queued_signals > 0);
-            p.queued_signals--;
+            unqueue(p, queue, *entry);
+            if (entry->timer)
+                posix_timer_signal_taken(*entry->timer, entry->info);
+            else
+                infos.destroy(entry);
         }
         entry = next;
     }
@@ -331,6 +362,40 @@ void signal_send_thread(thread& target, int signo, const linux_siginfo* info) {
 
 status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info) {
     return send_info(target, to_thread, signo, &info);
+}
+
+bool signal_send_entry(process& p, thread* to_thread,
+                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
+    lock_guard tree(process_tree_lock);
+    ref_ptr<sig_handlers> handlers = p.handlers;
+    lock_guard guard(handlers->lock_);
+    const int signo = entry.info.signo;
+    thread* seen_by = to_thread ? to_thread : first_thread(p);
+    if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
+        return false;
+    change_stop_state(p, signo);
+    if (is_ignored(p, *seen_by, signo))
+        return false;
+    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    queue.queued.push_back(entry);
+    p.queued_signals++;
+    made_pending(p, to_thread, queue, signo);
+    return true;
+}
+
+void signal_drop_entry(process& p, thread* to_thread,
+                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
+    lock_guard tree(process_tree_lock);
+    lock_guard guard(p.handlers->lock_);
+    if (!entry.on_queue.linked())
+        return;
+    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    unqueue(p, queue, entry);
+    const int signo = entry.info.signo;
+    for (pending_signal& other : queue.queued)
+        if (other.info.signo == signo)
+            return;
+    queue.set &= ~sig_bit(signo);
 }
 
 void signal_send_group(pid_t group, int signo,

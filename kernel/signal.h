@@ -4,11 +4,13 @@
 // to a process. sig_handlers::lock_ guards all of it for all threads that share the handlers.
 #pragma once
 
+#include "kernel/poll.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "lib/types.h"
+#include "lib/wait_queue.h"
 
 #include <cstdint>
 
@@ -119,9 +121,12 @@ struct linux_stack {
     uint64_t size;
 };
 
+struct posix_timer;
+
 struct pending_signal {
     list_node on_queue;
     linux_siginfo info;
+    posix_timer* timer = nullptr; // whose own entry this is; null: it is of signal.cc's pool
 };
 
 // Signals that are pending for one thread or for a whole process.
@@ -141,6 +146,9 @@ public:
 
     spin_lock lock_{lock_rank::signal, "sig_handlers"};
     linux_sigaction actions[signal_max] GUARDED_BY(lock_){}; // of signal n at [n - 1]
+    // signalfd: told of every signal that is made pending.
+    wait_queue signal_readers; // guard: lock_
+    poll_queue signal_pollers;
 };
 
 // Bits of thread::signal_flags: read without a lock by sleepers, written under the handlers' lock.
@@ -168,6 +176,12 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 // memory) and the info would be lost. `to_thread` may be null: the process. Caller holds
 // process_tree_lock.
 status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info);
+
+// A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread` is
+// null. False if it was ignored. No locks held; any context.
+bool signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
+// Takes it back, if it is pending.
+void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);
 
 // Begins the end of a process: every thread but `survivor` (null for exit_group; the caller for
 // exec) leaves through thread_exit(p.group_exit_status) at its next return to user mode, sleepers

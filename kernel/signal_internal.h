@@ -43,6 +43,9 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
 // handlers' lock, for the second process_tree_lock too.
 void signal_flush(process& p, signal_queue& queue, sigset which);
 void signal_flush_all(process& p, sigset which) REQUIRES(process_tree_lock);
+// Takes one of `wanted` that is pending for `self`, the running thread: its number, 0 if there is
+// none. Caller holds the handlers' lock.
+int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info);
 // signal_recompute for callers that hold the handlers' lock.
 void signal_recompute_locked(thread& t);
 // Sets `flags` in t's signal_flags and brings it to notice. Caller holds the handlers' lock.

@@ -125,28 +125,13 @@ sysresult wait_for_signal(const char* why) {
     return fail(Errno::restartnohand);
 }
 
-// Takes one of `wanted` that is pending for `self`. 0 if there is none. Caller holds the handlers'
-// lock.
-int take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
-    process& p = *self.proc;
-    for (signal_queue* queue : {&self.pending, &p.pending}) {
-        if (sigset found = queue->set & wanted) {
-            int signo = std::countr_zero(found) + 1;
-            signal_take(p, *queue, signo, info);
-            signal_recompute_locked(self);
-            return signo;
-        }
-    }
-    return 0;
-}
-
 // Waits until one of `wanted` is pending, and takes it: its number; EAGAIN at the deadline, EINTR
 // for another signal.
 expected<int> wait_for_one_of(sigset wanted, nanos_t deadline, linux_siginfo& info) {
     thread& self = current_thread();
     spin_lock& lock = self.proc->handlers->lock_;
     lock_guard guard(lock);
-    if (int signo = take_one_of(self, wanted, info))
+    if (int signo = signal_take_one_of(self, wanted, info))
         return signo;
     if (deadline == 0)
         return fail(Errno::again);
@@ -159,10 +144,10 @@ expected<int> wait_for_one_of(sigset wanted, nanos_t deadline, linux_siginfo& in
     wait_queue nobody_wakes;
     int signo = 0;
     status slept;
-    while (slept && !(signo = take_one_of(self, wanted, info)))
+    while (slept && !(signo = signal_take_one_of(self, wanted, info)))
         slept = nobody_wakes.wait_interruptible(lock, "sigwait", deadline);
     if (!signo)
-        signo = take_one_of(self, wanted, info);
+        signo = signal_take_one_of(self, wanted, info);
     self.waited_for = 0;
     self.blocked = blocked;
     signal_recompute_locked(self);

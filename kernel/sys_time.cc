@@ -29,18 +29,6 @@ constexpr uint32_t TIMER_ABSTIME_ = 1;
 // What clock_settime has added to the wall clock.
 constinit std::atomic<int64_t> wall_clock_set{0};
 
-linux_timespec to_timespec(nanos_t t) {
-    return {int64_t(t / nanos_per_second), int64_t(t % nanos_per_second)};
-}
-
-// EINVAL. Times too far away to count in nanoseconds become `forever`'s neighbours.
-expected<nanos_t> from_timespec(const linux_timespec& t) {
-    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
-        return fail(Errno::inval);
-    constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
-    return nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
-}
-
 nanos_t thread_time(thread& t) {
     nanos_t time = t.user_time + t.system_time;
     return &t == &current_thread() ? time + (now() - t.mode_since) : time;
@@ -94,6 +82,28 @@ nanos_t deadline_after(nanos_t duration) {
 }
 
 } // namespace
+
+linux_timespec to_timespec(nanos_t t) {
+    return {int64_t(t / nanos_per_second), int64_t(t % nanos_per_second)};
+}
+
+expected<nanos_t> from_timespec(const linux_timespec& t) {
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
+        return fail(Errno::inval);
+    constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
+    return nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
+}
+
+expected<nanos_t> clock_offset(int32_t clock) {
+    switch (clock) {
+    case CLOCK_REALTIME_: return wall_clock() - now();
+    case CLOCK_MONOTONIC_:
+    case CLOCK_BOOTTIME_: return 0;
+    default: return fail(Errno::inval);
+    }
+}
+
+nanos_t deadline_at(nanos_t time, nanos_t offset) { return time > offset ? time - offset : 0; }
 
 nanos_t wall_clock() { return boot_wall_clock() + now() + nanos_t(wall_clock_set.load()); }
 

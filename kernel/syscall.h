@@ -79,6 +79,9 @@ struct linux_timespec {
 struct linux_timeval {
     int64_t sec, usec;
 };
+struct linux_itimerspec {
+    linux_timespec interval, value;
+};
 struct linux_iovec {
     uint64_t base, size;
 };
@@ -98,6 +101,7 @@ struct linux_rusage {
 };
 struct linux_rlimit;
 struct linux_sigaction;
+struct linux_sigevent;
 struct linux_siginfo;
 struct linux_stack;
 struct linux_pollfd {

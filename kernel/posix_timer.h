@@ -1,0 +1,44 @@
+// Timers of a process that send signals: timer_create(2) and its kin. exec and the end of the
+// process delete them; fork does not copy them.
+#pragma once
+
+#include "kernel/sched.h"
+#include "kernel/signal.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+
+// Linux's struct sigevent, x86-64.
+struct linux_sigevent {
+    uint64_t value;
+    int32_t signo, notify;
+    int32_t tid; // SIGEV_THREAD_ID
+    int32_t pad[11];
+};
+static_assert(sizeof(linux_sigevent) == 64);
+
+// A timer has one signal, which is pending or not. A periodic timer is set again when its signal is
+// taken, and the periods that have passed meanwhile are its overrun: however short the period, a
+// slow program has one signal to handle. Owned by its process's list.
+struct posix_timer {
+    list_node of_process;
+    process* owner = nullptr; // outlives it
+    ref_ptr<thread> target;   // SIGEV_THREAD_ID: the thread that gets the signal
+    int id = 0;
+    int32_t clock = 0;
+    bool signals = true; // not SIGEV_NONE
+    pending_signal entry;
+
+    spin_lock lock{lock_rank::wait, "posix_timer"};
+    bool armed GUARDED_BY(lock) = false;   // the event is set, and counts
+    nanos_t deadline GUARDED_BY(lock) = 0; // the next or, while the signal is pending, the last one
+    nanos_t interval GUARDED_BY(lock) = 0; // 0: once
+    int overrun GUARDED_BY(lock) = 0;      // of the signal that was taken last
+    timer_event event;
+};
+
+// signal.cc: the timer's signal has been taken, or dropped; adds the overrun to `info` and sets a
+// periodic timer again. Caller holds the handlers' lock.
+void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info);
+// Deletes all timers of a process. May sleep.
+void posix_timers_delete(process& p);
