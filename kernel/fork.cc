@@ -64,7 +64,7 @@ namespace {
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
 expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode);
-bool vfork_copies(const clone_args& args, const process& parent);
+bool is_vfork(const clone_args& args);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
 void child_first_run(void* argument);
@@ -119,14 +119,17 @@ expected<created_process> process_create(const clone_args& args) {
     ref_ptr<thread> child = TRY(thread_create(*p));
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
-    const bool shares_vm = set(CLONE_VM_) && !vfork_copies(args, parent);
+    const vfork_mode vfork = parent.fork_modes.for_vfork();
+    const bool shares_vm = set(CLONE_VM_) && (vfork == vfork_mode::share || !is_vfork(args));
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
+        const fork_mode mode = set(CLONE_VM_) && vfork == vfork_mode::cow
+                                   ? fork_mode::cow
+                                   : parent.fork_modes.for_fork();
         p->vm = TRY(shares_vm ? share(parent.vm) : copy_address_space(parent, mode));
     }
     child->tid = pid.pid;
@@ -234,11 +237,10 @@ expected<ref_ptr<vmspace>> copy_address_space(process& parent, fork_mode mode) {
     return parent.vm->fork(mode, ledger);
 }
 
-// 4.4BSD's vfork: the address space is copied on write although the parent waits. A child that also
-// shares the handlers is no vfork's, and asks for the parent's memory in earnest.
-bool vfork_copies(const clone_args& args, const process& parent) {
-    return (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_)) &&
-           parent.fork_modes.for_vfork() == vfork_mode::cow;
+// What a vfork mode is for. A child that also shares the handlers is no vfork's, and asks for the
+// parent's memory in earnest.
+bool is_vfork(const clone_args& args) {
+    return (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_));
 }
 
 // What the child's thread starts with: the caller's registers, but for its result, its stack and
