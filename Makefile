@@ -3,6 +3,8 @@
 #   V=1             show the commands
 #   T=PATTERN       with a test target: only the tests whose name contains PATTERN
 #   CROSS=PREFIX    the GNU toolchain's prefix (x86_64-linux-gnu-)
+#   MODES=F:V       with libc-build: the fork and vfork modes to build under, by spaces
+#   FILES=PATTERN   with libc-build: only the sources that match, relative to musl's src
 #   DEBUG_CHECKS=0  leave the structures' check() calls and the lock order checker out of the kernel
 
 CROSS        ?= x86_64-linux-gnu-
@@ -62,6 +64,7 @@ model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,
 model_tests := $(BUILD)/model/vm_model
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/spork.iso
+musl       := $(BUILD)/libc/musl/.patched
 
 # Each is there when the tools of its group are (tools/setup).
 tools_run  := $(BUILD)/setup/run
@@ -69,6 +72,7 @@ tools_test := $(BUILD)/setup/test
 tools_lint := $(BUILD)/setup/lint
 tools_gdb  := $(BUILD)/setup/gdb
 tools_bench := $(BUILD)/setup/bench
+tools_libc := $(BUILD)/setup/libc
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -109,8 +113,8 @@ demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
 
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
-test: $(tools_run) $(tools_test) ## run every test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests)
+test: $(tools_run) $(tools_test) $(tools_libc) ## run every test
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
@@ -125,13 +129,18 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
-test-system: $(tools_run) $(tools_test) ## boot by every route and drive a real shell
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
+test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') gdb
+
+# As long as the libc is big: a quarter of an hour for each mode.
+libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(musl)
+	$(Q)SPORK_NO_BUILD=1 tools/libc-build --modes '$(MODES)' --files '$(FILES)'
 
 # CMD comes through the environment, so that it may hold any character.
 gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, or CMD='PROGRAM ARGUMENT...'
@@ -165,7 +174,8 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay bench lint format setup \
+.PHONY: libc-build all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay bench lint \
+        format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
@@ -257,6 +267,13 @@ $(BUILD)/user/bench/tiny: user/bench/tiny.S $(BUILD)/user/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,USER,$<)
 	$(Q)$(KCC) -nostdlib -static -Wl,--build-id=none -Wl,-z,noseparate-code -s $< -o $@
+
+# ---- The libc that is built inside ---------------------------------------------------------
+
+# The distribution's source package, fetched once, with the changes that tcc needs.
+$(musl): tools/libc/musl-tcc.patch | $(tools_libc)
+	$(call say,FETCH,musl)
+	$(Q)tools/libc-build --source
 
 # ---- Images --------------------------------------------------------------------------------
 

@@ -67,9 +67,15 @@ expected<created_process> create(const clone_args& args);
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
 ledger_kind kind_of(const clone_args& args);
-bool vfork_copies(const clone_args& args, const process& parent);
 trace::creation_kind traced_kind(const clone_args& args);
 trace::copy_mode traced_mode(const clone_args& args);
+
+// Whether the child has the parent's address space, and in which mode its copy is made if not.
+struct memory_choice {
+    bool shared;
+    fork_mode copied;
+};
+memory_choice choose_memory(const clone_args& args, const process& parent);
 void copy_thread(thread& child, thread& self, const clone_args& args);
 status publish(process& p, thread& child, thread& self, const clone_args& args);
 void child_first_run(void* argument);
@@ -137,15 +143,15 @@ expected<created_process> create(const clone_args& args) {
     ref_ptr<thread> child = TRY(thread_create(*p));
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
-    const bool shares_vm = set(CLONE_VM_) && !vfork_copies(args, parent);
-    const fork_mode mode = set(CLONE_VM_) ? fork_mode::cow : parent.fork_modes.for_fork();
+    const memory_choice memory = choose_memory(args, parent);
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        p->vm = TRY(shares_vm ? share(parent.vm) : parent.vm->fork(mode, cost.expect_faults()));
+        p->vm = TRY(memory.shared ? share(parent.vm)
+                                  : parent.vm->fork(memory.copied, cost.expect_faults()));
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
@@ -171,9 +177,9 @@ expected<created_process> create(const clone_args& args) {
             result.pid); // before the child can run; a bad address is the caller's affair
     if (set(CLONE_VFORK_))
         uvm_count(uvm_counter::forks_ppwait);
-    if (shares_vm && !set(CLONE_THREAD_))
+    if (memory.shared && !set(CLONE_THREAD_))
         uvm_count(uvm_counter::forks_sharevm);
-    if (shares_vm && !set(CLONE_THREAD_))
+    if (memory.shared && !set(CLONE_THREAD_))
         TRACE(vmspace_shared, .vmspace = p->vm.get(), .references = p->vm->references());
     TRACE(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
           .child_tid = result.pid, .vmspace = p->vm.get());
@@ -186,7 +192,7 @@ expected<created_process> create(const clone_args& args) {
         TRACE(vfork_wake, .child_pid = result.pid);
         cost.blocked(now() - since);
     }
-    cost.keep(result.pid, shares_vm ? "share" : fork_mode_name(mode));
+    cost.keep(result.pid, memory.shared ? "share" : fork_mode_name(memory.copied));
     return result;
 }
 
@@ -268,11 +274,17 @@ ledger_kind kind_of(const clone_args& args) {
     }
 }
 
-// 4.4BSD's vfork: the address space is copied on write although the parent waits. A child that also
-// shares the handlers is no vfork's, and asks for the parent's memory in earnest.
-bool vfork_copies(const clone_args& args, const process& parent) {
-    return (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_)) &&
-           parent.fork_modes.for_vfork() == vfork_mode::cow;
+// Modes of vfork are for vforks. A child that also shares the handlers is none, and asks for the
+// parent's memory in earnest.
+memory_choice choose_memory(const clone_args& args, const process& parent) {
+    const fork_mode for_fork = parent.fork_modes.for_fork();
+    if (!(args.flags & CLONE_VM_))
+        return {.shared = false, .copied = for_fork};
+    const bool is_vfork =
+        (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_));
+    const vfork_mode mode = is_vfork ? parent.fork_modes.for_vfork() : vfork_mode::share;
+    return {.shared = mode == vfork_mode::share,
+            .copied = mode == vfork_mode::cow ? fork_mode::cow : for_fork};
 }
 
 trace::creation_kind traced_kind(const clone_args& args) {
@@ -285,10 +297,8 @@ trace::creation_kind traced_kind(const clone_args& args) {
 }
 
 trace::copy_mode traced_mode(const clone_args& args) {
-    if (args.flags & CLONE_VM_)
-        return vfork_copies(args, current_process()) ? trace::copy_mode::cow
-                                                     : trace::copy_mode::share;
-    return trace::copy_mode(current_process().fork_modes.for_fork());
+    const memory_choice memory = choose_memory(args, current_process());
+    return memory.shared ? trace::copy_mode::share : trace::copy_mode(memory.copied);
 }
 
 // What the child's thread starts with: the caller's registers, but for its result, its stack and

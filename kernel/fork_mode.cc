@@ -9,7 +9,7 @@
 namespace {
 
 constexpr const char* fork_names[] = {"copy", "cow", "cow+pte"};
-constexpr const char* vfork_names[] = {"share", "cow"};
+constexpr const char* vfork_names[] = {"share", "cow", "fork"};
 
 constinit std::atomic<fork_mode> default_fork{fork_mode::cow};
 constinit std::atomic<vfork_mode> default_vfork{vfork_mode::share};

@@ -5,6 +5,8 @@
 //              cow+pte   and the child begins with its parent's page tables
 //      vfork   share     the child borrows its parent's address space (3.0BSD, NetBSD); the default
 //              cow       a fork in mode cow whose parent waits (4.4BSD)
+//              fork      a fork in fork's mode whose parent waits (a Unix without vfork, whose
+//                        programs were compiled with -Dvfork=fork)
 //
 // Who decides. A process may have a mode of its own, from spork_forkmode(2); a child inherits it,
 // and exec keeps it. A process without one does at each fork what the system-wide default then
@@ -19,7 +21,7 @@
 #include <atomic>
 #include <string_view>
 
-enum class vfork_mode : uint8_t { share, cow };
+enum class vfork_mode : uint8_t { share, cow, fork };
 
 // A process's own modes. Numbers as in spork_forkmode(2): 0 is none of its own, else one more than
 // the enumeration's. Any thread of the process may change them; a fork reads each once.

@@ -12,7 +12,7 @@ enum { SYS_spork_forkmode = 0x5000, SYS_afork = 0x5001, SYS_minherit = 0x5002 };
 
 // Modes of fork and vfork. DEFAULT: whatever /proc/sys/kernel/fork_mode or vfork_mode says.
 enum { FORK_DEFAULT, FORK_COPY, FORK_COW, FORK_COW_PTE };
-enum { VFORK_DEFAULT, VFORK_SHARE, VFORK_COW };
+enum { VFORK_DEFAULT, VFORK_SHARE, VFORK_COW, VFORK_FORK };
 enum { MODE_UNCHANGED = -1 };
 
 // Changes the modes of this process, which its children inherit and which exec keeps. Returns what

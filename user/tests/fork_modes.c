@@ -1,6 +1,6 @@
 // spork-only
-// The modes of fork (copy, cow, cow+pte) and of vfork (share, cow): what a program can tell of
-// them, whose they are, and what each costs, from the counters of /proc/uvmexp. And minherit, which
+// The modes of fork (copy, cow, cow+pte) and of vfork (share, cow, fork): what a program can
+// tell of them, whose they are, and what each costs, from the counters of /proc/uvmexp. And minherit, which
 // makes exceptions to them.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
@@ -33,7 +33,7 @@ static void the_call(void) {
     is(spork_forkmode(FORK_COW_PTE, MODE_UNCHANGED), FORK_COPY | VFORK_COW << 8, "one alone");
     is(modes_now(), FORK_COW_PTE | VFORK_COW << 8, "the other one stays");
     is_errno(spork_forkmode(4, VFORK_SHARE), EINVAL, "a fork mode that is none");
-    is_errno(spork_forkmode(FORK_COPY, 3), EINVAL, "a vfork mode that is none");
+    is_errno(spork_forkmode(FORK_COPY, 4), EINVAL, "a vfork mode that is none");
     is_errno(spork_forkmode(-2, MODE_UNCHANGED), EINVAL, "a negative mode");
     is(modes_now(), FORK_COW_PTE | VFORK_COW << 8, "an error changes nothing");
     need(spork_forkmode(FORK_DEFAULT, VFORK_DEFAULT) >= 0);
@@ -141,6 +141,14 @@ static void vforks_cost(void) {
     is(c.sharevm, 0, "cow: none shared");
     is(c.ppwait, 1, "cow: the parent waited");
     ok(c.copied < PAGES, "cow: %ld pages copied, also in fork mode copy", c.copied);
+    need(spork_forkmode(FORK_COPY, VFORK_FORK) >= 0);
+    c = cost_of(vfork);
+    is(c.forks, 1, "fork: one address space copied");
+    is(c.ppwait, 1, "fork: the parent waited");
+    ok(c.copied >= PAGES, "fork: %ld pages copied in fork mode copy", c.copied);
+    need(spork_forkmode(FORK_COW, MODE_UNCHANGED) >= 0);
+    c = cost_of(vfork);
+    ok(c.copied < PAGES, "fork: %ld in mode cow", c.copied);
 }
 
 static volatile int word;
