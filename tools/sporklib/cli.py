@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from .explore import PAGE, explore
 from .iso import make_iso
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import Config, Machine, run_folder
@@ -232,6 +233,12 @@ def symbolize_stdin(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def make_page(arguments: argparse.Namespace) -> int:
+    build(KERNEL, ROOT_CPIO)
+    explore(arguments.scenario, arguments.cmd, arguments.output)
+    return 0
+
+
 # ---- Commands ------------------------------------------------------------------------------
 
 
@@ -257,6 +264,13 @@ def parser() -> argparse.ArgumentParser:
     add_machine_options(each)
     each.add_argument("--direct", action="store_true", help="boot the kernel without GRUB")
     each.set_defaults(action=boot)
+
+    each = commands.add_parser("explore", help="make the page that shows scenarios step by step")
+    each.add_argument("--scenario", action="append", default=[], metavar="NAME",
+                      help="only this one; may be repeated")
+    each.add_argument("--cmd", default="", metavar="COMMAND", help="a command of your own, as well")
+    each.add_argument("-o", "--output", type=Path, default=PAGE)
+    each.set_defaults(action=make_page)
 
     each = commands.add_parser("image", help="make the root file system's archive")
     each.add_argument("-o", "--output", type=Path, required=True)

