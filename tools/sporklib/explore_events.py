@@ -9,7 +9,10 @@ from typing import Any
 FOLDERS = ("vm", "kernel", "arch/x86_64", "lib")
 BEFORE, AFTER = 6, 2  # lines of source quoted around a trace point
 MOST_PLACES = 3
-CALL = re.compile(r"\bTRACE(?:_\w+)?\(\s*(\w+)\b")
+# TRACE_POINT(category, NAME, "literature", "sentence", fields), the texts in one or more pieces.
+STRINGS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
+POINT = re.compile(r"TRACE_POINT\(\s*\w+,\s*(\w+),\s*" + STRINGS + r",\s*" + STRINGS)
+CALL = re.compile(r"\bTRACE\(\s*(\w+)\b")
 
 
 def find_calls(root: Path) -> dict[str, list[dict[str, Any]]]:
@@ -53,5 +56,16 @@ def describe_events(root: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> dict[str, tuple[str, str]]:
-    """By event, the sentence and the literature's name."""
-    return {}
+    """By event, the sentence and the literature's name; nothing when there is no table."""
+    if not path.exists():
+        return {}
+    table = {}
+    for match in POINT.finditer(path.read_text()):
+        literature, sentence = (_joined(match[group]) for group in (2, 3))
+        table[match[1]] = (sentence[:1].upper() + sentence[1:] + ".", literature)
+    return table
+
+
+def _joined(literals: str) -> str:
+    """The text of adjacent C string literals."""
+    return "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)).replace('\\"', '"')

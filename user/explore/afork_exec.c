@@ -7,7 +7,9 @@ static char stack[4 * PAGE] __attribute__((aligned(4096)));
 
 static int child(void* arg) {
     static const char phase[] = "#exec";
-    afork_raw(SYS_write, record_fd, phase, sizeof phase - 1);
+    long fd = recording ? afork_raw(SYS_open, "/proc/self/record", O_WRONLY | O_CLOEXEC, 0) : -1;
+    afork_raw(SYS_write, fd, phase, sizeof phase - 1);
+    afork_raw(SYS_close, fd, 0, 0);
     afork_raw(SYS_execve, "/explore/done", done_arguments, no_environment);
     return 127;
 }

@@ -11,14 +11,15 @@
 
 enum { PAGE = 4096 };
 
-static int record_fd = -1, ledger_fd = -1;
+static int recording, ledger_fd = -1;
 
-// Says a word to the recorder. Whatever runs in a borrowed address space may call it: the text goes
-// by one system call and touches no memory but the caller's.
+// Says a word to the recorder, if there is one. By system calls alone: a vfork child may do it.
 static inline void record_say(const char* text) {
     int saved = errno;
-    if (record_fd >= 0 && write(record_fd, text, strlen(text)) < 0)
+    int fd = recording ? open("/proc/self/record", O_WRONLY | O_CLOEXEC) : -1;
+    if (fd >= 0 && write(fd, text, strlen(text)) < 0)
         _exit(98);
+    close(fd);
     errno = saved;
 }
 
@@ -32,11 +33,9 @@ static inline void mark_phase(const char* name) { record_say(name); }
 // recorder the program runs all the same.
 static inline void record_begin(void) {
     ledger_fd = open("/proc/self/ledger", O_RDONLY | O_CLOEXEC);
-    record_fd = open("/proc/self/record", O_WRONLY | O_CLOEXEC);
-    if (record_fd >= 0 && write(record_fd, "1", 1) < 0) {
-        close(record_fd);
-        record_fd = -1;
-    }
+    int fd = open("/proc/self/record", O_WRONLY | O_CLOEXEC);
+    recording = fd >= 0 && write(fd, "1", 1) == 1;
+    close(fd);
 }
 
 // The recording ends; prints the ledger as it is then, each line with the process before it.

@@ -22,6 +22,7 @@ int main(int count, char** arguments) {
     mark_phase("#create");
     pid_t child = fork();
     if (child == 0) {
+        close(to_child[1]);
         mark_phase("#child writes");
         mark("child: buffer[3 * PAGE] = 'c'");
         buffer[3 * PAGE] = 'c';
@@ -30,6 +31,7 @@ int main(int count, char** arguments) {
         mark_phase("#exit");
         _exit(buffer[3 * PAGE] == 'c' ? 0 : 1);
     }
+    close(to_parent[1]);
     await_turn(to_parent);
     mark_phase("#parent writes");
     mark("parent: buffer[3 * PAGE] = 'p'; the child has a copy of this page");

@@ -7,7 +7,7 @@ int main(int count, char** arguments) {
         return 2;
     }
     record_begin();
-    if (record_fd < 0) {
+    if (!recording) {
         fprintf(stderr, "record: /proc/self/record: %s\n", strerror(errno));
         return 1;
     }

@@ -87,6 +87,7 @@ class App {
   private show(letter: string, line: Timeline): Shown {
     const element = get(`picture-${letter}`);
     element.replaceChildren();
+    element.classList.toggle("brief", document.body.classList.contains("comparing"));
     const shown: Shown = new Shown(line, element, {
       look: (target) => {
         this.looks.push({ shown, target });
@@ -160,7 +161,7 @@ class App {
   private showPlaying(): void {
     const button = get("play");
     const on = this.playing !== undefined;
-    button.textContent = on ? "⏸ Pause" : "▶ Play";
+    button.textContent = on ? "▮▮ Pause" : "▶ Play";
     button.setAttribute("aria-pressed", String(on));
     button.setAttribute("aria-label", on ? "pause" : "play");
   }

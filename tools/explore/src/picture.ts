@@ -130,6 +130,7 @@ export class Picture {
 
   private fillRows(rows: Box<Row>): void {
     const events = this.events;
+    const root = this.root.node()!;
     rows.attr("data-key", (row) => row.key).attr("class", "row").classed("changed", (row) => row.changed)
       .classed("in-region", (row) => row.region !== null && !row.folded);
     rows.select<HTMLElement>("button.fold")
@@ -145,7 +146,7 @@ export class Picture {
     rows.select(".place").text((row) => row.place);
     rows.select<HTMLElement>(".badges").selectAll<HTMLElement, Row["badges"][number]>("span")
       .data((row) => row.badges, (badge) => badge.text).join("span")
-      .attr("class", (badge) => `badge ${badge.kind}`).attr("title", (badge) => badge.label).text((badge) => badge.text);
+      .attr("class", (badge) => `badge ${badge.kind}`).attr("title", (badge) => badge.label).text((badge) => (root.classList.contains("brief") ? badge.brief : badge.text));
     this.fillChips(rows.select<HTMLElement>(".strip") as unknown as Box<{ chips: Chip[] }>);
   }
 
@@ -292,12 +293,12 @@ function stack(boxes: { wanted: number; height: number }[]): number[] {
 }
 
 export function stateOf(proc: Proc): string {
-  if (proc.waits_for) return `⏸ BLOCKED in ${proc.why || "vfork"} until ${proc.waits_for} lets go`;
+  if (proc.waits_for) return `▮▮ BLOCKED in ${proc.why || "vfork"} until ${proc.waits_for} lets go`;
   if (proc.state === "zombie") return "✝ zombie";
   if (proc.state === "stop") return "■ stopped";
   if (proc.state === "sleep") return `☾ sleeps${proc.why ? `: ${proc.why}` : ""}`;
   return "▶ running";
 }
 function glyphOf(proc: Proc): string {
-  return proc.waits_for ? "⏸ blocked" : proc.state === "zombie" ? "✝" : proc.state === "sleep" ? "☾" : proc.state === "stop" ? "■" : "▶";
+  return proc.waits_for ? "▮▮ blocked" : proc.state === "zombie" ? "✝" : proc.state === "sleep" ? "☾" : proc.state === "stop" ? "■" : "▶";
 }

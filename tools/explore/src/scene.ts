@@ -33,6 +33,7 @@ export type Target =
 export interface Badge {
   kind: "cow" | "needs-copy" | "shared" | "wired" | "inherit";
   text: string;
+  brief: string; // where there is little room
   label: string;
 }
 export interface Row {
@@ -227,14 +228,14 @@ export function count(n: number, word: string): string {
 function badges(entry: Entry): Badge[] {
   const result: Badge[] = [];
   if (!entry.cow)
-    result.push({ kind: "shared", text: "shared", label: "shared mapping: never copied" });
+    result.push({ kind: "shared", text: "shared", brief: "shared", label: "shared mapping: never copied" });
   else if (entry.needs_copy)
-    result.push({ kind: "needs-copy", text: "needs copy", label: "copy-on-write, and needs_copy: the amap must be copied before a write" });
+    result.push({ kind: "needs-copy", text: "needs copy", brief: "NC", label: "copy-on-write, and needs_copy: the amap must be copied before a write" });
   else if (entry.prot.includes("w"))
-    result.push({ kind: "cow", text: "COW", label: "copy-on-write: private, with an amap of its own" });
-  if (entry.wired > 0) result.push({ kind: "wired", text: "wired", label: "wired: its pages stay in memory" });
+    result.push({ kind: "cow", text: "COW", brief: "COW", label: "copy-on-write: private, with an amap of its own" });
+  if (entry.wired > 0) result.push({ kind: "wired", text: "wired", brief: "wired", label: "wired: its pages stay in memory" });
   if (entry.inherit !== "copy")
-    result.push({ kind: "inherit", text: entry.inherit, label: `a child of fork gets: ${entry.inherit}` });
+    result.push({ kind: "inherit", text: entry.inherit, brief: entry.inherit, label: `a child of fork gets: ${entry.inherit}` });
   return result;
 }
 
