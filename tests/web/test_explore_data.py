@@ -30,9 +30,9 @@ VMSPACE: dict[str, Any] = {
 }
 AMAP: dict[str, Any] = {"id": "0xa0", "refs": 1, "shared": False, "slots": 4, "anons": [[0, 4, 1, "0x8000"]]}
 SNAP: dict[str, Any] = {
-    "free": 100, "commit": 4, "commit_limit": 50,
+    "free": 100, "commit": 4, "commit_limit": 50, "counters": {"faults": 7},
     "procs": [{"pid": 2, "ppid": 1, "name": "x", "state": "run", "why": "", "waits_for": 0,
-               "vmspace": "0x10", "ledger": {"faults": 1}}],
+               "vmspace": "0x10", "ledger": {}}],
     "vmspaces": [VMSPACE], "amaps": [AMAP], "objects": [],
 }
 
@@ -86,11 +86,12 @@ def test_a_step_lists_what_changed_and_no_more() -> None:
     snap["vmspaces"][0]["ptes"] = [["0x400000", 1, "0x8000", "pwuad"], ["0x401000", 1, "0x20000", "pwuad"],
                                    ["0x402000", 2, "0xa000", "pwuad"]]
     snap["vmspaces"][0]["entries"][0]["needs_copy"] = True
-    snap["procs"][0]["ledger"]["faults"] = 2
+    snap["counters"] = {"faults": 9, "forks": 1}
     first, step = steps([line(), second])
     assert first["runs"] == [["ptes:0x10", 0x400, 4, [8, "pwuad", 1]], ["anons:0xa0", 0, 4, [8, 1, 1]]]
     assert step["runs"] == [["ptes:0x10", 0x401, 1, [0x20, "pwuad", 1]]]
-    assert set(step["set"]) == {"entry:0x10:0x400000", "ledger:2:faults"}
+    assert set(step["set"]) == {"entry:0x10:0x400000", "ledger:2:faults", "ledger:2:forks"}
+    assert step["set"]["ledger:2:faults"] == 2
     assert step["del"] == []
 
 
@@ -98,7 +99,7 @@ def test_what_is_gone_is_listed_as_gone() -> None:
     second = line()
     second["snap"].update(procs=[], vmspaces=[], amaps=[])
     step = steps([line(), second])[1]
-    assert set(step["del"]) == {"proc:2", "ledger:2:faults", "vm:0x10", "entry:0x10:0x400000",
+    assert set(step["del"]) == {"proc:2", "vm:0x10", "entry:0x10:0x400000",
                                 "table:0x10:4:0x0", "amap:0xa0"}
     assert step["runs"] == [["ptes:0x10", 0x400, 4, None], ["anons:0xa0", 0, 4, None]]
     again = step_between(second, line())
@@ -140,8 +141,8 @@ def test_page_changes_make_one_list_of_runs_into_another() -> None:
 
 
 def test_printed_ledgers_are_found() -> None:
-    text = "hello\nledger 12 faults 3\nledger 12 forks 1\nledger 13 faults 0\nledger of nothing\n"
-    assert printed_ledgers(text) == {"12": {"faults": 3, "forks": 1}, "13": {"faults": 0}}
+    text = "hello\nledger begin faults 3\nledger end forks 1\nledger end faults 5\nledger of nothing\n"
+    assert printed_ledgers(text) == {"begin": {"faults": 3}, "end": {"forks": 1, "faults": 5}}
 
 
 def test_trace_points_are_found_with_their_lines(tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ def record(scenario: Scenario, folder: Path) -> tuple[Path, str]:
 
 
 def printed_ledgers(text: str) -> dict[str, dict[str, int]]:
-    """The lines `ledger PID COUNTER VALUE` that a scenario's programs print."""
+    """The lines `ledger begin|end COUNTER VALUE` that a scenario's program prints: /proc/uvmexp, as it
+    read it when the recording began and when it had ended."""
     ledgers: dict[str, dict[str, int]] = {}
     for line in text.splitlines():
         word, _, rest = line.partition(" ")

@@ -43,8 +43,6 @@ def flatten(snap: dict[str, Any]) -> State:
     values["sys"] = {name: snap[name] for name in ("free", "commit", "commit_limit")}
     for proc in snap["procs"]:
         values[f"proc:{proc['pid']}"] = _without(proc, "ledger")
-        for counter, value in proc["ledger"].items():
-            values[f"ledger:{proc['pid']}:{counter}"] = value
     for vm in snap["vmspaces"]:
         key = vm["id"]
         values[f"vm:{key}"] = _without(vm, "id", "entries", "ptes", "tables")
@@ -129,12 +127,32 @@ def _step(line: Line, old: State, new: State) -> dict[str, Any]:
     return step | diff(old, new)
 
 
+class Ledgers:
+    """Lays what the counters moved since the line before to the process that made the event."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] | None = None
+        self._sums: dict[str, int] = {}
+
+    def add_to(self, line: Line, state: State) -> None:
+        now = line["snap"]["counters"]
+        for counter, value in now.items() if self._last is not None else ():
+            moved = value - self._last.get(counter, 0)
+            if moved:
+                key = f"ledger:{line['pid']}:{counter}"
+                self._sums[key] = self._sums.get(key, 0) + moved
+        self._last = now
+        state.values.update(self._sums)
+
+
 def steps(lines: Iterable[Line]) -> list[dict[str, Any]]:
     """The steps of a recording."""
     result = []
     state = State()
+    ledgers = Ledgers()
     for line in lines:
         after = flatten(line["snap"])
+        ledgers.add_to(line, after)
         result.append(_step(line, state, after))
         state = after
     return result

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+# The events that tell a run's story without its details.
+MAIN_CATEGORIES = {"process", "exec", "exit", "vmspace"}
+MAIN_EVENTS = {"map_entry_inherited", "map_entry_removed", "fault_end", "commit_refused"}
 FOLDERS = ("vm", "kernel", "arch/x86_64", "lib")
 BEFORE, AFTER = 6, 2  # lines of source quoted around a trace point
 MOST_PLACES = 3
 # TRACE_POINT(category, NAME, "literature", "sentence", fields), the texts in one or more pieces.
 STRINGS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
-POINT = re.compile(r"TRACE_POINT\(\s*\w+,\s*(\w+),\s*" + STRINGS + r",\s*" + STRINGS)
+POINT = re.compile(r"TRACE_POINT\(\s*(\w+),\s*(\w+),\s*" + STRINGS + r",\s*" + STRINGS)
 CALL = re.compile(r"\bTRACE\(\s*(\w+)\b")
 
 
@@ -48,21 +51,22 @@ def quote(path: Path, lines: list[str], index: int) -> dict[str, Any]:
 
 
 def describe_events(root: Path) -> dict[str, Any]:
-    """By event: sentence, literature, sources."""
+    """By event of the table: sentence, literature, sources, and whether it is a main one."""
     places = find_calls(root)
     table = read_table(root / "lib" / "trace_points.def")
-    return {name: {"sentence": table.get(name, ("", ""))[0], "literature": table.get(name, ("", ""))[1],
-                   "sources": places.get(name, [])} for name in {**table, **places}}
+    return {name: {"sentence": sentence, "literature": literature, "sources": places.get(name, []),
+                   "main": category in MAIN_CATEGORIES or name in MAIN_EVENTS}
+            for name, (category, literature, sentence) in table.items()}
 
 
-def read_table(path: Path) -> dict[str, tuple[str, str]]:
-    """By event, the sentence and the literature's name; nothing when there is no table."""
+def read_table(path: Path) -> dict[str, tuple[str, str, str]]:
+    """By event: category, the literature's name, sentence. Nothing when there is no table."""
     if not path.exists():
         return {}
     table = {}
     for match in POINT.finditer(path.read_text()):
-        literature, sentence = (_joined(match[group]) for group in (2, 3))
-        table[match[1]] = (sentence[:1].upper() + sentence[1:] + ".", literature)
+        literature, sentence = (_joined(match[group]) for group in (3, 4))
+        table[match[2]] = (match[1], literature, sentence[:1].upper() + sentence[1:] + ".")
     return table
 
 

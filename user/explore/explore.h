@@ -11,7 +11,7 @@
 
 enum { PAGE = 4096 };
 
-static int recording, ledger_fd = -1;
+static int recording;
 
 // Says a word to the recorder, if there is one. By system calls alone: a vfork child may do it.
 static inline void record_say(const char* text) {
@@ -29,25 +29,43 @@ static inline void mark(const char* text) { record_say(text); }
 // names.
 static inline void mark_phase(const char* name) { record_say(name); }
 
+// The counters as the program itself reads them, before the recording's first snapshot and after
+// its last. Nothing faults between the two looks at either end: the texts have been touched.
+static struct {
+    int fd;
+    char before[8192], after[8192];
+} counters = {-1, "touched", "touched"};
+
+static inline void read_counters(char* text, size_t size) {
+    ssize_t got = counters.fd < 0 ? 0 : pread(counters.fd, text, size - 1, 0);
+    text[got > 0 ? got : 0] = 0;
+}
+
+static inline void print_counters(const char* when, char* text) {
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (*line != 0)
+            printf("ledger %s %s\n", when, line);
+}
+
 // The recording begins, of this process and the children that it makes from here on. Without a
 // recorder the program runs all the same.
 static inline void record_begin(void) {
-    ledger_fd = open("/proc/self/ledger", O_RDONLY | O_CLOEXEC);
+    counters.fd = open("/proc/uvmexp", O_RDONLY | O_CLOEXEC);
     int fd = open("/proc/self/record", O_WRONLY | O_CLOEXEC);
+    memset(counters.before, 1, sizeof counters.before);
+    memset(counters.after, 1, sizeof counters.after);
+    read_counters(counters.before, sizeof counters.before);
     recording = fd >= 0 && write(fd, "1", 1) == 1;
     close(fd);
 }
 
-// The recording ends; prints the ledger as it is then, each line with the process before it.
+// The recording ends; prints the counters, for the page to be checked against.
 static inline void record_end(void) {
-    static char text[8192] = "touched"; // nothing faults between the last snapshot and the ledger
+    memset(counters.after, 1, sizeof counters.after); // of this side of a fork
     record_say("0");
-    ssize_t size = ledger_fd < 0 ? 0 : read(ledger_fd, text, sizeof text - 1);
-    text[size > 0 ? size : 0] = 0;
-    char* rest = text;
-    for (char* line; (line = strsep(&rest, "\n")) != NULL;)
-        if (*line != 0)
-            printf("ledger %d %s\n", getpid(), line);
+    read_counters(counters.after, sizeof counters.after);
+    print_counters("begin", counters.before);
+    print_counters("end", counters.after);
 }
 
 // `pages` pages of private anonymous memory, each with a number in it.

@@ -76,6 +76,8 @@ export interface EventInfo {
   sentence: string;
   literature: string;
   sources: Source[];
+  /** Whether it is one of the main events, which tell the story without its details. */
+  main: boolean;
 }
 export interface ScenarioInfo {
   id: string;

@@ -27,7 +27,9 @@ function get<T extends HTMLElement>(id: string): T {
 class App {
   private first!: Shown;
   private second: Shown | null = null;
-  private pairs: [number, number][] = [];
+  private all: [number, number][] = []; // every step of both
+  private pairs: [number, number][] = []; // those that are shown
+  private main = false;
   private at = 0;
   private playing: number | undefined;
   private looks: { shown: Shown; target: Target }[] = [];
@@ -41,18 +43,22 @@ class App {
 
   // ---- Where we are, and the URL ----
 
-  /** #SCENARIO/STEP or #SCENARIO~OTHER/STEP, steps from 1. */
-  private parse(): { id: string; other: string | null; step: number } {
-    const [names = "", step = "1"] = decodeURIComponent(location.hash.slice(1)).split("/");
+  /** #SCENARIO/STEP or #SCENARIO~OTHER/STEP, steps from 1; with /main behind it, main events only. */
+  private parse(): { id: string; other: string | null; step: number; main: boolean } {
+    const [names = "", step = "1", detail = ""] = decodeURIComponent(location.hash.slice(1)).split("/");
     const [id = "", other = ""] = names.split("~");
     const known = (name: string): boolean => this.info.scenarios.some((each) => each.id === name);
-    return { id: known(id) ? id : this.info.scenarios[0]!.id, other: known(other) ? other : null, step: Number.parseInt(step, 10) || 1 };
+    return { id: known(id) ? id : this.info.scenarios[0]!.id, other: known(other) ? other : null, step: Number.parseInt(step, 10) || 1, main: detail === "main" };
   }
 
   async followUrl(): Promise<void> {
-    const { id, other, step } = this.parse();
+    const { id, other, step, main } = this.parse();
+    this.main = main;
     const same = this.first && this.first.line.scenario.id === id && (this.second?.line.scenario.id ?? null) === other;
-    if (same) this.go(step - 1);
+    if (same) {
+      this.choosePairs();
+      this.goTo(step - 1);
+    }
     else await this.open(id, other, step - 1);
   }
 
@@ -73,15 +79,37 @@ class App {
       const about = get(`view-${letter}`).querySelector<HTMLElement>(".about")!;
       const title = document.createElement("b");
       title.textContent = shown.line.scenario.title;
-      about.replaceChildren(title, ` ${shown.line.scenario.about}`);
+      about.replaceChildren(title, b ? "" : ` ${shown.line.scenario.about}`);
+      about.title = shown.line.scenario.about;
     }
-    this.pairs = b ? align(this.first.line, this.second!.line) : this.first.line.scenario.steps.map((_, i) => [i, 0]);
+    this.all = b ? align(this.first.line, this.second!.line) : this.first.line.scenario.steps.map((_, i) => [i, 0]);
     get<HTMLSelectElement>("scenario").value = id;
     get<HTMLSelectElement>("against").value = other ?? "";
+    this.choosePairs();
+    this.goTo(step);
+  }
+
+  /** The steps to show, and with them the slider. */
+  private choosePairs(): void {
+    const isMain = (line: Timeline, step: number): boolean => explain(this.info, line.scenario.steps[step]!).main;
+    this.pairs = !this.main ? this.all : this.all.filter(([a, b], i) => i === 0 || i === this.all.length - 1 ||
+      isMain(this.first.line, a) || (this.second !== null && isMain(this.second.line, b)));
+    get<HTMLSelectElement>("detail").value = this.main ? "main" : "all";
     get<HTMLInputElement>("slider").max = String(this.pairs.length - 1);
     this.drawPhases();
     this.at = -1;
-    this.go(step);
+  }
+
+  /** Where a pair is among all. */
+  private number(pair: [number, number]): number {
+    return this.main ? this.all.indexOf(pair) : this.at;
+  }
+
+  /** Goes to a step of all; to the next one that is shown. */
+  private goTo(step: number): void {
+    if (!this.main) return this.go(step);
+    const found = this.pairs.findIndex((pair) => this.all.indexOf(pair) >= step);
+    this.go(found < 0 ? this.pairs.length - 1 : found);
   }
 
   private show(letter: string, line: Timeline): Shown {
@@ -116,26 +144,18 @@ class App {
     if (to === this.at) return;
     this.at = to;
     const [a, b] = this.pairs[to]!;
-    this.first.line.go(a);
-    this.second?.line.go(b);
+    const [beforeA, beforeB] = this.pairs[to - 1] ?? [-1, -1];
+    this.first.line.go(a, beforeA);
+    this.second?.line.go(b, beforeB);
     const names = this.first.line.scenario.id + (this.second ? `~${this.second.line.scenario.id}` : "");
-    history.replaceState(null, "", `#${names}/${to + 1}`);
+    history.replaceState(null, "", `#${names}/${this.number(this.pairs[to]!) + 1}${this.main ? "/main" : ""}`);
     if (to === this.pairs.length - 1) this.pause();
     this.draw();
   }
 
   private phaseSteps(): { step: number; name: string }[] {
-    let a = "";
-    const found: { step: number; name: string }[] = [];
-    const byStep = new Map(this.first.line.phases.map((phase) => [phase.step, phase.name]));
-    this.pairs.forEach(([step], index) => {
-      const name = byStep.get(step);
-      if (name !== undefined && name + step !== a) {
-        a = name + step;
-        found.push({ step: index, name });
-      }
-    });
-    return found;
+    const found = this.first.line.phases.map(({ step, name }) => ({ step: this.pairs.findIndex(([a]) => a >= step), name }));
+    return found.filter(({ step }) => step >= 0);
   }
 
   private goPhase(by: 1 | -1): void {
@@ -185,7 +205,7 @@ class App {
     const step = location.hash;
     if (step !== this.drawn) get("spoken").textContent = spoken(this.info, this.first.line) + (this.second ? ` Beside it: ${spoken(this.info, this.second.line)}` : "");
     this.drawn = step;
-    document.documentElement.dataset["step"] = String(this.at + 1); // what a test waits for
+    document.documentElement.dataset["step"] = String(this.number(this.pairs[this.at]!) + 1); // what a test waits for
   }
 
   private drawLedgers(): void {
@@ -231,7 +251,7 @@ class App {
     }).select("button").classed("here", (each) => each.index === line.index)
       .attr("aria-current", (each) => (each.index === line.index ? "step" : null))
       .text((each) => `${each.index + 1} · ${each.step.pid} · ${explain(this.info, each.step).title}`)
-      .on("click", (_, each) => this.go(this.pairs.findIndex(([a]) => a === each.index)));
+      .on("click", (_, each) => this.goTo(this.all.findIndex(([a]) => a === each.index)));
   }
 
   private drawInspector(): void {
@@ -296,6 +316,12 @@ class App {
     get("against").addEventListener("change", () => {
       const other = get<HTMLSelectElement>("against").value || null;
       void this.open(this.first.line.scenario.id, other, 0);
+    });
+    get("detail").addEventListener("change", () => {
+      const step = this.number(this.pairs[this.at]!);
+      this.main = get<HTMLSelectElement>("detail").value === "main";
+      this.choosePairs();
+      this.goTo(step);
     });
     window.addEventListener("hashchange", () => void this.followUrl());
     window.addEventListener("resize", () => this.draw());

@@ -10,7 +10,7 @@ export function explain(info: PageInfo, step: Step): EventInfo & { title: string
     const phase = text.startsWith("#");
     return {
       title: phase ? text.slice(1).trim() : text, literature: "",
-      sentence: phase ? "A new part of the program begins." : "The program's own remark, before it does what it says.", sources: [],
+      sentence: phase ? "A new part of the program begins." : "The program's own remark, before it does what it says.", sources: [], main: true,
     };
   }
   const builtin: Record<string, string> = {
@@ -20,7 +20,7 @@ export function explain(info: PageInfo, step: Step): EventInfo & { title: string
   const known = info.events[step.event];
   return {
     title: step.event, literature: known?.literature ?? "", sources: known?.sources ?? [],
-    sentence: known?.sentence ?? builtin[step.event] ?? "",
+    sentence: known?.sentence ?? builtin[step.event] ?? "", main: known?.main ?? true,
   };
 }
 

@@ -229,9 +229,9 @@ function badges(entry: Entry): Badge[] {
   const result: Badge[] = [];
   if (!entry.cow)
     result.push({ kind: "shared", text: "shared", brief: "shared", label: "shared mapping: never copied" });
-  else if (entry.needs_copy)
+  else if (entry.needs_copy && entry.prot.includes("w"))
     result.push({ kind: "needs-copy", text: "needs copy", brief: "NC", label: "copy-on-write, and needs_copy: the amap must be copied before a write" });
-  else if (entry.prot.includes("w"))
+  else if (!entry.needs_copy && entry.prot.includes("w"))
     result.push({ kind: "cow", text: "COW", brief: "COW", label: "copy-on-write: private, with an amap of its own" });
   if (entry.wired > 0) result.push({ kind: "wired", text: "wired", brief: "wired", label: "wired: its pages stay in memory" });
   if (entry.inherit !== "copy")
@@ -317,6 +317,9 @@ function chipsOf(
 function framesOf(run: Run): [number, number] {
   const ends = [run.pfn, frameOf(run, run.at + run.n - 1)];
   return [Math.min(...ends), Math.max(...ends)];
+}
+function overlap(a: [number, number], b: [number, number]): boolean {
+  return a[0] <= b[1] && a[1] >= b[0];
 }
 function widened(frames: [number, number], run: Run): [number, number] {
   const more = framesOf(run);
@@ -450,26 +453,24 @@ function cut(run: Run, shared: [number, number][]): Run[] {
 
 /** The anons that two amaps share are drawn once, between them: a card for each pair of amaps. */
 function addSharedAnons(line: Timeline, scene: Scene, amaps: Map<string, Use[]>, shared: [number, number][]): void {
-  const cards = new Map<string, { ids: string[]; chips: Chip[] }>();
-  for (const [first, last] of shared) {
-    const holders = [...amaps.keys()].filter((id) => line.anons(id).runs.some((run) => {
-      const [from, to] = framesOf(run);
-      return from <= last && to >= first;
-    }));
-    const id = holders[0]!;
-    const key = `anons:${holders.join("+")}`;
-    const card = cards.get(key) ?? { ids: holders, chips: [] };
-    const runs = line.anons(id).runs.flatMap((run) => cut(run, shared)).filter((run) => {
-      const [from, to] = framesOf(run);
-      return from <= last && to >= first;
-    });
-    card.chips.push(...chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => ({
-      kind: "shared-anon", text: `${run.tag} refs`, dirty: false, wired: false,
-      say: `anon with ${count(Number(run.tag), "reference")}, in ${count(holders.length, "amap")}`,
-    }), "page"));
-    cards.set(key, card);
+  const groups = new Map<string, { ids: string[]; frames: [number, number][] }>();
+  for (const frames of shared) {
+    const ids = [...amaps.keys()].filter((id) => line.anons(id).runs.some((run) => overlap(framesOf(run), frames)));
+    const key = `anons:${ids.join("+")}`;
+    const group = groups.get(key) ?? { ids, frames: [] };
+    group.frames.push(frames);
+    groups.set(key, group);
   }
-  for (const [key, { ids, chips }] of cards) {
+  const cards = [...groups].map(([key, { ids, frames }]) => {
+    const id = ids[0]!; // the slots are told as those of the first
+    const runs = line.anons(id).runs.flatMap((run) => cut(run, shared)).filter((run) => frames.some((each) => overlap(framesOf(run), each)));
+    const chips = chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => ({
+      kind: "shared-anon", text: `${run.tag} refs`, dirty: false, wired: false,
+      say: `anon with ${count(Number(run.tag), "reference")}, in ${count(ids.length, "amap")}`,
+    }), "page");
+    return { key, ids, chips };
+  });
+  for (const { key, ids, chips } of cards) {
     const pages = chips.reduce((sum, chip) => sum + chip.n, 0);
     scene.cards.push({
       key, lane: 1, kind: "anons", title: "shared anons", detail: count(pages, "page"),

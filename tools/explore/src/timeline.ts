@@ -1,6 +1,6 @@
 // A scenario's state at any of its steps. Going forward applies what the steps changed and keeps
 // what it replaced, so going back is as cheap.
-import type { Amap, Entry, Proc, RunValue, Scenario, Step, System, Table, VmObject, Vmspace } from "./data.js";
+import type { Amap, Entry, Proc, Scenario, Step, System, Table, VmObject, Vmspace } from "./data.js";
 import { PageRuns, type RunUndo } from "./runs.js";
 
 interface Undo {
@@ -19,6 +19,7 @@ export class Timeline {
   private readonly runs = new Map<string, PageRuns>();
   private readonly undos: Undo[] = [];
   private at = -1;
+  private since = -1; // what came after this step counts as changed
 
   constructor(readonly scenario: Scenario) {
     scenario.steps.forEach((step, index) => {
@@ -38,11 +39,15 @@ export class Timeline {
     return this.scenario.steps[this.at]!;
   }
 
-  /** Goes to a step; one outside the scenario is its first or last. */
-  go(index: number): void {
+  /**
+   * Goes to a step; one outside the scenario is its first or last. What changed is told since the
+   * step `since`: the one before, unless steps are left out.
+   */
+  go(index: number, since = index - 1): void {
     const goal = Math.max(0, Math.min(this.length - 1, index));
     while (this.at < goal) this.forward();
     while (this.at > goal) this.back();
+    this.since = Math.max(-1, Math.min(since, this.at - 1));
   }
 
   private forward(): void {
@@ -78,21 +83,28 @@ export class Timeline {
     return pages;
   }
 
-  /** What the current step put in the place of a value, before it did: its value then. */
+  /** The steps that count as just made. The first step's values are all new: it does not count. */
+  private recent(): Step[] {
+    return this.scenario.steps.slice(Math.max(1, this.since + 1), this.at + 1);
+  }
+
+  /** A value as it was before what changed. */
   before(key: string): unknown {
-    const found = this.undos[this.undos.length - 1]?.values.find(([each]) => each === key);
-    return found ? found[1] : this.values.get(key);
+    for (const undo of this.undos.slice(Math.max(1, this.since + 1), this.at + 1)) {
+      const found = undo.values.find(([each]) => each === key);
+      if (found) return found[1];
+    }
+    return this.values.get(key);
   }
 
-  /** Whether the current step changed the value. The first step's are all new, so none counts. */
   changed(key: string): boolean {
-    return this.at > 0 && Object.hasOwn(this.step.set, key);
+    return this.recent().some((step) => Object.hasOwn(step.set, key));
   }
 
-  /** The runs that the current step changed, of one key. */
-  changedRuns(key: string): { at: number; n: number; value: RunValue | null }[] {
-    if (this.at === 0) return [];
-    return this.step.runs.filter(([each]) => each === key).map(([, at, n, value]) => ({ at, n, value }));
+  /** The runs that changed, of one key. */
+  changedRuns(key: string): { at: number; n: number }[] {
+    const found = this.recent().flatMap((step) => step.runs.filter(([each]) => each === key));
+    return found.map(([, at, n]) => ({ at, n }));
   }
 
   private each<T>(prefix: string): [string, T][] {
