@@ -46,6 +46,7 @@ user_lib       := $(sort $(wildcard user/lib/*.c))
 user_tests     := $(sort $(wildcard user/tests/*.c))
 user_demos     := $(sort $(wildcard user/demos/*.c))
 user_bin       := $(sort $(wildcard user/bin/*.c))
+user_explore   := $(sort $(wildcard user/explore/*.c))
 user_init      := $(sort $(wildcard user/init/*.c))
 user_headers   := $(sort $(wildcard user/*/*.h))
 
@@ -54,7 +55,9 @@ host_objects   := $(patsubst %,$(BUILD)/host/%.o,$(host_sources))
 test_programs  := $(patsubst user/tests/%.c,$(BUILD)/user/tests/%,$(user_tests))
 demo_programs  := $(patsubst user/demos/%.c,$(BUILD)/user/demos/%,$(user_demos))
 bin_programs   := $(patsubst user/bin/%.c,$(BUILD)/user/bin/%,$(user_bin))
-programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(demo_programs)
+explore_programs := $(patsubst user/explore/%.c,$(BUILD)/user/explore/%,$(user_explore))
+programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(demo_programs) \
+                    $(explore_programs)
 
 kernel_elf := $(BUILD)/kernel/spork.elf
 host_tests := $(BUILD)/host/vm_tests
@@ -73,6 +76,8 @@ tools_lint := $(BUILD)/setup/lint
 tools_gdb  := $(BUILD)/setup/gdb
 tools_bench := $(BUILD)/setup/bench
 tools_libc := $(BUILD)/setup/libc
+tools_explore := $(BUILD)/setup/explore
+tools_web     := $(BUILD)/setup/web
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -158,6 +163,23 @@ bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and 
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
 	$(Q)tools/spork bench $(BENCHFLAGS)
 
+# The page's packages, at the versions of the lock file.
+web_packages := $(BUILD)/web/packages
+$(web_packages): tools/explore/package.json tools/explore/package-lock.json tools/explore/.npmrc | $(tools_explore)
+	$(call say,NPM,$(BUILD)/web)
+	@mkdir -p $(BUILD)/web
+	$(Q)cp tools/explore/package.json tools/explore/package-lock.json tools/explore/.npmrc $(BUILD)/web
+	$(Q)cd $(BUILD)/web && npm ci --silent --no-progress </dev/null
+	@touch $@
+
+explore: $(tools_run) $(tools_explore) ## make build/explore/index.html of real runs; CMD='...' adds one of yours
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
+	$(Q)tools/spork explore --cmd "$$CMD" $(EXPLOREFLAGS)
+
+test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the explorer's page in headless Chromium
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
+	$(Q)tests/run $(if $(T),-T '$(T)') web
+
 lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
 	$(Q)tools/lint
 
@@ -174,8 +196,8 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: libc-build all kernel run demo iso test test-host test-kernel test-user test-system test-gdb gdb gdb-replay bench lint \
-        format setup \
+.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
+        bench libc-build explore lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------

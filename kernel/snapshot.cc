@@ -3,6 +3,7 @@
 #include "arch/pmap.h"
 #include "kernel/fork.h"
 #include "vm/uvm_commit.h"
+#include "vm/uvmexp.h"
 #include "vm/vm_page.h"
 #include "vm/vm_snapshot.h"
 
@@ -185,9 +186,17 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     round_number++;
     vm_page_statistics pages = vm_page_look_at_statistics();
-    out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu,\"procs\":[", ull(pages.free),
-              ull(uvm_commit::committed()), ull(uvm_commit::commit_limit()));
+    out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu,\"counters\":{",
+              ull(pages.free), ull(uvm_commit::committed()), ull(uvm_commit::commit_limit()));
     bool first = true;
+    for (unsigned i = 0; i < uvm_counters; i++)
+        if (uint64_t value = uvm_read(uvm_counter(i)); value != 0) {
+            out.print("%s\"%s\":%llu", first ? "" : ",", uvm_counter_name(uvm_counter(i)),
+                      ull(value));
+            first = false;
+        }
+    out.append("},\"procs\":[");
+    first = true;
     each_process(set, [&](process& p) {
         if (!first)
             out.append(',');

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from . import bench as benchmark
+from .explore import PAGE, explore
 from .iso import make_iso
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import Config, Machine, run_folder
@@ -274,6 +275,15 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ---- The explorer --------------------------------------------------------------------------
+
+
+def make_page(arguments: argparse.Namespace) -> int:
+    build(KERNEL, ROOT_CPIO)
+    explore(arguments.scenario, arguments.cmd, arguments.output)
+    return 0
+
+
 # ---- Commands ------------------------------------------------------------------------------
 
 
@@ -307,6 +317,13 @@ def parser() -> argparse.ArgumentParser:
     add_machine_options(each)
     each.add_argument("--direct", action="store_true", help="boot the kernel without GRUB")
     each.set_defaults(action=boot)
+
+    each = commands.add_parser("explore", help="make the page that shows scenarios step by step")
+    each.add_argument("--scenario", action="append", default=[], metavar="NAME",
+                      help="only this one; may be repeated")
+    each.add_argument("--cmd", default="", metavar="COMMAND", help="a command of your own, as well")
+    each.add_argument("-o", "--output", type=Path, default=PAGE)
+    each.set_defaults(action=make_page)
 
     each = commands.add_parser("image", help="make the root file system's archive")
     each.add_argument("-o", "--output", type=Path, required=True)

@@ -11,6 +11,7 @@ DIRECTORIES = (
     "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/local",
     "/usr/local/bin", "/etc",
     "/dev", "/proc", "/home", "/mnt", "/var", "/var/log", "/run", "/tests", "/demos",
+    "/explore",
 )
 
 ETC = {
@@ -40,7 +41,8 @@ def busybox_links(busybox: Path) -> list[str]:
 
 def build_root(programs: list[Path]) -> bytes:
     """The archive of the base system. The folder of each program says where it goes: init to
-    /sbin, bin to /usr/local/bin, tests to /tests, demos to /demos."""
+    /sbin, bin to /usr/local/bin, tests to /tests, demos to /demos,
+    explore to /explore."""
     busybox = first_file("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
     if busybox is None:
         raise ToolError("no static busybox found: run tools/setup run")
@@ -64,7 +66,8 @@ def build_root(programs: list[Path]) -> bytes:
     if bash is not None:
         archive.file("/bin/bash", bash.read_bytes(), 0o755)
 
-    places = {"init": "/sbin", "bin": "/usr/local/bin", "tests": "/tests", "demos": "/demos"}
+    places = {"init": "/sbin", "bin": "/usr/local/bin", "tests": "/tests", "demos": "/demos",
+              "explore": "/explore"}
     for program in sorted(programs):
         place = places[program.parent.name]
         archive.file(f"{place}/{program.name}", program.read_bytes(), 0o755)

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from .explore import TEMPLATE, explore
+from .explore_page import write_long_page
 from .job import Job
 from .machine import Config, Machine, run_folder
 from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO
@@ -23,6 +25,7 @@ HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
 PROGRAM_LIMIT = 120.0  # for one program of user/tests
 KERNEL_CPUS = (1, 4)
+OWN_COMMAND = 'sh -c "ls | wc"'  # what the page's test records beside the built-in scenarios
 
 
 def progress(text: str) -> None:
@@ -318,6 +321,64 @@ def system(pattern: str | None) -> list[Result]:
 def gdb(pattern: str | None) -> list[Result]:
     """pytest over tests/gdb."""
     return _pytest("gdb", pattern)
+
+
+def web(pattern: str | None) -> list[Result]:
+    """pytest over tests/web; then the explorer's page, made of real runs, in headless Chromium."""
+    return _pytest("web", pattern) + _page_tests(pattern)
+
+
+def _page_tests(pattern: str | None) -> list[Result]:
+    folder = BUILD / "web" / "test"
+    page, long_page = folder / "index.html", folder / "long.html"
+    started = time.monotonic()
+    try:
+        recordings = explore([], OWN_COMMAND, page)
+        write_long_page(TEMPLATE, next(r for r in recordings if r.id == "fork-64m"), long_page)
+    except ToolError as error:
+        return [Result("page", "the page is made", "failed", str(error),
+                       time.monotonic() - started)]
+    results = [Result("page", "the page is made", "passed", "", time.monotonic() - started)]
+    packages = BUILD / "web" / "node_modules"
+    environment = os.environ | {"PAGE": str(page), "LONG": str(long_page),
+                                "SHOTS": str(BUILD / "explore" / "screenshots")}
+    results.append(_passes("the page's types are right", ["node", packages / "typescript" / "bin" / "tsc",
+                                                          "-p", ROOT / "tools" / "explore"]))
+    command = ["node", "--test-reporter=tap", ROOT / "tests" / "web" / "page.test.mjs"]
+    if pattern:
+        command.insert(1, f"--test-name-pattern={re.escape(pattern)}")
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, errors="replace", check=False)
+    return results + _read_node(done.stdout, done.returncode, done.stderr)
+
+
+def _passes(name: str, command: list[str | Path]) -> Result:
+    """A test that is a command."""
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, errors="replace", check=False)
+    return Result("page", name, "passed" if done.returncode == 0 else "failed",
+                  done.stdout + done.stderr)
+
+
+def _read_node(output: str, status: int, said: str) -> list[Result]:
+    """The results that node's test runner printed as TAP, each with the lines below it."""
+    results: list[Result] = []
+    for line in output.splitlines():
+        match = Tap.POINT.match(line)
+        if match:
+            verdict: Verdict = "skipped" if match[4] else "failed" if match[1] else "passed"
+            results.append(Result("page", match[3].strip(), verdict))
+        elif results and line.startswith("  ") and results[-1].verdict == "failed":
+            results[-1].details += line + "\n"
+        elif results and line.strip().startswith("duration_ms:"):
+            results[-1].seconds = float(line.split(":")[1]) / 1000
+        elif re.match(r"# (opens in|[0-9.]+ MB)", line):
+            progress(line[2:])
+    failed = sum(result.verdict == "failed" for result in results)
+    if not results or (status != 0 and failed == 0):
+        results.append(Result("page", "the whole run", "failed", f"status {status}\n{said}"))
+    progress(f"page: {len(results) - failed} of {len(results)} passed")
+    return results
 
 
 def _pytest(suite: str, pattern: str | None) -> list[Result]:

@@ -1,0 +1,156 @@
+"""The explorer's host side: reading the recorder's lines, and what events changed."""
+from __future__ import annotations
+
+import copy
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from sporklib.explore import printed_ledgers  # noqa: E402  (the path above comes first)
+from sporklib.explore_deltas import Run, diff_runs, step_between, steps  # noqa: E402
+from sporklib.explore_events import find_calls  # noqa: E402
+from sporklib.explore_lines import Checker, read_lines  # noqa: E402
+from sporklib.paths import ToolError  # noqa: E402
+
+ENTRY: dict[str, Any] = {
+    "start": "0x400000", "end": "0x404000", "prot": "rw-", "max": "rwx", "inherit": "copy",
+    "advice": "normal", "wired": 0, "cow": True, "needs_copy": False, "name": "", "object": None,
+    "offset": 0, "amap": "0xa0", "slot": 0,
+}
+VMSPACE: dict[str, Any] = {
+    "id": "0x10", "refs": 1, "pages_resident": 4, "commit": 4, "entries": [ENTRY],
+    "ptes": [["0x400000", 4, "0x8000", "pwuad"]], "tables": [[4, "0x0", "0x1000", ""]],
+}
+AMAP: dict[str, Any] = {"id": "0xa0", "refs": 1, "shared": False, "slots": 4, "anons": [[0, 4, 1, "0x8000"]]}
+SNAP: dict[str, Any] = {
+    "free": 100, "commit": 4, "commit_limit": 50, "counters": {"faults": 7},
+    "procs": [{"pid": 2, "ppid": 1, "name": "x", "state": "run", "why": "", "waits_for": 0,
+               "vmspace": "0x10", "ledger": {}}],
+    "vmspaces": [VMSPACE], "amaps": [AMAP], "objects": [],
+}
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    whole = {"t": 1, "cpu": 0, "event": "begin", "pid": 2, "tid": 2, "args": {}, "snap": SNAP}
+    return copy.deepcopy(whole | changes)
+
+
+def read(*lines: dict[str, Any], tail: bytes = b"") -> list[dict[str, Any]]:
+    return list(read_lines([json.dumps(each).encode() + b"\n" for each in lines] +
+                           ([tail] if tail else []), Checker()))
+
+
+def test_same_stands_for_what_was_there() -> None:
+    second = line(event="mark", args={"text": "x"})
+    second["snap"]["vmspaces"] = [{"id": "0x10", "same": True}]
+    first_read, second_read = read(line(), second)
+    assert second_read["snap"]["vmspaces"] == first_read["snap"]["vmspaces"]
+
+
+def test_same_as_nothing_is_refused() -> None:
+    only = line()
+    only["snap"]["amaps"] = [{"id": "0xb0", "same": True}]
+    with pytest.raises(ToolError, match="not there before"):
+        read(only)
+
+
+def test_a_piece_at_the_end_is_dropped() -> None:
+    assert len(read(line(), tail=b'{"t":2,"cpu"')) == 1
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda each: each.pop("args"),
+    lambda each: each["snap"]["procs"][0].update(state="odd"),
+    lambda each: each["snap"]["vmspaces"][0]["ptes"][0].__setitem__(3, "wp"),
+    lambda each: each["snap"]["vmspaces"][0]["entries"][0].pop("cow"),
+    lambda each: each["snap"]["amaps"][0].update(refs=-1),
+    lambda each: each["snap"].update(more=1),
+])
+def test_a_line_against_the_schema_is_refused(spoil: Any) -> None:
+    spoiled = line()
+    spoil(spoiled)
+    with pytest.raises(ToolError, match="line 2 of the recording"):
+        read(line(), spoiled)
+
+
+def test_a_step_lists_what_changed_and_no_more() -> None:
+    second = line(event="fault", t=5)
+    snap = second["snap"]
+    snap["vmspaces"][0]["ptes"] = [["0x400000", 1, "0x8000", "pwuad"], ["0x401000", 1, "0x20000", "pwuad"],
+                                   ["0x402000", 2, "0xa000", "pwuad"]]
+    snap["vmspaces"][0]["entries"][0]["needs_copy"] = True
+    snap["counters"] = {"faults": 9, "forks": 1}
+    first, step = steps([line(), second])
+    assert first["runs"] == [["ptes:0x10", 0x400, 4, [8, "pwuad", 1]], ["anons:0xa0", 0, 4, [8, 1, 1]]]
+    assert step["runs"] == [["ptes:0x10", 0x401, 1, [0x20, "pwuad", 1]]]
+    assert set(step["set"]) == {"entry:0x10:0x400000", "ledger:2:faults", "ledger:2:forks"}
+    assert step["set"]["ledger:2:faults"] == 2
+    assert step["del"] == []
+
+
+def test_what_is_gone_is_listed_as_gone() -> None:
+    second = line()
+    second["snap"].update(procs=[], vmspaces=[], amaps=[])
+    step = steps([line(), second])[1]
+    assert set(step["del"]) == {"proc:2", "vm:0x10", "entry:0x10:0x400000",
+                                "table:0x10:4:0x0", "amap:0xa0"}
+    assert step["runs"] == [["ptes:0x10", 0x400, 4, None], ["anons:0xa0", 0, 4, None]]
+    again = step_between(second, line())
+    assert set(again["set"]) == set(step["del"])
+
+
+def pages(runs: list[Run]) -> dict[int, tuple[int, Any]]:
+    return {at + i: (pfn + step * i, tag) for at, n, pfn, tag, step in runs for i in range(n)}
+
+
+def random_runs(chance: random.Random) -> list[Run]:
+    runs: list[Run] = []
+    at = chance.randrange(4)
+    while at < 60:
+        n = chance.randrange(1, 12)
+        runs.append((at, n, chance.randrange(100, 140), chance.choice(("pw", "p")), chance.choice((-1, 0, 1))))
+        at += n + chance.randrange(3) * chance.randrange(5)
+    return runs
+
+
+def test_page_changes_make_one_list_of_runs_into_another() -> None:
+    chance = random.Random(6)
+    for _ in range(3000):
+        old, new = random_runs(chance), random_runs(chance)
+        if chance.random() < 0.5:  # mostly the same
+            new = sorted({*old[: len(old) // 2], *(run for run in new if not old or run[0] >= old[len(old) // 2][0])})
+            new = [run for i, run in enumerate(new) if i == 0 or new[i - 1][0] + new[i - 1][1] <= run[0]]
+        state = pages(old)
+        for at, n, value in diff_runs(old, new):
+            for i in range(n):
+                if value is None:
+                    assert at + i in state
+                    del state[at + i]
+                else:
+                    put = (value[0] + value[2] * i, value[1])
+                    assert state.get(at + i) != put or n > 1
+                    state[at + i] = put
+        assert state == pages(new)
+
+
+def test_printed_ledgers_are_found() -> None:
+    text = "hello\nledger begin faults 3\nledger end forks 1\nledger end faults 5\nledger of nothing\n"
+    assert printed_ledgers(text) == {"begin": {"faults": 3}, "end": {"forks": 1, "faults": 5}}
+
+
+def test_trace_points_are_found_with_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "vm").mkdir()
+    (tmp_path / "vm" / "x.cc").write_text(
+        "void f() {\n    a();\n    TRACE(first, a, b);\n    b();\n}\n\n// TRACE(never)\nvoid g() {\n"
+        "    TRACE(second);\n}\n")
+    found = find_calls(tmp_path)
+    assert list(found) == ["first", "second"]
+    assert found["first"] == [{"file": "vm/x.cc", "line": 3, "first": 1,
+                               "text": ["void f() {", "    a();", "    TRACE(first, a, b);", "    b();", "}"]}]

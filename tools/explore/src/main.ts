@@ -1,0 +1,385 @@
+// The page: which scenario, which step, and what the reader does.
+import { select } from "d3-selection";
+import { align } from "./align.js";
+import { loadPage, loadScenario, type PageInfo } from "./data.js";
+import { inspect } from "./inspect.js";
+import { drawLedger, drawSource, drawStep, explain, FamilyLedger, ledgerColumn, spoken } from "./panel.js";
+import { Picture, type PictureEvents } from "./picture.js";
+import { makeScene, type Target, type View } from "./scene.js";
+import { Timeline } from "./timeline.js";
+
+/** One scenario on the page, and how the reader looks at it. */
+class Shown {
+  readonly picture: Picture;
+  readonly family: FamilyLedger;
+  readonly view: View = { left: null, right: null, folds: new Map(), open: new Set(), chips: 6 };
+
+  constructor(readonly line: Timeline, readonly element: HTMLElement, events: PictureEvents) {
+    this.picture = new Picture(element, events);
+    this.family = new FamilyLedger(line);
+  }
+}
+
+function get<T extends HTMLElement>(id: string): T {
+  return document.getElementById(id) as T;
+}
+
+class App {
+  private first!: Shown;
+  private second: Shown | null = null;
+  private all: [number, number][] = []; // every step of both
+  private pairs: [number, number][] = []; // those that are shown
+  private main = false;
+  private at = 0;
+  private playing: number | undefined;
+  private looks: { shown: Shown; target: Target }[] = [];
+  private loading = 0;
+  private drawn = "";
+
+  constructor(private readonly info: PageInfo) {
+    this.fillMenus();
+    this.listen();
+  }
+
+  // ---- Where we are, and the URL ----
+
+  /** #SCENARIO/STEP or #SCENARIO~OTHER/STEP, steps from 1; with /main behind it, main events only. */
+  private parse(): { id: string; other: string | null; step: number; main: boolean } {
+    const [names = "", step = "1", detail = ""] = decodeURIComponent(location.hash.slice(1)).split("/");
+    const [id = "", other = ""] = names.split("~");
+    const known = (name: string): boolean => this.info.scenarios.some((each) => each.id === name);
+    return { id: known(id) ? id : this.info.scenarios[0]!.id, other: known(other) ? other : null, step: Number.parseInt(step, 10) || 1, main: detail === "main" };
+  }
+
+  async followUrl(): Promise<void> {
+    const { id, other, step, main } = this.parse();
+    this.main = main;
+    const same = this.first && this.first.line.scenario.id === id && (this.second?.line.scenario.id ?? null) === other;
+    if (same) {
+      this.choosePairs();
+      this.goTo(step - 1);
+    }
+    else await this.open(id, other, step - 1);
+  }
+
+  async open(id: string, other: string | null, step: number): Promise<void> {
+    const turn = ++this.loading;
+    const find = (name: string) => this.info.scenarios.find((each) => each.id === name)!;
+    const [a, b] = await Promise.all([loadScenario(find(id)), other ? loadScenario(find(other)) : null]);
+    if (turn !== this.loading) return; // the reader has chosen again meanwhile
+    this.pause();
+    document.body.classList.toggle("comparing", b !== null);
+    this.looks = [];
+    this.first = this.show("a", new Timeline(a));
+    this.second = b ? this.show("b", new Timeline(b)) : null;
+    get("view-b").hidden = get("step-b").hidden = !b;
+    for (const [letter, shown] of [["a", this.first], ["b", this.second]] as const) {
+      if (!shown) continue;
+      shown.view.chips = b ? 4 : 6;
+      const about = get(`view-${letter}`).querySelector<HTMLElement>(".about")!;
+      const title = document.createElement("b");
+      title.textContent = shown.line.scenario.title;
+      about.replaceChildren(title, b ? "" : ` ${shown.line.scenario.about}`);
+      about.title = shown.line.scenario.about;
+    }
+    this.all = b ? align(this.first.line, this.second!.line) : this.first.line.scenario.steps.map((_, i) => [i, 0]);
+    get<HTMLSelectElement>("scenario").value = id;
+    get<HTMLSelectElement>("against").value = other ?? "";
+    this.choosePairs();
+    this.goTo(step);
+  }
+
+  /** The steps to show, and with them the slider. */
+  private choosePairs(): void {
+    const isMain = (line: Timeline, step: number): boolean => explain(this.info, line.scenario.steps[step]!).main;
+    this.pairs = !this.main ? this.all : this.all.filter(([a, b], i) => i === 0 || i === this.all.length - 1 ||
+      isMain(this.first.line, a) || (this.second !== null && isMain(this.second.line, b)));
+    get<HTMLSelectElement>("detail").value = this.main ? "main" : "all";
+    get<HTMLInputElement>("slider").max = String(this.pairs.length - 1);
+    this.drawPhases();
+    this.at = -1;
+  }
+
+  /** Where a pair is among all. */
+  private number(pair: [number, number]): number {
+    return this.main ? this.all.indexOf(pair) : this.at;
+  }
+
+  /** Goes to a step of all; to the next one that is shown. */
+  private goTo(step: number): void {
+    if (!this.main) return this.go(step);
+    const found = this.pairs.findIndex((pair) => this.all.indexOf(pair) >= step);
+    this.go(found < 0 ? this.pairs.length - 1 : found);
+  }
+
+  private show(letter: string, line: Timeline): Shown {
+    const element = get(`picture-${letter}`);
+    element.replaceChildren();
+    element.classList.toggle("brief", document.body.classList.contains("comparing"));
+    const shown: Shown = new Shown(line, element, {
+      look: (target) => {
+        this.looks.push({ shown, target });
+        this.draw();
+        get("inspector").scrollIntoView({ block: "nearest" });
+      },
+      fold: (region, folded) => {
+        shown.view.folds.set(region, folded);
+        this.draw();
+      },
+      open: (row) => {
+        const key = row.replace(/:more$/, "");
+        if (!shown.view.open.delete(key)) shown.view.open.add(key);
+        this.draw();
+      },
+      follow: (pid) => {
+        shown.view.right = pid;
+        this.draw();
+      },
+    });
+    return shown;
+  }
+
+  go(step: number): void {
+    const to = Math.max(0, Math.min(this.pairs.length - 1, step));
+    if (to === this.at) return;
+    this.at = to;
+    const [a, b] = this.pairs[to]!;
+    const [beforeA, beforeB] = this.pairs[to - 1] ?? [-1, -1];
+    this.first.line.go(a, beforeA);
+    this.second?.line.go(b, beforeB);
+    const names = this.first.line.scenario.id + (this.second ? `~${this.second.line.scenario.id}` : "");
+    history.replaceState(null, "", `#${names}/${this.number(this.pairs[to]!) + 1}${this.main ? "/main" : ""}`);
+    if (to === this.pairs.length - 1) this.pause();
+    this.draw();
+  }
+
+  private phaseSteps(): { step: number; name: string }[] {
+    const found = this.first.line.phases.map(({ step, name }) => ({ step: this.pairs.findIndex(([a]) => a >= step), name }));
+    return found.filter(({ step }) => step >= 0);
+  }
+
+  private goPhase(by: 1 | -1): void {
+    const steps = this.phaseSteps().map((phase) => phase.step);
+    if (by > 0) this.go(steps.find((step) => step > this.at) ?? this.pairs.length - 1);
+    else this.go(steps.reverse().find((step) => step < this.at) ?? 0);
+  }
+
+  private play(): void {
+    if (this.at === this.pairs.length - 1) this.go(0);
+    const tick = (): void => {
+      this.go(this.at + 1);
+      if (this.playing !== undefined) this.playing = window.setTimeout(tick, Number(get<HTMLSelectElement>("speed").value));
+    };
+    this.playing = window.setTimeout(tick, 150);
+    this.showPlaying();
+  }
+  private pause(): void {
+    window.clearTimeout(this.playing);
+    this.playing = undefined;
+    this.showPlaying();
+  }
+  private showPlaying(): void {
+    const button = get("play");
+    const on = this.playing !== undefined;
+    button.textContent = on ? "▮▮ Pause" : "▶ Play";
+    button.setAttribute("aria-pressed", String(on));
+    button.setAttribute("aria-label", on ? "pause" : "play");
+  }
+
+  // ---- Drawing ----
+
+  draw(): void {
+    for (const shown of [this.first, this.second]) {
+      if (!shown) continue;
+      shown.picture.draw(makeScene(shown.line, shown.view), shown.line);
+    }
+    drawStep(this.info, this.first.line, get("step-a"));
+    if (this.second) drawStep(this.info, this.second.line, get("step-b"));
+    this.drawLedgers();
+    drawSource(this.info, this.first.line, get("source"));
+    this.drawEvents();
+    this.drawInspector();
+    get<HTMLInputElement>("slider").value = String(this.at);
+    get<HTMLInputElement>("slider").setAttribute("aria-valuetext", `step ${this.at + 1}, ${explain(this.info, this.first.line.step).title}`);
+    get("position").textContent = `${this.at + 1} / ${this.pairs.length}`;
+    const step = location.hash;
+    if (step !== this.drawn) get("spoken").textContent = spoken(this.info, this.first.line) + (this.second ? ` Beside it: ${spoken(this.info, this.second.line)}` : "");
+    this.drawn = step;
+    document.documentElement.dataset["step"] = String(this.number(this.pairs[this.at]!) + 1); // what a test waits for
+  }
+
+  private drawLedgers(): void {
+    const table = get("ledger");
+    if (this.second) {
+      drawLedger([this.first.family.column(this.first.line.scenario.title), this.second.family.column(this.second.line.scenario.title)], table, true);
+      return;
+    }
+    const scene = makeScene(this.first.line, this.first.view);
+    const procs = [scene.left.proc, scene.right.proc].filter((proc) => proc !== null);
+    drawLedger(procs.map((proc) => ledgerColumn(this.first.line, proc.pid, `${proc.name} ${proc.pid}`)), table, false);
+  }
+
+  private drawPhases(): void {
+    const last = Math.max(1, this.pairs.length - 1);
+    const phases = this.phaseSteps();
+    const buttons = select(get("phases")).selectAll<HTMLElement, { step: number; name: string }>("button").data(phases).join("button")
+      .attr("type", "button").attr("tabindex", "-1").style("left", (phase) => `${(100 * phase.step) / last}%`)
+      .attr("class", null).attr("title", (phase) => phase.name).attr("aria-label", (phase) => `go to: ${phase.name}`)
+      .text((phase) => phase.name).on("click", (_, phase) => this.go(phase.step));
+    // Where there is no room for a name there is a tick alone.
+    const width = get("phases").clientWidth;
+    const nodes = buttons.nodes();
+    nodes.forEach((node, i) => {
+      const next = nodes[i + 1];
+      const room = (next ? next.offsetLeft : width) - node.offsetLeft;
+      if (node.offsetWidth > room) {
+        const before = i > 0 ? nodes[i - 1]! : null;
+        const roomBefore = node.offsetLeft - (before ? before.offsetLeft + (before.classList.contains("tick") ? 4 : before.offsetWidth) : 0);
+        node.classList.add(!next && roomBefore > node.offsetWidth ? "late" : "tick");
+      }
+    });
+  }
+
+  private drawEvents(): void {
+    const line = this.first.line;
+    const from = Math.max(0, line.index - 4);
+    const around = line.scenario.steps.slice(from, from + 12).map((step, i) => ({ step, index: from + i }));
+    select(get("events")).selectAll<HTMLElement, (typeof around)[number]>("li").data(around).join((enter) => {
+      const item = enter.append("li");
+      item.append("button").attr("type", "button");
+      return item;
+    }).select("button").classed("here", (each) => each.index === line.index)
+      .attr("aria-current", (each) => (each.index === line.index ? "step" : null))
+      .text((each) => `${each.index + 1} · ${each.step.pid} · ${explain(this.info, each.step).title}`)
+      .on("click", (_, each) => this.goTo(this.all.findIndex(([a]) => a === each.index)));
+  }
+
+  private drawInspector(): void {
+    const box = get("inspector");
+    const look = this.looks[this.looks.length - 1];
+    const seen = look ? inspect(look.shown.line, look.target) : null;
+    box.hidden = !look;
+    for (const shown of [this.first, this.second]) shown?.picture.mark(shown === look?.shown ? (seen?.frames ?? null) : null);
+    if (!look) return;
+    get("inspect-back").style.visibility = this.looks.length > 1 ? "" : "hidden";
+    const root = select(box);
+    root.select("h3").text(seen?.title ?? "It is not there at this step.");
+    root.select(".note").text(seen?.note ?? "");
+    root.select(".bits tbody").selectAll<HTMLElement, NonNullable<typeof seen>["bits"][number]>("tr").data(seen?.bits ?? []).join("tr")
+      .classed("set", (bit) => bit.set).html((bit) => `<td>${bit.bit}</td><th scope="row">${bit.name}</th><td class="value">${bit.set ? 1 : 0}</td><td>${bit.meaning}</td>`);
+    root.select("dl").selectAll<HTMLElement, [string, string]>("div").data(seen?.fields ?? []).join("div").html("<dt></dt><dd></dd>")
+      .each(function ([name, value]) {
+        select(this).select("dt").text(name);
+        select(this).select("dd").text(value);
+      });
+    root.select(".parts").selectAll<HTMLElement, NonNullable<typeof seen>["parts"][number]>("button").data(seen?.parts ?? []).join("button")
+      .attr("type", "button").text((part) => part.label).on("click", (_, part) => {
+        this.looks.push({ shown: look.shown, target: part.target });
+        this.draw();
+      });
+  }
+
+  // ---- What the reader does ----
+
+  private fillMenus(): void {
+    const menu = (id: string, none: string | null): void => {
+      const options = this.info.scenarios.map((each): [string, string] => [each.id, each.title]);
+      select(get(id)).selectAll<HTMLOptionElement, [string, string]>("option").data(none === null ? options : [["", none] as [string, string], ...options])
+        .join("option").attr("value", ([value]) => value).text(([, title]) => title);
+    };
+    menu("scenario", null);
+    menu("against", "nothing");
+  }
+
+  private listen(): void {
+    const click = (id: string, action: () => void): void => get(id).addEventListener("click", action);
+    click("first", () => this.go(0));
+    click("last", () => this.go(this.pairs.length - 1));
+    click("back", () => this.go(this.at - 1));
+    click("next", () => this.go(this.at + 1));
+    click("phase-back", () => this.goPhase(-1));
+    click("phase-next", () => this.goPhase(1));
+    click("play", () => (this.playing === undefined ? this.play() : this.pause()));
+    click("theme", () => this.changeTheme());
+    click("help-button", () => get<HTMLDialogElement>("help").showModal());
+    click("legend-button", () => get<HTMLDialogElement>("legend").showModal());
+    click("inspect-close", () => this.closeInspector());
+    click("inspect-back", () => {
+      this.looks.pop();
+      this.draw();
+    });
+    get("slider").addEventListener("input", () => this.go(Number(get<HTMLInputElement>("slider").value)));
+    get("scenario").addEventListener("change", () => {
+      const id = get<HTMLSelectElement>("scenario").value;
+      void this.open(id, null, 0);
+    });
+    get("against").addEventListener("change", () => {
+      const other = get<HTMLSelectElement>("against").value || null;
+      void this.open(this.first.line.scenario.id, other, 0);
+    });
+    get("detail").addEventListener("change", () => {
+      const step = this.number(this.pairs[this.at]!);
+      this.main = get<HTMLSelectElement>("detail").value === "main";
+      this.choosePairs();
+      this.goTo(step);
+    });
+    window.addEventListener("hashchange", () => void this.followUrl());
+    window.addEventListener("resize", () => this.draw());
+    document.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+    const on = event.target as HTMLElement;
+    if (on.tagName === "SELECT") return;
+    const button = on.tagName === "BUTTON" || on.tagName === "SUMMARY" || on.tagName === "A";
+    const actions: Record<string, () => void> = {
+      ArrowLeft: () => (event.shiftKey ? this.goPhase(-1) : this.go(this.at - 1)),
+      ArrowRight: () => (event.shiftKey ? this.goPhase(1) : this.go(this.at + 1)),
+      PageUp: () => this.goPhase(-1),
+      PageDown: () => this.goPhase(1),
+      Home: () => this.go(0),
+      End: () => this.go(this.pairs.length - 1),
+      t: () => this.changeTheme(),
+      l: () => get<HTMLDialogElement>("legend").showModal(),
+      "?": () => get<HTMLDialogElement>("help").showModal(),
+      Escape: () => this.closeInspector(),
+    };
+    if (!button) actions[" "] = () => (this.playing === undefined ? this.play() : this.pause());
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  private closeInspector(): void {
+    this.looks = [];
+    this.draw();
+  }
+
+  private changeTheme(): void {
+    const root = document.documentElement;
+    const dark = root.dataset["theme"] ? root.dataset["theme"] === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset["theme"] = dark ? "light" : "dark";
+    try {
+      localStorage.setItem("spork-theme", root.dataset["theme"]);
+    } catch {
+      // A page opened from a file may have no storage: the choice then lasts as long as the page.
+    }
+  }
+}
+
+async function start(): Promise<void> {
+  try {
+    const theme = localStorage.getItem("spork-theme");
+    if (theme) document.documentElement.dataset["theme"] = theme;
+  } catch {
+    // See changeTheme.
+  }
+  await new App(await loadPage()).followUrl();
+}
+
+start().catch((error: unknown) => {
+  document.body.textContent = `The page could not be shown: ${String(error)}`;
+  throw error;
+});

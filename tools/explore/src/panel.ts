@@ -1,0 +1,159 @@
+// The panel beside the picture: what happened at this step, what it cost, the source that did it.
+import { select } from "d3-selection";
+import type { EventInfo, PageInfo, Step } from "./data.js";
+import type { Timeline } from "./timeline.js";
+
+/** A mark is the program's own remark: it explains itself. */
+export function explain(info: PageInfo, step: Step): EventInfo & { title: string } {
+  if (step.event === "mark") {
+    const text = String(step.args["text"] ?? "");
+    const phase = text.startsWith("#");
+    return {
+      title: phase ? text.slice(1).trim() : text, literature: "",
+      sentence: phase ? "A new part of the program begins." : "The program's own remark, before it does what it says.", sources: [], main: true,
+    };
+  }
+  const builtin: Record<string, string> = {
+    begin: "The recording of this process begins; everything shown was there before.",
+    end: "The recording of this process ends.",
+  };
+  const known = info.events[step.event];
+  return {
+    title: step.event, literature: known?.literature ?? "", sources: known?.sources ?? [],
+    sentence: known?.sentence ?? builtin[step.event] ?? "", main: known?.main ?? true,
+  };
+}
+
+export function time(ns: number): string {
+  if (ns < 10_000) return `${ns} ns`;
+  return ns < 10_000_000 ? `${(ns / 1000).toFixed(1)} µs` : `${(ns / 1e6).toFixed(2)} ms`;
+}
+
+export function drawStep(info: PageInfo, line: Timeline, root: HTMLElement): void {
+  const step = line.step;
+  const told = explain(info, step);
+  const name = line.procs().find((proc) => proc.pid === step.pid)?.name ?? "";
+  const box = select(root);
+  const since = step.t - line.scenario.steps[0]!.t;
+  box.select(".step-number").text(`Step ${line.index + 1} of ${line.length}`);
+  box.select(".step-when").text(`${name} · ${step.pid}, cpu ${step.cpu}, at ${time(since)}`);
+  box.select(".step-title").text(told.title).classed("mark", step.event === "mark");
+  box.select(".step-sentence").text(told.sentence);
+  box.select(".step-literature").text(told.literature ? `In the literature: ${told.literature}` : "");
+  box.select(".step-lost").text(step.lost ? `${step.lost} events before this one were not recorded.` : "");
+  const args = step.event === "mark" ? [] : Object.entries(step.args);
+  box.select(".step-args").selectAll<HTMLElement, [string, unknown]>("span.arg").data(args).join("span").attr("class", "arg")
+    .html("<i></i> <b></b>").each(function ([field, value]) {
+      select(this).select("i").text(field);
+      select(this).select("b").text(String(value));
+    });
+}
+
+/** What a screen reader says of a step. */
+export function spoken(info: PageInfo, line: Timeline): string {
+  const told = explain(info, line.step);
+  const changes = Object.keys(line.step.set).length + line.step.del.length + line.step.runs.length;
+  return `Step ${line.index + 1} of ${line.length}, process ${line.step.pid}: ${told.title}. ${told.sentence} ${line.index > 0 ? `${changes} changes.` : ""}`;
+}
+
+export function drawSource(info: PageInfo, line: Timeline, root: HTMLElement): void {
+  const { sources } = explain(info, line.step);
+  const box = select(root);
+  box.selectAll("p.none").data(sources.length ? [] : [0]).join("p").attr("class", "none dim")
+    .text(line.step.event === "mark" ? "The program speaks; the kernel did nothing here." : "No source is quoted for this event.");
+  box.selectAll<HTMLElement, EventInfo["sources"][number]>("figure").data(sources).join((enter) => {
+    const figure = enter.append("figure");
+    figure.append("figcaption");
+    figure.append("pre").attr("tabindex", "0");
+    return figure;
+  }).each(function (source) {
+    const figure = select(this);
+    figure.select("figcaption").text(`${source.file}:${source.line}`);
+    figure.select("pre").attr("aria-label", `source of ${source.file} around line ${source.line}`)
+      .selectAll<HTMLElement, string>("code").data(source.text).join("code")
+      .attr("class", (_, i) => (source.first + i === source.line ? "here" : null))
+      .attr("data-line", (_, i) => source.first + i).text((text) => `${text}\n`);
+  });
+}
+
+export interface LedgerColumn {
+  head: string;
+  values: Map<string, number>;
+  gained: Map<string, number>;
+}
+
+export function ledgerColumn(line: Timeline, pid: number, head: string): LedgerColumn {
+  const values = line.ledger(pid);
+  const gained = new Map<string, number>();
+  for (const [counter, value] of values) {
+    const before = Number(line.before(`ledger:${pid}:${counter}`) ?? 0);
+    if (line.index > 0 && value !== before) gained.set(counter, value - before);
+  }
+  return { head, values, gained };
+}
+
+/** A whole family's ledger: what its processes, living and gone, counted since the recording began. */
+export class FamilyLedger {
+  private readonly changes: [step: number, key: string, value: number][] = [];
+
+  constructor(private readonly line: Timeline) {
+    line.scenario.steps.forEach((step, index) => {
+      for (const [key, value] of Object.entries(step.set))
+        if (key.startsWith("ledger:")) this.changes.push([index, key, Number(value)]);
+    });
+  }
+
+  /** The sums after a step, by counter. */
+  sums(index = this.line.index): Map<string, number> {
+    const last = new Map<string, number>();
+    const base = new Map<string, number>();
+    for (const [step, key, value] of this.changes) {
+      if (step > index) break;
+      if (step === 0) base.set(key, value);
+      last.set(key, value);
+    }
+    const sums = new Map<string, number>();
+    for (const [key, value] of last) {
+      const counter = key.slice(key.lastIndexOf(":") + 1);
+      sums.set(counter, (sums.get(counter) ?? 0) + value - (base.get(key) ?? 0));
+    }
+    return sums;
+  }
+
+  column(head: string): LedgerColumn {
+    const values = this.sums();
+    const before = this.line.index > 0 ? this.sums(this.line.index - 1) : values;
+    const gained = new Map<string, number>();
+    for (const [counter, value] of values)
+      if (value !== (before.get(counter) ?? 0)) gained.set(counter, value - (before.get(counter) ?? 0));
+    return { head, values, gained };
+  }
+}
+
+export function drawLedger(columns: LedgerColumn[], root: HTMLElement, difference: boolean): void {
+  const counters = [...new Set(columns.flatMap((column) => [...column.values.keys()]))]
+    .filter((counter) => columns.some((column) => column.values.get(counter))).sort();
+  const heads = ["counter", ...columns.map((column) => column.head), ...(difference ? ["difference"] : [])];
+  const table = select(root);
+  table.select("thead tr").selectAll("th").data(heads).join("th").attr("scope", "col").text((head) => head);
+  const rows = table.select("tbody").selectAll<HTMLElement, string>("tr").data(counters, (counter) => String(counter)).join("tr");
+  rows.classed("changed", (counter) => columns.some((column) => column.gained.has(counter)));
+  rows.order();
+  const shown = (counter: string): [string, string][] => {
+    const numbers = columns.map((column) => column.values.get(counter) ?? 0);
+    const cells = columns.map((column, i): [string, string] => {
+      const gain = column.gained.get(counter);
+      return [numbers[i]!.toLocaleString("en"), gain ? `${gain > 0 ? "+" : ""}${gain.toLocaleString("en")}` : ""];
+    });
+    const apart = (numbers[1] ?? 0) - (numbers[0] ?? 0);
+    if (difference) cells.push([apart === 0 ? "=" : `${apart > 0 ? "+" : "−"}${Math.abs(apart).toLocaleString("en")}`, ""]);
+    return cells;
+  };
+  rows.selectAll("th").data((counter) => [counter]).join("th").attr("scope", "row").text((counter) => counter);
+  rows.selectAll<HTMLElement, [string, string]>("td").data(shown).join("td").html('<i class="gain"></i> <span></span>')
+    .each(function ([value, gain]) {
+      select(this).select("span").text(value);
+      select(this).select("i").text(gain);
+    });
+  table.select("caption").text(counters.length ? "" : "Nothing has been counted yet.");
+}

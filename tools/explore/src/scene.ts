@@ -1,0 +1,508 @@
+// What the picture shows of a state: which two processes, their entries with the pages that their page
+// tables map, and what lies behind: amaps, anons that two amaps share, objects. No drawing here.
+import type { Entry, Proc } from "./data.js";
+import { frameOf, pieceOf, type Run } from "./runs.js";
+import { pageNumber, type Timeline } from "./timeline.js";
+
+/** How a run of pages looks; the words in the legend. */
+export type ChipKind = "writable" | "protected" | "readonly" | "absent" | "anon" | "shared-anon" | "file" | "more";
+
+export interface Chip {
+  key: string;
+  kind: ChipKind;
+  text: string;
+  n: number;
+  changed: boolean;
+  dirty: boolean;
+  wired: boolean;
+  label: string; // for a tooltip and for screen readers
+  target: Target;
+  frames: [first: number, last: number] | null;
+}
+
+/** Something that can be looked at closely. */
+export type Target =
+  | { kind: "pages"; of: "ptes" | "anons" | "pages"; id: string; at: number; n: number }
+  | { kind: "entry"; vm: string; start: string }
+  | { kind: "amap"; id: string }
+  | { kind: "object"; id: string }
+  | { kind: "vmspace"; id: string }
+  | { kind: "proc"; pid: number }
+  | { kind: "row"; key: string };
+
+export interface Badge {
+  kind: "cow" | "needs-copy" | "shared" | "wired" | "inherit";
+  text: string;
+  brief: string; // where there is little room
+  label: string;
+}
+export interface Row {
+  key: string;
+  vm: string;
+  entries: Entry[]; // several when it is a folded region
+  name: string;
+  prot: string;
+  place: string;
+  size: string;
+  badges: Badge[];
+  chips: Chip[];
+  changed: boolean;
+  open: boolean; // all chips are shown
+  region: string | null; // of which foldable region it is a part
+  heads: boolean; // the first row of an unfolded region, or a folded one
+  folded: boolean;
+  target: Target;
+}
+export interface VmView {
+  id: string;
+  pids: number[];
+  refs: number;
+  resident: number;
+  commit: number;
+  changed: boolean;
+  rows: Row[];
+}
+export interface Card {
+  key: string;
+  lane: 0 | 1 | 2;
+  kind: "amap" | "object" | "anons";
+  title: string;
+  detail: string;
+  label: string;
+  chips: Chip[];
+  changed: boolean;
+  target: Target | null;
+}
+export interface Link {
+  key: string;
+  from: string;
+  to: string;
+  kind: "amap" | "object" | "anons" | "vmspace" | "waits";
+}
+export interface Side {
+  proc: Proc | null;
+  vm: VmView | null;
+  /** The vmspace is drawn on the other side, whose it is too. */
+  borrowed: boolean;
+}
+export interface Scene {
+  left: Side;
+  right: Side;
+  others: Proc[];
+  cards: Card[];
+  links: Link[];
+}
+
+/** What the reader has chosen; null: as the events suggest. */
+export interface View {
+  left: number | null;
+  right: number | null;
+  folds: Map<string, boolean>; // regions: folded or not
+  open: Set<string>; // rows of which all chips are shown
+  chips: number; // how many a row shows otherwise
+}
+
+export function shortId(id: string): string {
+  return id.slice(-4);
+}
+
+export function makeScene(line: Timeline, view: View): Scene {
+  const procs = line.procs();
+  const [left, right] = choose(line, procs, view);
+  const leftVm = left?.vmspace ?? null;
+  let rightVm = right?.vmspace ?? null;
+  const borrowed = rightVm !== null && rightVm === leftVm;
+  if (!right) rightVm = unowned(line, procs);
+  const leftView = leftVm ? vmView(line, view, procs, leftVm) : null;
+  const rightView = rightVm && !borrowed ? vmView(line, view, procs, rightVm) : null;
+  const scene: Scene = {
+    left: { proc: left, vm: leftView, borrowed: false },
+    right: { proc: right, vm: rightView, borrowed },
+    others: procs.filter((proc) => proc !== left && proc !== right),
+    cards: [],
+    links: [],
+  };
+  addBacking(line, scene, view);
+  if (borrowed) scene.links.push({ key: "borrowed", from: "ghost", to: "vm-left", kind: "vmspace" });
+  for (const [one, other] of [[left, right], [right, left]] as const)
+    if (one && other && one.waits_for === other.pid)
+      scene.links.push({ key: "waits", from: `proc-${one.pid}`, to: `proc-${other.pid}`, kind: "waits" });
+  return scene;
+}
+
+function choose(line: Timeline, procs: Proc[], view: View): [Proc | null, Proc | null] {
+  const by = (pid: number | null | undefined): Proc | undefined =>
+    pid == null ? undefined : procs.find((proc) => proc.pid === pid);
+  const left = by(view.left) ?? procs.find((proc) => proc.pid !== view.right) ?? null;
+  const others = procs.filter((proc) => proc !== left);
+  const living = others.filter((proc) => proc.vmspace !== null);
+  const right =
+    others.find((proc) => proc.pid === view.right) ??
+    others.find((proc) => proc.pid === line.step.pid) ??
+    others.find((proc) => proc.pid === left?.waits_for) ??
+    living[living.length - 1] ??
+    (unowned(line, procs) ? undefined : others[others.length - 1]);
+  return [left, right ?? null];
+}
+
+/** A vmspace that no process has: one in the making. */
+function unowned(line: Timeline, procs: Proc[]): string | null {
+  const owned = new Set(procs.map((proc) => proc.vmspace));
+  return line.vmspaces().find(([id]) => !owned.has(id))?.[0] ?? null;
+}
+
+// ---- Address spaces ----
+
+function vmView(line: Timeline, view: View, procs: Proc[], id: string): VmView {
+  const vm = line.vmspace(id);
+  const entries = line.entries(id);
+  const regions = groups(entries);
+  const rows = regions.flatMap((group): Row[] => {
+    const first = group[0]!;
+    if (group.length === 1) return [row(line, view, id, group, null, false)];
+    const region = `${id}:${first.start}`;
+    const folded = view.folds.get(region) ?? true;
+    if (folded) return [row(line, view, id, group, region, true)];
+    return group.map((entry, i) => ({ ...row(line, view, id, [entry], region, false), heads: i === 0 }));
+  });
+  return {
+    id,
+    pids: procs.filter((proc) => proc.vmspace === id).map((proc) => proc.pid),
+    refs: vm?.refs ?? 0,
+    resident: vm?.pages_resident ?? 0,
+    commit: vm?.commit ?? 0,
+    changed: line.changed(`vm:${id}`),
+    rows,
+  };
+}
+
+/** Neighbours of one name that nobody writes to: a region, such as a program's text. */
+function groups(entries: Entry[]): Entry[][] {
+  const result: Entry[][] = [];
+  for (const entry of entries) {
+    const last = result[result.length - 1];
+    const readOnly = !entry.prot.includes("w");
+    if (last && readOnly && entry.name !== "" && last[0]!.name === entry.name && !last[0]!.prot.includes("w")) last.push(entry);
+    else result.push([entry]);
+  }
+  return result;
+}
+
+function row(line: Timeline, view: View, vm: string, entries: Entry[], region: string | null, folded: boolean): Row {
+  const first = entries[0]!;
+  const last = entries[entries.length - 1]!;
+  const key = `${folded ? "region" : "entry"}:${vm}:${first.start}`;
+  const chips = entries.flatMap((entry) => pteChips(line, vm, entry));
+  const open = view.open.has(key);
+  const pages = entries.reduce((sum, entry) => sum + pagesOf(entry), 0);
+  return {
+    key,
+    vm,
+    entries,
+    name: nameOf(first),
+    prot: folded ? `${entries.length} entries` : first.prot,
+    place: first.start,
+    size: count(pages, "page"),
+    badges: folded ? regionBadges(entries) : badges(first),
+    chips: open ? chips : shorten(chips, view.chips, key),
+    changed: entries.some((entry) => line.changed(`entry:${vm}:${entry.start}`)),
+    open,
+    region,
+    heads: folded,
+    folded,
+    target: folded ? { kind: "row", key } : { kind: "entry", vm, start: last.start },
+  };
+}
+
+export function nameOf(entry: Entry): string {
+  if (entry.name.startsWith("/")) return entry.name.slice(entry.name.lastIndexOf("/") + 1);
+  return entry.name || "anonymous";
+}
+export function pagesOf(entry: Entry): number {
+  return pageNumber(entry.end) - pageNumber(entry.start);
+}
+export function count(n: number, word: string): string {
+  return `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+}
+
+function badges(entry: Entry): Badge[] {
+  const result: Badge[] = [];
+  if (!entry.cow)
+    result.push({ kind: "shared", text: "shared", brief: "shared", label: "shared mapping: never copied" });
+  else if (entry.needs_copy && entry.prot.includes("w"))
+    result.push({ kind: "needs-copy", text: "needs copy", brief: "NC", label: "copy-on-write, and needs_copy: the amap must be copied before a write" });
+  else if (!entry.needs_copy && entry.prot.includes("w"))
+    result.push({ kind: "cow", text: "COW", brief: "COW", label: "copy-on-write: private, with an amap of its own" });
+  if (entry.wired > 0) result.push({ kind: "wired", text: "wired", brief: "wired", label: "wired: its pages stay in memory" });
+  if (entry.inherit !== "copy")
+    result.push({ kind: "inherit", text: entry.inherit, brief: entry.inherit, label: `a child of fork gets: ${entry.inherit}` });
+  return result;
+}
+
+function regionBadges(entries: Entry[]): Badge[] {
+  const seen = new Map<string, Badge>();
+  for (const badge of entries.flatMap(badges)) seen.set(badge.text, badge);
+  return [...seen.values()];
+}
+
+// ---- Pages ----
+
+/** A run's parts by whether the step changed them: [part, changed]. */
+function split(run: Run, changes: { at: number; n: number }[]): [Run, boolean][] {
+  const end = run.at + run.n;
+  const inside = changes.filter((change) => change.at < end && change.at + change.n > run.at);
+  if (inside.length === 0) return [[run, false]];
+  const result: [Run, boolean][] = [];
+  let at = run.at;
+  for (const change of [...inside].sort((a, b) => a.at - b.at)) {
+    const start = Math.max(change.at, run.at);
+    const stop = Math.min(change.at + change.n, end);
+    if (start > at) result.push([pieceOf(run, at, start), false]);
+    if (stop > Math.max(start, at)) result.push([pieceOf(run, Math.max(start, at), stop), true]);
+    at = Math.max(at, stop);
+  }
+  if (at < end) result.push([pieceOf(run, at, end), false]);
+  return result;
+}
+
+interface Look {
+  kind: ChipKind;
+  text: string;
+  say: string;
+  dirty: boolean;
+  wired: boolean;
+}
+
+/** Chips of a range: its runs and the gaps between them. Runs that look the same are one chip. */
+function chipsOf(
+  of: "ptes" | "anons" | "pages", id: string, runs: Run[], changes: { at: number; n: number }[],
+  range: [start: number, end: number] | null, look: (run: Run) => Look, noun: string,
+): Chip[] {
+  const chips: Chip[] = [];
+  const add = (run: Run | null, at: number, n: number, changed: boolean): void => {
+    const seen: Look = run
+      ? look(run)
+      : { kind: "absent", text: "–", say: changed ? "no longer mapped" : "not mapped", dirty: false, wired: false };
+    const last = chips[chips.length - 1];
+    const target = { kind: "pages", of, id, at, n } as const;
+    if (last && last.kind === seen.kind && last.text === seen.text && last.changed === changed &&
+        last.target.kind === "pages" && last.target.at + last.target.n === at) {
+      last.n += n;
+      last.target = { ...last.target, n: last.n };
+      last.frames = last.frames && run ? widened(last.frames, run) : null;
+    } else {
+      chips.push({
+        key: `${of}:${id}:${at}`, kind: seen.kind, text: seen.text, n, changed, dirty: seen.dirty,
+        wired: seen.wired, label: seen.say, target, frames: run ? framesOf(run) : null,
+      });
+    }
+  };
+  let at = range?.[0] ?? 0;
+  const gap = (to: number): void => {
+    if (!range || to <= at) return;
+    for (const [part, changed] of split({ at, n: to - at, pfn: 0, tag: "", step: 0 }, changes))
+      add(null, part.at, part.n, changed);
+  };
+  for (const run of runs) {
+    gap(run.at);
+    for (const [part, changed] of split(run, changes)) add(part, part.at, part.n, changed);
+    at = run.at + run.n;
+  }
+  if (range) gap(range[1]);
+  for (const chip of chips)
+    chip.label = `${count(chip.n, noun)}: ${chip.label}${chip.changed ? ", changed by this step" : ""}`;
+  return chips;
+}
+
+function framesOf(run: Run): [number, number] {
+  const ends = [run.pfn, frameOf(run, run.at + run.n - 1)];
+  return [Math.min(...ends), Math.max(...ends)];
+}
+function overlap(a: [number, number], b: [number, number]): boolean {
+  return a[0] <= b[1] && a[1] >= b[0];
+}
+function widened(frames: [number, number], run: Run): [number, number] {
+  const more = framesOf(run);
+  return [Math.min(frames[0], more[0]), Math.max(frames[1], more[1])];
+}
+
+function pteChips(line: Timeline, vm: string, entry: Entry): Chip[] {
+  const start = pageNumber(entry.start);
+  const end = pageNumber(entry.end);
+  const changes = line.changedRuns(`ptes:${vm}`);
+  return chipsOf("ptes", vm, line.ptes(vm).within(start, end), changes, [start, end], (run) => pteLook(entry, String(run.tag)), "page");
+}
+
+/** How a PTE looks, given the rights of its entry. */
+export function pteLook(entry: Entry, flags: string): Look {
+  const dirty = flags.includes("d");
+  const wired = flags.includes("l");
+  const more = `${dirty ? ", dirty" : ""}${wired ? ", wired" : ""}`;
+  const mark = `${dirty ? " d" : ""}${wired ? " l" : ""}`;
+  if (flags.includes("w")) return { kind: "writable", text: `w${mark}`, say: `writable${more}`, dirty, wired };
+  if (entry.prot.includes("w"))
+    return { kind: "protected", text: `wp${mark}`, say: `write-protected${more}`, dirty, wired };
+  return { kind: "readonly", text: `r${flags.includes("x") ? "x" : ""}${mark}`, say: `read-only${more}`, dirty, wired };
+}
+
+/** At most `most` chips: those that changed first, then the first ones; a last one says how many are not shown. */
+function shorten(chips: Chip[], most: number, key: string): Chip[] {
+  if (chips.length <= most) return chips;
+  const order = chips.map((chip, index) => ({ chip, index }));
+  order.sort((a, b) => Number(b.chip.changed) - Number(a.chip.changed) ||
+    Number(a.chip.kind === "absent") - Number(b.chip.kind === "absent") || a.index - b.index);
+  const shown = order.slice(0, most - 1).sort((a, b) => a.index - b.index);
+  const hidden = order.slice(most - 1);
+  const pages = hidden.reduce((sum, { chip }) => sum + chip.n, 0);
+  const more: Chip = {
+    key: `${key}:more`, kind: "more", text: `+${hidden.length}`, n: 1, changed: false, dirty: false, wired: false,
+    label: `${count(hidden.length, "more run")}, ${count(pages, "page")}: show them`, target: { kind: "row", key }, frames: null,
+  };
+  return [...shown.map(({ chip }) => chip), more];
+}
+
+// ---- What lies behind the entries ----
+
+interface Use {
+  side: 0 | 2;
+  row: Row;
+  entry: Entry;
+}
+
+function addBacking(line: Timeline, scene: Scene, view: View): void {
+  const amaps = new Map<string, Use[]>();
+  const objects = new Map<string, Use[]>();
+  const note = (map: Map<string, Use[]>, id: string | null, use: Use): void => {
+    if (id) map.set(id, [...(map.get(id) ?? []), use]);
+  };
+  for (const [side, vm] of [[0, scene.left.vm], [2, scene.right.vm]] as const)
+    for (const row of vm?.rows ?? [])
+      for (const entry of row.entries) {
+        note(amaps, entry.amap, { side, row, entry });
+        note(objects, entry.object, { side, row, entry });
+      }
+  const shared = sharedFrames(line, [...amaps.keys()]);
+  for (const [id, uses] of amaps) addAmap(line, scene, view, id, uses, shared);
+  addSharedAnons(line, scene, amaps, shared);
+  for (const [id, uses] of objects) addObject(line, scene, view, id, uses);
+}
+
+function link(scene: Scene, from: string, to: string, kind: Link["kind"]): void {
+  const key = `${from}>${to}`;
+  if (!scene.links.some((each) => each.key === key)) scene.links.push({ key, from, to, kind });
+}
+
+/** The frames that more than one of the amaps has, as [first, last], by address. */
+function sharedFrames(line: Timeline, ids: string[]): [number, number][] {
+  const all = ids.flatMap((id) => line.anons(id).runs.map(framesOf)).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  const shared: [number, number][] = [];
+  let reach = -1;
+  for (const [first, last] of all) {
+    if (first <= reach) {
+      const stop = Math.min(last, reach);
+      const before = shared[shared.length - 1];
+      if (before && first <= before[1] + 1) before[1] = Math.max(before[1], stop);
+      else shared.push([first, stop]);
+    }
+    reach = Math.max(reach, last);
+  }
+  return shared;
+}
+
+function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use[], shared: [number, number][]): void {
+  const amap = line.amap(id);
+  if (!amap) return;
+  const sides = new Set(uses.map((use) => use.side));
+  const lane = sides.size > 1 ? 1 : uses[0]!.side;
+  const key = `amap:${id}`;
+  const isShared = (run: Run): boolean => {
+    const [first, last] = framesOf(run);
+    return shared.some(([from, to]) => first <= to && last >= from);
+  };
+  const runs = line.anons(id).runs.flatMap((run) => cut(run, shared));
+  const chips = chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => {
+    const refs = Number(run.tag);
+    const far = isShared(run);
+    return {
+      kind: far || refs > 1 ? "shared-anon" : "anon", text: refs > 1 ? `${refs} refs` : "1 ref", dirty: false, wired: false,
+      say: `anon with ${count(refs, "reference")}${far ? ", which another amap has too" : ""}`,
+    };
+  }, "page");
+  const anons = line.anons(id).runs.reduce((sum, run) => sum + run.n, 0);
+  scene.cards.push({
+    key, lane, kind: "amap", title: `amap ${shortId(id)}`, detail: amap.refs > 1 ? `${amap.refs} refs` : "",
+    label: `amap ${id}, ${count(amap.refs, "reference")}, ${count(anons, "anon")}${sides.size > 1 ? ", shared by both processes" : ""}`,
+    chips: view.open.has(key) ? chips : shorten(chips, view.chips - 1, key),
+    changed: line.changed(key), target: { kind: "amap", id },
+  });
+  for (const use of uses) link(scene, use.row.key, key, "amap");
+}
+
+/** A run's parts inside and outside of the frames that are shared. */
+function cut(run: Run, shared: [number, number][]): Run[] {
+  if (run.step === 0) return [run];
+  const edges = new Set<number>([run.at, run.at + run.n]);
+  for (const [from, to] of shared)
+    for (const frame of run.step > 0 ? [from, to + 1] : [to, from - 1]) {
+      const at = run.at + (frame - run.pfn) * run.step;
+      if (at > run.at && at < run.at + run.n) edges.add(at);
+    }
+  const sorted = [...edges].sort((a, b) => a - b);
+  return sorted.slice(1).map((end, i) => pieceOf(run, sorted[i]!, end));
+}
+
+/** The anons that two amaps share are drawn once, between them: a card for each pair of amaps. */
+function addSharedAnons(line: Timeline, scene: Scene, amaps: Map<string, Use[]>, shared: [number, number][]): void {
+  const groups = new Map<string, { ids: string[]; frames: [number, number][] }>();
+  for (const frames of shared) {
+    const ids = [...amaps.keys()].filter((id) => line.anons(id).runs.some((run) => overlap(framesOf(run), frames)));
+    const key = `anons:${ids.join("+")}`;
+    const group = groups.get(key) ?? { ids, frames: [] };
+    group.frames.push(frames);
+    groups.set(key, group);
+  }
+  const cards = [...groups].map(([key, { ids, frames }]) => {
+    const id = ids[0]!; // the slots are told as those of the first
+    const runs = line.anons(id).runs.flatMap((run) => cut(run, shared)).filter((run) => frames.some((each) => overlap(framesOf(run), each)));
+    const chips = chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => ({
+      kind: "shared-anon", text: `${run.tag} refs`, dirty: false, wired: false,
+      say: `anon with ${count(Number(run.tag), "reference")}, in ${count(ids.length, "amap")}`,
+    }), "page");
+    return { key, ids, chips };
+  });
+  for (const { key, ids, chips } of cards) {
+    const pages = chips.reduce((sum, chip) => sum + chip.n, 0);
+    scene.cards.push({
+      key, lane: 1, kind: "anons", title: "shared anons", detail: count(pages, "page"),
+      label: `${count(pages, "anon")} that ${count(ids.length, "amap")} share`,
+      chips: shorten(chips.map((chip) => ({ ...chip, key: `shared:${chip.key}` })), 4, key),
+      changed: chips.some((chip) => chip.changed), target: null,
+    });
+    for (const id of ids) link(scene, `amap:${id}`, key, "anons");
+  }
+}
+
+function addObject(line: Timeline, scene: Scene, view: View, id: string, uses: Use[]): void {
+  const object = line.object(id);
+  if (!object) return;
+  const key = `object:${id}`;
+  const used = uses.map(({ entry }) => {
+    const first = entry.offset / 4096;
+    return [first, first + pagesOf(entry)] as const;
+  });
+  const from = Math.min(...used.map(([first]) => first));
+  const to = Math.max(...used.map(([, end]) => end));
+  const runs = line.objectPages(id).within(from, to);
+  const chips = chipsOf("pages", id, runs, line.changedRuns(`pages:${id}`), null, (run) => {
+    const dirty = String(run.tag).includes("d");
+    return { kind: "file", text: dirty ? "d" : "", say: `${object.kind} page${dirty ? ", dirty" : ""}`, dirty, wired: String(run.tag).includes("l") };
+  }, "page");
+  const name = object.name.slice(object.name.lastIndexOf("/") + 1);
+  scene.cards.push({
+    key, lane: 1, kind: "object", title: name || `${object.kind} object`, detail: `${object.kind}${object.refs > 1 ? `, ${object.refs} refs` : ""}`,
+    label: `object ${object.name || id}, ${object.kind}, ${count(object.refs, "reference")}`,
+    chips: view.open.has(key) ? chips : shorten(chips, view.chips - 1, key),
+    changed: line.changed(key), target: { kind: "object", id },
+  });
+  for (const use of uses) link(scene, use.row.key, key, "object");
+}
