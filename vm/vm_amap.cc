@@ -104,6 +104,9 @@ status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
         auto copy = vm_anon::create_copy(anon->page());
         result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
     }
+    if (result)
+        TRACE(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,
+              .pages_copied = slots_.used());
     lock_.unlock();
     return result;
 }

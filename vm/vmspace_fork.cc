@@ -183,12 +183,8 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
     c.needs_copy = false;
     uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());
-    if (mode == fork_mode::copy || e.wired_count) {
-        const uint64_t copied = TRY(c.aref.amap()->copy_anons(*amap, first, e.slot_end()));
-        TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
-              .pages_copied = copied);
-        return {};
-    }
+    if (mode == fork_mode::copy || e.wired_count)
+        return c.aref.amap()->copy_anons(*amap, first, e.slot_end());
     // An amap that others write to: the child takes references to the anons as they are now, and
     // whoever writes to one next, in whichever process, gets a copy.
     TRY(c.aref.amap()->share_anons(*amap, first, e.slot_end()));

@@ -77,7 +77,7 @@ KTEST(fork_mode, own_modes_before_the_default) {
     REQUIRE(old.has_value());
     EXPECT_EQ(*old, 0);
     EXPECT(parent.for_fork() == fork_mode::copy && parent.for_vfork() == vfork_mode::cow);
-    EXPECT(!parent.change(4, 0) && !parent.change(0, 3) && !parent.change(-2, 0));
+    EXPECT(!parent.change(4, 0) && !parent.change(0, 4) && !parent.change(-2, 0));
     child.inherit(parent);
     old = child.change(own_fork_modes::unchanged, own_fork_modes::unchanged);
     REQUIRE(old.has_value());
