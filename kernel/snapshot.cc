@@ -185,9 +185,10 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
 
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     round_number++;
-    vm_page_statistics pages = vm_page_look_at_statistics();
+    const vm_page_statistics pages = vm_page_look_at_statistics();
+    const uvm_commit::account promised = uvm_commit::look();
     out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu,\"counters\":{",
-              ull(pages.free), ull(uvm_commit::committed()), ull(uvm_commit::commit_limit()));
+              ull(pages.free), ull(promised.committed), ull(promised.limit));
     bool first = true;
     for (unsigned i = 0; i < uvm_counters; i++)
         if (uint64_t value = uvm_read(uvm_counter(i)); value != 0) {

@@ -37,6 +37,11 @@ void uncharge(uint64_t pages);
 
 uint64_t committed();    // pages
 uint64_t commit_limit(); // pages; only strict mode holds to it
+// Both without a lock, while nothing changes (vm/vm_snapshot.h).
+struct account {
+    uint64_t committed, limit;
+};
+account look();
 
 } // namespace uvm_commit
 

@@ -67,7 +67,8 @@ struct vm_page_statistics {
     uint64_t total, free, kernel, page_table, anon, object;
 };
 vm_page_statistics vm_page_get_statistics();
-vm_page_statistics vm_page_look_at_statistics(); // without a lock, while nothing changes
+// Without a lock: exact while nothing changes; the total always is.
+vm_page_statistics vm_page_look_at_statistics();
 // Pages of objects that some address space has mapped. Walks all pages, without their locks.
 uint64_t vm_page_count_mapped();
 // Puts an end to fear: walks all pages and panics unless the counts agree.
