@@ -136,7 +136,7 @@ def test_python(tmp_path: Path) -> None:
     script.write_text(PYTHON_SCRIPT)
     library = sysconfig.get_path("stdlib")
     here = spork("/usr/bin/python3", str(script), options=(
-        "--mem", "512M", "--add-with-libs", "/usr/bin/python3", "--add-with-libs", library,
+        "--add-with-libs", "/usr/bin/python3", "--add-with-libs", library,
         "--add", f"{script}:{script}"))
     same(here, linux("/usr/bin/python3", str(script)), 7)
 
@@ -158,7 +158,7 @@ def test_gcc(tmp_path: Path) -> None:
     options = [word for program in programs for word in ("--add-with-libs", program)]
     options += [word for file in files for word in ("--add-with-libs", file)]
     command = 'gcc -O2 -o /tmp/built "$0" -lm && /tmp/built "$0"'
-    here = spork("sh", "-c", command, str(source), options=("--mem", "512M", *options))
+    here = spork("sh", "-c", command, str(source), options=tuple(options))
     there = linux("sh", "-c", command.replace("/tmp", str(tmp_path)), str(source))
     same(here, there, 8)
 
