@@ -32,7 +32,7 @@ coproc CAT { cat; }; echo through >&"${CAT[1]}"; read -r back <&"${CAT[0]}"; ech
 exec {CAT[1]}>&-; wait "$CAT_PID"; echo "$?"
 trap 'echo caught' USR1; kill -USR1 $BASHPID
 set -m; exec 2>/dev/null; sleep 100 & kill -STOP %1; wait %1; echo "stopped: $?"
-kill -KILL %1; wait -f %1; echo "$?"
+kill -KILL $!; while kill -0 $!; do sleep 0.01; done; echo "gone"
 mapfile -t lines < <(printf '%s\n' b a c | sort); echo "${lines[*]}"
 exit 9
 """
