@@ -10,6 +10,7 @@ import pytest
 from sporklib import channel, cpio, programs, results, symbols
 from sporklib.iso import _menu
 from sporklib.job import parse_addition, parse_variable
+from sporklib.machine import memory_for
 from sporklib.paths import ToolError
 
 
@@ -88,6 +89,16 @@ def test_programs_bring_what_they_need(tmp_path: Path) -> None:
     assert set(names_of(Path("/bin/bash-static"))) == {"/bin", "/bin/bash-static"}
     with pytest.raises(ToolError, match="absent"):
         names_of(tmp_path / "absent")
+
+
+def test_memory_has_room_for_what_is_added() -> None:
+    mib = 1 << 20
+    assert memory_for(None, 14 * mib) == "256M"
+    assert memory_for(None, 100 * mib) == "352M"
+    assert memory_for("100", 40 * mib) == "100"
+    assert memory_for("1g", 300 * mib) == "1g"
+    with pytest.raises(ToolError, match="--mem 104M"):
+        memory_for("64M", 40 * mib)
 
 
 def test_equal_contents_give_equal_archives() -> None:

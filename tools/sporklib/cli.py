@@ -17,7 +17,7 @@ from . import bench as benchmark
 from .explore import PAGE, explore
 from .iso import make_iso
 from .job import Job, find_program, parse_addition, parse_variable
-from .machine import Config, Machine, run_folder
+from .machine import DEFAULT_MEMORY, Config, Machine, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .rootfs import build_root
 from .session import (
@@ -71,7 +71,7 @@ def build(*targets: Path) -> None:
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     option("--smp", type=int, default=2, metavar="N", help="number of processors (2)")
-    option("--mem", default="256M", metavar="SIZE", help="memory (256M)")
+    option("--mem", metavar="SIZE", help="memory (256M, or more if what is added needs it)")
     option("--append", action="append", default=[], metavar="WORDS",
            help="words for the kernel's command line")
     option("--uefi", action="store_true", help="boot the ISO by GRUB under UEFI")
@@ -103,7 +103,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
         initrd=initrd,
         words=" ".join(arguments.append + trace_words(arguments)),
         smp=arguments.smp,
-        memory=arguments.mem,
+        memory=memory_for(arguments.mem, initrd.stat().st_size),
         icount=arguments.icount,
         gdb=arguments.gdb,
         trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
@@ -210,7 +210,7 @@ def boot(arguments: argparse.Namespace) -> int:
             config = make_config(arguments, ROOT_CPIO, folder)
         else:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
-                            smp=arguments.smp, memory=arguments.mem, icount=arguments.icount,
+                            smp=arguments.smp, memory=arguments.mem or DEFAULT_MEMORY, icount=arguments.icount,
                             gdb=arguments.gdb, extra=arguments.qemu)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:

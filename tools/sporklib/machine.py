@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,10 @@ from types import TracebackType
 from typing import Literal
 
 from .paths import BUILD, KERNEL, ToolError, ovmf, qboot
+
+DEFAULT_MEMORY = "256M"
+MIB = 1 << 20
+UNITS = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
 
 Route = Literal["direct", "bios", "uefi"]
 
@@ -34,7 +39,7 @@ class Config:
     iso: Path | None = None
     route: Route = "direct"
     smp: int = 2
-    memory: str = "256M"
+    memory: str = DEFAULT_MEMORY
     icount: bool = False
     gdb: bool = False
     trace: Path | None = None  # where what comes through the trace port goes
@@ -61,6 +66,22 @@ class End:
     def reset(self) -> bool:
         """The guest asked for a reset, or lost itself in a triple fault."""
         return self.status == 0 and self.reason == "guest-reset"
+
+
+def memory_for(wanted: str | None, initrd_size: int) -> str:
+    """The memory for a machine: what is wanted, else enough for the initrd and to work in.
+
+    The initrd is in memory twice when the kernel unpacks it. What cannot hold it is refused here:
+    the machine would only reset itself.
+    """
+    least = 2 * initrd_size // MIB + 24
+    if wanted is None:
+        usual = int(DEFAULT_MEMORY.rstrip("M"))
+        return DEFAULT_MEMORY if 2 * initrd_size <= usual * MIB // 2 else f"{least + usual // 2}M"
+    match = re.fullmatch(r"(\d+)([KMG]?)", wanted.upper())
+    if match and int(match[1]) * UNITS[match[2] or "M"] < 2 * initrd_size:
+        raise ToolError(f"the root file system does not fit into {wanted}: --mem {least}M or more")
+    return wanted
 
 
 def run_folder() -> Path:
@@ -200,7 +221,7 @@ class Machine:
         except subprocess.TimeoutExpired:
             self.kill()
         said = self.log.read_text(errors="replace").strip()
-        if self.process.returncode == 1 and "qemu-system" in said:
+        if self.process.returncode == 1 and said.startswith("qemu"):
             raise ToolError(f"QEMU did not start:\n{said}")
         return End(self.process.returncode, self._reason)
 
