@@ -127,7 +127,8 @@ def test_mistakes_are_answered(in_fault: Answers) -> None:
 def test_help_lists_every_command(in_fault: Answers) -> None:
     listed = set(re.findall(r"^spork (\w+) -- ", in_fault["help spork"], re.M))
     assert listed >= {"ps", "bt", "map", "amap", "anon", "page", "pte", "vmdiff", "runq", "locks", "log",
-                      "counters", "pools", "program", "enter", "leave", "walk"}
+                      "counters", "pools", "program", "enter", "leave", "trace", "ledger",
+                      "walk"}
 
 
 def test_before_the_kernel_has_started() -> None:

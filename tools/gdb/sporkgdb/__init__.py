@@ -9,6 +9,7 @@
     vmcommands  spork map, amap, anon, page, pte, vmdiff
     programs    symbols of the user program that runs; spork program, enter, leave
     tracering   spork trace
+    ledgers     spork ledger
     walks       spork walk
 """
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 def install() -> None:
     """Registers everything with GDB."""
-    from . import commands, functions, printers, programs, tracering, vmcommands, walks
+    from . import commands, functions, ledgers, printers, programs, tracering, vmcommands, walks
 
-    for module in (printers, functions, commands, vmcommands, programs, tracering, walks):
+    for module in (printers, functions, commands, vmcommands, programs, ledgers, tracering, walks):
         module.register()
