@@ -118,9 +118,9 @@ demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
 
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
-test: $(tools_run) $(tools_test) $(tools_libc) ## run every test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests)
-	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb
+test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(web_packages)
+	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(MAKE) --no-print-directory $(host_tests)

@@ -10,7 +10,7 @@ from typing import Any
 MAIN_CATEGORIES = {"process", "exec", "exit", "vmspace"}
 MAIN_EVENTS = {"map_entry_inherited", "map_entry_removed", "fault_end", "commit_refused"}
 FOLDERS = ("vm", "kernel", "arch/x86_64", "lib")
-BEFORE, AFTER = 6, 2  # lines of source quoted around a trace point
+BEFORE, AFTER = 6, 2  # lines of source quoted around a trace point's statement
 MOST_PLACES = 3
 # TRACE_POINT(category, NAME, "literature", "sentence", fields), the texts in one or more pieces.
 STRINGS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
@@ -41,8 +41,11 @@ def quote(path: Path, lines: list[str], index: int) -> dict[str, Any]:
     first = index
     while first > 0 and index - first < BEFORE and lines[first - 1].strip() and lines[first - 1] != "}":
         first -= 1
-    last = index
-    while last + 1 < len(lines) and last - index < AFTER and lines[last + 1].strip():
+    end = index
+    while end + 1 < len(lines) and not lines[end].rstrip().endswith(";"):
+        end += 1
+    last = end
+    while last + 1 < len(lines) and last - end < AFTER and lines[last + 1].strip():
         last += 1
     text = lines[first : last + 1]
     indent = min((len(line) - len(line.lstrip()) for line in text if line.strip()), default=0)

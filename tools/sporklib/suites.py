@@ -25,7 +25,7 @@ HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
 PROGRAM_LIMIT = 120.0  # for one program of user/tests
 KERNEL_CPUS = (1, 4)
-OWN_COMMAND = 'sh -c "ls | wc"'  # what the page's test records beside the built-in scenarios
+OWN_COMMAND = "sh -c true"  # what the page's test records beside the built-in scenarios
 
 
 def progress(text: str) -> None:
