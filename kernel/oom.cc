@@ -1,7 +1,7 @@
 // Out of memory. Spork has no swap and promises more than it has in modes 0 and 1, so a page
-// fault may find no page. Linux searches for a process to kill; here it is the one that faults, which
-// cannot go on anyway, unless it is protected. A system call that runs out of kernel memory gets
-// ENOMEM and never comes here.
+// fault may find no page. Linux searches for a process to kill; here it is the one that faults,
+// which cannot go on anyway, unless it is protected. A system call that runs out of kernel memory
+// gets ENOMEM and never comes here.
 #include "kernel/oom.h"
 
 #include "arch/pmap.h"
@@ -31,8 +31,8 @@ int64_t badness(process& p) {
     if (!vm || is_protected(p))
         return 0;
     const auto total = int64_t(vm_page_get_statistics().total);
-    const int64_t held = int64_t(vm->physical_map().resident_pages()) +
-                         int64_t(vm->physical_map().table_pages());
+    const int64_t held =
+        int64_t(vm->physical_map().resident_pages()) + int64_t(vm->physical_map().table_pages());
     return std::max<int64_t>(1, held + p.oom_score_adj.load() * total / oom_score_adj_max);
 }
 
@@ -120,5 +120,6 @@ unsigned oom_score(process& p) {
     const int64_t points = badness(p);
     if (points == 0)
         return 0;
-    return unsigned(std::max<int64_t>(0, (oom_score_adj_max + points * oom_score_adj_max / total) * 2 / 3));
+    return unsigned(
+        std::max<int64_t>(0, (oom_score_adj_max + points * oom_score_adj_max / total) * 2 / 3));
 }

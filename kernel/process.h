@@ -83,10 +83,10 @@ struct process : ref_counted<process> {
     ledger costs;                      // of what its threads called
     nanos_t start_time = 0;
     uint64_t timer_slack = 50000;
-    std::atomic<int> nice{0};       // -20..19: how long a slice is when others wait; inherited
+    std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
-    bool dumpable = true;           // PR_SET_DUMPABLE
-    bool recorded = false;          // kernel/record.h; inherited
+    bool dumpable = true;                  // PR_SET_DUMPABLE
+    bool recorded = false;                 // kernel/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
     // TREE
@@ -200,8 +200,8 @@ inline uint64_t process_limit(unsigned resource) {
     return self.limits[resource].current;
 }
 credentials current_credentials(); // a copy
-// Tells the address space of its resource limits; RLIMIT_MEMLOCK does not bind the superuser. Called
-// whenever one of the three changes.
+// Tells the address space of its resource limits; RLIMIT_MEMLOCK does not bind the superuser.
+// Called whenever one of the three changes.
 void process_tell_limits(process& p) REQUIRES(p.lock);
 // Permission for kill(2).
 bool credentials_may_signal(const credentials& sender, const credentials& target);

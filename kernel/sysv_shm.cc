@@ -138,9 +138,8 @@ bool shm_segment::may(const credentials& who, uint32_t wanted) const {
     if (who.superuser())
         return true;
     auto in_group = [&](uint32_t group) {
-        return who.egid == group ||
-               std::find(who.groups, who.groups + who.group_count, group) !=
-                   who.groups + who.group_count;
+        return who.egid == group || std::find(who.groups, who.groups + who.group_count, group) !=
+                                        who.groups + who.group_count;
     };
     uint32_t granted = mode;
     if (who.euid == uid || who.euid == creator_uid)
@@ -205,8 +204,8 @@ expected<int32_t> publish(ref_ptr<shm_segment> s) {
     }
     const uint64_t pages = pages_of(s->size());
     const uint64_t all = shm_get_limit(shm_limit::all);
-    if (used >= shm_get_limit(shm_limit::count) || place == shm_table_size ||
-        pages > all || total_pages > all - pages)
+    if (used >= shm_get_limit(shm_limit::count) || place == shm_table_size || pages > all ||
+        total_pages > all - pages)
         return fail(Errno::nospc);
     char name[32];
     format_to(name, sizeof name, "/SYSV%08x (deleted)", unsigned(s->key));
@@ -224,8 +223,8 @@ expected<int32_t> make_segment(int32_t key, uint64_t size, uint32_t flags) {
         return fail(Errno::inval);
     if (size > uint64_t{INT64_MAX} - page_size)
         return fail(Errno::nomem);
-    const bool charged = !(flags & SHM_NORESERVE_) ||
-                         uvm_commit::get_mode() == uvm_commit::mode::strict;
+    const bool charged =
+        !(flags & SHM_NORESERVE_) || uvm_commit::get_mode() == uvm_commit::mode::strict;
     commit_reservation promise;
     if (charged)
         TRY(promise.take(pages_of(size)));

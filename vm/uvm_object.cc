@@ -15,8 +15,8 @@ void uvm_object::remove_shadow(amap_shadow& shadow) {
     shadows_.remove(shadow);
 }
 
-// An amap stays on the list while it is referenced, so that the walk goes on from one that it holds.
-// One that is made meanwhile comes last, and is reached too.
+// An amap stays on the list while it is referenced, so that the walk goes on from one that it
+// holds. One that is made meanwhile comes last, and is reached too.
 void uvm_object::drop_private_copies(uint64_t first) {
     ref_ptr<vm_amap> amap;
     for (;;) {

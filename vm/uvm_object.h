@@ -16,7 +16,8 @@ class vm_amap;
 // An amap's place on the list of the object that its anons hide pages of: what private mappings of
 // the object have written. Owned by the amap.
 struct amap_shadow {
-    amap_shadow(vm_amap& a, uvm_object* below, uint64_t first) : amap(a), object(below), page(first) {}
+    amap_shadow(vm_amap& a, uvm_object* below, uint64_t first)
+        : amap(a), object(below), page(first) {}
     vm_amap& amap;
     uvm_object* const object; // null: there is nothing below
     const uint64_t page;      // the object's page under slot 0 (modulo 2^64)

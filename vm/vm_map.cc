@@ -179,10 +179,9 @@ bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
     return low.protection == high.protection && low.max_protection == high.max_protection &&
            low.inheritance == high.inheritance &&
            low.default_inheritance == high.default_inheritance && low.advice == high.advice &&
-           low.wired_count == high.wired_count &&
-           low.wired_on_fault == high.wired_on_fault && low.copy_on_write == high.copy_on_write &&
-           low.grows_down == high.grows_down && low.no_reserve == high.no_reserve &&
-           low.charged == high.charged && low.tag == high.tag;
+           low.wired_count == high.wired_count && low.wired_on_fault == high.wired_on_fault &&
+           low.copy_on_write == high.copy_on_write && low.grows_down == high.grows_down &&
+           low.no_reserve == high.no_reserve && low.charged == high.charged && low.tag == high.tag;
 }
 
 // Makes one entry of two if that can be done, and keeps `low`. An entry that has no amap yet is

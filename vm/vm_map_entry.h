@@ -29,20 +29,20 @@ struct vm_map_entry {
     vm_map_entry() = default;
     ~vm_map_entry() { set_object(nullptr); }
 
-    vaddr_t start{}, end{}; // page aligned, start < end
+    vaddr_t start{}, end{};     // page aligned, start < end
     ref_ptr<uvm_object> object; // changed by set_object() alone
-    uint64_t offset = 0; // bytes into the object, of `start`
+    uint64_t offset = 0;        // bytes into the object, of `start`
     vm_aref aref;
     vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
     vm_prot max_protection = vm_prot::all;
     vm_inherit inheritance = vm_inherit::copy;
     vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
     vm_advice advice = vm_advice::normal;
-    uint16_t wired_count = 0;   // mlock: 0 or 1, since Linux's locks do not nest
+    uint16_t wired_count = 0;    // mlock: 0 or 1, since Linux's locks do not nest
     bool wired_on_fault = false; // MLOCK_ONFAULT: pages are wired as they come, not brought in
-    bool copy_on_write = false; // a private mapping
-    bool needs_copy = false;    // the amap is missing or may be another entry's too: before
-                                // anything is written, copy_for_write() must be called
+    bool copy_on_write = false;  // a private mapping
+    bool needs_copy = false;     // the amap is missing or may be another entry's too: before
+                                 // anything is written, copy_for_write() must be called
     bool grows_down = false;
     bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
     bool charged = false;      // its pages are in the commit account

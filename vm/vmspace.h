@@ -138,7 +138,7 @@ public:
 
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
     expected<vaddr_t> map(const map_request& request);
-    status unmap(vaddr_t start, uint64_t size);                    // EINVAL
+    status unmap(vaddr_t start, uint64_t size); // EINVAL
     // mprotect. EINVAL; ENOMEM for want of memory, limits or commit charge: nothing has changed;
     // ENOMEM for a hole, EACCES over max_protection: what lies before it has changed, as on Linux.
     // `whole_stack` (PROT_GROWSDOWN): from where the stack begins that the range lies in; EINVAL if
@@ -150,7 +150,7 @@ public:
                             int linux_flags, vaddr_t new_start);
     status sync(vaddr_t start, uint64_t size, int linux_flags); // msync
     status mincore(vaddr_t start, uint64_t size,
-                   uint8_t* vec);                      // vec: kernel memory, a byte for each page
+                   uint8_t* vec); // vec: kernel memory, a byte for each page
     // mlock2; `on_fault`: what is not resident is wired when it comes.
     status lock_pages(vaddr_t start, uint64_t size, bool on_fault = false);
     status unlock_pages(vaddr_t start, uint64_t size); // munlock
@@ -158,8 +158,8 @@ public:
     enum class wiring : uint8_t { none, on_fault, at_once };
     status lock_all(wiring current, wiring future);
     void unlock_all(); // munlockall
-    // shmdt: unmaps what is left of a mapping of an object that `wanted` takes, whose first byte was
-    // mapped at `start`. EINVAL if there is none.
+    // shmdt: unmaps what is left of a mapping of an object that `wanted` takes, whose first byte
+    // was mapped at `start`. EINVAL if there is none.
     status unmap_object(vaddr_t start, bool (*wanted)(uvm_object&));
 
     // The heap: [brk_start, brk). Set by exec. set_brk returns the new break, or the old one when
@@ -250,10 +250,9 @@ private:
     bool space_free(vaddr_t start, uint64_t size) const REQUIRES_SHARED(map_.lock());
     std::optional<vaddr_t> find_space(uint64_t size) const REQUIRES_SHARED(map_.lock());
     status check_limits(uint64_t more, uint64_t more_data) const REQUIRES_SHARED(map_.lock());
-    expected<vaddr_t> map_locked(const map_request& request, uint64_t size, entry_list& dead)
+    expected<vaddr_t> map_locked(map_request& request, uint64_t size, entry_list& dead)
         EXCLUDES(map_.lock());
-    expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const
-        REQUIRES_SHARED(map_.lock());
+    expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
         REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
@@ -296,8 +295,8 @@ private:
 
     // vmspace_report.cc, vmspace_pages.h
     void note_peaks() REQUIRES(map_.lock());
-    template <class Visit> void for_each_mapped_page(vm_map_entry& e, Visit visit)
-        REQUIRES_SHARED(map_.lock());
+    template <class Visit>
+    void for_each_mapped_page(vm_map_entry& e, Visit visit) REQUIRES_SHARED(map_.lock());
 
     // vmspace.cc
     status move_brk(vaddr_t wanted, entry_list& dead) REQUIRES(map_.lock());
@@ -313,6 +312,6 @@ private:
     vaddr_t brk_start_ GUARDED_BY(map_.lock()){}, brk_ GUARDED_BY(map_.lock()){};
     vaddr_t mmap_top_ GUARDED_BY(map_.lock()) = user_max;
     wiring future_wiring_ GUARDED_BY(map_.lock()) = wiring::none; // MCL_FUTURE
-    uint64_t peak_virtual_ GUARDED_BY(map_.lock()) = 0;  // pages; what was unmapped since
+    uint64_t peak_virtual_ GUARDED_BY(map_.lock()) = 0;           // pages; what was unmapped since
     uint64_t peak_resident_ GUARDED_BY(map_.lock()) = 0; // counts, what there is now does not
 };

@@ -46,8 +46,8 @@ expected<vaddr_t> vmspace::choose_address(const map_request& request, uint64_t s
         wanted = wanted.page_up();
         if (wanted != vaddr_t{} && wanted >= lowest_search && space_free(wanted, size))
             return wanted;
-        auto found = request.low ? map_.find_space(size, lowest_32bit, end_of_32bit)
-                                 : find_space(size);
+        auto found =
+            request.low ? map_.find_space(size, lowest_32bit, end_of_32bit) : find_space(size);
         return found ? expected<vaddr_t>(*found) : fail(Errno::nomem);
     }
     if (!wanted.page_aligned())
@@ -121,13 +121,14 @@ expected<vaddr_t> vmspace::map(const map_request& asked) {
     entry_list dead;
     expected<vaddr_t> start = map_locked(request, size, dead);
     release_entries(dead);
-    if (start && (request.populate || is_to_populate(*start)))
+    if (start && request.populate)
         (void)populate(*start, *start + size);
     check_seam();
     return start;
 }
 
-expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size, entry_list& dead) {
+// Sets request.populate when what is mapped is wired at once.
+expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry_list& dead) {
     lock_guard guard(map_.lock());
     vaddr_t start = TRY(choose_address(request, size));
     vaddr_t end = start + size;
@@ -138,6 +139,7 @@ expected<vaddr_t> vmspace::map_locked(const map_request& request, uint64_t size,
     vm_map_entry& entry = fresh.peek();
     fill_entry(entry, request, start, size);
     wire_as_future(entry);
+    request.populate |= entry.wired_count && !entry.wired_on_fault;
     // What is replaced counts against what is asked for.
     vm_map::overlap replaced = map_.overlap_with(start, end);
     uint64_t data = entry.accountable() && !entry.grows_down ? entry.pages() : 0;
@@ -193,8 +195,8 @@ status vmspace::unmap(vaddr_t start, uint64_t size) {
     return {};
 }
 
-// A mapping of an object may have been cut up, and parts of it be gone: what belongs to it lies where
-// its offset says.
+// A mapping of an object may have been cut up, and parts of it be gone: what belongs to it lies
+// where its offset says.
 status vmspace::unmap_object(vaddr_t start, bool (*wanted)(uvm_object&)) {
     entry_list dead;
     {

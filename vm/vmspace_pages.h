@@ -4,8 +4,8 @@
 #include "arch/pmap.h"
 #include "vm/vmspace.h"
 
-// Calls visit(va, page, mapping) for each page of the entry's layers that is mapped. Goes by what is
-// in the layers, which may be a few pages of a mapping of terabytes.
+// Calls visit(va, page, mapping) for each page of the entry's layers that is mapped. Goes by what
+// is in the layers, which may be a few pages of a mapping of terabytes.
 template <class Visit> void vmspace::for_each_mapped_page(vm_map_entry& e, Visit visit) {
     auto look = [&](vaddr_t va, vm_page& page) {
         auto mapping = pmap_->lookup(va);

@@ -1,6 +1,6 @@
-// mlock2(2), munlock(2), mlockall(2): wired memory. Its pages are brought in at once, private ones as
-// the copies that a write would make (unless the program wants them as they come), and stay mapped;
-// a fork copies them at once, so that they never fault.
+// mlock2(2), munlock(2), mlockall(2): wired memory. Its pages are brought in at once, private ones
+// as the copies that a write would make (unless the program wants them as they come), and stay
+// mapped; a fork copies them at once, so that they never fault.
 #include "arch/pmap.h"
 #include "vm/vmspace.h"
 #include "vm/vmspace_pages.h"

@@ -5,8 +5,8 @@
 // and a TLB shootdown each.
 #include <machine/kernel_stack.h>
 
-#include "arch/machine.h"
 #include "arch//pmap.h"
+#include "arch/machine.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
 #include "vm/vm_page.h"

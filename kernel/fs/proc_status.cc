@@ -25,8 +25,7 @@ char state_of(const process& p, const thread& t) {
     if (p.state == process_state::stopped && p.stopping)
         return 'T';
     switch (t.state.load()) {
-    case thread_state::sleeping:
-        return t.sleep.load() == sleep_kind::uninterruptible ? 'D' : 'S';
+    case thread_state::sleeping: return t.sleep.load() == sleep_kind::uninterruptible ? 'D' : 'S';
     case thread_state::stopped: return 'T';
     case thread_state::dead: return 'X';
     default: return 'R';
@@ -173,8 +172,8 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
               ull(ticks_of(f.children.system_time)));
     out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
     const uint64_t virtual_size = f.sizes.virtual_pages * page_size;
-    out.print(" %llu %llu %llu", ull(virtual_size), ull(f.vm ? f.vm->get_usage().resident >> page_shift : 0),
-              ull(rss_limit));
+    out.print(" %llu %llu %llu", ull(virtual_size),
+              ull(f.vm ? f.vm->get_usage().resident >> page_shift : 0), ull(rss_limit));
     out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
               ull(image.stack_start.value()));
     // Signals as far as they fit in 31 bits; status has them all.
@@ -200,9 +199,9 @@ status show_process_statm(const proc_subject& of, text_buffer& out) {
     const auto& s = f.sizes;
     const uint64_t data_pages = s.data_pages + s.stack_pages;
     const vm_usage u = f.vm ? f.vm->get_usage() : vm_usage{};
-    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages),
-              ull(u.resident >> page_shift), ull((u.resident - u.anonymous) >> page_shift),
-              ull(f.vm ? text_pages(*f.vm) : 0), ull(data_pages));
+    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(u.resident >> page_shift),
+              ull((u.resident - u.anonymous) >> page_shift), ull(f.vm ? text_pages(*f.vm) : 0),
+              ull(data_pages));
     return {};
 }
 

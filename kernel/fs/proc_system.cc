@@ -114,16 +114,18 @@ status show_pools(const proc_subject&, text_buffer& out) {
 // ---- System V shared memory ------------------------------------------------------------------
 
 status show_sysvipc_shm(const proc_subject&, text_buffer& out) {
-    out.append("       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid "
-               " cgid      atime      dtime      ctime                   rss                  "
-               "swap\n");
+    out.append(
+        "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid "
+        " cgid      atime      dtime      ctime                   rss                  "
+        "swap\n");
     shm_facts f;
     for (unsigned i = 0; shm_describe(i, f); i++)
-        out.print("%10d %10d  %4o %21llu %5d %5d  %5llu %5u %5u %5u %5u %10llu %10llu %10llu %21llu "
-                  "%21llu\n",
-                  f.key, f.id, f.mode, ull(f.size), f.creator, f.last, ull(f.attached), f.uid, f.gid,
-                  f.creator_uid, f.creator_gid, ull(f.attach_time), ull(f.detach_time),
-                  ull(f.change_time), ull(f.resident_pages * page_size), ull(0));
+        out.print(
+            "%10d %10d  %4o %21llu %5d %5d  %5llu %5u %5u %5u %5u %10llu %10llu %10llu %21llu "
+            "%21llu\n",
+            f.key, f.id, f.mode, ull(f.size), f.creator, f.last, ull(f.attached), f.uid, f.gid,
+            f.creator_uid, f.creator_gid, ull(f.attach_time), ull(f.detach_time),
+            ull(f.change_time), ull(f.resident_pages * page_size), ull(0));
     return {};
 }
 

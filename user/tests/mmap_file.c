@@ -109,7 +109,7 @@ static void cut_off(void) {
     char* shared = map_file(fd, 3, RW, MAP_SHARED, 0);
     char* private = map_file(fd, 3, RW, MAP_PRIVATE, 0);
     for (int i = 0; i < 3; i++)
-        private[i * PAGE + 1] = 'p';
+    private[i * PAGE + 1] = 'p';
     shared[PAGE + 200] = 's';
     pid_t child = fork();
     if (child == 0) { // the copies of both, and one of its own

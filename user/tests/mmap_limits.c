@@ -1,5 +1,5 @@
-// What bounds an address space: RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, the guard gap below stacks that
-// grow; where mappings come to lie; and that untouched memory costs nothing.
+// What bounds an address space: RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, the guard gap below stacks
+// that grow; where mappings come to lie; and that untouched memory costs nothing.
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 
@@ -54,7 +54,8 @@ static void data(void) {
     need(none != MAP_FAILED);
     limit(RLIMIT_DATA, status_bytes("VmData:") + 100 * PAGE);
     is_errno(mmap(NULL, 101 * PAGE, RW, ANON, -1, 0), ENOMEM, "mmap beyond RLIMIT_DATA");
-    ok(mmap(NULL, 101 * PAGE, PROT_READ, ANON, -1, 0) != MAP_FAILED, "what is read-only is no data");
+    ok(mmap(NULL, 101 * PAGE, PROT_READ, ANON, -1, 0) != MAP_FAILED,
+       "what is read-only is no data");
     ok(mmap(NULL, 101 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED,
        "nor what is shared");
     is_errno(mprotect(none, 101 * PAGE, RW), ENOMEM, "until mprotect makes it so");
@@ -90,7 +91,8 @@ static void growing(void) {
     enum { ROOM = 1024 };
     char* low = mmap(NULL, (ROOM + 1) * PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
     need(low != MAP_FAILED && munmap(low, ROOM * PAGE) == 0);
-    char* top = mmap(low + (ROOM - 4) * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    char* top =
+        mmap(low + (ROOM - 4) * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
     need(top == low + (ROOM - 4) * PAGE);
     is_fault(store_fault(top - 1), 0, 0, NULL, "a store below it makes it grow");
     is_fault(store_fault(top - 10 * PAGE), 0, 0, NULL, "and one further down");
@@ -116,7 +118,8 @@ static void gap_is_left(void) {
     char* top = mmap(low + (ROOM - 1) * PAGE, PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
     need(top == low + (ROOM - 1) * PAGE);
     char* at = mmap(top - 2 * PAGE, PAGE, RW, ANON, -1, 0);
-    ok(at != MAP_FAILED && (at >= top || top - at > 256 * PAGE), "a hint into the gap is not taken");
+    ok(at != MAP_FAILED && (at >= top || top - at > 256 * PAGE),
+       "a hint into the gap is not taken");
     is(mmap(top - 2 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0), top - 2 * PAGE, "MAP_FIXED is");
 }
 

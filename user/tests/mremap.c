@@ -122,7 +122,8 @@ static void shared(void) {
     ok(twin != at && has_letters(twin, 4), "an old size of 0 makes a second mapping");
     twin[2 * PAGE] = 'T';
     is(at[2 * PAGE], 'T', "of the same memory");
-    is_errno(mremap(map_letters(1, ANON), 0, PAGE, MREMAP_MAYMOVE), EINVAL, "not of private memory");
+    is_errno(mremap(map_letters(1, ANON), 0, PAGE, MREMAP_MAYMOVE), EINVAL,
+             "not of private memory");
     char* longer = mremap(at, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE);
     need(longer != MAP_FAILED);
     is(longer[2 * PAGE], 'T', "it can be made longer");

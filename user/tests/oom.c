@@ -61,8 +61,8 @@ static void the_glutton_dies(void) {
     ok(labs(meminfo_pages("MemFree:") - free_before) < 64, "and the memory");
 }
 
-// All but a few pages of memory are in a file. A fork in mode copy then wants more than there is, and
-// its parent has nothing to fault on.
+// All but a few pages of memory are in a file. A fork in mode copy then wants more than there is,
+// and its parent has nothing to fault on.
 static void system_calls_fail(void) {
     enum { LEFT = 600, MINE = 2000 };
     char* mine = mmap(NULL, MINE * PAGE, RW, ANON, -1, 0);

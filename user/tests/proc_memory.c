@@ -1,5 +1,5 @@
-// What /proc says of memory: maps, smaps, smaps_rollup, statm, status, meminfo, and that the figures
-// add up.
+// What /proc says of memory: maps, smaps, smaps_rollup, statm, status, meminfo, and that the
+// figures add up.
 #include "../lib/proc.h"
 #include "../lib/spork.h"
 
@@ -10,12 +10,23 @@ enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYM
 
 // The figures of a region, in KiB, in smaps' order.
 enum field {
-    SIZE, RSS, PSS, SHARED_CLEAN, SHARED_DIRTY, PRIVATE_CLEAN, PRIVATE_DIRTY, REFERENCED, ANONYMOUS,
-    SWAP, LOCKED, FIELDS
+    SIZE,
+    RSS,
+    PSS,
+    SHARED_CLEAN,
+    SHARED_DIRTY,
+    PRIVATE_CLEAN,
+    PRIVATE_DIRTY,
+    REFERENCED,
+    ANONYMOUS,
+    SWAP,
+    LOCKED,
+    FIELDS
 };
 static const char* const names[FIELDS] = {
-    "Size:", "Rss:", "Pss:", "Shared_Clean:", "Shared_Dirty:", "Private_Clean:", "Private_Dirty:",
-    "Referenced:", "Anonymous:", "Swap:", "Locked:",
+    "Size:",         "Rss:",           "Pss:",           "Shared_Clean:",
+    "Shared_Dirty:", "Private_Clean:", "Private_Dirty:", "Referenced:",
+    "Anonymous:",    "Swap:",          "Locked:",
 };
 struct region {
     long kb[FIELDS];
@@ -90,7 +101,8 @@ static void a_region(void) {
     at[0] = at[PAGE] = at[2 * PAGE] = 1;
     r = region_at(at);
     ok(r.kb[RSS] == 12 && r.kb[PSS] == 12 && r.kb[ANONYMOUS] == 12, "three pages are");
-    ok(r.kb[PRIVATE_DIRTY] == 12 && r.kb[PRIVATE_CLEAN] + r.kb[SHARED_CLEAN] + r.kb[SHARED_DIRTY] == 0,
+    ok(r.kb[PRIVATE_DIRTY] == 12 &&
+           r.kb[PRIVATE_CLEAN] + r.kb[SHARED_CLEAN] + r.kb[SHARED_DIRTY] == 0,
        "private and dirty");
     is(r.kb[REFERENCED], 12, "and used");
     need(mlock(at, 8 * PAGE) == 0);
@@ -153,12 +165,13 @@ static void sums(void) {
     for (int i = RSS; i < FIELDS; i++)
         ok(labs(all.kb[i] - roll.kb[i]) <= (i == PSS || i == LOCKED ? all.count : 8),
            "%s sum of smaps %ld, smaps_rollup %ld", names[i], all.kb[i], roll.kb[i]);
-    is(all.kb[RSS], all.kb[SHARED_CLEAN] + all.kb[SHARED_DIRTY] + all.kb[PRIVATE_CLEAN] +
-                        all.kb[PRIVATE_DIRTY],
+    is(all.kb[RSS],
+       all.kb[SHARED_CLEAN] + all.kb[SHARED_DIRTY] + all.kb[PRIVATE_CLEAN] + all.kb[PRIVATE_DIRTY],
        "Rss is made of clean and dirty, shared and private pages");
     long rss = value_in("/proc/self/status", "VmRSS:");
-    is(rss, value_in("/proc/self/status", "RssAnon:") + value_in("/proc/self/status", "RssFile:") +
-                value_in("/proc/self/status", "RssShmem:"),
+    is(rss,
+       value_in("/proc/self/status", "RssAnon:") + value_in("/proc/self/status", "RssFile:") +
+           value_in("/proc/self/status", "RssShmem:"),
        "VmRSS is made of RssAnon, RssFile and RssShmem");
     // Linux keeps these counts per thread and is behind by up to 64 pages for each.
     ok(labs(rss - all.kb[RSS]) <= (on_spork() ? 8 : 1024), "VmRSS %ld, Rss of smaps %ld", rss,
@@ -170,7 +183,8 @@ static void sums(void) {
     ok(value_in("/proc/self/status", "VmPeak:") >= size, "VmPeak");
     const long behind = on_spork() ? 0 : 1024; // as above
     ok(value_in("/proc/self/status", "VmHWM:") >= rss - behind, "VmHWM");
-    long data = value_in("/proc/self/status", "VmData:"), stack = value_in("/proc/self/status", "VmStk:");
+    long data = value_in("/proc/self/status", "VmData:"),
+         stack = value_in("/proc/self/status", "VmStk:");
     long pages[7];
     FILE* f = fopen("/proc/self/statm", "re");
     need(f != NULL && fscanf(f, "%ld %ld %ld %ld %ld %ld %ld", &pages[0], &pages[1], &pages[2],
@@ -187,18 +201,19 @@ static void sums(void) {
 
 static void machine(void) {
     static const char* const wanted[] = {
-        "MemTotal:", "MemFree:", "MemAvailable:", "Buffers:", "Cached:", "SwapCached:", "Active:",
-        "Inactive:", "Active(anon):", "Inactive(anon):", "Active(file):", "Inactive(file):",
-        "Unevictable:", "Mlocked:", "SwapTotal:", "SwapFree:", "Dirty:", "Writeback:", "AnonPages:",
-        "Mapped:", "Shmem:", "KReclaimable:", "Slab:", "SReclaimable:", "SUnreclaim:",
-        "KernelStack:", "PageTables:", "CommitLimit:", "Committed_AS:",
+        "MemTotal:",     "MemFree:",        "MemAvailable:", "Buffers:",      "Cached:",
+        "SwapCached:",   "Active:",         "Inactive:",     "Active(anon):", "Inactive(anon):",
+        "Active(file):", "Inactive(file):", "Unevictable:",  "Mlocked:",      "SwapTotal:",
+        "SwapFree:",     "Dirty:",          "Writeback:",    "AnonPages:",    "Mapped:",
+        "Shmem:",        "KReclaimable:",   "Slab:",         "SReclaimable:", "SUnreclaim:",
+        "KernelStack:",  "PageTables:",     "CommitLimit:",  "Committed_AS:",
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         ok(value_in("/proc/meminfo", wanted[i]) >= 0, "meminfo has %s", wanted[i]);
     if (!on_spork())
         return;
-    static const char* const parts[] = {"MemFree:", "AnonPages:", "Cached:", "Slab:",
-                                        "KernelStack:", "PageTables:"};
+    static const char* const parts[] = {
+        "MemFree:", "AnonPages:", "Cached:", "Slab:", "KernelStack:", "PageTables:"};
     // One reading: the parts of one moment.
     char text[8192];
     int fd = open("/proc/meminfo", O_RDONLY);

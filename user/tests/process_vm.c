@@ -7,12 +7,14 @@
 
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
 
-static char* area; // four pages: a letter each; the third read-only, the fourth unmapped in the child
+static char*
+    area; // four pages: a letter each; the third read-only, the fourth unmapped in the child
 
 static pid_t child;
 static struct gate go;
 
-// A child that has `area` and waits; with `check` it then looks whether its second page has changed.
+// A child that has `area` and waits; with `check` it then looks whether its second page has
+// changed.
 static void start_child(void) {
     area = mmap(NULL, 4 * PAGE, RW, ANON, -1, 0);
     need(area != MAP_FAILED);

@@ -1,6 +1,6 @@
-// vm_stress [PROGRAMS [STEPS [SEED]]]: programs that each map, store, protect, move, unmap, fork, wait
-// and exit at random, all at once, and look whether their memory is what they made it. They may
-// find no memory, and be killed for it; on Spork nothing of them may be left.
+// vm_stress [PROGRAMS [STEPS [SEED]]]: programs that each map, store, protect, move, unmap, fork,
+// wait and exit at random, all at once, and look whether their memory is what they made it. They
+// may find no memory, and be killed for it; on Spork nothing of them may be left.
 #include "../lib/counts.h"
 #include "../lib/proc.h"
 #include "../lib/spork.h"
@@ -144,10 +144,10 @@ static void live(unsigned steps) {
         else if (what == 5)
             advise(r);
         else if (what == 6)
-            r->writable = mprotect(r->at, (size_t)r->pages * PAGE,
-                                   r->writable ? PROT_READ : RW) == 0
-                              ? !r->writable
-                              : r->writable;
+            r->writable =
+                mprotect(r->at, (size_t)r->pages * PAGE, r->writable ? PROT_READ : RW) == 0
+                    ? !r->writable
+                    : r->writable;
         else if (what < 12)
             store(r);
         else
@@ -182,8 +182,8 @@ static void run(void) {
             diag("wait status 0x%x", status);
         wrong += !right;
     }
-    diag("%u of %u programs started; %u processes were killed for want of memory", started, programs,
-         killed);
+    diag("%u of %u programs started; %u processes were killed for want of memory", started,
+         programs, killed);
     is(wrong, 0, "every process found its memory as it made it");
 }
 
