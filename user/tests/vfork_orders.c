@@ -15,7 +15,7 @@ static char* self;
 static struct {
     volatile pid_t child;
     volatile int word;
-} * shared;
+}* shared;
 
 static bool control(char what, const char* point) {
     char text[64];
