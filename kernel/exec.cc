@@ -26,6 +26,7 @@
 #include "kernel/random.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
+#include "kernel/sync_point.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "lib/format.h"
@@ -458,6 +459,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     ref_ptr<sig_handlers> own_handlers = TRY(p.handlers->copy());
     TRY(kill_other_threads(self));
 
+    at_sync_point(sync_point::exec_commits);
     // ---- The point of no return ----
     futex_thread_exit(self); // what the thread owes in the old address space
     enter_address_space(self, std::move(fresh));

@@ -21,6 +21,7 @@
 #include "kernel/sched.h"
 #include "kernel/session.h"
 #include "kernel/signal.h"
+#include "kernel/sync_point.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "kernel/wait.h"
@@ -140,6 +141,7 @@ void thread_exit(int wait_status) {
     thread& self = current_thread();
     process& p = *self.proc;
     ASSERT(!self.kernel_thread);
+    at_sync_point(sync_point::exit_begins);
     TRACE(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
     signal_thread_exiting(self);

@@ -51,6 +51,7 @@
 #include "kernel/sched.h"
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
+#include "kernel/sync_point.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "lib/string.h"
@@ -186,6 +187,7 @@ expected<created_process> create(const clone_args& args) {
     sched_make_runnable(*child);
     child.reset();
     if (set(CLONE_VFORK_)) {
+        at_sync_point(sync_point::vfork_waits);
         const nanos_t since = now();
         TRACE(vfork_block, .child_pid = result.pid);
         wait->wait();
@@ -424,6 +426,7 @@ void vfork_release(thread& self, const int* wait_status) {
     vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr);
     if (!waiting)
         return;
+    at_sync_point(sync_point::vfork_releases);
     afork_record record{self.proc->pid, afork_record::exec, 0, 0};
     if (wait_status) {
         const int signo = *wait_status & 0x7f;
@@ -436,6 +439,7 @@ void vfork_release(thread& self, const int* wait_status) {
     waiting->drop_reference();
     if (self.held)
         signal_release_held(self);
+    at_sync_point(sync_point::vfork_released);
 }
 
 // ---- The system calls ------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "arch/uaccess.h"
+#include "kernel/clock.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/syscall.h"
@@ -435,7 +436,7 @@ expected<nanos_t> deadline_from_user(uint64_t timeout, uint32_t operation) {
     if ((operation & 127) == FUTEX_WAIT_)
         return now() + time;
     if (operation & FUTEX_CLOCK_REALTIME_)
-        return time > boot_wall_clock() ? time - boot_wall_clock() : 0;
+        return deadline_at(time, wall_clock() - now());
     return time;
 }
 
@@ -488,7 +489,9 @@ sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, nullptr));
     case FUTEX_CMP_REQUEUE_:
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, &value3));
-    case FUTEX_WAKE_OP_: return TRY(futex_wake_op(at, at2, is_private, int(value), count2, value3));
+    case FUTEX_WAKE_OP_: // both wake one at least, as Linux does
+        return TRY(futex_wake_op(at, at2, is_private, std::max(int(value), 1), std::max(count2, 1),
+                                 value3));
     default: // FUTEX_LOCK_PI and its kin among them
         return fail(Errno::nosys);
     }

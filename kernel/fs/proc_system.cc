@@ -11,6 +11,7 @@
 #include "kernel/fs/procfs_node.h"
 #include "kernel/sched.h"
 #include "kernel/sysv_shm.h"
+#include "kernel/sync_point.h"
 #include "kernel/thread.h"
 #include "kernel/utsname.h"
 #include "lib/format.h"
@@ -355,6 +356,14 @@ template <std::atomic<bool>& flag> status store_flag(const proc_subject&, std::s
     return {};
 }
 
+status show_sync_points(const proc_subject&, text_buffer& out) {
+    sync_points_show(out);
+    return {};
+}
+status store_sync_points(const proc_subject&, std::string_view text) {
+    return sync_points_store(text);
+}
+
 // ---- Links to oneself ------------------------------------------------------------------------
 
 status show_self(const proc_subject&, text_buffer& out) {
@@ -398,6 +407,7 @@ constexpr proc_entry kernel_entries[] = {
      .mode = file_644,
      .show = show_shm_limit<shm_limit::count>,
      .store = store_shm_limit<shm_limit::count, shm_table_size>},
+    {.name = "sync_points", .mode = file_644, .show = show_sync_points, .store = store_sync_points},
     {.name = "version", .mode = file_444, .show = show_text<kernel_version>},
     {.name = "vfork_mode",
      .mode = file_644,

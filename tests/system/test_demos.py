@@ -15,6 +15,7 @@ done
 PROGRAMS = (
     "vfork_sees_store", "vfork_returns", "exit_vs__exit", "vfork_handler", "vfork_fifo_deadlock",
     "fork_with_lock", "map_shared", "overcommit", "prefork_server", "cost_of_size",
+    "vfork_one_thread", "clone_shares", "readonly_fault", "afork_popen",
 )
 
 
@@ -124,3 +125,46 @@ def test_cost_of_size(printed: dict[str, str]) -> None:
         for way in ("vfork, share", "afork"):
             _, copies, faults, after = cost[mib, way]
             assert copies < few and faults < few and after < few, way
+
+
+def test_vfork_one_thread(printed: dict[str, str]) -> None:
+    assert printed["vfork_one_thread"] == (
+        "the caller of vfork slept; meanwhile the other thread counted: 100000 and more\n")
+
+
+def test_clone_shares(printed: dict[str, str]) -> None:
+    shared = {line[:28].strip(): re.findall(r"(\w+) shared", line)
+              for line in printed["clone_shares"].splitlines()}
+    assert shared == {
+        "no flag (fork)": [],
+        "CLONE_VM": ["memory"],
+        "CLONE_FILES": ["descriptors"],
+        "CLONE_FS": ["umask"],
+        "CLONE_VM|CLONE_SIGHAND": ["memory", "handlers"],
+        "CLONE_VM|CLONE_VFORK (vfork)": ["memory"],
+        "all (as a thread has them)": ["memory", "descriptors", "umask", "handlers"],
+    }
+
+
+def test_readonly_fault(printed: dict[str, str]) -> None:
+    assert dict(re.findall(r"^(\w.*): +(.*)$", printed["readonly_fault"], re.MULTILINE)) == {
+        "child, after fork": "the store is done",
+        "parent, after fork": "the store is done",
+        "parent, after mprotect": "SIGSEGV, SEGV_ACCERR, at byte 5 of the page",
+        "parent, after munmap": "SIGSEGV, SEGV_MAPERR, at byte 5 of the page",
+    }
+
+
+def test_afork_popen(printed: dict[str, str]) -> None:
+    assert printed["afork_popen"].splitlines() == [
+        "/bin/echo is on its way",
+        "    the pipe says: hello",
+        "    the pipe has ended",
+        "    it exited with 0",
+        "/bin/false is on its way",
+        "    the pipe has ended",
+        "    it exited with 1",
+        "/no/such/program is on its way",
+        "    the pipe has ended",
+        "    it could not be executed: No such file or directory",
+    ]

@@ -15,10 +15,25 @@
 extern char** environ;
 
 enum { THREADS = 4, STACK = 65536, AREA = 64 * 4096 };
-enum { FORK, FORK_DIRTY, VFORK, CLONE_STACK, SPAWN, AFORK_IT, MODES, THREAD, WAYS };
+enum {
+    FORK,
+    FORK_DIRTY,
+    VFORK,
+    NESTED,
+    CLONE_STACK,
+    SHARE,
+    SPAWN,
+    AFORK_IT,
+    THREAD_EXEC,
+    MODES,
+    THREAD,
+    WAYS
+};
 
 static const char* const way_names[WAYS] = {
-    "fork", "fork, both write", "vfork", "clone vfork", "posix_spawn", "afork", "modes", "thread"};
+    "fork",          "fork, both write", "vfork", "vfork in vfork", "clone vfork",
+    "clone, shared", "posix_spawn",      "afork", "exec by thread", "modes",
+    "thread"};
 
 static char* self;
 static long rounds = 50; // of each thread
@@ -66,6 +81,21 @@ static void kill_soon(struct maker* m, pid_t pid) {
 
 static void* do_nothing(void* arg) { return arg; }
 
+static void* exec_in_thread(void* arg) {
+    struct act* act = arg;
+    execve(self, act->argv, environ);
+    _exit(1);
+}
+
+// In a child of its own: one thread executes a program while the first one runs.
+static void exec_by_thread(struct act* act) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, exec_in_thread, act) == 0)
+        for (;;)
+            pause();
+    _exit(1);
+}
+
 static int clone_stack(struct maker* m, struct act* act) {
     return clone(play, m->stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, act);
 }
@@ -92,6 +122,21 @@ static void one(struct maker* m) {
         pid = vfork();
         if (pid == 0)
             _exit(play(&act));
+        break;
+    case NESTED:
+        act.what = act.what == PAUSE ? EXIT : act.what;
+        pid = vfork();
+        if (pid == 0) {
+            if (vfork() == 0)
+                _exit(play(&act));
+            _exit(0);
+        }
+        break;
+    case SHARE: pid = clone(play, m->stack + STACK, CLONE_VM | SIGCHLD, &act); break;
+    case THREAD_EXEC:
+        pid = fork();
+        if (pid == 0)
+            exec_by_thread(&act);
         break;
     case CLONE_STACK:
         act.what = act.what == PAUSE ? EXEC : act.what;
@@ -155,6 +200,19 @@ static void stress(void* arg) {
     need(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
 }
 
+// How many processes the machine has made since it was started.
+static long processes_made(void) {
+    char line[256];
+    long made_so_far = -1;
+    FILE* f = fopen("/proc/stat", "re");
+    need(f != NULL);
+    while (made_so_far < 0 && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "processes %ld", &made_so_far) != 1)
+            made_so_far = -1;
+    fclose(f);
+    return made_so_far;
+}
+
 // ---- What is left of it ----------------------------------------------------------------------
 
 struct count {
@@ -213,7 +271,11 @@ static bool all_as_before(void) {
 // One run, between two counts.
 static void run_and_count(void) {
     before_count = count_all(before);
+    const long made_before = processes_made();
+    const int64_t start = now_ns();
     is_exit(status_of(stress, NULL), 0, "every process ended as it should");
+    diag("%ld processors, %ld ms, %ld processes and threads made", sysconf(_SC_NPROCESSORS_ONLN),
+         (long)((now_ns() - start) / 1000000), processes_made() - made_before);
     after_count = count_all(after);
 }
 

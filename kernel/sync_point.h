@@ -1,0 +1,45 @@
+// Named points of the kernel at which a test can hold the threads that come there, so that it
+// brings about an order of events that no program could force.
+//
+// A process with the superuser's rights writes "+NAME" to /proc/sys/kernel/sync_points. From then
+// on its descendants stop at that point, wherever they run, until it writes "-NAME" or ends. Read,
+// the file tells for each point who holds it and which threads are there. Only in builds with
+// SPORK_CHECKS; there a point that nobody holds costs one load.
+#pragma once
+
+#include "lib/result.h"
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+class text_buffer;
+
+#define SYNC_POINTS(X)                                                                             \
+    X(vfork_waits)    /* the parent, before it goes to sleep */                                    \
+    X(vfork_releases) /* the child, before its parent is woken, by exec or exit */                 \
+    X(vfork_released) /* ... and after */                                                          \
+    X(exec_commits)   /* at the point of no return, before the old address space is left */        \
+    X(exit_begins)    /* before anything of the thread is gone */
+
+enum class sync_point : uint8_t {
+#define X(name) name,
+    SYNC_POINTS(X)
+#undef X
+};
+
+#if SPORK_CHECKS
+extern std::atomic<uint32_t> sync_points_held; // a bit for each
+void sync_point_reached(sync_point where);
+// No locks held.
+inline void at_sync_point(sync_point where) {
+    if (sync_points_held.load(std::memory_order_relaxed) >> unsigned(where) & 1) [[unlikely]]
+        sync_point_reached(where);
+}
+#else
+inline void at_sync_point(sync_point) {}
+#endif
+
+void sync_points_show(text_buffer& out);
+// EPERM, EINVAL; EOPNOTSUPP in builds without.
+status sync_points_store(std::string_view text);
