@@ -82,7 +82,8 @@ static const struct step steps[] = {
        COUNT},
       {"pages copied by faults", {{CHILD_LATER, "write_copied"}}, COUNT}}},
     {"5. exec throws all of that away again: entries, page tables, the promise. Where\n"
-     "   the child only had a reference, exec drops that, and nothing is thrown away.\n",
+     "   the child only had a reference, exec drops that, and nothing is thrown away.\n"
+     "   (What it returns then is a promise of its own: that the new program fits.)\n",
      {{"map entries freed", {{EXEC, "map_entries_freed"}}, COUNT},
       {"PTEs removed", {{EXEC, "ptes_removed"}}, COUNT},
       {"page-table pages freed", {{EXEC, "ptps_freed"}}, COUNT},
@@ -92,8 +93,8 @@ static const struct step steps[] = {
      "   A parent that was shared takes no fault: its map was never changed.\n",
      {{"faults", {{PARENT_LATER, "write_copied"}, {PARENT_LATER, "write_reused"}}, COUNT},
       {"pages copied by them", {{PARENT_LATER, "write_copied"}}, COUNT}}},
-    {"7. The bill, in thousands of processor cycles (of instructions, on a machine that\n"
-     "   counts them).\n",
+    {"7. The bill, in thousands of processor cycles (of instructions, on a machine\n"
+     "   that counts them).\n",
      {{"making the child", {{CALL, "cycles"}}, THOUSANDS},
       {"its exec", {{EXEC, "cycles"}}, THOUSANDS},
       {"the parent's writes", {{WRITES, "cycles"}}, THOUSANDS},
