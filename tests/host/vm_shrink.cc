@@ -17,7 +17,10 @@
 #include <unistd.h>
 
 // Coverage is counted in the children too, which leave by _exit().
-extern "C" void __gcov_dump() __attribute__((weak));
+#if defined(SPORK_COVERAGE)
+extern "C" void __gcov_reset();
+extern "C" void __gcov_dump();
+#endif
 
 namespace {
 
@@ -58,10 +61,14 @@ std::string run_to_the_end(const operation_list& operations, volatile size_t* pr
     setitimer(ITIMER_PROF, &limit, nullptr);
     for (int signal : {SIGABRT, SIGSEGV, SIGPROF, SIGFPE, SIGBUS, SIGILL})
         std::signal(signal, SIG_DFL); // Catch2 has handlers of its own
+#if defined(SPORK_COVERAGE)
+    __gcov_reset();
+#endif
     std::string why = run_to_the_end(operations, &out.at);
     strncpy(out.why, why.c_str(), sizeof out.why - 1);
-    if (__gcov_dump)
-        __gcov_dump();
+#if defined(SPORK_COVERAGE)
+    __gcov_dump();
+#endif
     _exit(why.empty() ? 0 : 1);
 }
 
