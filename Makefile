@@ -65,6 +65,9 @@ bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/tiny
 model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,$(host_sources)) \
                     tests/host/test_vm_model.cc)
 model_tests := $(BUILD)/model/vm_model
+coverage_objects := $(patsubst %,$(BUILD)/coverage/%.o,$(host_sources))
+fuzz_objects := $(patsubst %,$(BUILD)/fuzz/%.o,$(filter-out tests/host/test_% tests/host/main.cc, \
+                    $(host_sources)) tests/host/fuzz/fuzz_vm.cc)
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/spork.iso
 musl       := $(BUILD)/libc/musl/.patched
@@ -78,6 +81,10 @@ tools_bench := $(BUILD)/setup/bench
 tools_libc := $(BUILD)/setup/libc
 tools_explore := $(BUILD)/setup/explore
 tools_web     := $(BUILD)/setup/web
+tools_fuzz     := $(BUILD)/setup/fuzz
+tools_coverage := $(BUILD)/setup/coverage
+tools_growth   := $(BUILD)/setup/growth
+tools_tcc      := $(BUILD)/setup/tcc
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -98,6 +105,11 @@ host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-rec
     -D_GLIBCXX_ASSERTIONS -DSPORK_HOST=1 -Iarch/host/include -I. -MMD -MP
 # The model's million operations want speed: vm/'s own checks stay, the sanitizers go.
 model_cxx    := $(filter-out -O1 -fsanitize% -fno-sanitize%,$(host_cxx)) -O2
+coverage_cxx := $(filter-out -O1 -fsanitize% -fno-sanitize%,$(host_cxx)) -O0 --coverage \
+    -fprofile-update=prefer-atomic -DSPORK_COVERAGE
+FUZZCXX      ?= $(firstword $(shell command -v clang++-19 clang++))
+fuzz_cxx     := $(filter-out -Wno-maybe-uninitialized -fno-sanitize%,$(host_cxx)) \
+    -fsanitize=fuzzer-no-link -Wno-c99-designator
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
 user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
     -Wno-unused-parameter -pthread -I.
@@ -146,6 +158,28 @@ test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a mach
 libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(musl)
 	$(Q)SPORK_NO_BUILD=1 tools/libc-build --modes '$(MODES)' --files '$(FILES)'
+
+fuzz: $(tools_fuzz) ## let libFuzzer drive vm/ and its model for SECONDS=60
+	@$(MAKE) --no-print-directory $(BUILD)/fuzz/vm_fuzz
+	$(Q)mkdir -p $(BUILD)/fuzz/corpus
+	$(Q)$(BUILD)/fuzz/vm_fuzz -max_total_time=$(or $(SECONDS),60) -max_len=1800 \
+	    -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 $(BUILD)/fuzz/corpus
+
+coverage: $(tools_run) $(tools_test) $(tools_coverage) ## lines and branches of vm/ that the host tests reach
+	@$(MAKE) --no-print-directory $(BUILD)/coverage/vm_tests
+	$(Q)tools/coverage $(BUILD)/coverage
+
+test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the other: each must fail its test
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(host_tests)
+	$(Q)tools/test-faults $(T)
+
+growth: $(tools_run) $(tools_growth) ## the cost of mmap, page faults and fork by the number of mappings
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/growth
+
+fault-ahead: $(tools_run) $(tools_tcc) ## count page faults with and without fault-ahead
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/fault-ahead
 
 # CMD comes through the environment, so that it may hold any character.
 gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, or CMD='PROGRAM ARGUMENT...'
@@ -196,6 +230,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
+.PHONY: fuzz coverage test-faults growth fault-ahead
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
         bench libc-build explore lint format setup \
         clean help FORCE
@@ -221,6 +256,8 @@ $(eval $(call remember,$(BUILD)/host/flags,$(HOSTCXX) $(host_cxx)))
 $(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
 $(eval $(call remember,$(BUILD)/model/flags,$(HOSTCXX) $(model_cxx)))
 $(eval $(call remember,$(BUILD)/model/objects,$(model_objects)))
+$(eval $(call remember,$(BUILD)/coverage/flags,$(HOSTCXX) $(coverage_cxx)))
+$(eval $(call remember,$(BUILD)/fuzz/flags,$(FUZZCXX) $(fuzz_cxx)))
 $(eval $(call remember,$(BUILD)/user/flags,$(MUSL_CC) $(GLIBC_CC) $(user_c) $(user_lib)))
 $(eval $(call remember,$(BUILD)/user/programs,$(programs) $(wildcard /bin/busybox /bin/bash-static)))
 FORCE:
@@ -269,6 +306,25 @@ $(model_tests): $(model_objects) $(BUILD)/model/objects
 	$(call say,LINK,$@)
 	$(Q)$(HOSTCXX) $(model_objects) $(host_libs) -o $@
 
+$(BUILD)/coverage/%.cc.o: %.cc $(BUILD)/coverage/flags | $(tools_run) $(tools_test)
+	@mkdir -p $(@D)
+	$(call say,COV,$<)
+	$(Q)$(HOSTCXX) $(if $(filter tests/%,$<),$(filter-out --coverage,$(coverage_cxx)),$(coverage_cxx)) \
+	    -c $< -o $@
+
+$(BUILD)/coverage/vm_tests: $(coverage_objects)
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) --coverage $(coverage_objects) $(host_libs) -o $@
+
+$(BUILD)/fuzz/%.cc.o: %.cc $(BUILD)/fuzz/flags | $(tools_fuzz)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$<)
+	$(Q)$(FUZZCXX) $(fuzz_cxx) -c $< -o $@
+
+$(BUILD)/fuzz/vm_fuzz: $(fuzz_objects)
+	$(call say,LINK,$@)
+	$(Q)$(FUZZCXX) -fsanitize=address,undefined,fuzzer $(fuzz_objects) -pthread -o $@
+
 # ---- User programs -------------------------------------------------------------------------
 
 # Static musl programs; those named glibc_* are linked with glibc, those named pie_* with glibc as
@@ -310,3 +366,5 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 
 -include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) $(programs:=.d) \
          $(bench_programs:=.d)
+-include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) \
+    $(coverage_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d)

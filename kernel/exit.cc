@@ -27,6 +27,7 @@
 #include "kernel/wait.h"
 #include "lib/string.h"
 #include "lib/trace.h"
+#include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -183,7 +184,8 @@ void thread_exit(int wait_status) {
     // The references that their parents' lists had. Our own process lives on in our thread's.
     while (process* orphan = discarded.pop_front())
         orphan->drop_reference();
-    self.drop_reference(); // process::threads'
+    (void)alloc_fail_after(0); // a test's, which has not come to pass
+    self.drop_reference();     // process::threads'
     sched_exit();
 }
 

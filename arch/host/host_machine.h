@@ -24,6 +24,10 @@ struct host_panic : std::exception {
     const char* what() const noexcept override { return message; }
 };
 
+// If set, called with the message of a panic that nobody expects, before anything is unwound or
+// printed. It may end the process.
+extern void (*host_on_panic)(const char* message);
+
 // While one exists, a panic of the calling thread throws host_panic. The thread's record of held
 // locks and its interrupt depth are put back to what they were. The state of vm/ after a panic is
 // not to be relied on: a lock that no guard holds stays taken. A panic inside a destructor still

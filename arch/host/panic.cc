@@ -21,6 +21,8 @@ void print_locks(const char* kind, const held_locks& held) {
 
 } // namespace
 
+void (*host_on_panic)(const char* message) = nullptr;
+
 void panic(const char* format, ...) {
     host_panic thrown;
     va_list arguments;
@@ -31,6 +33,8 @@ void panic(const char* format, ...) {
     host_thread& me = host_thread::self();
     if (me.panics_expected != 0)
         throw thrown;
+    if (host_on_panic)
+        host_on_panic(thrown.message);
     std::fprintf(stderr, "panic on CPU %u: %s\n", me.cpu, thrown.message);
     print_locks("spin lock", me.cpu_locks);
     print_locks("sleep lock", me.thread_locks);

@@ -15,6 +15,7 @@
 #include "kernel/thread.h"
 #include "kernel/utsname.h"
 #include "lib/format.h"
+#include "vm/alloc_fail.h"
 #include "vm/pool.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvmexp.h"
@@ -364,6 +365,18 @@ status store_sync_points(const proc_subject&, std::string_view text) {
     return sync_points_store(text);
 }
 
+// For tests: the n-th allocation inside the kernel by the thread that writes n fails, once; 0 takes
+// that back. Reads as how many are still to come: 0 once it has failed. EBUSY while another thread
+// has one pending.
+status show_fail_allocation(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(alloc_fail_pending()));
+    return {};
+}
+status store_fail_allocation(const proc_subject&, std::string_view text) {
+    constexpr uint64_t most = 1'000'000'000;
+    return alloc_fail_try(TRY(parse_setting(text, most))) ? status() : fail(Errno::busy);
+}
+
 // ---- Links to oneself ------------------------------------------------------------------------
 
 status show_self(const proc_subject&, text_buffer& out) {
@@ -432,6 +445,10 @@ constexpr proc_entry vm_entries[] = {
      .mode = file_644,
      .show = show_flag<uvm_fault_ahead_enabled>,
      .store = store_flag<uvm_fault_ahead_enabled>},
+    {.name = "fail_allocation",
+     .mode = file_644,
+     .show = show_fail_allocation,
+     .store = store_fail_allocation},
     {.name = "zero_page",
      .mode = file_644,
      .show = show_flag<uvm_zero_page_enabled>,

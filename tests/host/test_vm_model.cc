@@ -45,6 +45,7 @@ TEST_CASE("model: random operations agree with a model of pages", "[model]") {
         FAIL("seed " << seed << " (SPORK_SEED=" << seed << " repeats it): "
                      << explain_failure(make_operations(failed->seed, length), "seed " + seed));
     }
+    SUCCEED();
 }
 
 // ---- Runs that have failed -------------------------------------------------------------------

@@ -17,7 +17,10 @@
 #include <unistd.h>
 
 // Coverage is counted in the children too, which leave by _exit().
-extern "C" void __gcov_dump() __attribute__((weak));
+#if defined(SPORK_COVERAGE)
+extern "C" void __gcov_reset();
+extern "C" void __gcov_dump();
+#endif
 
 namespace {
 
@@ -34,9 +37,7 @@ std::string run_to_the_end(const operation_list& operations, volatile size_t* pr
     (void)uvm_zero_page();
     auto before = vm_inventory();
     try {
-        std::string panic = host_panic_of([&] { run_operations(operations, progress); });
-        if (!panic.empty())
-            return "operation " + std::to_string(*progress) + ": panic: " + panic;
+        run_operations(operations, progress);
     } catch (const model_mismatch& mismatch) {
         return mismatch.what();
     }
@@ -48,20 +49,37 @@ std::string run_to_the_end(const operation_list& operations, volatile size_t* pr
     return {};
 }
 
+report* own_report; // a child's
+
+[[noreturn]] void report_panic(const char* message) {
+    snprintf(own_report->why, sizeof own_report->why, "operation %zu: panic: %s",
+             size_t{own_report->at}, message);
+#if defined(SPORK_COVERAGE)
+    __gcov_dump();
+#endif
+    _exit(1);
+}
+
 [[noreturn]] void be_the_child(const operation_list& operations, report& out, bool quiet) {
     if (quiet) {
         int null = open("/dev/null", O_WRONLY);
         dup2(null, STDERR_FILENO);
     }
+    own_report = &out;
+    host_on_panic = report_panic;
     // Processor time, which does not depend on what else the machine does.
     itimerval limit{{0, 0}, {hang_seconds, 0}};
     setitimer(ITIMER_PROF, &limit, nullptr);
     for (int signal : {SIGABRT, SIGSEGV, SIGPROF, SIGFPE, SIGBUS, SIGILL})
         std::signal(signal, SIG_DFL); // Catch2 has handlers of its own
+#if defined(SPORK_COVERAGE)
+    __gcov_reset();
+#endif
     std::string why = run_to_the_end(operations, &out.at);
     strncpy(out.why, why.c_str(), sizeof out.why - 1);
-    if (__gcov_dump)
-        __gcov_dump();
+#if defined(SPORK_COVERAGE)
+    __gcov_dump();
+#endif
     _exit(why.empty() ? 0 : 1);
 }
 
