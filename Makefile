@@ -119,7 +119,7 @@ demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
 test: $(tools_run) $(tools_test) $(tools_libc) ## run every test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
@@ -135,7 +135,7 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
 test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
@@ -162,6 +162,8 @@ bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and 
 	@$(MAKE) --no-print-directory $(kernel_elf) $(bench_programs)
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
 	$(Q)tools/spork bench $(BENCHFLAGS)
+
+bench-programs: $(bench_programs)
 
 # The page's packages, at the versions of the lock file.
 web_packages := $(BUILD)/web/packages
@@ -197,7 +199,7 @@ help: ## list these targets
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
-        bench libc-build explore lint format setup \
+        bench bench-programs libc-build explore lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
