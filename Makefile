@@ -86,11 +86,16 @@ kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only
     -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
     -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
+# A kernel without its checks is optimised as a whole: small functions are inlined into other files,
+# too. That makes each link a long one, so the usual build does without.
+ifeq ($(DEBUG_CHECKS),0)
+whole_program := -flto=auto
+endif
 # GCC 12 takes the empty half of a std::expected<void> for an uninitialised value.
 warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
     -Wno-maybe-uninitialized
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
-    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS
+    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(whole_program)
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
     -Wl,--build-id=none -T boot/kernel.ld
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -241,7 +246,7 @@ $(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(tools_run)
 
 $(kernel_elf): $(kernel_objects) boot/kernel.ld $(BUILD)/kernel/objects
 	$(call say,LINK,$@)
-	$(Q)$(KCXX) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
+	$(Q)$(KCXX) $(if $(whole_program),$(kernel_cxx)) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
 
 # ---- Host tests ----------------------------------------------------------------------------
 
