@@ -93,11 +93,16 @@ kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only
     -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
     -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
+# A kernel without its checks is optimised as a whole: small functions are inlined into other files,
+# too. That makes each link a long one, so the usual build does without.
+ifeq ($(DEBUG_CHECKS),0)
+whole_program := -flto=auto
+endif
 # GCC 12 takes the empty half of a std::expected<void> for an uninitialised value.
 warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
     -Wno-maybe-uninitialized
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
-    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS
+    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(whole_program)
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
     -Wl,--build-id=none -T boot/kernel.ld
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -131,7 +136,8 @@ demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
 iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
 
 test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(web_packages)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs) \
+	    $(web_packages)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
@@ -147,7 +153,7 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
 test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
@@ -197,6 +203,8 @@ bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and 
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
 	$(Q)tools/spork bench $(BENCHFLAGS)
 
+bench-programs: $(bench_programs)
+
 # The page's packages, at the versions of the lock file.
 web_packages := $(BUILD)/web/packages
 $(web_packages): tools/explore/package.json tools/explore/package-lock.json tools/explore/.npmrc | $(tools_explore)
@@ -230,9 +238,8 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: fuzz coverage test-faults growth fault-ahead
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
-        bench libc-build explore lint format setup \
+        bench bench-programs libc-build explore fuzz coverage test-faults growth fault-ahead lint format setup \
         clean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
@@ -276,7 +283,7 @@ $(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(tools_run)
 
 $(kernel_elf): $(kernel_objects) boot/kernel.ld $(BUILD)/kernel/objects
 	$(call say,LINK,$@)
-	$(Q)$(KCXX) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
+	$(Q)$(KCXX) $(if $(whole_program),$(kernel_cxx)) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
 
 # ---- Host tests ----------------------------------------------------------------------------
 

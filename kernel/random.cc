@@ -1,8 +1,8 @@
-// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): the cipher runs under the
-// current key, the first 32 bytes of what comes out are the next key, and the rest is a stock that is
-// given out and erased as it goes. So nobody who sees the state later can tell what was given out
-// before. An exec wants a few words (AT_RANDOM, where stack and heap begin): they come from the stock,
-// a request for more gets a key of its own and runs the cipher without the lock.
+// ChaCha20 (RFC 8439) as a generator with fast key erasure (Bernstein 2017): the cipher runs under
+// the current key, the first 32 bytes of what comes out are the next key, and the rest is a stock
+// that is given out and erased as it goes. So nobody who sees the state later can tell what was
+// given out before. An exec wants a few words (AT_RANDOM, where stack and heap begin): they come
+// from the stock, a request for more gets a key of its own and runs the cipher without the lock.
 #include "kernel/random.h"
 
 #include "arch/machine.h"

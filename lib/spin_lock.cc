@@ -8,27 +8,32 @@ inline void spin_lock::acquire(bool nested) {
     cpu::interrupts_push_off();
     const uint32_t self = cpu::id() + 1;
     uint32_t expected = 0;
-    while (!owner_.compare_exchange_strong(expected, self, std::memory_order_acquire,
-                                           std::memory_order_relaxed)) [[unlikely]] {
-        wait_for_release(self, nested);
-        expected = 0;
-    }
+    if (!owner_.compare_exchange_strong(expected, self, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]]
+        wait_for_release(self, nested); // and takes it
 #if SPORK_CHECKS
     cpu_held_locks().push(this, name_, rank_, nested);
 #endif
 }
 
-void spin_lock::wait_for_release(uint32_t self, [[maybe_unused]] bool nested) {
+// Kept out of line, so that the usual case saves no registers for it.
+[[gnu::noinline, gnu::cold]] void spin_lock::wait_for_release(uint32_t self,
+                                                              [[maybe_unused]] bool nested) {
 #if SPORK_CHECKS
     if (owner_.load(std::memory_order_relaxed) == self)
         panic("spin_lock %s: taken twice by CPU %u", name_, self - 1);
     cpu_held_locks().push(this, name_, rank_, nested);
     cpu_held_locks().pop(this);
 #endif
-    // Read until it looks free: only then is an atomic write worth the bus traffic. relax()
-    // answers TLB shootdowns, which the holder may be waiting for.
-    while (owner_.load(std::memory_order_relaxed) != 0)
-        cpu::relax();
+    uint32_t expected;
+    do {
+        // Read until it looks free: only then is an atomic write worth the bus traffic. relax()
+        // answers TLB shootdowns, which the holder may be waiting for.
+        while (owner_.load(std::memory_order_relaxed) != 0)
+            cpu::relax();
+        expected = 0;
+    } while (!owner_.compare_exchange_weak(expected, self, std::memory_order_acquire,
+                                           std::memory_order_relaxed));
 }
 
 void spin_lock::lock() { acquire(false); }

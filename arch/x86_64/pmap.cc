@@ -75,15 +75,13 @@ uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done
         const uint64_t last = std::min(end, (va | (level_span(2) - 1)) + 1);
         pte_t* pte = &table[table_index(va, 1)];
         while (va < last) {
-            if (table_index(va, 1) % stride == 0 && none_present(pte)) {
-                va += stride * page_size;
-                pte += stride;
-                continue;
-            }
+            size_t step = 1;
             if (pte_load(*pte) & pte_present)
                 visit(*pte, va);
-            va += page_size;
-            pte++;
+            else if (table_index(va, 1) % stride == 0 && none_present(pte))
+                step = stride;
+            va += step * page_size;
+            pte += step;
         }
         va = last;
         done(table, first);
@@ -134,22 +132,23 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
 }
 
 progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) {
+    // What pte_lowered() does, as the bits that it clears and sets.
+    const pte_t taken = ~pte_lowered(~pte_t{0}, prot), given = pte_lowered(0, prot);
     lock_guard guard(m.lock);
     uint64_t lowered = 0;
     tlb::batch flush;
     va = walk(
         m, va, end,
         [&](pte_t& pte, uint64_t at) {
+            // Once for each resident page in every fork: this loop is what fork costs by size.
             pte_t before = pte_load(pte);
-            while (pte_lowered(before, prot) != before) {
-                const pte_t after = pte_lowered(before, prot);
-                if (!pte_atomic(pte).compare_exchange_weak(before, after))
-                    continue;
-                lowered++;
-                if (pte_needs_flush(before, after))
-                    flush.add(at);
-                break;
-            }
+            do {
+                if (!(before & taken) && (before & given) == given)
+                    return; // it has no right to lose
+            } while (!pte_atomic(pte).compare_exchange_weak(before, (before & ~taken) | given));
+            lowered++;
+            if (before & pte_accessed) // otherwise it is in no TLB
+                flush.add(at);
         },
         [](pte_t*, uint64_t) {});
     uvm_count(uvm_counter::ptes_protected, lowered);
