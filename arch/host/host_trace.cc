@@ -1,6 +1,7 @@
 #include "host_trace.h"
 
 #include <mutex>
+#include <utility>
 
 namespace {
 std::mutex events_lock;
