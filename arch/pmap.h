@@ -42,8 +42,8 @@ struct pmap_table_entry {
     // 1: it maps a page; above: it leads to a table of the level below. One above the root's level:
     // not an entry, but what leads to the root, and no bit is set.
     unsigned level;
-    vaddr_t va;     // the first address that it stands for
-    paddr_t pa;     // of the page or the table
+    vaddr_t va; // the first address that it stands for
+    paddr_t pa; // of the page or the table
     // The entry's own bits. Writing needs `write` here and in every entry on the way: `write_above`
     // is what those say together.
     bool present, write, execute, user, accessed, dirty, wired;

@@ -340,9 +340,7 @@ void sched_exit() {
 }
 
 // With interrupts on: kernel code stays on its CPU while it does not sleep.
-bool sched_should_yield() {
-    return queues[cpu::id()].yield_wanted.load(std::memory_order_relaxed);
-}
+bool sched_should_yield() { return queues[cpu::id()].yield_wanted.load(std::memory_order_relaxed); }
 
 void sched_prepare_to_sleep(sleep_kind kind, const char* why) {
     thread& self = current_thread();

@@ -27,7 +27,12 @@
 
 struct vm_map_entry {
     vm_map_entry() = default;
-    ~vm_map_entry() { set_object(nullptr); }
+    // The amap first: it is on the object's list of those above it, and the entry's reference may
+    // be what keeps the object.
+    ~vm_map_entry() {
+        aref.release();
+        set_object(nullptr);
+    }
 
     vaddr_t start{}, end{};     // page aligned, start < end
     ref_ptr<uvm_object> object; // changed by set_object() alone

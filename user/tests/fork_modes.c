@@ -1,7 +1,7 @@
 // spork-only
 // The modes of fork (copy, cow, cow+pte) and of vfork (share, cow, fork): what a program can
-// tell of them, whose they are, and what each costs, from the counters of /proc/uvmexp. And minherit, which
-// makes exceptions to them.
+// tell of them, whose they are, and what each costs, from the counters of /proc/uvmexp. And
+// minherit, which makes exceptions to them.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"

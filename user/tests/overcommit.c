@@ -1,6 +1,6 @@
 // spork-only
-// The account of promised memory (vm.overcommit_memory 0, 1, 2): what each operation charges, what is
-// refused, and that everything is given back. Linux has the same account, but other processes
+// The account of promised memory (vm.overcommit_memory 0, 1, 2): what each operation charges, what
+// is refused, and that everything is given back. Linux has the same account, but other processes
 // change it meanwhile, and the settings are the machine's.
 #include "../lib/afork.h"
 #include "../lib/proc.h"
