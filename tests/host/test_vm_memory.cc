@@ -1,0 +1,137 @@
+// Physical pages in blocks, kmem, pools and the commit account's settings: what the VM system's
+// structures are made of.
+#include "tests/host/vm_world.h"
+
+#include "vm/alloc_fail.h"
+
+#include <cstring>
+
+TEST_CASE("blocks of pages: aligned, apart, and given back whole or page by page", "[memory]") {
+    vm_world world;
+    std::vector<std::pair<vm_page*, unsigned>> blocks;
+    for (unsigned order : {0u, 1u, 4u, 10u, 3u}) {
+        vm_page* block = vm_page_alloc_contiguous(order, page_owner::kernel);
+        REQUIRE(block);
+        CHECK(pages_of(block->physical().value()) % (1u << order) == 0);
+        memset(block->data(), int(order + 1), page_size << order);
+        blocks.emplace_back(block, order);
+    }
+    for (auto [block, order] : blocks) {
+        auto* bytes = static_cast<uint8_t*>(block->data());
+        CHECK(bytes[0] == order + 1);
+        CHECK(bytes[(page_size << order) - 1] == order + 1);
+    }
+    for (size_t i = 0; i < blocks.size(); i++) {
+        auto [block, order] = blocks[i];
+        if (i % 2 == 0)
+            vm_page_free_contiguous(block, order);
+        else
+            for (unsigned k = 0; k < 1u << order; k++)
+                vm_page_free(block + k);
+    }
+    vm_page_check();
+}
+
+TEST_CASE("blocks of pages: when memory is out, nothing is lost", "[memory]") {
+    vm_world world;
+    std::vector<vm_page*> blocks, singles;
+    while (vm_page* block = vm_page_alloc_contiguous(10, page_owner::kernel))
+        blocks.push_back(block);
+    CHECK(blocks.size() > 8);
+    while (vm_page* page = vm_page_alloc(page_owner::kernel))
+        singles.push_back(page);
+    CHECK(vm_page_alloc_contiguous(1, page_owner::kernel) == nullptr);
+    CHECK(kmem_alloc(page_size * 3) == nullptr);
+    // Neighbours that come back one by one are a block again.
+    for (vm_page* page : singles)
+        vm_page_free(page);
+    for (vm_page* block : blocks)
+        for (unsigned k = 0; k < 1024; k++)
+            vm_page_free(block + k);
+    vm_page* again = vm_page_alloc_contiguous(10, page_owner::kernel);
+    REQUIRE(again);
+    vm_page_free_contiguous(again, 10);
+    vm_page_check();
+}
+
+TEST_CASE("kmem: memory of every size, its own, aligned, counted", "[memory]") {
+    vm_world world;
+    uint64_t before = kmem_bytes_in_use(), sum = 0;
+    std::vector<std::pair<uint8_t*, size_t>> all;
+    for (size_t size : {1, 16, 17, 48, 100, 2016, 2017, 4096, 4097, 12288, 100'000}) {
+        auto* memory = static_cast<uint8_t*>(kmem_zalloc(size));
+        REQUIRE(memory);
+        CHECK(reinterpret_cast<uintptr_t>(memory) % (size < page_size ? 16 : page_size) == 0);
+        for (size_t i = 0; i < size; i++)
+            REQUIRE(memory[i] == 0);
+        memset(memory, int(all.size() + 1), size);
+        all.emplace_back(memory, size);
+        sum += size;
+    }
+    CHECK(kmem_bytes_in_use() == before + sum);
+    for (size_t i = 0; i < all.size(); i++) {
+        CHECK(all[i].first[all[i].second - 1] == i + 1);
+        kmem_free(all[i].first, all[i].second);
+    }
+    kmem_free(nullptr, 5);
+    CHECK(kmem_alloc(SIZE_MAX / 2) == nullptr);
+    kmem_array<uint64_t> array(100), moved;
+    REQUIRE(array);
+    moved = std::move(array);
+    CHECK(!array);
+    CHECK(moved.size() == 100);
+    CHECK_FALSE(kmem_array<uint64_t>(SIZE_MAX / 4));
+}
+
+TEST_CASE("kmem: each allocation fails in turn", "[memory]") {
+    vm_world world;
+    for (size_t size : {size_t{100}, 3 * page_size}) {
+        REQUIRE(alloc_fail_try(1));
+        CHECK(alloc_fail_pending() == 1);
+        CHECK(kmem_alloc(size) == nullptr);
+        CHECK(alloc_fail_pending() == 0);
+    }
+    REQUIRE(alloc_fail_try(5));
+    REQUIRE(alloc_fail_try(0));
+    CHECK(alloc_fail_pending() == 0);
+}
+
+TEST_CASE("pools: objects come and go, slabs go back", "[memory]") {
+    struct thing {
+        uint64_t word[6] = {};
+    };
+    static pool<thing> things("test things");
+    vm_world world;
+    thing *a = things.create(), *b = things.create();
+    REQUIRE(a);
+    REQUIRE(b);
+    CHECK(things.live() == 2);
+    std::vector<thing*> many;
+    for (int i = 0; i < 1000; i++)
+        many.push_back(things.create());
+    for (thing* t : many)
+        things.destroy(t);
+    things.check();
+    things.destroy(a);
+    things.destroy(b);
+    things.destroy(nullptr);
+    things.trim();
+    CHECK(things.live() == 0);
+}
+
+TEST_CASE("the commit account keeps its settings", "[memory]") {
+    vm_world world;
+    uint64_t ratio = uvm_commit::ratio();
+    uvm_commit::set_ratio(80);
+    CHECK(uvm_commit::ratio() == 80);
+    CHECK(uvm_commit::commit_limit() == vm_page_get_statistics().total * 80 / 100);
+    uvm_commit::set_kbytes(4000);
+    CHECK(uvm_commit::kbytes() == 4000);
+    CHECK(uvm_commit::commit_limit() == 1000);
+    uvm_commit::set_kbytes(0);
+    uvm_commit::set_ratio(ratio);
+    // Heuristic: only what could never be is refused.
+    CHECK(error_of(uvm_commit::charge(vm_page_get_statistics().total + 1)) == Errno::nomem);
+    REQUIRE(uvm_commit::charge(10));
+    uvm_commit::uncharge(10);
+}
