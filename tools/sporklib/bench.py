@@ -218,11 +218,11 @@ def measure_spork(kernel: Path, archive: Path, log: Path, extra: list[str],
 def number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{round(value, 1) + 0.0:.1f}"  # no "-0.0"
 
 
 def ratio(a: float | None, b: float | None) -> str:
-    return "-" if a is None or not b else f"{a / b:.2f}"
+    return "-" if a is None or not b else f"{round(a / b, 2) + 0.0:.2f}"
 
 
 def table(columns: dict[str, Figures], sizes: Iterable[int]) -> str:
