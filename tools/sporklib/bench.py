@@ -276,11 +276,11 @@ def draw(columns: dict[str, Figures], stem: Path) -> None:
     from matplotlib import pyplot
 
     lines = {"fork_exit": "fork + exit", "fork_exec": "fork + exec", "fork_call": "fork, the call",
-             "vfork_exec": "vfork + exec", "spawn_exec": "posix_spawn",
+             "fork_exit_dirty": "fork + exit, pages rewritten", "vfork_exec": "vfork + exec", "spawn_exec": "posix_spawn",
              "vfork_exit": "vfork + exit", "clone_vm_exit": "clone(CLONE_VM) + exit",
              "afork_exit": "afork + exit"}
     names = list(columns)
-    styles = {names[0]: ("-", "o"), names[-1]: ("--", "s")} if len(names) > 1 else {names[0]: ("-", "o")}
+    styles = {names[-1]: ("--", "s")} | {names[0]: ("-", "o")}  # with one column: its own
     figure, axes = pyplot.subplots(figsize=(9, 6.5))
     for index, (name, label) in enumerate(lines.items()):
         for kernel, (dash, marker) in styles.items():
