@@ -34,6 +34,7 @@ constexpr unsigned tables_at_once = 8;
 constexpr size_t stride = 8;
 bool none_present(pte_t* pte) {
     pte_t all = 0;
+#pragma GCC unroll 8
     for (size_t i = 0; i < stride; i++)
         all |= pte_load(pte[i]);
     return !(all & pte_present);

@@ -218,11 +218,11 @@ def measure_spork(kernel: Path, archive: Path, log: Path, extra: list[str],
 def number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{round(value, 1) + 0.0:.1f}"  # no "-0.0"
 
 
 def ratio(a: float | None, b: float | None) -> str:
-    return "-" if a is None or not b else f"{a / b:.2f}"
+    return "-" if a is None or not b else f"{round(a / b, 2) + 0.0:.2f}"
 
 
 def table(columns: dict[str, Figures], sizes: Iterable[int]) -> str:
@@ -276,11 +276,11 @@ def draw(columns: dict[str, Figures], stem: Path) -> None:
     from matplotlib import pyplot
 
     lines = {"fork_exit": "fork + exit", "fork_exec": "fork + exec", "fork_call": "fork, the call",
-             "vfork_exec": "vfork + exec", "spawn_exec": "posix_spawn",
+             "fork_exit_dirty": "fork + exit, pages rewritten", "vfork_exec": "vfork + exec", "spawn_exec": "posix_spawn",
              "vfork_exit": "vfork + exit", "clone_vm_exit": "clone(CLONE_VM) + exit",
              "afork_exit": "afork + exit"}
     names = list(columns)
-    styles = {names[0]: ("-", "o"), names[-1]: ("--", "s")} if len(names) > 1 else {names[0]: ("-", "o")}
+    styles = {names[-1]: ("--", "s")} | {names[0]: ("-", "o")}  # with one column: its own
     figure, axes = pyplot.subplots(figsize=(9, 6.5))
     for index, (name, label) in enumerate(lines.items()):
         for kernel, (dash, marker) in styles.items():
