@@ -27,7 +27,11 @@
 
 struct vm_map_entry {
     vm_map_entry() = default;
-    ~vm_map_entry() { set_object(nullptr); }
+    // The amap first: it takes itself off the object's list of those that lie above it.
+    ~vm_map_entry() {
+        aref.release();
+        set_object(nullptr);
+    }
 
     vaddr_t start{}, end{};     // page aligned, start < end
     ref_ptr<uvm_object> object; // changed by set_object() alone
