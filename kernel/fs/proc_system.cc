@@ -127,7 +127,7 @@ status show_sysvipc_shm(const proc_subject&, text_buffer& out) {
             "%21llu\n",
             f.key, f.id, f.mode, ull(f.size), f.creator, f.last, ull(f.attached), f.uid, f.gid,
             f.creator_uid, f.creator_gid, ull(f.attach_time), ull(f.detach_time),
-            ull(f.change_time), ull(f.resident_pages * page_size), ull(0));
+            ull(f.change_time), ull(f.resident_pages) * page_size, ull(0));
     return {};
 }
 
