@@ -40,11 +40,11 @@ void log_killing(process& p, const char* name, const char* why) {
     vmspace::sizes held{};
     if (ref_ptr<vmspace> vm = process_vmspace(p))
         held = vm->get_sizes();
-    constexpr uint64_t kib = page_size / 1024;
+    constexpr ull kib = page_size / 1024;
     printk("out of memory: killed process %d (%s), %s; it had %llu kB resident and %llu kB mapped, "
            "%llu kB are free",
-           p.pid, name, why, ull(held.resident_pages * kib), ull(held.virtual_pages * kib),
-           ull(vm_page_get_statistics().free * kib));
+           p.pid, name, why, held.resident_pages * kib, held.virtual_pages * kib,
+           vm_page_get_statistics().free * kib);
 }
 
 // Kills the process that holds most, with those that share its memory. False if there is none; true
