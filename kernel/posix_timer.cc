@@ -43,7 +43,7 @@ void fire(void* context) {
     }
     if (signal_send_entry(*t.owner, t.target.get(), t.entry))
         return;
-    // Ignored, for now.
+    // The program ignores the signal at present; a periodic timer goes on all the same.
     lock_guard guard(t.lock);
     if (t.interval == 0)
         return;
