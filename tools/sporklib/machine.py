@@ -54,8 +54,9 @@ class End:
     reason: str | None
 
     @property
-    def panicked(self) -> bool:
-        """The kernel wrote a status to the debug-exit port, which makes QEMU's status odd."""
+    def failed(self) -> bool:
+        """The kernel wrote to the debug-exit port, which makes QEMU's status odd: it panicked, or a
+        test inside it failed."""
         return self.status > 0 and self.status % 2 == 1
 
     @property

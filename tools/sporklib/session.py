@@ -195,8 +195,10 @@ class Session:
         return Outcome(*self._judge(end), bytes(self._console), end)
 
     def _judge(self, end: End) -> tuple[int, str | None]:
-        if end.panicked or self._panic_seen:
+        if self._panic_seen:
             return FAILURE_STATUS, "kernel panic"
+        if end.failed:
+            return FAILURE_STATUS, "the kernel ended with a failure"
         if end.status != 0:
             return FAILURE_STATUS, f"QEMU ended with status {end.status}"
         if self.wait_status is not None:

@@ -122,7 +122,8 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
 
     for result, point in zip(results, tap.points):
         result.details = result.details or "\n".join(point.comments)
-    if outcome.status != 0:
+    told = tap.planned == len(results) and any(result.verdict == "failed" for result in results)
+    if outcome.status != 0 and not (told and outcome.panic is None):
         running = f"after test {len(results)}"
         if results and tap.planned and len(results) < tap.planned:
             running = f"in the test after {results[-1].name}"
