@@ -383,10 +383,12 @@ def _read_node(output: str, status: int, said: str) -> list[Result]:
 
 
 def _pytest(suite: str, pattern: str | None) -> list[Result]:
+    """The tests of a folder; two files at a time, since most of a boot waits for something."""
     report = RESULTS / f"{suite}.xml"
     report.unlink(missing_ok=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+               "-n", "2", "--dist", "loadfile",
                f"--junitxml={report}", f"tests/{suite}"]
     if pattern:
         command += ["-k", pattern]
