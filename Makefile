@@ -211,7 +211,7 @@ $(web_packages): tools/explore/package.json tools/explore/package-lock.json tool
 	$(call say,NPM,$(BUILD)/web)
 	@mkdir -p $(BUILD)/web
 	$(Q)cp tools/explore/package.json tools/explore/package-lock.json tools/explore/.npmrc $(BUILD)/web
-	$(Q)cd $(BUILD)/web && npm ci --silent --no-progress </dev/null
+	$(Q)cd $(BUILD)/web && npm ci --loglevel=error --no-progress </dev/null >/dev/null
 	@touch $@
 
 explore: $(tools_run) $(tools_explore) ## make build/explore/index.html of real runs; CMD='...' adds one of yours
