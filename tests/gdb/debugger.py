@@ -50,13 +50,14 @@ class Answers:
 
 def debug(commands: list[str], program: str, *options: str) -> Answers:
     """Runs GDB's commands on a machine that runs `program`; `options` are tools/gdb/start's. With
-    instructions counted, every run is the same."""
+    instructions counted, and nothing laid out at random, every run is the same: how many pages of
+    its stack a program touches depends on where the stack begins."""
     with tempfile.TemporaryDirectory() as folder:
         script, answers = Path(folder) / "script", Path(folder) / "answers"
         script.write_text(json.dumps(["set pagination off", "set width 0", *commands]))
         environment = os.environ | {"SPORK_GDB_SCRIPT": str(script), "SPORK_GDB_ANSWERS": str(answers)}
         counted = [] if {"--replay", "--run=--smp=4"} & set(options) else ["--run=--icount"]
-        words = [str(START), *counted, *options, "--gdb=-nx", "--gdb=-batch", "--gdb=-x",
+        words = [str(START), "--run=--append=norandmaps", *counted, *options, "--gdb=-nx", "--gdb=-batch", "--gdb=-x",
                  f"--gdb={Path(__file__).parent / 'drive.py'}", program]
         done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT, check=False,
                               env=environment, stdin=subprocess.DEVNULL)
