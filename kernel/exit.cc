@@ -14,6 +14,7 @@
 #include "arch/cpu.h"
 #include "arch/machine.h"
 #include "arch/pmap.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/fork.h"
 #include "kernel/futex.h"
 #include "kernel/itimer.h"
@@ -164,6 +165,7 @@ void thread_exit(int wait_status) {
     vfork_release(self, &wait_status);
     drop_files(self);
     if (last) {
+        cpu_alarms_process_exiting(p);
         itimer_process_exiting(p);
         posix_timers_delete(p);
         session_process_exiting(p);

@@ -45,6 +45,7 @@
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/afork.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/ledger.h"
 #include "kernel/pidfd.h"
 #include "kernel/process.h"
@@ -362,6 +363,8 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
     }
     p.add_reference(); // the parent's, dropped by wait
     process_publish(p, child, *real_parent);
+    if (p.limits[RLIMIT_CPU_].current != UINT64_MAX)
+        cpu_limit_changed(p);
     return {};
 }
 
@@ -372,7 +375,6 @@ void child_first_run(void* argument) {
     TRACE(fork_child_runs, .vmspace = self.proc->vm.get());
     if (self.set_child_tid)
         (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
-    self.mode_since = now();
 }
 
 constinit pool<vfork_wait> waits{"vfork_wait"};

@@ -1,7 +1,8 @@
-// setitimer, getitimer and alarm. ITIMER_VIRTUAL and ITIMER_PROF are not there: EINVAL.
+// setitimer, getitimer and alarm.
 #include "kernel/itimer.h"
 
 #include "arch/timer.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/process.h"
 #include "kernel/sched.h"
 #include "kernel/syscall.h"
@@ -10,9 +11,17 @@
 
 #include <algorithm>
 
+// ITIMER_VIRTUAL or ITIMER_PROF. All under process_tree_lock.
+struct cpu_interval_timer {
+    cpu_alarm alarm; // alarm.at: forever when it is off
+    nanos_t interval = 0;
+    int signo = 0;
+};
+
 // Made at the first use and kept until the process ends.
 struct interval_timers {
-    process* owner = nullptr;                        // outlives it
+    process* owner = nullptr; // outlives it
+    cpu_interval_timer user, profile;
     sleep_lock setting{lock_rank::itimer, "itimer"}; // one setter at a time
     // Changed only while the event is cancelled, or by fire().
     std::atomic<nanos_t> deadline{0}; // 0: not set
@@ -48,6 +57,23 @@ void fire(void* context) {
     signal_send_process(*timers.owner, SIGALRM_, nullptr);
 }
 
+// ITIMER_VIRTUAL and ITIMER_PROF: each period is told of, unless the last one has not been taken.
+nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
+    auto& timer = *static_cast<cpu_interval_timer*>(a.context);
+    process& p = current_process(); // alarms fire in the process's own threads
+    signal_send_process(p, timer.signo, nullptr);
+    if (timer.interval == 0)
+        return forever;
+    return a.at + ((time - a.at) / timer.interval + 1) * timer.interval;
+}
+
+void prepare(cpu_interval_timer& timer, bool user_only, int signo) {
+    timer.alarm.user_only = user_only;
+    timer.alarm.fire = fire_cpu;
+    timer.alarm.context = &timer;
+    timer.signo = signo;
+}
+
 // The timers of the running process; ENOMEM.
 expected<interval_timers*> timers_of(process& p) {
     {
@@ -59,6 +85,8 @@ expected<interval_timers*> timers_of(process& p) {
     if (!fresh)
         return fail(Errno::nomem);
     fresh->owner = &p;
+    prepare(fresh->user, true, SIGVTALRM_);
+    prepare(fresh->profile, false, SIGPROF_);
     interval_timers* mine = fresh;
     {
         lock_guard guard(p.lock);
@@ -101,6 +129,32 @@ expected<setting> set_real(process& p, const setting& wanted) {
     return before;
 }
 
+setting remaining(process& p, const cpu_interval_timer& timer) REQUIRES(process_tree_lock) {
+    const nanos_t deadline = timer.alarm.at;
+    if (deadline == forever)
+        return {0, timer.interval};
+    const nanos_t time = cpu_time(p, nullptr, timer.alarm.user_only);
+    return {deadline > time ? deadline - time : nanos_per_micro, timer.interval};
+}
+
+cpu_interval_timer& cpu_timer(interval_timers& timers, int32_t which) {
+    return which == ITIMER_VIRTUAL_ ? timers.user : timers.profile;
+}
+
+expected<setting> set_cpu(process& p, int32_t which, const setting& wanted) {
+    cpu_interval_timer& timer = cpu_timer(*TRY(timers_of(p)), which);
+    lock_guard tree(process_tree_lock);
+    const setting before = remaining(p, timer);
+    cpu_alarm_cancel(p, timer.alarm);
+    timer.alarm.at = forever;
+    timer.interval = wanted.interval;
+    nanos_t deadline;
+    if (wanted.value != 0 && !__builtin_add_overflow(cpu_time(p, nullptr, timer.alarm.user_only),
+                                                     wanted.value, &deadline))
+        cpu_alarm_set(p, timer.alarm, deadline);
+    return before;
+}
+
 expected<nanos_t> nanos_of(const linux_timeval& t) {
     if (t.sec < 0 || t.usec < 0 || t.usec >= int64_t(micros_per_second))
         return fail(Errno::inval);
@@ -131,29 +185,39 @@ void itimer_process_exiting(process& p) {
     if (!timers)
         return;
     timers->real.cancel();
+    {
+        lock_guard tree(process_tree_lock);
+        cpu_alarm_cancel(p, timers->user.alarm);
+        cpu_alarm_cancel(p, timers->profile.alarm);
+    }
     all_timers.destroy(timers);
 }
 
 sysresult sys_setitimer(int32_t which, user_ptr<const linux_timeval> value,
                         user_ptr<linux_timeval> old) {
-    if (which != ITIMER_REAL_)
+    if (which < ITIMER_REAL_ || which > ITIMER_PROF_)
         return fail(Errno::inval);
     linux_itimerval wanted{}; // no value at all turns it off, as on Linux
     if (value)
         wanted = TRY(value.as<const linux_itimerval>().read());
     const setting s{TRY(nanos_of(wanted.value)), TRY(nanos_of(wanted.interval))};
-    const setting before = TRY(set_real(current_process(), s));
+    process& p = current_process();
+    const setting before = TRY(which == ITIMER_REAL_ ? set_real(p, s) : set_cpu(p, which, s));
     if (old)
         TRY(old.as<linux_itimerval>().write(itimerval_of(before)));
     return 0;
 }
 
 sysresult sys_getitimer(int32_t which, user_ptr<linux_timeval> out) {
-    if (which != ITIMER_REAL_)
+    if (which < ITIMER_REAL_ || which > ITIMER_PROF_)
         return fail(Errno::inval);
-    interval_timers& timers = *TRY(timers_of(current_process()));
+    process& p = current_process();
+    interval_timers& timers = *TRY(timers_of(p));
     setting s;
-    {
+    if (which != ITIMER_REAL_) {
+        lock_guard tree(process_tree_lock);
+        s = remaining(p, cpu_timer(timers, which));
+    } else {
         lock_guard guard(timers.setting);
         s = remaining(timers);
     }

@@ -1,5 +1,5 @@
-// The interval timer of a process: ITIMER_REAL, which alarm(2) sets too. exec keeps it, fork does
-// not copy it.
+// The interval timers of a process: ITIMER_REAL, which alarm(2) sets too, and ITIMER_VIRTUAL and
+// ITIMER_PROF on its clocks of used processor time. exec keeps them, fork does not copy them.
 #pragma once
 
 struct process;

@@ -1,13 +1,17 @@
-// timer_create(2), timer_settime(2) and their kin, on the clocks that go with time. Clocks of used
-// processor time are EINVAL.
+// timer_create(2), timer_settime(2) and their kin.
 //
 //      timer_settime --> event set --> fire: the signal is pending --> taken: overrun counted
 //                            ^                                             |
 //                            +---------------- periodic -------------------+
+//
+// On a clock of used processor time there is a cpu_alarm instead of the event. It stays set while
+// the signal is pending, and counts the periods, since the clock cannot be read where the signal is
+// taken.
 #include "kernel/posix_timer.h"
 
 #include "arch/timer.h"
 #include "kernel/clock.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
@@ -25,6 +29,11 @@ constexpr uint32_t TIMER_ABSTIME_ = 1;
 constexpr nanos_t shortest_ignored_period = 1'000'000;
 
 void fire(void* context);
+
+int add_saturated(int a, int b) {
+    int sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT32_MAX : sum;
+}
 
 // Moves the deadline of a periodic timer past `time`; returns how many periods that left out.
 int advance(posix_timer& t, nanos_t time) REQUIRES(t.lock) {
@@ -53,6 +62,27 @@ void fire(void* context) {
     t.event.set(std::max(t.deadline, time + shortest_ignored_period), fire, &t);
 }
 
+nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
+    auto& t = *static_cast<posix_timer*>(a.context);
+    nanos_t next = forever;
+    {
+        lock_guard guard(t.lock);
+        if (t.interval == 0) {
+            t.armed = false;
+        } else {
+            t.periods_missed = add_saturated(t.periods_missed, advance(t, time));
+            next = t.deadline;
+        }
+    }
+    (void)signal_send_entry(*t.owner, t.target.get(), t.entry);
+    return next;
+}
+
+// Whether it goes by used processor time.
+bool on_cpu_clock(const posix_timer& t) { return bool(t.cpu.of); }
+// What its clock shows.
+nanos_t time_of(const posix_timer& t) { return on_cpu_clock(t) ? t.cpu.now() : now(); }
+
 // Stops it: neither its event nor its signal is there any more. Caller holds posix_timers_lock.
 void disarm(posix_timer& t) {
     {
@@ -60,13 +90,18 @@ void disarm(posix_timer& t) {
         t.armed = false;
         t.interval = 0;
     }
-    t.event.cancel();
+    if (on_cpu_clock(t)) {
+        lock_guard tree(process_tree_lock);
+        cpu_alarm_cancel(*t.cpu.of, t.alarm);
+    } else {
+        t.event.cancel();
+    }
     signal_drop_entry(*t.owner, t.target.get(), t.entry);
 }
 
 linux_itimerspec setting_of(posix_timer& t) {
+    const nanos_t time = time_of(t);
     lock_guard guard(t.lock);
-    const nanos_t time = now();
     nanos_t next = t.deadline;
     if (next != 0 && next <= time) {
         if (t.interval != 0)
@@ -106,13 +141,18 @@ status choose_signal(posix_timer& t, const linux_sigevent& event) {
 
 void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info) {
     lock_guard guard(t.lock);
-    t.overrun = 0;
-    if (t.interval != 0) {
+    t.overrun = std::exchange(t.periods_missed, 0);
+    if (!on_cpu_clock(t) && t.interval != 0) {
         t.overrun = advance(t, now());
         t.armed = true;
         t.event.set(t.deadline, fire, &t);
     }
     info.timer.overrun = t.overrun;
+}
+
+void posix_timer_signal_pending_yet(posix_timer& t) {
+    lock_guard guard(t.lock);
+    t.periods_missed = add_saturated(t.periods_missed, 1);
 }
 
 void posix_timers_delete(process& p) {
@@ -126,7 +166,11 @@ void posix_timers_delete(process& p) {
 
 sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event,
                            user_ptr<int32_t> id) {
-    TRY(clock_offset(clock));
+    cpu_clock cpu;
+    if (is_cpu_clock(clock))
+        cpu = TRY(cpu_clock_find(clock));
+    else
+        TRY(clock_offset(clock));
     process& p = current_process();
     linux_sigevent wanted{0, SIGALRM_, SIGEV_SIGNAL_, 0, {}};
     if (event)
@@ -136,6 +180,11 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
         return fail(Errno::again);
     t->owner = &p;
     t->clock = clock;
+    t->alarm.only = cpu.only.get();
+    t->alarm.user_only = cpu.user_only;
+    t->alarm.fire = fire_cpu;
+    t->alarm.context = t;
+    t->cpu = std::move(cpu);
     status chosen = choose_signal(*t, wanted);
     if (chosen) {
         lock_guard guard(p.posix_timers_lock);
@@ -173,18 +222,29 @@ sysresult sys_timer_settime(int32_t id, sys_hex flags, user_ptr<const linux_itim
         lock_guard guard(p.posix_timers_lock);
         posix_timer& t = *TRY(find(p, id));
         const bool absolute = flags & TIMER_ABSTIME_;
-        const nanos_t offset = TRY(clock_offset(t.clock));
+        const bool by_use = on_cpu_clock(t);
+        if (by_use && !cpu_clock_goes_on(t.cpu))
+            return fail(Errno::srch);
+        const nanos_t offset = by_use ? 0 : TRY(clock_offset(t.clock));
         before = setting_of(t);
         disarm(t);
+        const nanos_t deadline =
+            std::max<nanos_t>(absolute ? deadline_at(time, offset) : time_of(t) + time, 1);
         lock_guard timer_guard(t.lock);
         t.deadline = 0;
-        t.overrun = 0;
+        t.overrun = t.periods_missed = 0;
         if (time != 0) {
-            t.deadline = std::max<nanos_t>(absolute ? deadline_at(time, offset) : now() + time, 1);
+            t.deadline = deadline;
             t.interval = interval;
             t.armed = t.signals;
-            if (t.signals)
-                t.event.set(t.deadline, fire, &t);
+        }
+        if (t.armed && !by_use)
+            t.event.set(deadline, fire, &t);
+        const bool set_alarm = t.armed && by_use;
+        timer_guard.unlock();
+        if (set_alarm) {
+            lock_guard tree(process_tree_lock);
+            cpu_alarm_set(*t.cpu.of, t.alarm, deadline);
         }
     }
     if (old)

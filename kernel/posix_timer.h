@@ -2,6 +2,7 @@
 // process delete them; fork does not copy them.
 #pragma once
 
+#include "kernel/cpu_alarm.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
 #include "lib/list.h"
@@ -28,17 +29,22 @@ struct posix_timer {
     int32_t clock = 0;
     bool signals = true; // not SIGEV_NONE
     pending_signal entry;
+    cpu_clock cpu;   // if `clock` is one of used processor time; cpu.of null: it is not
+    cpu_alarm alarm; // on it, in place of the event; under process_tree_lock
 
     spin_lock lock{lock_rank::wait, "posix_timer"};
     bool armed GUARDED_BY(lock) = false;   // the event is set, and counts
     nanos_t deadline GUARDED_BY(lock) = 0; // the next or, while the signal is pending, the last one
     nanos_t interval GUARDED_BY(lock) = 0; // 0: once
     int overrun GUARDED_BY(lock) = 0;      // of the signal that was taken last
+    int periods_missed GUARDED_BY(lock) = 0; // by used time, since then
     timer_event event;
 };
 
 // signal.cc: the timer's signal has been taken, or dropped; adds the overrun to `info` and sets a
 // periodic timer again. Caller holds the handlers' lock.
 void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info);
+// signal.cc: it has fired again while its signal was pending. Caller holds the handlers' lock.
+void posix_timer_signal_pending_yet(posix_timer& t);
 // Deletes all timers of a process. May sleep.
 void posix_timers_delete(process& p);

@@ -4,6 +4,7 @@
 
 #include "arch/cpu.h"
 #include "arch/timer.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/vnode.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -81,7 +82,7 @@ constexpr linux_rlimit default_limits[rlimit_count] = {
 process::process() { std::copy(std::begin(default_limits), std::end(default_limits), limits); }
 
 process::~process() {
-    ASSERT(threads.empty() && children.empty());
+    ASSERT(threads.empty() && children.empty() && cpu_alarms.empty());
     ASSERT(!among_children.linked() && !in_table.linked());
     process_set_executable(*this, nullptr); // one that was never published
 }
@@ -215,6 +216,7 @@ void thread_unpublish(thread& t) {
     thread_table[unsigned(t.tid) % buckets].remove(t);
     if (t.tid != p.pid)
         mark(t.tid, false);
+    t.system_time = thread_cpu_time(t) - t.user_time; // up to now
     p.own_usage.add({.user_time = t.user_time,
                      .system_time = t.system_time,
                      .minor_faults = t.minor_faults,

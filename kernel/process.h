@@ -5,6 +5,7 @@
 // its threads holds one.
 #pragma once
 
+#include "kernel/cpu_alarm.h"
 #include "kernel/fork_mode.h"
 #include "kernel/ledger.h"
 #include "kernel/posix_timer.h"
@@ -112,7 +113,10 @@ struct process : ref_counted<process> {
     poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
     bool subreaper = false;
     int parent_death_signal = 0;
-    bool no_child_zombies = false; // SIGCHLD ignored or SA_NOCLDWAIT
+    bool no_child_zombies = false;                      // SIGCHLD ignored or SA_NOCLDWAIT
+    list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
+    cpu_alarm cpu_limit;                                // RLIMIT_CPU's
+    timer_event cpu_event; // for when one may be due; set by its own threads only
 
     // Signals to the whole process, under handlers->lock_.
     signal_queue pending;

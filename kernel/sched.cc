@@ -276,7 +276,9 @@ void switch_away(bool requeue) {
         else
             self.voluntary_switches++;
         self.system_time += time - self.mode_since;
-        next->mode_since = next->run_started = time;
+        thread_clock_stop(self, time);
+        thread_clock_start(*next, time);
+        next->mode_since = time;
         if (&self == &q.idle)
             q.idle_time.fetch_add(time - q.idle_since, std::memory_order_relaxed);
         if (next == &q.idle)
@@ -383,6 +385,10 @@ void sched_signal(thread& t, bool kills) {
             sched_wake(t);
         return;
     }
+    sched_bring_to_kernel(t);
+}
+
+void sched_bring_to_kernel(thread& t) {
     // It may be in user mode on another CPU: an interrupt brings it past work_pending. t.cpu may
     // change while we look; then the thread has been through the scheduler and passes work_pending
     // by itself.
@@ -465,6 +471,7 @@ void sched_start() {
     constexpr char idle_name[] = "idle";
     __builtin_memcpy(idle.name, idle_name, sizeof idle_name);
     idle.mode_since = q.idle_since = now();
+    thread_clock_start(idle, idle.mode_since);
     cpu::set_current(&idle);
     {
         lock_guard guard(q.lock);

@@ -44,6 +44,9 @@ void sched_wake(thread& t);
 // one that the signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs
 // in user mode. Any context.
 void sched_signal(thread& t, bool kills);
+// After t.machine.work_pending was set: if `t` is in user mode it comes into the kernel soon. Any
+// context.
+void sched_bring_to_kernel(thread& t);
 // After t.allowed_cpus has changed: moves it if it must.
 void sched_affinity_changed(thread& t);
 

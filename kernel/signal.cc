@@ -326,7 +326,8 @@ sigset signal_ready(const thread& self) {
 
 void signal_recompute_locked(thread& t) {
     const process& p = *t.proc;
-    uint32_t flags = t.signal_flags.load(std::memory_order_relaxed) & signal_flag_gone;
+    uint32_t flags =
+        t.signal_flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
     if (p.exiting && p.exec_survivor != &t)
         flags |= signal_flag_pending | signal_flag_kill;
     if (p.stopping || p.continue_due)
@@ -366,9 +367,13 @@ status signal_queue_info(process& target, thread* to_thread, int signo, const li
 
 bool signal_send_entry(process& p, thread* to_thread,
                        pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
-    lock_guard tree(process_tree_lock);
+    tree_guard tree;
     ref_ptr<sig_handlers> handlers = p.handlers;
     lock_guard guard(handlers->lock_);
+    if (entry.on_queue.linked()) {
+        posix_timer_signal_pending_yet(*entry.timer);
+        return true;
+    }
     const int signo = entry.info.signo;
     thread* seen_by = to_thread ? to_thread : first_thread(p);
     if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))

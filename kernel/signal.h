@@ -157,7 +157,8 @@ enum : uint32_t {
     signal_flag_kill = 2,    // ... and it kills, or the process is exiting
     signal_flag_stop =
         4, // the process is stopping (or has news for its parent): the thread is to see to it
-    signal_flag_gone = 8, // thread_exit has begun: no signal is sent to it any more
+    signal_flag_gone = 8,   // thread_exit has begun: no signal is sent to it any more
+    signal_flag_clock = 16, // cpu_alarms_check() is to be called: no reason to end a sleep
 };
 
 // Sends, from any context. `info` may be null (SI_KERNEL). Ignored signals are discarded, SIGCONT
@@ -178,7 +179,7 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info);
 
 // A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread`
-// is null. False if it was ignored. No locks held; any context.
+// is null. False if it was ignored. The caller may hold process_tree_lock; any context.
 bool signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
 // Takes it back, if it is pending.
 void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);

@@ -9,6 +9,7 @@
 //       settle_call     the system call that the signal interrupted: EINTR, or once more
 //       run_handler     a frame on the user stack (arch/signal_frame.h)
 #include "arch/signal_frame.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/sched.h"
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
@@ -211,6 +212,8 @@ bool signal_work(thread& self, const trap_frame& frame) {
 void signal_deliver(thread& self, trap_frame& frame) {
     ASSERT(frame.from_user());
     do {
+        if (self.signal_flags.load() & signal_flag_clock)
+            cpu_alarms_check(self);
         for (taken_signal taken = take_next(self); taken.signo; taken = take_next(self))
             run_handler(self, frame, taken);
         settle_call(frame, false, false);

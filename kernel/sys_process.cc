@@ -2,6 +2,7 @@
 #include "arch/cpu.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/process.h"
 #include "kernel/random.h"
 #include "kernel/sched.h"
@@ -156,14 +157,12 @@ sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {
     constexpr int32_t of_self = 0, of_children = -1, of_thread = 1;
     thread& self = current_thread();
     process& p = *self.proc;
-    const nanos_t unaccounted = now() - self.mode_since;
     usage u;
     uint64_t resident = p.vm->get_sizes().resident_pages;
     switch (who) {
     case of_self: {
         lock_guard guard(process_tree_lock);
         u = process_usage(p);
-        u.system_time += unaccounted;
         p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, resident);
         u.max_rss_pages = p.own_usage.max_rss_pages;
         break;
@@ -174,13 +173,8 @@ sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {
         break;
     }
     case of_thread:
-        u = {.user_time = self.user_time,
-             .system_time = self.system_time + unaccounted,
-             .minor_faults = self.minor_faults,
-             .major_faults = self.major_faults,
-             .voluntary_switches = self.voluntary_switches,
-             .involuntary_switches = self.involuntary_switches,
-             .max_rss_pages = resident};
+        u = thread_usage(self);
+        u.max_rss_pages = resident;
         break;
     default: return fail(Errno::inval);
     }
@@ -220,6 +214,11 @@ static status set_limit(process& p, unsigned resource, const linux_rlimit& wante
             return fail(Errno::perm);
         p.limits[resource] = wanted;
         process_tell_limits(p);
+    }
+    if (resource == RLIMIT_CPU_) {
+        lock_guard tree(process_tree_lock);
+        if (p.live_threads != 0)
+            cpu_limit_changed(p);
     }
     return {};
 }

@@ -1,6 +1,7 @@
 // Clocks and sleeping.
 #include "arch/timer.h"
 #include "kernel/clock.h"
+#include "kernel/cpu_clock.h"
 #include "kernel/futex.h"
 #include "kernel/poll.h"
 #include "kernel/process.h"
@@ -17,8 +18,7 @@ namespace {
 enum : int32_t {
     CLOCK_REALTIME_,
     CLOCK_MONOTONIC_,
-    CLOCK_PROCESS_CPUTIME_,
-    CLOCK_THREAD_CPUTIME_,
+    CLOCK_THREAD_CPUTIME_ = 3, // it and its kin: kernel/cpu_clock.cc
     CLOCK_MONOTONIC_RAW_,
     CLOCK_REALTIME_COARSE_,
     CLOCK_MONOTONIC_COARSE_,
@@ -29,12 +29,9 @@ constexpr uint32_t TIMER_ABSTIME_ = 1;
 // What clock_settime has added to the wall clock.
 constinit std::atomic<int64_t> wall_clock_set{0};
 
-nanos_t thread_time(thread& t) {
-    nanos_t time = t.user_time + t.system_time;
-    return &t == &current_thread() ? time + (now() - t.mode_since) : time;
-}
-
 expected<nanos_t> read_clock(int32_t clock) {
+    if (is_cpu_clock(clock))
+        return TRY(cpu_clock_find(clock, true)).now();
     switch (clock) {
     case CLOCK_REALTIME_:
     case CLOCK_REALTIME_COARSE_: return wall_clock();
@@ -42,12 +39,6 @@ expected<nanos_t> read_clock(int32_t clock) {
     case CLOCK_MONOTONIC_RAW_:
     case CLOCK_MONOTONIC_COARSE_:
     case CLOCK_BOOTTIME_: return now();
-    case CLOCK_THREAD_CPUTIME_: return thread_time(current_thread());
-    case CLOCK_PROCESS_CPUTIME_: {
-        lock_guard guard(process_tree_lock);
-        usage u = process_usage(current_process());
-        return u.user_time + u.system_time + (now() - current_thread().mode_since);
-    }
     default: return fail(Errno::inval);
     }
 }
@@ -76,9 +67,37 @@ sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining)
     return fail(Errno::restart_block);
 }
 
-nanos_t deadline_after(nanos_t duration) {
-    nanos_t time = now();
+nanos_t deadline_after(nanos_t duration, nanos_t time = now()) {
     return time + duration < time ? forever - 1 : time + duration;
+}
+
+// The same until a clock of used processor time shows `at`. Such a clock keeps its number for the
+// restart.
+sysresult cpu_sleep_or_restart(int32_t id, const cpu_clock& clock, nanos_t at,
+                               user_ptr<linux_timespec> remaining) {
+    if (cpu_clock_sleep(clock, at))
+        return 0;
+    const nanos_t time = clock.now();
+    if (remaining)
+        TRY(remaining.write(to_timespec(at > time ? at - time : 0)));
+    thread& self = current_thread();
+    self.restart = thread::restart_kind::cpu_sleep;
+    self.restart_deadline = at;
+    self.restart_arguments[0] = remaining.address().value();
+    self.restart_arguments[1] = uint64_t(int64_t{id});
+    return fail(Errno::restart_block);
+}
+
+sysresult cpu_nanosleep(int32_t id, bool absolute, nanos_t time,
+                        user_ptr<linux_timespec> remaining) {
+    const cpu_clock clock = TRY(cpu_clock_find(id));
+    if (clock.only.get() == &current_thread()) // its time stands still meanwhile
+        return fail(Errno::inval);
+    if (!absolute)
+        return cpu_sleep_or_restart(id, clock, deadline_after(time, clock.now()), remaining);
+    if (!cpu_clock_sleep(clock, time))
+        return fail(Errno::restartnohand);
+    return 0;
 }
 
 } // namespace
@@ -114,14 +133,22 @@ sysresult sys_clock_gettime(sys_clock clock, user_ptr<linux_timespec> out) {
 }
 
 sysresult sys_clock_getres(sys_clock clock, user_ptr<linux_timespec> out) {
-    TRY(read_clock(clock));
     bool coarse = clock == CLOCK_REALTIME_COARSE_ || clock == CLOCK_MONOTONIC_COARSE_;
+    if (is_cpu_clock(clock))
+        coarse = !TRY(cpu_clock_find(clock)).exact;
+    else
+        TRY(read_clock(clock));
     if (out)
         TRY(out.write({0, coarse ? 4'000'000 : 1}));
     return 0;
 }
 
 sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> value) {
+    if (clock < 0) {
+        TRY(value.read());
+        TRY(cpu_clock_find(clock));
+        return fail(Errno::perm);
+    }
     const linux_timespec wanted = TRY(value.read());
     nanos_t time = TRY(from_timespec(wanted));
     if (clock != CLOCK_REALTIME_)
@@ -161,12 +188,14 @@ sysresult sys_nanosleep(user_ptr<const linux_timespec> wanted, user_ptr<linux_ti
 sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const linux_timespec> wanted,
                               user_ptr<linux_timespec> remaining) {
     const bool realtime = clock == CLOCK_REALTIME_;
-    if (!realtime && clock != CLOCK_MONOTONIC_ && clock != CLOCK_BOOTTIME_)
-        return fail(clock >= CLOCK_PROCESS_CPUTIME_ && clock <= CLOCK_MONOTONIC_COARSE_
-                        ? Errno::opnotsupp
-                        : Errno::inval);
+    const bool used = is_cpu_clock(clock) && clock != CLOCK_THREAD_CPUTIME_;
+    if (!realtime && !used && clock != CLOCK_MONOTONIC_ && clock != CLOCK_BOOTTIME_)
+        return fail(clock >= CLOCK_REALTIME_ && clock <= CLOCK_MONOTONIC_COARSE_ ? Errno::opnotsupp
+                                                                                 : Errno::inval);
     const linux_timespec asked = TRY(wanted.read());
     nanos_t time = TRY(from_timespec(asked));
+    if (used)
+        return cpu_nanosleep(clock, flags & TIMER_ABSTIME_, time, remaining);
     if (!(flags & TIMER_ABSTIME_))
         return sleep_or_restart(deadline_after(time), remaining);
     nanos_t offset = realtime ? wall_clock() - now() : 0;
@@ -181,6 +210,11 @@ sysresult sys_restart_syscall() {
     case thread::restart_kind::nanosleep:
         return sleep_or_restart(self.restart_deadline,
                                 user_ptr<linux_timespec>(self.restart_arguments[0]));
+    case thread::restart_kind::cpu_sleep: {
+        const auto id = int32_t(self.restart_arguments[1]);
+        return cpu_sleep_or_restart(id, TRY(cpu_clock_find(id)), self.restart_deadline,
+                                    user_ptr<linux_timespec>(self.restart_arguments[0]));
+    }
     case thread::restart_kind::futex: return futex_restart(self);
     case thread::restart_kind::poll: return poll_restart(self);
     case thread::restart_kind::none: return fail(Errno::intr);

@@ -37,7 +37,8 @@ struct thread : ref_counted<thread> {
     // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with
     // whatever is loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
-    nanos_t run_started = 0, user_time = 0, system_time = 0, mode_since = 0;
+    nanos_t user_time = 0, system_time = 0, mode_since = 0;
+    std::atomic<nanos_t> cpu_clock{0}; // kernel/cpu_clock.cc; changed by the scheduler
     bool in_kernel = true; // since mode_since it has been in the kernel, not in user mode
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
@@ -67,7 +68,13 @@ struct thread : ref_counted<thread> {
     // A call that a signal interrupted and that restart_syscall continues.
     nanos_t restart_deadline = 0;
     uint64_t restart_arguments[4] = {};
-    enum class restart_kind : uint8_t { none, nanosleep, poll, futex } restart = restart_kind::none;
+    enum class restart_kind : uint8_t {
+        none,
+        nanosleep,
+        cpu_sleep,
+        poll,
+        futex
+    } restart = restart_kind::none;
 
     // vfork: while this child borrows its parent's vmspace, who waits (see kernel/fork.cc).
     struct vfork_wait* vfork_parent = nullptr;
@@ -84,6 +91,10 @@ struct thread : ref_counted<thread> {
 // Time in user mode ends here and time in the kernel begins (unless it has already), and back.
 void thread_enter_kernel(thread& self);
 void thread_leave_kernel(thread& self);
+
+// The scheduler's: from `time` on `t` uses processor time, or does no longer.
+void thread_clock_start(thread& t, nanos_t time);
+void thread_clock_stop(thread& t, nanos_t time);
 
 thread& current_thread();
 process& current_process();

@@ -1,6 +1,7 @@
 // wait4 and waitid: news of children, and the end of zombies.
 #include "kernel/wait.h"
 
+#include "kernel/cpu_clock.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
@@ -117,13 +118,22 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
 
 usage process_usage(process& p) {
     usage u = p.own_usage;
-    for (thread& t : p.threads)
-        u.add({.user_time = t.user_time,
-               .system_time = t.system_time,
-               .minor_faults = t.minor_faults,
-               .major_faults = t.major_faults,
-               .voluntary_switches = t.voluntary_switches,
-               .involuntary_switches = t.involuntary_switches});
+    for (const thread& t : p.threads)
+        u.add(thread_usage(t));
+    return u;
+}
+
+usage thread_usage(const thread& t) {
+    usage u{.user_time = t.user_time,
+            .system_time = t.system_time,
+            .minor_faults = t.minor_faults,
+            .major_faults = t.major_faults,
+            .voluntary_switches = t.voluntary_switches,
+            .involuntary_switches = t.involuntary_switches};
+    // What a running thread has used since it was last counted. It may be counted meanwhile.
+    const nanos_t all = thread_cpu_time(t), counted = u.user_time + u.system_time;
+    if (all > counted)
+        (t.in_kernel ? u.system_time : u.user_time) += all - counted;
     return u;
 }
 

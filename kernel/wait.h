@@ -7,6 +7,7 @@
 
 // What its living threads and those that have ended have used.
 usage process_usage(process& p) REQUIRES(process_tree_lock);
+usage thread_usage(const thread& t);
 linux_rusage usage_to_linux(const usage& u);
 // A SIGCHLD about `p`, but for code and status.
 linux_siginfo child_siginfo(process& p) REQUIRES(process_tree_lock);

@@ -4,6 +4,7 @@
 #include "kernel/sched.h"
 #include "kernel/session.h"
 #include "kernel/thread.h"
+#include "kernel/wait.h"
 #include "lib/string.h"
 
 #include <algorithm>
@@ -30,17 +31,6 @@ char state_of(const process& p, const thread& t) {
     case thread_state::dead: return 'X';
     default: return 'R';
     }
-}
-
-usage usage_of(const thread& t) {
-    usage u;
-    u.user_time = t.user_time;
-    u.system_time = t.system_time;
-    u.minor_faults = t.minor_faults;
-    u.major_faults = t.major_faults;
-    u.voluntary_switches = t.voluntary_switches;
-    u.involuntary_switches = t.involuntary_switches;
-    return u;
 }
 
 // Whose address space `p` has borrowed by vfork or afork: a process id, or 0.
@@ -102,11 +92,11 @@ expected<process_facts> facts_of(const proc_subject& of) {
         f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
         f.children = p->child_usage;
         if (of.tid) {
-            f.own = usage_of(*shown);
+            f.own = thread_usage(*shown);
         } else {
             f.own = p->own_usage;
             for (thread& t : p->threads)
-                f.own.add(usage_of(t));
+                f.own.add(thread_usage(t));
         }
         handlers = p->handlers;
         if (shown) {

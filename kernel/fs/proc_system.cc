@@ -14,6 +14,7 @@
 #include "kernel/sysv_shm.h"
 #include "kernel/thread.h"
 #include "kernel/utsname.h"
+#include "kernel/wait.h"
 #include "lib/format.h"
 #include "vm/alloc_fail.h"
 #include "vm/pool.h"
@@ -147,12 +148,8 @@ struct processor_times {
             total_idle += idle(i);
         for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
             lock_guard guard(process_tree_lock);
-            usage u = p->own_usage;
+            usage u = process_usage(*p);
             u.add(p->child_usage);
-            for (thread& t : p->threads) {
-                u.user_time += t.user_time;
-                u.system_time += t.system_time;
-            }
             user_share += u.user_time;
             system_share += u.system_time;
         }
