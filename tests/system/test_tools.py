@@ -208,3 +208,11 @@ def test_options(tmp_path: Path) -> None:
 def test_page_of_counters_is_what_the_table_says() -> None:
     done = subprocess.run(["tools/counters", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("patch", sorted((ROOT / "tests" / "faults").glob("*.patch")), ids=lambda p: p.stem)
+def test_known_faults_can_be_put_back(patch: Path) -> None:
+    """That each fails its test is seen by `make test-faults`; that it can be put back at all, here."""
+    done = subprocess.run(["patch", "-p1", "--dry-run", "--forward", "--fuzz=0", "-i", patch], cwd=ROOT,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stdout
