@@ -66,7 +66,8 @@ public:
     // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);
     // none removes it. Returns how many mappings lost a right.
     uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
-    // Makes the mapping at `va` an ordinary one.
+    // Makes the mapping at `va`, which is there, one that must stay; an ordinary one.
+    void wire(vaddr_t va);
     void unwire(vaddr_t va);
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
 
@@ -92,6 +93,8 @@ public:
     static bool clear_modified(vm_page& page);
     // How many mappings a page has.
     static unsigned mapping_count(vm_page& page);
+    // Whether any mapping of the page is wired.
+    static bool is_wired(vm_page& page);
 
     // Loads this pmap on the calling CPU (context switch, interrupts off).
     void activate();

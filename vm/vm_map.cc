@@ -64,15 +64,14 @@ bool vm_map::range_free(vaddr_t start, vaddr_t end) const {
     return !entry || entry->start >= end;
 }
 
-bool vm_map::range_mapped(vaddr_t start, vaddr_t end) const {
-    vm_map_entry* entry = lookup(start);
-    while (entry && entry->end < end) {
-        vm_map_entry* following = entries_.next(*entry);
-        if (!following || following->start != entry->end)
-            return false;
-        entry = following;
+vaddr_t vm_map::first_hole(vaddr_t start, vaddr_t end) const {
+    vaddr_t reached = start;
+    for (vm_map_entry* e = lookup(start); e && e->start <= reached; e = entries_.next(*e)) {
+        reached = e->end;
+        if (reached >= end)
+            return end;
     }
-    return entry != nullptr;
+    return reached;
 }
 
 vm_map::overlap vm_map::overlap_with(vaddr_t start, vaddr_t end) const {
@@ -84,6 +83,8 @@ vm_map::overlap vm_map::overlap_with(vaddr_t start, vaddr_t end) const {
             o.charged += pages;
         if (e->accountable() && !e->grows_down)
             o.data += pages;
+        if (e->wired_count)
+            o.locked += pages;
     }
     return o;
 }

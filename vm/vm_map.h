@@ -66,16 +66,20 @@ public:
     vm_map_entry* next(vm_map_entry& e) const REQUIRES_SHARED(lock_) { return entries_.next(e); }
     vm_map_entry* prev(vm_map_entry& e) const REQUIRES_SHARED(lock_) { return entries_.prev(e); }
     bool range_free(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    // Where the first hole of [start, end) is; `end` if there is none.
+    vaddr_t first_hole(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
     // Whether every page of [start, end) is in some entry.
-    bool range_mapped(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    bool range_mapped(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_) {
+        return first_hole(start, end) == end;
+    }
     // The highest address at which `size` bytes are free within [low, high).
     std::optional<vaddr_t> find_space(uint64_t size, vaddr_t low, vaddr_t high) const
         REQUIRES_SHARED(lock_) {
         return tree_.find_space(size, low, high);
     }
-    // Pages of [start, end) that are mapped; that are mapped and charged.
+    // Pages of [start, end) that are mapped; and of those, what the sums above count.
     struct overlap {
-        uint64_t mapped = 0, charged = 0, data = 0;
+        uint64_t mapped = 0, charged = 0, data = 0, locked = 0;
     };
     overlap overlap_with(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
 

@@ -11,6 +11,7 @@
 #include "vm/vm_page.h"
 
 #include "arch/boot_info.h"
+#include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
@@ -339,6 +340,13 @@ uint64_t vm_page_count_mapped() {
     uint64_t n = 0;
     for (uint64_t i = 0; i < frame_count; i++)
         n += pages[i].owner_kind == page_owner::object && pages[i].md.mapped();
+    return n;
+}
+
+uint64_t vm_page_count_wired() {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < frame_count; i++)
+        n += pages[i].md.mapped() && pmap::is_wired(pages[i]);
     return n;
 }
 

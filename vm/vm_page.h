@@ -71,6 +71,8 @@ vm_page_statistics vm_page_get_statistics();
 vm_page_statistics vm_page_look_at_statistics();
 // Pages of objects that some address space has mapped. Walks all pages, without their locks.
 uint64_t vm_page_count_mapped();
+// Pages that some address space has wired (mlock). Walks all pages, without their owners' locks.
+uint64_t vm_page_count_wired();
 // Puts an end to fear: walks all pages and panics unless the counts agree.
 void vm_page_check();
 

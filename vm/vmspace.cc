@@ -230,6 +230,7 @@ void vmspace::check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
     ASSERT(!writable || !entry.needs_copy);
     vm_page* page = vm_page_of(mapping->pa);
     ASSERT(page);
+    ASSERT(page == uvm_zero_page() || mapping->wired == (entry.wired_count > 0));
     if (anon) {
         ASSERT(page == &anon->page());
         ASSERT(!writable || anon->references() == 1);

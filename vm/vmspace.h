@@ -151,9 +151,13 @@ public:
     status sync(vaddr_t start, uint64_t size, int linux_flags); // msync
     status mincore(vaddr_t start, uint64_t size,
                    uint8_t* vec); // vec: kernel memory, a byte for each page
-    // mlock2; `on_fault`: what is not resident is wired when it comes.
+    // mlock2; `on_fault`: what is not resident is wired when it comes. EINVAL; EAGAIN and ENOMEM
+    // for want of memory or over the limit: nothing has changed; ENOMEM for a hole (what lies
+    // before it is wired) or a page that may not be accessed (all is wired), as on Linux.
     status lock_pages(vaddr_t start, uint64_t size, bool on_fault = false);
-    status unlock_pages(vaddr_t start, uint64_t size); // munlock
+    // munlock. EINVAL; ENOMEM for want of memory: nothing has changed; for a hole: what lies before
+    // it has.
+    status unlock_pages(vaddr_t start, uint64_t size);
     // mlockall: what is mapped now, what will be, or both. ENOMEM over the limit.
     enum class wiring : uint8_t { none, on_fault, at_once };
     status lock_all(wiring current, wiring future);
@@ -287,9 +291,10 @@ private:
     // vmspace_wire.cc
     status check_memlock(uint64_t more, Errno over) const REQUIRES_SHARED(map_.lock());
     status check_wirable(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
+    status lock_at_once(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
     status set_wired(vaddr_t start, vaddr_t end, wiring how) EXCLUDES(map_.lock());
     void wire_entry(vm_map_entry& e, wiring how) REQUIRES(map_.lock());
-    void unwire_pages(vm_map_entry& e) REQUIRES(map_.lock());
+    void wire_pages(vm_map_entry& e, bool wired) REQUIRES(map_.lock());
     void wire_as_future(vm_map_entry& e) const REQUIRES_SHARED(map_.lock());
     bool is_to_populate(vaddr_t at) const EXCLUDES(map_.lock());
 

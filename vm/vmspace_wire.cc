@@ -19,38 +19,39 @@ static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
     return start.page_down() + widened;
 }
 
-// First the pages are brought in, which may fail and then leaves nothing but pages that are
-// resident; then the range is wired; then the mappings of what is resident are entered as wired.
 status vmspace::lock_pages(vaddr_t start, uint64_t size, bool on_fault) {
     vaddr_t end = TRY(end_of_pages(start, size));
     start = start.page_down();
     if (start == end)
         return {};
+    status result = on_fault ? set_wired(start, end, wiring::on_fault) : lock_at_once(start, end);
+    check_seam();
+    return result;
+}
+
+// First the pages are brought in, which leaves nothing but pages that are resident when memory
+// runs out; then the range is wired. As on Linux, a page that may not be accessed is an error and
+// is wired all the same, and before a hole nothing is brought in.
+status vmspace::lock_at_once(vaddr_t start, vaddr_t end) {
+    bool whole;
     {
         read_guard guard(map_.lock());
         TRY(check_wirable(start, end));
+        whole = map_.range_mapped(start, end);
     }
-    if (on_fault) {
-        TRY(set_wired(start, end, wiring::on_fault));
-    } else {
-        TRY(populate(start, end));
-        TRY(set_wired(start, end, wiring::at_once));
-        // What another thread has taken away meanwhile is wired when it is touched again.
-        (void)populate(start, end);
-    }
-    check_seam();
-    return {};
+    status brought_in = whole ? populate(start, end) : status();
+    if (!brought_in && brought_in.error() == Errno::again)
+        return brought_in;
+    TRY(set_wired(start, end, wiring::at_once));
+    // What another thread has taken away meanwhile is wired when it is touched again.
+    (void)populate(start, end);
+    return brought_in;
 }
 
-// ENOMEM: a hole in the range, or RLIMIT_MEMLOCK.
+// RLIMIT_MEMLOCK for a range, holes and all: ENOMEM.
 status vmspace::check_wirable(vaddr_t start, vaddr_t end) const {
-    if (!map_.range_mapped(start, end))
-        return fail(Errno::nomem);
-    uint64_t more = 0;
-    for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e))
-        if (!e->wired_count)
-            more += (std::min(end, e->end) - std::max(start, e->start)) >> page_shift;
-    return check_memlock(more, Errno::nomem);
+    const uint64_t pages = (end - start) >> page_shift;
+    return check_memlock(pages - map_.overlap_with(start, end).locked, Errno::nomem);
 }
 
 status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
@@ -63,29 +64,26 @@ status vmspace::unlock_pages(vaddr_t start, uint64_t size) {
     return result;
 }
 
-// ENOMEM as check_wirable(), or no memory to clip with.
+// ENOMEM as check_wirable(), or no memory to clip with: nothing has changed. ENOMEM for a hole:
+// what lies before it has.
 status vmspace::set_wired(vaddr_t start, vaddr_t end, wiring how) {
     lock_guard guard(map_.lock());
     if (how != wiring::none)
         TRY(check_wirable(start, end));
-    else if (!map_.range_mapped(start, end))
-        return fail(Errno::nomem);
-    entry_stock stock;
-    TRY(stock.reserve(map_.clips_needed(start, end)));
-
-    vm_map_entry* e = map_.clip_range(start, end, stock);
-    for (; e && e->start < end; e = map_.next(*e))
-        wire_entry(*e, how);
-    map_.merge_range(start, end);
-    return {};
+    const vaddr_t reached = map_.first_hole(start, end);
+    if (start < reached) {
+        entry_stock stock;
+        TRY(stock.reserve(map_.clips_needed(start, reached)));
+        vm_map_entry* e = map_.clip_range(start, reached, stock);
+        for (; e && e->start < reached; e = map_.next(*e))
+            wire_entry(*e, how);
+        map_.merge_range(start, reached);
+    }
+    return reached == end ? status() : status(fail(Errno::nomem));
 }
 
-// With on_fault, what is resident already is mapped anew, as wired, when it is touched next.
 void vmspace::wire_entry(vm_map_entry& e, wiring how) {
-    if (how == wiring::none && e.wired_count)
-        unwire_pages(e);
-    if (how == wiring::on_fault && !e.wired_count)
-        pmap_->remove(e.start, e.end);
+    wire_pages(e, how != wiring::none);
     map_.alter(e, [&](vm_map_entry& entry) {
         entry.wired_count = how != wiring::none;
         entry.wired_on_fault = how == wiring::on_fault;
@@ -93,10 +91,12 @@ void vmspace::wire_entry(vm_map_entry& e, wiring how) {
 }
 
 // Goes by what is mapped: the entry may be terabytes of which little was ever touched.
-void vmspace::unwire_pages(vm_map_entry& e) {
+void vmspace::wire_pages(vm_map_entry& e, bool wired) {
     for_each_mapped_page(e, [&](vaddr_t va, vm_page&, const pmap_mapping& mapping) {
-        if (mapping.wired)
+        if (mapping.wired && !wired)
             pmap_->unwire(va);
+        else if (!mapping.wired && wired)
+            pmap_->wire(va);
     });
 }
 

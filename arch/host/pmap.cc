@@ -220,6 +220,14 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     return lowered;
 }
 
+void pmap::wire(vaddr_t va) {
+    lock_guard guard(host_bus);
+    pte_t* pte = pmap_find_pte(md_, va.value());
+    ASSERT(pte && pte_present(*pte));
+    md_.wired += (*pte & pte_wired) == 0;
+    *pte |= pte_wired;
+}
+
 void pmap::unwire(vaddr_t va) {
     lock_guard guard(host_bus);
     pte_t* pte = pmap_find_pte(md_, va.value());

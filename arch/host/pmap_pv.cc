@@ -116,6 +116,11 @@ bool pmap::is_modified(vm_page& page) {
     return page.md.modified || any_in_mappings(page, pte_dirty);
 }
 
+bool pmap::is_wired(vm_page& page) {
+    lock_guard guard(host_bus);
+    return any_in_mappings(page, pte_wired);
+}
+
 bool pmap::clear_referenced(vm_page& page) {
     lock_guard guard(host_bus);
     bool in_mappings = clear_in_mappings(page, pte_accessed);

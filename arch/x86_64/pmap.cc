@@ -292,6 +292,14 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     return changed;
 }
 
+void pmap::wire(vaddr_t va) {
+    lock_guard guard(md_.lock);
+    pte_t* pte = pmap_find_pte(md_, va.value());
+    ASSERT(pte && (pte_load(*pte) & pte_present));
+    if (!(pte_atomic(*pte).fetch_or(pte_wired) & pte_wired))
+        pmap_add(md_.wired, 1);
+}
+
 void pmap::unwire(vaddr_t va) {
     lock_guard guard(md_.lock);
     pte_t* pte = pmap_find_pte(md_, va.value());

@@ -236,6 +236,11 @@ bool pmap::is_modified(vm_page& page) {
     return page.md.modified || any_in_mappings(page, pte_dirty);
 }
 
+bool pmap::is_wired(vm_page& page) {
+    lock_guard guard(pv_lock_of(page));
+    return any_in_mappings(page, pte_wired);
+}
+
 bool pmap::clear_referenced(vm_page& page) {
     lock_guard guard(pv_lock_of(page));
     bool in_mappings = clear_in_mappings(page, pte_accessed);

@@ -46,6 +46,8 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
     // is.
     const uint64_t stacks = machine_kernel_stack_bytes() / 1024;
     const uint64_t tables = kib_of_pages(p.page_table), kernel = kib_of_pages(p.kernel);
+    const uint64_t resident = kib_of_pages(p.anon + p.object);
+    const uint64_t locked = std::min(kib_of_pages(vm_page_count_wired()), resident);
     const uint64_t slab = kernel > stacks ? kernel - stacks : 0;
     const line lines[] = {
         {"MemTotal", kib_of_pages(p.total)},
@@ -54,14 +56,14 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         {"Buffers", 0},
         {"Cached", kib_of_pages(p.object)},
         {"SwapCached", 0},
-        {"Active", kib_of_pages(p.anon + p.object)},
+        {"Active", resident - locked},
         {"Inactive", 0},
-        {"Active(anon)", kib_of_pages(p.anon + p.object)},
+        {"Active(anon)", resident - locked},
         {"Inactive(anon)", 0},
         {"Active(file)", 0},
         {"Inactive(file)", 0},
-        {"Unevictable", 0},
-        {"Mlocked", 0},
+        {"Unevictable", locked},
+        {"Mlocked", locked},
         {"SwapTotal", 0},
         {"SwapFree", 0},
         {"Dirty", 0},

@@ -32,11 +32,11 @@ static int resident(char* at, size_t pages) {
     return n;
 }
 
-// A line of /proc/self/status, in KiB.
-static long status_kb(const char* name) {
+// A line of a file of /proc, in KiB.
+static long kb_in(const char* path, const char* name) {
     char line[256];
     long kb = -1;
-    FILE* f = fopen("/proc/self/status", "re");
+    FILE* f = fopen(path, "re");
     need(f != NULL);
     while (kb < 0 && fgets(line, sizeof line, f) != NULL)
         if (strncmp(line, name, strlen(name)) == 0)
@@ -44,6 +44,8 @@ static long status_kb(const char* name) {
     fclose(f);
     return kb;
 }
+
+static long status_kb(const char* name) { return kb_in("/proc/self/status", name); }
 
 static int lock_on_fault(void* at, size_t size) {
     return (int)syscall(SYS_mlock2, at, size, MLOCK_ONFAULT);
@@ -64,10 +66,74 @@ static void one_range(void) {
     is(status_kb("VmLck:") - before, 12, "leaves the others");
     succeeds(munmap(at + 2 * PAGE, PAGE), "munmap");
     is(status_kb("VmLck:") - before, 8, "ends a lock");
-    is_errno(mlock(at, 4 * PAGE), ENOMEM, "mlock over a hole");
-    is_errno(munlock(at, 4 * PAGE), ENOMEM, "munlock over a hole");
     is_errno(mlock(at, -(size_t)PAGE), EINVAL, "a range that wraps");
     is(mlock(at, 0), 0, "nothing at all");
+}
+
+// What lies before the hole is locked, or set free, but not brought in.
+static void over_a_hole(void) {
+    char* at = map_some(12, 0);
+    need(munmap(at + 4 * PAGE, PAGE) == 0);
+    at[PAGE] = 1;
+    is_errno(mlock(at, 8 * PAGE), ENOMEM, "mlock over a hole");
+    is(status_kb("VmLck:"), 16, "locks what lies before it");
+    is(resident(at, 4), 1, "brings nothing in");
+    is(resident(at + 5 * PAGE, 7), 0, "nor behind it");
+    is_errno(madvise(at, PAGE, MADV_DONTNEED), EINVAL, "what is locked is not given up");
+    succeeds(madvise(at + 5 * PAGE, PAGE, MADV_DONTNEED), "what lies behind the hole can be");
+    succeeds(mlock(at + 6 * PAGE, 2 * PAGE), "mlock behind the hole");
+    is_errno(munlock(at + PAGE, 8 * PAGE), ENOMEM, "munlock over the hole");
+    is(status_kb("VmLck:"), 12, "sets free what lies before it");
+    is_errno(mlock(at + 4 * PAGE, 6 * PAGE), ENOMEM, "mlock of a range that begins in the hole");
+    is(status_kb("VmLck:"), 12, "locks nothing");
+    is_errno(lock_on_fault(at, 6 * PAGE), ENOMEM, "MLOCK_ONFAULT over the hole");
+    is(status_kb("VmLck:"), 24, "locks what lies before it");
+    need(munlock(at, 4 * PAGE) == 0 && munlock(at + 5 * PAGE, 7 * PAGE) == 0);
+
+    need(mprotect(at + PAGE, PAGE, PROT_NONE) == 0);
+    is_errno(mlock(at, 4 * PAGE), ENOMEM, "mlock over a page that cannot be accessed");
+    is(status_kb("VmLck:"), 16, "locks them all");
+    need(munmap(at, 12 * PAGE) == 0);
+    is(status_kb("VmLck:"), 0, "nothing is left");
+}
+
+// Linux keeps these figures per CPU and adds them up now and then.
+static bool rose(long now, long before, long by, const char* what) {
+    const long slack = on_spork() ? 0 : labs(by) / 2;
+    const bool right = labs(now - before - by) <= slack;
+    if (!right)
+        diag("%s: %ld kB before, %ld kB now", what, before, now);
+    return right;
+}
+
+// A page that two processes have locked counts once for the machine, and for each of them.
+static void whole_machine(void) {
+    enum { PAGES = 4096, KB = PAGES * PAGE / 1024 };
+    static const char meminfo[] = "/proc/meminfo";
+    const long locked = kb_in(meminfo, "Mlocked:"), kept = kb_in(meminfo, "Unevictable:");
+    const long active = kb_in(meminfo, "Active(anon):");
+    struct gate there = gate_make(), go = gate_make();
+    char* at = mmap(NULL, PAGES * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(at != MAP_FAILED && mlock(at, PAGES * PAGE) == 0);
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(mlock(at, PAGES * PAGE) == 0 && status_kb("VmLck:") == KB);
+        gate_open(&there);
+        gate_pass(&go);
+        _exit(0);
+    }
+    gate_pass(&there);
+    is(status_kb("VmLck:"), KB, "each has locked the memory");
+    ok(rose(kb_in(meminfo, "Mlocked:"), locked, KB, "Mlocked"), "Mlocked has it once");
+    ok(rose(kb_in(meminfo, "Unevictable:"), kept, KB, "Unevictable"), "so has Unevictable");
+    if (on_spork())
+        ok(kb_in(meminfo, "Active(anon):") <= active + 256, "it is not active memory");
+    gate_open(&go);
+    is_exit(reap(child), 0, "the other ends");
+    ok(rose(kb_in(meminfo, "Mlocked:"), locked, KB, "Mlocked"), "Mlocked still has it");
+    need(munlock(at, PAGES * PAGE) == 0);
+    ok(rose(kb_in(meminfo, "Mlocked:"), locked + KB, -KB, "Mlocked"), "until it is unlocked");
 }
 
 static void as_they_come(void) {
@@ -164,9 +230,11 @@ static void limited(void) {
 
 int main(void) {
     subtest("a range", one_range);
+    subtest("over a hole", over_a_hole);
     subtest("as they come", as_they_come);
     subtest("everything", everything);
     subtest("fork", in_a_child);
+    subtest("the whole machine", whole_machine);
     subtest("limits", limited);
     return done();
 }
