@@ -351,7 +351,8 @@ uvm_faultinfo::window uvm_faultinfo::neighbours() const {
     static constexpr struct {
         unsigned behind, ahead;
     } widths[] = {{3, 4}, {0, 0}, {8, 7}}; // by vm_advice
-    if (!uvm_fault_ahead_enabled.load(std::memory_order_relaxed))
+    const bool by_force_only = entry.effective_protection() == vm_prot::none;
+    if (!uvm_fault_ahead_enabled.load(std::memory_order_relaxed) || by_force_only)
         return {va, va};
     auto width = widths[unsigned(entry.advice)];
     uint64_t behind = std::min<uint64_t>(width.behind * page_size, va - entry.start);

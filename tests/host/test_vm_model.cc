@@ -59,6 +59,18 @@ TEST_CASE("model: taking away a right is free, also beyond a limit that was lowe
           }) == "");
 }
 
+TEST_CASE("model: a forced store to what may not be accessed maps no neighbours", "[model]") {
+    CHECK(failure_of({
+              {model_op::map, 0, 31, 6, 0x5d, 0},     // process 0: mmap, pages 31 to 37
+              {model_op::protect, 0, 31, 2, 0x26, 0}, // process 0: mprotect, pages 31 to 33
+              {model_op::fork, 0, 9, 0, 0, 0},        // process 0: fork
+              {model_op::fork, 0, 11, 0, 0xc8, 0},    // process 0: fork
+              {model_op::exit, 0, 31, 0, 0, 0},       // process 0: exit
+              {model_op::fork, 0, 11, 0, 0, 0},       // process 0: fork
+              {model_op::poke, 178, 31, 0, 0, 0},     // process 178: write_memory, page 31
+          }) == "");
+}
+
 TEST_CASE("model: a second mapping of an object may not replace the first", "[model]") {
     CHECK(failure_of({
               {model_op::map, 0, 14, 5, 0xe8, 0},         // process 0: mmap, pages 14 to 19

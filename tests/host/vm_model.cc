@@ -278,6 +278,7 @@ void model::step(const model_operation& op) {
     case model_op::file_read: file_read(op.page % files, op.value); break;
     case model_op::overcommit: overcommit(op.value); break;
     case model_op::switches: switches(op.value); break;
+    case model_op::limit: limit(p, op.value); break;
     case model_op::count: break;
     }
     alloc_fail_after(0);
@@ -295,6 +296,38 @@ const char* model_op_name(model_op kind) {
 #undef X
     };
     return names[size_t(kind)];
+}
+
+std::string describe(const model_operation& op) {
+    using namespace vm_model;
+    static constexpr const char* what[] = {
+#define X(name, weight, text) text,
+        MODEL_OPERATIONS(X)
+#undef X
+    };
+    unsigned first = op.page % window;
+    unsigned count = 1 + op.count % std::min(8u, window - first);
+    std::string text = "process " + std::to_string(op.process) + ": " + what[size_t(op.kind)];
+    switch (op.kind) {
+    case model_op::read:
+    case model_op::write:
+    case model_op::poke: text += ", page " + std::to_string(first); break;
+    case model_op::map:
+    case model_op::unmap:
+    case model_op::protect:
+    case model_op::advise:
+    case model_op::inherit:
+    case model_op::remap:
+    case model_op::lock:
+    case model_op::unlock:
+    case model_op::sync:
+        text += ", pages " + std::to_string(first) + " to " + std::to_string(first + count - 1);
+        break;
+    default: break;
+    }
+    if (op.fail_at)
+        text += "; allocation " + std::to_string(op.fail_at) + " fails";
+    return text;
 }
 
 std::vector<model_operation> make_operations(uint64_t seed, size_t count) {

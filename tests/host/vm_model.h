@@ -35,7 +35,8 @@
     X(file_write, 3, "write to a file")                                                            \
     X(file_read, 2, "read from a file")                                                            \
     X(overcommit, 2, "the account's mode, and a limit that bites")                                 \
-    X(switches, 1, "fault-ahead and the page of zeros, on or off")
+    X(switches, 1, "fault-ahead and the page of zeros, on or off")                                 \
+    X(limit, 2, "setrlimit: RLIMIT_AS, RLIMIT_DATA or RLIMIT_MEMLOCK")
 
 enum class model_op : uint8_t {
 #define X(name, weight, text) name,

@@ -1,5 +1,5 @@
-// What the model knows: vm_model.cc compares it with the real state, vm_model_operations.cc changes
-// both.
+// What the model knows: vm_model.cc compares it with the real state; vm_model_memory.cc,
+// vm_model_process.cc and vm_model_access.cc change both.
 #pragma once
 
 #include "tests/host/vm_model.h"
@@ -56,6 +56,25 @@ struct page {
 struct space {
     std::array<page, window> pages;
     uint64_t brk = 0; // bytes above the heap's start
+    struct {          // pages
+        uint64_t address_space = UINT64_MAX, data = UINT64_MAX, memlock = UINT64_MAX;
+    } limits;
+};
+
+// What the limits of a process are about, in pages.
+struct amounts {
+    uint64_t mapped = 0, data = 0, locked = 0;
+
+    void add(const page& p) {
+        mapped += p.mapped;
+        data += p.mapped && p.accountable() && !p.stack;
+        locked += p.mapped && p.wired;
+    }
+    amounts beyond(const amounts& other) const {
+        auto excess = [](uint64_t a, uint64_t b) { return a > b ? a - b : 0; };
+        return {excess(mapped, other.mapped), excess(data, other.data),
+                excess(locked, other.locked)};
+    }
 };
 
 struct process {
@@ -106,6 +125,10 @@ private:
     bool would_refuse(uint64_t pages) const;
     bool promised(bool no_reserve) const;
     uint64_t charge_of_all() const;
+    static amounts amounts_of(const process& p, unsigned first, unsigned end);
+    // Whether so much more is over a limit of the process: ENOMEM; of locked memory: EAGAIN.
+    static bool over_limits(const process& p, const amounts& more);
+    static bool over_memlock(const process& p, uint64_t more);
 
     // Accesses. Each returns what the program gets.
     int expected_fault(process& p, unsigned at, vm_prot access, bool force = false);
@@ -114,38 +137,43 @@ private:
     bool grow_stack(process& p, unsigned at);
     bool promote(page& p);
     void populate(process& p, unsigned first, unsigned end);
+    void populate_real(process& p, unsigned first, unsigned end);
 
+    static unsigned first_hole(const range& r);
     static bool has_hole(const range& r);
     static bool any_mapped(const range& r);
     static bool any_wired(const range& r);
     static bool one_mapping(const process& p, unsigned first, unsigned end);
     uint64_t charged(const process& p, unsigned first, unsigned end) const;
 
-    // The operations (vm_model_operations.cc).
+    // The operations: vm_model_memory.cc,
     void map(range r);
     void unmap(range r);
     void protect(range r);
-    void read(range r);
-    void write(range r);
-    void poke(range r);
-    void fork(process& p, uint32_t value);
-    void vfork(process& p);
-    void exec(process& p);
-    void exit(process& p);
     void advise(range r);
     void inherit(range r);
     void remap(range r);
-    void resize_in_place(range r, unsigned new_count);
+    void resize_in_place(range r, unsigned new_count, bool may_move);
     void move(range r, unsigned new_count, unsigned to, int flags);
     void lock(range r);
     void unlock(range r);
     void sync(range r);
     void brk(process& p, uint32_t value);
+    // vm_model_process.cc,
+    void fork(process& p, uint32_t value);
+    void vfork(process& p);
+    void exec(process& p);
+    void exit(process& p);
+    void limit(process& p, uint32_t value);
+    void overcommit(uint32_t value);
+    void switches(uint32_t value);
+    // and vm_model_access.cc.
+    void read(range r);
+    void write(range r);
+    void poke(range r);
     void truncate(unsigned file, uint32_t value);
     void file_write(unsigned file, uint32_t value);
     void file_read(unsigned file, uint32_t value);
-    void overcommit(uint32_t value);
-    void switches(uint32_t value);
 
     // Comparing (vm_model.cc).
     void compare_process(const process& p);

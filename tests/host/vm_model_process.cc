@@ -1,0 +1,126 @@
+// What makes and ends processes, and what they are bound by, in vm/ and in the model.
+#include "tests/host/vm_model_state.h"
+
+namespace vm_model {
+
+// ---- fork, vfork, exec, exit -----------------------------------------------------------------
+
+void model::fork(process& p, uint32_t value) {
+    if (processes_.size() == most_processes)
+        return;
+    auto memory = std::make_shared<space>(*p.memory);
+    uint64_t promise = 0;
+    for (page& c : memory->pages) {
+        c.wired = false;
+        if (!c.mapped)
+            continue;
+        if (c.shared && c.inherit != vm_inherit::share)
+            c.charged = allows(c.prot, vm_prot::write); // its own copy of something shared
+        switch (c.inherit) {
+        case vm_inherit::none: c = {}; break;
+        case vm_inherit::share: break; // the cell too
+        case vm_inherit::zero:
+            c.shared = false;
+            c.object = nullptr;
+            c.index = 0;
+            c.own = std::make_shared<cell>();
+            break;
+        case vm_inherit::copy:
+            c.shared = false;
+            c.own = c.own ? std::make_shared<cell>(*c.own) : std::make_shared<cell>();
+            break;
+        }
+        promise += c.charged;
+    }
+    ref_ptr<vm_aftermath> later = vm_aftermath::create();
+    bool refused = would_refuse(promise);
+    auto got = p.vm->fork(fork_mode(value % 3), later.get());
+    if (!got) {
+        expect(got.error() == Errno::nomem && (refused || injected_), "fork's errno");
+        return;
+    }
+    expect(!refused, "a fork that was promised too much");
+    processes_.push_back({*got, std::move(memory)});
+}
+
+void model::vfork(process& p) {
+    if (processes_.size() < most_processes)
+        processes_.push_back(process(p));
+}
+
+void model::exec(process& p) {
+    auto fresh = vmspace::create();
+    if (!fresh) {
+        expect(injected_, "an address space for exec");
+        return;
+    }
+    bool alone = p.memory.use_count() == 1;
+    const vmspace* before = p.vm.get();
+    const auto limits = p.memory->limits; // the kernel sets those of a new address space
+    p.vm = vmspace::exec(std::move(p.vm), std::move(*fresh));
+    expect((p.vm.get() == before) == alone, "exec reuses what is its own, and that alone");
+    add_space(p);
+    if (alone)
+        p.memory->limits = limits;
+}
+
+void model::exit(process& p) {
+    processes_.erase(processes_.begin() + (&p - processes_.data()));
+    if (processes_.empty()) {
+        alloc_fail_after(0);
+        processes_.push_back(start_process());
+    }
+}
+
+// ---- Limits, switches --------------------------------------------------------------------------------
+
+amounts model::amounts_of(const process& p, unsigned first, unsigned end) {
+    amounts sum;
+    for (unsigned i = first; i < end; i++)
+        sum.add(p.at(i));
+    return sum;
+}
+
+bool model::over_memlock(const process& p, uint64_t more) {
+    return amounts_of(p, 0, window).locked + more > p.memory->limits.memlock;
+}
+
+bool model::over_limits(const process& p, const amounts& more) {
+    const amounts now = amounts_of(p, 0, window);
+    const auto& limits = p.memory->limits;
+    return (more.mapped && now.mapped + more.mapped > limits.address_space) ||
+           (more.data && now.data + more.data > limits.data);
+}
+
+// A limit that is near what there is, also below it; or none.
+void model::limit(process& p, uint32_t value) {
+    auto set = [&](uint64_t now, uint64_t& limit, std::atomic<uint64_t>& real) {
+        const uint64_t most = now + (value >> 8) % 16, less = (value >> 16) % 8;
+        const bool none = value / 3 % 3 == 0;
+        limit = none ? UINT64_MAX : most > less ? most - less : 0;
+        real = none ? vm_limits::unlimited : pages(limit);
+    };
+    const amounts now = amounts_of(p, 0, window);
+    switch (value % 3) {
+    case 0: set(now.mapped, p.memory->limits.address_space, p.vm->limits.address_space); break;
+    case 1: set(now.data, p.memory->limits.data, p.vm->limits.data); break;
+    default: set(now.locked, p.memory->limits.memlock, p.vm->limits.memlock); break;
+    }
+}
+
+void model::overcommit(uint32_t value) {
+    strict_ = value % 2;
+    uint64_t most = uvm_commit::committed() + (value >> 8) % 96, less = (value >> 16) % 32;
+    limit_ = most > less ? most - less : 1; // 0 would be no limit
+    uvm_commit::set_kbytes(strict_ ? limit_ * (page_size / 1024) : 0);
+    uvm_commit::set_mode(strict_         ? uvm_commit::mode::strict
+                         : value / 2 % 2 ? uvm_commit::mode::always
+                                         : uvm_commit::mode::heuristic);
+}
+
+void model::switches(uint32_t value) {
+    uvm_fault_ahead_enabled = value & 1;
+    uvm_zero_page_enabled = value & 2;
+}
+
+} // namespace vm_model
