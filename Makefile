@@ -316,7 +316,7 @@ $(model_tests): $(model_objects) $(BUILD)/model/objects
 $(BUILD)/coverage/%.cc.o: %.cc $(BUILD)/coverage/flags | $(tools_run) $(tools_test)
 	@mkdir -p $(@D)
 	$(call say,COV,$<)
-	$(Q)$(HOSTCXX) $(if $(filter tests/%,$<),$(filter-out --coverage,$(coverage_cxx)),$(coverage_cxx)) \
+	$(Q)$(HOSTCXX) $(if $(filter tests/host/main.cc,$<),$(filter-out --coverage,$(coverage_cxx)),$(coverage_cxx)) \
 	    -c $< -o $@
 
 $(BUILD)/coverage/vm_tests: $(coverage_objects)

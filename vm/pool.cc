@@ -156,6 +156,9 @@ void* pool_base::allocate() {
         object = s->first_object() + size_t{s->carved} * stride_;
         s->carved++;
         sanitize_unpoison(object, stride_);
+#if SPORK_CHECKS
+        static_cast<freed_object*>(object)->mark = 0; // an earlier slab's here may have left one
+#endif
     }
     if (++s->used == capacity_)
         unlink(partial_, s);

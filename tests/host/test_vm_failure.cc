@@ -156,10 +156,140 @@ TEST_CASE("failure: advise, inherit, lock, brk", "[failure]") {
           }) >= 6);
     CHECK(fail_in_turn(
               [](scene& s) { return bool(s.vm->lock_pages(vaddr_t(0x103000), pages(2))); }) >= 8);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->lock_pages(vaddr_t(0x103000), pages(2), true));
+          }) >= 6);
+    CHECK(fail_in_turn([](scene& s) {
+              const bool all =
+                  bool(s.vm->lock_all(vmspace::wiring::at_once, vmspace::wiring::at_once));
+              return all && s.vm->get_sizes().locked_pages == s.vm->get_sizes().virtual_pages;
+          }) >= 8);
     CHECK(fail_in_turn(
               [](scene& s) { return s.vm->set_brk(vaddr_t(0x608000)) == vaddr_t(0x608000); }) >= 1);
     CHECK(fail_in_turn(
               [](scene& s) { return s.vm->set_brk(vaddr_t(0x602000)) == vaddr_t(0x602000); }) >= 3);
+}
+
+// Pages that were brought in before memory ran out stay, and hold what they always held.
+TEST_CASE("failure: MADV_POPULATE, MAP_POPULATE", "[failure]") {
+    using namespace linux_abi;
+    auto advises = [](uint64_t at, int advice) {
+        return [=](scene& s) { return bool(s.vm->advise(vaddr_t(at), pages(4), advice)); };
+    };
+    CHECK(fail_in_turn(advises(0x102000, madv_populate_read)) == 0);  // all is there
+    CHECK(fail_in_turn(advises(0x600000, madv_populate_read)) >= 1);  // the page of zeros
+    CHECK(fail_in_turn(advises(0x600000, madv_populate_write)) >= 8); // 2B
+    CHECK(fail_in_turn(advises(0x102000, madv_populate_write)) >= 8); // 1B, the amap before
+    CHECK(fail_in_turn(advises(0x200000, madv_populate_write)) >= 8); // 2B, copies
+    CHECK(fail_in_turn(advises(0x300000, madv_populate_read)) >= 4);  // 2A, holes filled
+    CHECK(fail_in_turn(advises(0x300000, madv_populate_write)) >= 4);
+    // The mapping is there all the same, as on Linux: what could not be brought in comes later.
+    auto maps = [](bool shared) {
+        return [=](scene& s) {
+            auto at = s.vm->map({.address = vaddr_t(0x500000),
+                                 .size = pages(3),
+                                 .prot = vm_prot::rw,
+                                 .fixed = true,
+                                 .shared = shared,
+                                 .populate = true});
+            return at && store(s.vm, vaddr_t(0x502000), 1) == 1;
+        };
+    };
+    CHECK(fail_in_turn(maps(false)) >= 3);
+    CHECK(fail_in_turn(maps(true)) >= 3);
+    CHECK(fail_in_turn([](scene& s) {
+              return bool(s.vm->map({.address = vaddr_t(0x103000),
+                                     .size = pages(3),
+                                     .prot = vm_prot::rw,
+                                     .fixed = true,
+                                     .locked = true}));
+          }) >= 6);
+}
+
+// They look, and take no memory: there is nothing in them to fail.
+TEST_CASE("failure: msync and mincore", "[failure]") {
+    for (int flags : {linux_abi::ms_sync, linux_abi::ms_async, linux_abi::ms_invalidate})
+        CHECK(fail_in_turn([&](scene& s) {
+                  return bool(s.vm->sync(vaddr_t(0x300000), pages(8), flags)) &&
+                         bool(s.vm->sync(vaddr_t(0x200000), pages(8), flags));
+              }) == 0);
+    for (uint64_t at : {0x100000, 0x200000, 0x300000})
+        CHECK(fail_in_turn([&](scene& s) {
+                  uint8_t vec[8];
+                  return bool(s.vm->mincore(vaddr_t(at), pages(8), vec));
+              }) == 0);
+}
+
+// What exec does: the new image is built, text of a file, data, heap, stack and arguments, in an
+// address space of its own; the old one is left for it when all is there.
+TEST_CASE("failure: the building of an address space for exec", "[failure]") {
+    auto build = [](scene& s, vmspace& vm) -> status {
+        vm.set_layout(vaddr_t(0x7fff'0000'0000), 8 << 20);
+        const map_request text{.address = vaddr_t(0x400000),
+                               .size = pages(4),
+                               .prot = vm_prot::rx,
+                               .fixed = true,
+                               .object = s.object},
+            data{.address = vaddr_t(0x404000),
+                 .size = pages(4),
+                 .prot = vm_prot::rw,
+                 .fixed = true,
+                 .object = s.object,
+                 .offset = pages(4)},
+            stack{.address = vaddr_t(0x7ffe'0000'0000),
+                  .size = pages(32),
+                  .prot = vm_prot::rw,
+                  .fixed = true,
+                  .stack = true};
+        TRY(vm.map(text));
+        TRY(vm.map(data));
+        TRY(vm.map(stack));
+        vm.init_brk(vaddr_t(0x409000));
+        if (vm.set_brk(vaddr_t(0x40b000)) != vaddr_t(0x40b000))
+            return fail(Errno::nomem);
+        const char arguments[] = "program\0argument";
+        TRY(vm.write_memory(vaddr_t(0x407800), arguments, sizeof arguments, true)); // its bss
+        TRY(vm.write_memory(stack.address + pages(32) - sizeof arguments, arguments,
+                            sizeof arguments, true));
+        return {};
+    };
+    // The old one is nobody else's to touch: it has to be as it was, with what was promised for it.
+    CHECK(fail_in_turn([&](scene& s) {
+              auto fresh = vmspace::create();
+              if (!fresh)
+                  return false;
+              status built = build(s, **fresh);
+              (*fresh)->check();
+              return bool(built);
+          }) >= 16);
+    // Two reference the old one, as after vfork: who executes leaves it, and only when all is well.
+    CHECK(fail_in_turn([&](scene& s) {
+              vm_ref child = s.sibling;
+              auto fresh = vmspace::create();
+              if (!fresh)
+                  return false;
+              child = vmspace::exec(std::move(child), std::move(*fresh));
+              status built = build(s, *child);
+              child->check();
+              CHECK(child.get() != s.sibling.get());
+              return bool(built);
+          }) >= 16);
+    // Nobody else does: past the point of no return it is emptied and built anew. What fails then
+    // is the end of the process, and takes everything with it.
+    CHECK(fail_in_turn([&](scene& s) {
+              auto forked = s.vm->fork(fork_mode::cow);
+              auto fresh = vmspace::create();
+              if (!forked || !fresh)
+                  return false;
+              vm_ref old = std::move(*forked);
+              const vmspace* before = old.get();
+              old = vmspace::exec(std::move(old), std::move(*fresh));
+              CHECK(old.get() == before);
+              CHECK(old->commit_charge() == 0);
+              status built = build(s, *old);
+              old->check();
+              return bool(built);
+          }) >= 14);
 }
 
 TEST_CASE("failure: a new address space, a new object", "[failure]") {

@@ -213,8 +213,27 @@ TEST_CASE("map: errors are Linux's", "[map]") {
     CHECK(store(vm, at, 1) == 1);
     CHECK(error_of(vm->protect(at, 0, vm_prot::read)) == Errno{});
     CHECK(error_of(vm->advise(at, pages(1), 77)) == Errno::inval);
+    CHECK(error_of(vm->advise(at + 1, pages(1), 0)) == Errno::inval);
+    CHECK(error_of(vm->advise(at, UINT64_MAX, 0)) == Errno::inval);
+    CHECK(error_of(vm->inherit(at, UINT64_MAX, vm_inherit::none)) == Errno::inval);
+    CHECK(error_of(vm->inherit(at, uint64_t{1} << 60, vm_inherit::none)) == Errno::inval);
+    CHECK(error_of(vm->advise(at, uint64_t{1} << 60, 0)) == Errno::nomem);
+    CHECK(error_of(vm->advise(at, 0, 0)) == Errno{});
+    CHECK(error_of(vm->sync(at, pages(1), 64)) == Errno::inval);
+    CHECK(error_of(vm->lock_pages(at, UINT64_MAX)) == Errno::inval);
+    CHECK(error_of(vm->lock_pages(at, 0)) == Errno{});
+    CHECK(error_of(vm->unlock_pages(at, 0)) == Errno{});
+    CHECK(error_of(vm->remap(vaddr_t(UINT64_MAX & -page_size), pages(1), pages(2), 1, {})) ==
+          Errno::inval);
+    CHECK(error_of(vm->remap(at, uint64_t{1} << 60, pages(1), 1, {})) == Errno::inval);
+    CHECK(error_of(vm->remap(at, pages(1), pages(2), 3, vaddr_t(1))) == Errno::inval);
+    CHECK(error_of(vm->remap(at, 0, pages(2), 0, {})) == Errno::inval); // private
+    uint8_t byte = 0;
+    CHECK(error_of(vm->read_memory(user_max, &byte, 1)) == Errno::fault);
+    CHECK(error_of(vm->write_memory(vaddr_t(UINT64_MAX), &byte, 1)) == Errno::fault);
     CHECK(error_of(vm->advise(at + pages(3), pages(2), linux_abi::madv_dontneed)) == Errno::nomem);
-    CHECK(error_of(vm->lock_pages(at, pages(5))) == Errno::nomem);
+    CHECK(error_of(vm->lock_pages(at, pages(5))) == Errno::nomem); // but up to the hole
+    REQUIRE(vm->unlock_pages(at, pages(4)));
     uint8_t vec[8];
     CHECK(error_of(vm->mincore(at, pages(5), vec)) == Errno::nomem);
     CHECK(error_of(vm->sync(at, pages(1), 5)) == Errno::inval);
@@ -276,4 +295,73 @@ TEST_CASE("map: with 100,000 entries look-up and search stay logarithmic", "[map
     };
     auto small = cost(1'000), large = cost(100'000);
     CHECK(large < small * 20); // linear would be 100
+}
+
+TEST_CASE("map: the one gap that is wide enough is found, wherever it is in the tree", "[map]") {
+    vm_world world;
+    constexpr uint64_t low = 0x100000, n = 40;
+    for (uint64_t wide = 0; wide <= n; wide++) { // n: none is
+        vm_ref vm = new_space();
+        for (uint64_t i = 0; i < n; i++)
+            if (i != wide)
+                map_private(vm, low + pages(2 * i), 1);
+        const vaddr_t from(low), to(low + pages(2 * n - 1));
+        vm_map& map = vm->map_for_tests();
+        read_guard guard(map.lock());
+        auto found = map.find_space(pages(3), from, to);
+        if (wide == n) {
+            CHECK_FALSE(found);
+            CHECK(map.find_space(pages(1), from, to) == to - pages(2));
+        } else if (wide == 0 || wide == n - 1) { // at an edge it is a page shorter
+            CHECK_FALSE(found);
+        } else {
+            CHECK(found == vaddr_t(low + pages(2 * wide - 1)));
+        }
+    }
+}
+
+TEST_CASE("mmap: offsets, rights and stacks that cannot be", "[map]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    auto object = uvm_aobj::create(pages(2), "x", false);
+    REQUIRE(object);
+    map_request request{.size = pages(2), .prot = vm_prot::rw, .object = *object};
+    request.offset = UINT64_MAX & -page_size;
+    CHECK(error_of(vm->map(request)) == Errno::overflow);
+    request.offset = 1;
+    CHECK(error_of(vm->map(request)) == Errno::inval);
+    request.offset = 0;
+    request.stack = true;
+    CHECK(error_of(vm->map(request)) == Errno::inval);
+    request.stack = false;
+    request.max_prot = vm_prot::read;
+    CHECK(error_of(vm->map(request)) == Errno::acces);
+    request.prot = vm_prot::read;
+    request.shared = true;
+    auto at = vm->map(request);
+    REQUIRE(at);
+    CHECK(error_of(vm->protect(*at, pages(1), vm_prot::rw)) == Errno::acces);
+    CHECK(error_of(vm->protect(*at, uint64_t{1} << 60, vm_prot::rw)) == Errno::nomem);
+    // Half of the range could be changed, the other half not: the first is.
+    map_private(vm, (*at - pages(1)).value(), 1);
+    CHECK(error_of(vm->protect(*at - pages(1), pages(2), vm_prot::rx)) == Errno::acces);
+    CHECK(store(vm, *at - pages(1), 1) == -2);
+}
+
+TEST_CASE("mprotect of a whole stack", "[map]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    const vaddr_t at(0x40000000);
+    REQUIRE(vm->map(
+        {.address = at, .size = pages(4), .prot = vm_prot::rw, .fixed = true, .stack = true}));
+    CHECK(error_of(vm->protect(at + pages(3), pages(1), vm_prot::read, true)) == Errno{});
+    for (int i = 0; i < 4; i++)
+        CHECK(store(vm, at + pages(i), 1) == -2);
+    REQUIRE(vm->protect(at + pages(2), pages(2), vm_prot::rw));
+    CHECK(error_of(vm->protect(at + pages(3), pages(1), vm_prot::none, true)) == Errno{});
+    CHECK(load(vm, at) == 0); // what differs from the stack's end is not of the stack
+    CHECK(load(vm, at + pages(2)) == -2);
+    map_private(vm, 0x100000, 1);
+    CHECK(error_of(vm->protect(vaddr_t(0x100000), pages(1), vm_prot::read, true)) == Errno::inval);
+    CHECK(error_of(vm->protect(vaddr_t(0x200000), pages(1), vm_prot::read, true)) == Errno::nomem);
 }

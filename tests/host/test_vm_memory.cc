@@ -5,6 +5,7 @@
 #include "vm/alloc_fail.h"
 
 #include <cstring>
+#include <thread>
 
 TEST_CASE("blocks of pages: aligned, apart, and given back whole or page by page", "[memory]") {
     vm_world world;
@@ -119,6 +120,19 @@ TEST_CASE("pools: objects come and go, slabs go back", "[memory]") {
     CHECK(things.live() == 0);
 }
 
+TEST_CASE("pools: an object that nobody wrote to is freed where one was freed before", "[memory]") {
+    vm_world world;
+    for (int round = 0; round < 2; round++) {
+        std::vector<void*> all;
+        for (int i = 0; i < 500; i++)
+            all.push_back(kmem_alloc(64));
+        for (void* memory : all)
+            kmem_free(memory, 64);
+        for (pool_base* p = pool_base::first(); p; p = p->next())
+            p->trim(); // the pages go, and come again with what is in them
+    }
+}
+
 TEST_CASE("the commit account keeps its settings", "[memory]") {
     vm_world world;
     uint64_t ratio = uvm_commit::ratio();
@@ -134,4 +148,73 @@ TEST_CASE("the commit account keeps its settings", "[memory]") {
     CHECK(error_of(uvm_commit::charge(vm_page_get_statistics().total + 1)) == Errno::nomem);
     REQUIRE(uvm_commit::charge(10));
     uvm_commit::uncharge(10);
+}
+
+TEST_CASE("allocations that are to fail: one thread's, and one at a time", "[memory]") {
+    vm_world world;
+    REQUIRE(alloc_fail_try(2));
+    bool armed = true, allocated = false;
+    uint64_t pending = 1;
+    std::thread other([&] {
+        armed = alloc_fail_try(1); // another thread's is pending
+        pending = alloc_fail_pending();
+        void* memory = kmem_alloc(64); // it is not this thread's that fails
+        allocated = memory != nullptr;
+        kmem_free(memory, 64);
+    });
+    other.join();
+    CHECK_FALSE(armed);
+    CHECK(allocated);
+    CHECK(pending == 0);
+    CHECK(alloc_fail_pending() == 2);
+    CHECK(alloc_fail_after(0) == 2);
+}
+
+TEST_CASE("memory that is not whole pages is not given to the allocator", "[memory]") {
+    const vm_page_statistics before = vm_page_get_statistics();
+    vm_page* page = vm_page_alloc(page_owner::kernel);
+    REQUIRE(page);
+    const uint64_t inside = page->physical().value() + 1;
+    vm_page_free(page);
+    // Nothing of these ranges is whole pages between the lowest and the highest address.
+    vm_page_add_range(paddr_t(0), page_size);
+    vm_page_add_range(paddr_t(inside), page_size);
+    CHECK(vm_page_get_statistics().total == before.total);
+    CHECK(vm_page_of(paddr_t(0)) == nullptr);
+}
+
+TEST_CASE("pages of objects that somebody has mapped", "[memory]") {
+    vm_world world;
+    auto object = uvm_aobj::create(pages(4), "x", false);
+    REQUIRE(object);
+    vm_ref vm = new_space(), other = new_space();
+    const uint64_t before = vm_page_count_mapped();
+    for (vm_ref* v : {&vm, &other}) {
+        map_object(*v, 0x100000, 4, *object, true);
+        store(*v, vaddr_t(0x101000), 5);
+        store(*v, vaddr_t(0x102000), 6);
+    }
+    CHECK(vm_page_count_mapped() == before + 2); // once, however many have it
+    uint8_t vec[4];
+    REQUIRE(vm->mincore(vaddr_t(0x100000), pages(4), vec));
+    CHECK((vec[0] == 0 && vec[1] == 1 && vec[2] == 1 && vec[3] == 0));
+    CHECK(error_of(vm->mincore(vaddr_t(0x100001), pages(1), vec)) == Errno::inval);
+    CHECK(error_of(vm->mincore(vaddr_t(0x100000), UINT64_MAX - 4095, vec)) == Errno::nomem);
+    other.reset();
+    vm.reset();
+    CHECK(vm_page_count_mapped() == before);
+
+    auto first = (*object)->hold(0, true), second = (*object)->hold(1, true);
+    REQUIRE(first);
+    REQUIRE(second);
+    char* data = second->data();
+    *first = std::move(*second); // what it held is let go with the other
+    CHECK(first->data() == data);
+    CHECK((*object)->device() == 0);
+    CHECK(std::string((*object)->kind()) == "anon");
+}
+
+TEST_CASE("counters and what a fork is blamed for have names", "[memory]") {
+    CHECK(std::string(uvm_counter_name(uvm_counter::faults)) == "faults");
+    CHECK(std::string(vm_aftermath::name(vm_aftermath::kind::write_copied)) == "write_copied");
 }

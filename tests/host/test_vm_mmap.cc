@@ -309,6 +309,40 @@ TEST_CASE("regions: what /proc shows", "[proc]") {
     CHECK(total.proportional >> vm_usage::fraction_bits == pages(2)); // what is in use
 }
 
+TEST_CASE("mlock: up to a hole, and over what may not be accessed", "[mlock]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t at = map_private(vm, 0x100000, 12);
+    REQUIRE(vm->unmap(at + pages(4), pages(1)));
+    store(vm, at + pages(1), 1);
+    CHECK(error_of(vm->lock_pages(at, pages(8))) == Errno::nomem);
+    CHECK(vm->get_sizes().locked_pages == 4);
+    CHECK(anon_pages() == 1); // nothing is brought in
+    CHECK(vm->physical_map().wired_pages() == 1);
+    CHECK(vm_page_count_wired() == 1);
+    CHECK(error_of(vm->advise(at, pages(1), linux_abi::madv_dontneed)) == Errno::inval);
+    store(vm, at + pages(2), 1);
+    CHECK(vm->physical_map().wired_pages() == 2);
+    CHECK(error_of(vm->lock_pages(at + pages(4), pages(4))) == Errno::nomem);
+    CHECK(vm->get_sizes().locked_pages == 4);
+    // The limit is about the whole range, less what is locked in it.
+    vm->limits.memlock = pages(7);
+    CHECK(error_of(vm->lock_pages(at, pages(8))) == Errno::nomem);
+    REQUIRE(vm->lock_pages(at + pages(5), pages(3)));
+    CHECK(vm->get_sizes().locked_pages == 7);
+    CHECK(error_of(vm->unlock_pages(at + pages(1), pages(8))) == Errno::nomem);
+    CHECK(vm->get_sizes().locked_pages == 4);
+    CHECK(vm->physical_map().wired_pages() == 3);
+
+    vm->limits.memlock = vm_limits::unlimited;
+    REQUIRE(vm->protect(at + pages(6), pages(1), vm_prot::none));
+    CHECK(error_of(vm->lock_pages(at + pages(5), pages(7))) == Errno::nomem);
+    CHECK(vm->get_sizes().locked_pages == 8);
+    vm_ref child = fork_of(vm);
+    CHECK(vm_page_count_wired() == vm->physical_map().wired_pages());
+    CHECK(load(child, at + pages(1)) == 1);
+}
+
 TEST_CASE("mlock2: pages are wired as they come", "[mlock]") {
     vm_world world;
     vm_ref vm = new_space();

@@ -136,7 +136,8 @@ void model::poke(range r) {
     expect(got ? want == byte : want < 0 && got.error() == Errno::fault, "write_memory");
 }
 
-// ---- Files: ftruncate, write(2), read(2) -----------------------------------------------------------------------------------
+// ---- Files: ftruncate, write(2), read(2)
+// -----------------------------------------------------------------------------------
 
 void model::truncate(unsigned file, uint32_t value) {
     object& f = *file_[file];

@@ -310,8 +310,7 @@ void model::remap(range r) {
     unsigned new_count = 1 + r.value / 4 % 8;
     unsigned to = r.value / 32 % (window - new_count);
     switch (r.value % 4) {
-    case 0: 
-        return resize_in_place(r, std::min(new_count, window - r.first), r.value / 32 % 2);
+    case 0: return resize_in_place(r, std::min(new_count, window - r.first), r.value / 32 % 2);
     case 1: return move(r, new_count, to, 0);
     case 2:
         new_count = r.count();

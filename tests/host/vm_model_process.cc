@@ -72,7 +72,8 @@ void model::exit(process& p) {
     }
 }
 
-// ---- Limits, switches --------------------------------------------------------------------------------
+// ---- Limits, switches
+// --------------------------------------------------------------------------------
 
 amounts model::amounts_of(const process& p, unsigned first, unsigned end) {
     amounts sum;

@@ -5,6 +5,7 @@
 #include "../lib/proc.h"
 #include "../lib/spork.h"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -162,17 +163,23 @@ static char* self;
 static unsigned programs = 12, steps = 60;
 static unsigned long seed = 1;
 
-// All programs at once, and the end of all of them and of the children that they left behind.
+// All programs at once, when all have started; and the end of all of them and of the children that
+// they left behind.
 static void run(void) {
-    char numbers[2][24];
+    char numbers[3][24];
     unsigned started = 0, killed = 0, wrong = 0;
+    int go[2];
+    need(pipe(go) == 0 && fcntl(go[1], F_SETFD, FD_CLOEXEC) == 0);
     snprintf(numbers[0], sizeof numbers[0], "%u", steps);
+    snprintf(numbers[2], sizeof numbers[2], "%d", go[0]);
     for (unsigned i = 0; i < programs; i++) {
         snprintf(numbers[1], sizeof numbers[1], "%lu", seed + i);
-        char* argv[] = {self, "program", numbers[0], numbers[1], NULL};
+        char* argv[] = {self, "program", numbers[0], numbers[1], numbers[2], NULL};
         pid_t child;
         started += posix_spawn(&child, self, NULL, NULL, argv, environ) == 0;
     }
+    close(go[0]);
+    close(go[1]); // the end of the pipe is what they wait for
     int status;
     while (wait(&status) > 0) {
         killed += killed_by(status, SIGKILL);
@@ -188,7 +195,10 @@ static void run(void) {
 }
 
 int main(int argc, char** argv) {
-    if (argc == 4 && strcmp(argv[1], "program") == 0) {
+    if (argc == 5 && strcmp(argv[1], "program") == 0) {
+        const int go = atoi(argv[4]);
+        char byte;
+        check(read(go, &byte, 1) == 0 && close(go) == 0);
         state = strtoul(argv[3], NULL, 0) * 2654435761u + 1;
         live((unsigned)atoi(argv[2]));
         return 0;
