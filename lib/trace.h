@@ -8,7 +8,8 @@
 // An event that is on goes to two places, each with a switch of its own:
 //   * the ring of the calling CPU (kernel/trace.h), from where it comes into a CTF trace;
 //   * `trace_hook`, a function that is called at once, with the event's fields in their struct.
-//     The change that the event names is complete in memory, but the caller may hold any lock:
+//     The change that the event names is complete in memory and counted (vm/uvmexp.h), but the
+//     caller may hold any lock:
 //     page_table_*, tlb_*, commit_*, sched_*, signal_sent and exit_zombie come with spin locks
 //     held. What the hook itself does makes no events.
 // On the host, events go to a sink that tests read (arch/host/host_trace.h).

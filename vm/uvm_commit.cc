@@ -76,17 +76,19 @@ status charge(uint64_t pages) {
     if (committed_pages > limit || pages > limit - committed_pages)
         return refuse(pages);
     committed_pages += pages;
-    TRACE(commit_charged, .pages = pages, .committed = committed_pages);
     uvm_count(uvm_counter::commit_charged, pages);
+    TRACE(commit_charged, .pages = pages, .committed = committed_pages);
     return {};
 }
 
 void uncharge(uint64_t pages) {
+    if (pages == 0)
+        return;
     lock_guard guard(account_lock);
     ASSERT(pages <= committed_pages);
     committed_pages -= pages;
-    TRACE(commit_returned, .pages = pages, .committed = committed_pages);
     uvm_count(uvm_counter::commit_returned, pages);
+    TRACE(commit_returned, .pages = pages, .committed = committed_pages);
 }
 
 uint64_t committed() {

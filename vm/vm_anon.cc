@@ -20,9 +20,10 @@ expected<ref_ptr<vm_anon>> vm_anon::create(owned_page page) {
 }
 
 expected<ref_ptr<vm_anon>> vm_anon::create_zeroed() {
-    auto anon = TRY(create(owned_page(vm_page_alloc(page_owner::anon, true))));
-    uvm_count(uvm_counter::pages_zeroed);
-    return anon;
+    owned_page page(vm_page_alloc(page_owner::anon, true));
+    if (page)
+        uvm_count(uvm_counter::pages_zeroed);
+    return create(std::move(page));
 }
 
 expected<ref_ptr<vm_anon>> vm_anon::create_copy(const vm_page& contents) {

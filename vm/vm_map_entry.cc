@@ -96,10 +96,10 @@ status vm_map_entry::copy_for_write() {
     aref.take_over(replacement);
     needs_copy = false;
     uvm_count(uvm_counter::flt_amcopy);
+    fork.count(vm_aftermath::kind::amap_copied);
     TRACE(amap_copied, .from = old_address, .to = aref.amap(), .first = first, .slots = pages(),
           .pages_copied = 0);
     trace_cleared(*this, true);
-    fork.count(vm_aftermath::kind::amap_copied);
     return {};
 }
 

@@ -24,10 +24,8 @@
 
 expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_aftermath* later) {
     expected<ref_ptr<vmspace>> child = fork_locked(mode, later);
-    if (child) {
-        uvm_count(uvm_counter::forks);
+    if (child)
         (*child)->check_seam();
-    }
     check_seam();
     return child;
 }
@@ -47,6 +45,7 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_aftermath* la
             write_protect_for_fork(*e, later);
     if (mode == fork_mode::cow_pte)
         child->seed_page_tables(*this);
+    uvm_count(uvm_counter::forks);
     TRACE(vmspace_forked, .parent = this, .child = child.get(), .mode = trace::copy_mode(mode),
           .entries = map_.entry_count());
     return child;
@@ -175,8 +174,8 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
     vm_amap* amap = e.aref.amap();
     slot_t first = e.aref.first();
     if (copy_is_deferred(e, mode)) {
-        c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
         uvm_count(uvm_counter::amaps_referenced);
+        c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
         return {};
     }
     c.aref.attach(TRY(c.new_amap(first)), first, e.pages());
