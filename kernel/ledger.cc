@@ -4,6 +4,7 @@
 #include "kernel/fs/text_buffer.h"
 #include "kernel/process.h"
 #include "lib/string.h"
+#include "lib/text_sink.h"
 #include "vm/pool.h"
 
 namespace {
@@ -134,6 +135,59 @@ void ledger::print(text_buffer& out) {
               ull(entered_ - count_), ull(lost_));
     for (const ledger_entry& e : entries_)
         print_entry(e, out);
+}
+
+namespace {
+
+// Members of a JSON object, those that are not 0.
+class counts_json {
+public:
+    explicit counts_json(text_sink& out) : out_(out) { out_.append('{'); }
+    ~counts_json() { out_.append('}'); }
+    void add_unless_zero(const char* name, uint64_t value) {
+        if (value == 0)
+            return;
+        out_.print("%s\"%s\":%llu", first_ ? "" : ",", name, ull(value));
+        first_ = false;
+    }
+
+private:
+    text_sink& out_;
+    bool first_ = true;
+};
+
+void entry_json(const ledger_entry& e, text_sink& out) {
+    out.print("{\"number\":%llu,\"kind\":\"%s\",\"pid\":%d,\"child\":%d,\"mode\":\"%s\",\"name\":",
+              ull(e.number), kind_names[unsigned(e.kind)], e.pid, e.child, e.mode ? e.mode : "");
+    out.append_json_string(e.name);
+    out.append(",\"counters\":");
+    {
+        counts_json counts(out);
+        for (unsigned i = 0; i < uvm_counters; i++)
+            if (uvm_counter(i) != not_of_the_call)
+                counts.add_unless_zero(uvm_counter_name(uvm_counter(i)), e.counters[i]);
+    }
+    using enum vm_aftermath::side;
+    for (vm_aftermath::side side : {parent, child}) {
+        out.print(",\"later_%s\":", side == parent ? "parent" : "child");
+        counts_json counts(out);
+        for (unsigned i = 0; e.aftermath && i < vm_aftermath::kinds; i++)
+            counts.add_unless_zero(vm_aftermath::name(vm_aftermath::kind(i)),
+                                   e.aftermath->read(side, vm_aftermath::kind(i)));
+    }
+    out.append('}');
+}
+
+} // namespace
+
+void ledger::look(text_sink& out) const NO_THREAD_SAFETY_ANALYSIS {
+    out.append('[');
+    for (const ledger_entry& e : entries_) {
+        if (&e != entries_.front())
+            out.append(',');
+        entry_json(e, out);
+    }
+    out.append(']');
 }
 
 // ---- Measuring -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/types.h"
+#include "vm/snapshot_mark.h"
 #include "vm/uvmexp.h"
 #include "vm/vm_aftermath.h"
 
@@ -29,6 +30,7 @@
 struct process;
 struct thread;
 class text_buffer;
+class text_sink;
 
 inline constexpr unsigned ledger_limit = 32;
 
@@ -60,6 +62,11 @@ public:
     // Forgets all.
     void clear() EXCLUDES(lock_);
     void print(text_buffer& out) EXCLUDES(lock_);
+    // The entries as a JSON array (docs/explorer-format.md), without the times: a machine that is
+    // being looked at is slow. No lock is taken; the machine stands still (kernel/standstill.h).
+    void look(text_sink& out) const;
+
+    snapshot_mark mark;
 
 private:
     using entries = list<ledger_entry, &ledger_entry::on_ledger>;

@@ -22,6 +22,26 @@ public:
 // An address space that a fork or exec under way makes and that no process has yet.
 constinit vmspace* being_made = nullptr;
 
+// What the counters moved while none of the recorded processes ran: from one switch of threads to
+// the next, for there is one CPU.
+class others_counters {
+public:
+    // The stretch that ends here was a recorded process's, or was not.
+    void end_stretch(bool recorded) {
+        for (unsigned i = 0; i < uvm_counters; i++) {
+            const uint64_t now = cpu::counted(0, i);
+            if (!recorded)
+                sums_[i] += now - since_[i];
+            since_[i] = now;
+        }
+    }
+    const uint64_t* sums() const { return sums_; }
+
+private:
+    uint64_t since_[uvm_counters]{}, sums_[uvm_counters]{};
+};
+constinit others_counters others;
+
 // ---- An event's fields as the members of a JSON object ----------------------------------------
 
 #define TRACE_ENUM(name, values)                                                                   \
@@ -86,7 +106,7 @@ template <class WriteArgs> void write_line(const char* name, WriteArgs write_arg
               ull(now()), cpu::id(), name, self.proc->pid, self.tid);
     write_args(out);
     out.append("},\"snap\":");
-    snapshot_json({.recorded = true, .being_made = being_made}, out, true);
+    snapshot_json({.recorded = true, .being_made = being_made, .others = others.sums()}, out, true);
     out.append("}\n");
     cpu::interrupts_pop_off();
 }
@@ -95,11 +115,12 @@ void no_args(text_sink&) {}
 
 // What is recorded: not who runs when, nor what comes by the page while a whole range is dealt
 // with. The event of the range follows, and its snapshot shows what became of the pages.
-constexpr uint32_t categories = trace::all_categories & ~trace::bit(category::sched) &
-                                ~trace::bit(category::syscall) & ~trace::bit(category::page);
-bool comes_by_the_page(point id) {
+constexpr uint32_t categories =
+    trace::all_categories & ~trace::bit(category::syscall) & ~trace::bit(category::page);
+bool left_out(point id) {
     return id == point::anon_referenced || id == point::anon_released ||
-           id == point::anon_destroyed;
+           id == point::anon_destroyed || id == point::sched_switch || id == point::sched_sleep ||
+           id == point::sched_wakeup;
 }
 
 void keep_being_made(point id, const void* fields) {
@@ -117,10 +138,21 @@ void keep_being_made(point id, const void* fields) {
 
 void record_event(point id, const void* fields, size_t) {
     const thread* self = cpu::current();
-    if (!self || !self->proc->recorded || comes_by_the_page(id))
+    if (!self)
+        return;
+    if (id == point::sched_switch)
+        others.end_stretch(self->proc->recorded);
+    if (!self->proc->recorded || left_out(id))
         return;
     keep_being_made(id, fields);
     write_line(trace::point_name(id), [&](text_sink& out) { write_fields(id, fields, out); });
+}
+
+// The running process is recorded from here on, or is not.
+void record_running(process& self, bool on) {
+    cpu::interrupts_push_off();
+    others.end_stretch(std::exchange(self.recorded, on));
+    cpu::interrupts_pop_off();
 }
 
 } // namespace
@@ -131,12 +163,12 @@ status record_store(std::string_view text) {
         return fail(Errno::nodev);
     if (text == "1") {
         trace::set_hook(record_event, categories); // for good: others may be recorded too
-        self.recorded = true;
+        record_running(self, true);
         write_line("begin", no_args);
     } else if (text == "0") {
         if (self.recorded)
             write_line("end", no_args);
-        self.recorded = false;
+        record_running(self, false);
     } else if (self.recorded) {
         write_line("mark", [&](text_sink& out) {
             out.append("\"text\":");

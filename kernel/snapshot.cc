@@ -119,17 +119,54 @@ private:
     bool first_ = true;
 };
 
-void process_json(process& p, text_sink& out) {
+// Of all that may be the same, the only one that is known by its process, not by an ID.
+void ledger_json(ledger& costs, text_sink& out, bool only_changes) {
+    if (only_changes) {
+        hash_sink hash;
+        costs.look(hash);
+        if (hash.value() == std::exchange(costs.mark.hash, hash.value())) {
+            out.append("\"same\"");
+            return;
+        }
+    }
+    costs.look(out);
+}
+
+void process_json(process& p, text_sink& out, bool only_changes) {
     const char* name = p.threads.empty() ? p.last_name : p.threads.front()->name;
     out.print("{\"pid\":%d,\"ppid\":%d,\"name\":", p.pid, p.parent ? p.parent->pid : 0);
     out.append_json_string(name);
     out.print(",\"state\":\"%s\",\"why\":", state_of(p));
     out.append_json_string(wait_reason_of(p));
-    out.print(",\"waits_for\":%d,\"ledger\":{},\"vmspace\":", awaited_by(p));
+    out.print(",\"waits_for\":%d,\"ledger\":", awaited_by(p));
+    ledger_json(p.costs, out, only_changes);
+    out.append(",\"vmspace\":");
     if (p.vm)
         out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(p.vm.get())));
     else
         out.append("null");
+    out.append('}');
+}
+
+// What was written of the counters with `only_changes`.
+constinit struct {
+    uint64_t counters[uvm_counters], others[uvm_counters];
+} last_written{};
+
+template <class Read>
+void counters_json(const char* name, Read read, uint64_t (&last)[uvm_counters], bool only_changes,
+                   text_sink& out) {
+    out.print(",\"%s\":{", name);
+    bool first = true;
+    for (unsigned i = 0; i < uvm_counters; i++) {
+        const uint64_t value = read(uvm_counter(i));
+        if (value == (only_changes ? last[i] : 0))
+            continue;
+        if (only_changes)
+            last[i] = value;
+        out.print("%s\"%s\":%llu", first ? "" : ",", uvm_counter_name(uvm_counter(i)), ull(value));
+        first = false;
+    }
     out.append('}');
 }
 
@@ -187,22 +224,20 @@ void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     round_number++;
     const vm_page_statistics pages = vm_page_look_at_statistics();
     const uvm_commit::account promised = uvm_commit::look();
-    out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu,\"counters\":{",
-              ull(pages.free), ull(promised.committed), ull(promised.limit));
+    out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu", ull(pages.free),
+              ull(promised.committed), ull(promised.limit));
+    counters_json("counters", uvm_read, last_written.counters, only_changes, out);
+    if (set.others)
+        counters_json(
+            "others", [&](uvm_counter c) { return set.others[unsigned(c)]; }, last_written.others,
+            only_changes, out);
+    out.append(",\"procs\":[");
     bool first = true;
-    for (unsigned i = 0; i < uvm_counters; i++)
-        if (uint64_t value = uvm_read(uvm_counter(i)); value != 0) {
-            out.print("%s\"%s\":%llu", first ? "" : ",", uvm_counter_name(uvm_counter(i)),
-                      ull(value));
-            first = false;
-        }
-    out.append("},\"procs\":[");
-    first = true;
     each_process(set, [&](process& p) {
         if (!first)
             out.append(',');
         first = false;
-        process_json(p, out);
+        process_json(p, out, only_changes);
     });
     out.append("],\"vmspaces\":[");
     {

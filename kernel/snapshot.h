@@ -7,12 +7,13 @@
 #include "kernel/process.h"
 #include "lib/text_sink.h"
 
-// Which processes: those with pids in [first, last], all or only recorded ones; and an address
-// space that no process has yet.
+// Which processes: those with pids in [first, last], all or only recorded ones; an address space
+// that no process has yet; and what of the counters is none of theirs, when that is known.
 struct snapshot_set {
     pid_t first = 1, last = pid_max;
     bool recorded = false;
     vmspace* being_made = nullptr;
+    const uint64_t* others = nullptr; // [uvm_counters]
 };
 
 // The JSON object of docs/explorer-format.md. With `only_changes` what is as it was in the last

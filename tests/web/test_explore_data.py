@@ -29,10 +29,12 @@ VMSPACE: dict[str, Any] = {
     "ptes": [["0x400000", 4, "0x8000", "pwuad"]], "tables": [[4, "0x0", "0x1000", ""]],
 }
 AMAP: dict[str, Any] = {"id": "0xa0", "refs": 1, "shared": False, "slots": 4, "anons": [[0, 4, 1, "0x8000"]]}
+CALL: dict[str, Any] = {"number": 1, "kind": "exec", "pid": 2, "child": 0, "mode": "", "name": "x",
+                        "counters": {"ptps_made": 4}, "later_parent": {}, "later_child": {}}
 SNAP: dict[str, Any] = {
-    "free": 100, "commit": 4, "commit_limit": 50, "counters": {"faults": 7},
+    "free": 100, "commit": 4, "commit_limit": 50, "counters": {"faults": 7}, "others": {"faults": 5},
     "procs": [{"pid": 2, "ppid": 1, "name": "x", "state": "run", "why": "", "waits_for": 0,
-               "vmspace": "0x10", "ledger": {}}],
+               "vmspace": "0x10", "ledger": [CALL]}],
     "vmspaces": [VMSPACE], "amaps": [AMAP], "objects": [],
 }
 
@@ -65,7 +67,22 @@ def test_a_piece_at_the_end_is_dropped() -> None:
     assert len(read(line(), tail=b'{"t":2,"cpu"')) == 1
 
 
+def test_counters_not_written_are_as_before() -> None:
+    second = line()
+    second["snap"] |= {"counters": {"forks": 1}, "others": {}}
+    assert [each["snap"]["counters"] for each in read(line(), second)] == [{"faults": 7}, {"faults": 7, "forks": 1}]
+
+
+def test_a_ledger_like_none_is_refused() -> None:
+    only = line()
+    only["snap"]["procs"][0]["ledger"] = "same"
+    with pytest.raises(ToolError, match="not there before"):
+        read(only)
+
+
 @pytest.mark.parametrize("spoil", [
+    lambda each: each["snap"]["procs"][0]["ledger"][0].pop("kind"),
+    lambda each: each["snap"]["counters"].update(faults=-1),
     lambda each: each.pop("args"),
     lambda each: each["snap"]["procs"][0].update(state="odd"),
     lambda each: each["snap"]["vmspaces"][0]["ptes"][0].__setitem__(3, "wp"),
@@ -86,12 +103,16 @@ def test_a_step_lists_what_changed_and_no_more() -> None:
     snap["vmspaces"][0]["ptes"] = [["0x400000", 1, "0x8000", "pwuad"], ["0x401000", 1, "0x20000", "pwuad"],
                                    ["0x402000", 2, "0xa000", "pwuad"]]
     snap["vmspaces"][0]["entries"][0]["needs_copy"] = True
-    snap["counters"] = {"faults": 9, "forks": 1}
-    first, step = steps([line(), second])
+    snap["counters"] = {"faults": 10, "forks": 1}
+    snap["others"] = {"faults": 6}
+    snap["procs"][0]["ledger"] = "same"
+    first, step = steps(read(line(), second))
+    assert first["set"]["call:2:1"]["counters"] == {"ptps_made": 4}
     assert first["runs"] == [["ptes:0x10", 0x400, 4, [8, "pwuad", 1]], ["anons:0xa0", 0, 4, [8, 1, 1]]]
     assert step["runs"] == [["ptes:0x10", 0x401, 1, [0x20, "pwuad", 1]]]
-    assert set(step["set"]) == {"entry:0x10:0x400000", "ledger:2:faults", "ledger:2:forks"}
+    assert set(step["set"]) == {"entry:0x10:0x400000", "ledger:0:faults", "ledger:2:faults", "ledger:2:forks"}
     assert step["set"]["ledger:2:faults"] == 2
+    assert step["set"]["ledger:0:faults"] == 1
     assert step["del"] == []
 
 
@@ -99,7 +120,7 @@ def test_what_is_gone_is_listed_as_gone() -> None:
     second = line()
     second["snap"].update(procs=[], vmspaces=[], amaps=[])
     step = steps([line(), second])[1]
-    assert set(step["del"]) == {"proc:2", "vm:0x10", "entry:0x10:0x400000",
+    assert set(step["del"]) == {"proc:2", "call:2:1", "vm:0x10", "entry:0x10:0x400000",
                                 "table:0x10:4:0x0", "amap:0xa0"}
     assert step["runs"] == [["ptes:0x10", 0x400, 4, None], ["anons:0xa0", 0, 4, None]]
     again = step_between(second, line())
@@ -141,8 +162,22 @@ def test_page_changes_make_one_list_of_runs_into_another() -> None:
 
 
 def test_printed_ledgers_are_found() -> None:
-    text = "hello\nledger begin faults 3\nledger end forks 1\nledger end faults 5\nledger of nothing\n"
-    assert printed_ledgers(text) == {"begin": {"faults": 3}, "end": {"forks": 1, "faults": 5}}
+    text = ("hello\nledger begin faults 3\nledger end forks 1\nledger end faults 5\nledger of nothing\n"
+            "ledger calls # 2 entries; 0 older ones forgotten, 0 lost for want of memory\n"
+            "ledger calls 1 fork pid 3 child 4 mode cow (a program (odd))\n"
+            "ledger calls     cycles                         77   blocked_ns                      0\n"
+            "ledger calls     forks                           1\n"
+            "ledger calls   later, in the parent:\n"
+            "ledger calls     write_copied                    2   amap_copied                     1\n"
+            "ledger calls   later, in the child:\n"
+            "ledger calls 2 exit pid 4 (x)\n"
+            "ledger calls     anons_freed                     5\n")
+    call = {"child": 0, "mode": "", "later_parent": {}, "later_child": {}}
+    assert printed_ledgers(text) == {
+        "begin": {"faults": 3}, "end": {"forks": 1, "faults": 5},
+        "calls": [call | {"number": 1, "kind": "fork", "pid": 3, "child": 4, "mode": "cow", "name": "a program (odd)",
+                          "counters": {"forks": 1}, "later_parent": {"write_copied": 2, "amap_copied": 1}},
+                  call | {"number": 2, "kind": "exit", "pid": 4, "name": "x", "counters": {"anons_freed": 5}}]}
 
 
 def test_trace_points_are_found_with_their_lines(tmp_path: Path) -> None:

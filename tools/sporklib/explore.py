@@ -5,12 +5,14 @@ docs/explorer.md tells what a user sees of it, docs/explorer-format.md what goes
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .explore_deltas import step_between, steps
 from .explore_events import describe_events
@@ -61,6 +63,9 @@ SCENARIOS = [
     Scenario("map-shared", "MAP_SHARED",
              "Pages mapped shared are the exception to copy-on-write: what the child writes there, the parent finds.",
              "/explore/map_shared"),
+    Scenario("pipeline", "a pipeline: two forks",
+             "What a shell does for `producer | consumer`: three processes share the parent's pages at a time.",
+             "/explore/pipeline"),
     Scenario("overcommit", "strict overcommit",
              "Under strict accounting a big process's fork fails, and leaves no trace; its vfork needs no promise.",
              "/explore/overcommit"),
@@ -107,16 +112,43 @@ def record(scenario: Scenario, folder: Path) -> tuple[Path, str]:
     return lines, text
 
 
-def printed_ledgers(text: str) -> dict[str, dict[str, int]]:
-    """The lines `ledger begin|end COUNTER VALUE` that a scenario's program prints: /proc/uvmexp, as it
-    read it when the recording began and when it had ended."""
-    ledgers: dict[str, dict[str, int]] = {}
+def printed_ledgers(text: str) -> dict[str, Any]:
+    """What a scenario's program printed of its own accord: lines `ledger begin|end COUNTER VALUE`, of
+    /proc/uvmexp when the recording began and when it had ended, and `ledger calls LINE`, of its
+    /proc/self/ledger then."""
+    ledgers: dict[str, Any] = {}
+    calls: list[str] = []
     for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        fields = rest.split()
-        if word == "ledger" and len(fields) >= 3 and fields[2].isdigit():
-            ledgers.setdefault(fields[0], {})[fields[1]] = int(fields[2])
-    return ledgers
+        words = line.split()
+        if words[:2] == ["ledger", "calls"]:
+            calls.append(line.split("calls ", 1)[1])
+        elif words[:1] == ["ledger"] and len(words) >= 4 and words[3].isdigit():
+            ledgers.setdefault(words[1], {})[words[2]] = int(words[3])
+    return ledgers | ({"calls": read_calls(calls)} if calls else {})
+
+
+CALL = re.compile(r"(\d+) (\w+) pid (\d+)(?: child (\d+) mode (\S+))? \((.*)\)$")
+NOT_RECORDED = {"cycles", "blocked_ns"}  # the recorder slows down what it looks at
+
+
+def read_calls(lines: list[str]) -> list[dict[str, Any]]:
+    """The entries of a /proc/PID/ledger, as the recorder writes them."""
+    calls: list[dict[str, Any]] = []
+    into: dict[str, int] = {}
+    for line in lines:
+        head = CALL.match(line)
+        later = re.match(r"  later, in the (parent|child):", line)
+        if head:
+            into = {}
+            calls.append({"number": int(head[1]), "kind": head[2], "pid": int(head[3]),
+                          "child": int(head[4] or 0), "mode": head[5] or "", "name": head[6],
+                          "counters": into, "later_parent": {}, "later_child": {}})
+        elif later:
+            into = calls[-1][f"later_{later[1]}"]
+        elif calls and line.startswith("    "):
+            into.update({name: int(value) for name, value in re.findall(r"(\w+)\s+(\d+)", line)
+                         if name not in NOT_RECORDED})
+    return calls
 
 
 def make_recording(scenario: Scenario, folder: Path) -> Recording:

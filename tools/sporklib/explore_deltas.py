@@ -43,6 +43,8 @@ def flatten(snap: dict[str, Any]) -> State:
     values["sys"] = {name: snap[name] for name in ("free", "commit", "commit_limit")}
     for proc in snap["procs"]:
         values[f"proc:{proc['pid']}"] = _without(proc, "ledger")
+        for call in proc["ledger"]:
+            values[f"call:{proc['pid']}:{call['number']}"] = _without(call, "number")
     for vm in snap["vmspaces"]:
         key = vm["id"]
         values[f"vm:{key}"] = _without(vm, "id", "entries", "ptes", "tables")
@@ -128,21 +130,28 @@ def _step(line: Line, old: State, new: State) -> dict[str, Any]:
 
 
 class Ledgers:
-    """Lays what the counters moved since the line before to the process that made the event."""
+    """Lays what the counters moved since the line before to the process that made the event; what
+    moved while others ran, to process 0."""
 
     def __init__(self) -> None:
-        self._last: dict[str, int] | None = None
+        self._last: dict[str, dict[str, int]] | None = None
         self._sums: dict[str, int] = {}
 
     def add_to(self, line: Line, state: State) -> None:
-        now = line["snap"]["counters"]
-        for counter, value in now.items() if self._last is not None else ():
-            moved = value - self._last.get(counter, 0)
-            if moved:
-                key = f"ledger:{line['pid']}:{counter}"
-                self._sums[key] = self._sums.get(key, 0) + moved
+        now = {name: line["snap"][name] for name in ("counters", "others")}
+        last = self._last or now
+        for counter, value in now["counters"].items():
+            moved = value - last["counters"].get(counter, 0)
+            foreign = now["others"].get(counter, 0) - last["others"].get(counter, 0)
+            self._add(0, counter, foreign)
+            self._add(line["pid"], counter, moved - foreign)
         self._last = now
         state.values.update(self._sums)
+
+    def _add(self, pid: int, counter: str, moved: int) -> None:
+        if moved:
+            key = f"ledger:{pid}:{counter}"
+            self._sums[key] = self._sums.get(key, 0) + moved
 
 
 def steps(lines: Iterable[Line]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ class Recording:
     about: str
     command: str
     steps: list[dict[str, Any]]
-    printed: dict[str, dict[str, int]] = field(default_factory=dict)
+    printed: dict[str, Any] = field(default_factory=dict)
     against: str = ""
     again: dict[str, Any] = field(default_factory=dict)  # the step from its last state to its first
 

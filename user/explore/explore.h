@@ -33,18 +33,27 @@ static inline void mark_phase(const char* name) { record_say(name); }
 // its last. Nothing faults between the two looks at either end: the texts have been touched.
 static struct {
     int fd;
-    char before[8192], after[8192];
-} counters = {-1, "touched", "touched"};
+    char before[8192], after[8192], calls[32768];
+} counters = {-1, "touched", "touched", "touched"};
 
 static inline void read_counters(char* text, size_t size) {
     ssize_t got = counters.fd < 0 ? 0 : pread(counters.fd, text, size - 1, 0);
     text[got > 0 ? got : 0] = 0;
 }
 
-static inline void print_counters(const char* when, char* text) {
+static inline void read_calls(void) {
+    int fd = open("/proc/self/ledger", O_RDONLY | O_CLOEXEC);
+    size_t have = 0;
+    for (ssize_t got = 1; fd >= 0 && got > 0; have += got > 0 ? (size_t)got : 0)
+        got = read(fd, counters.calls + have, sizeof counters.calls - 1 - have);
+    counters.calls[have] = 0;
+    close(fd);
+}
+
+static inline void print_lines(const char* head, char* text) {
     for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
         if (*line != 0)
-            printf("ledger %s %s\n", when, line);
+            printf("%s %s\n", head, line);
 }
 
 // The recording begins, of this process and the children that it makes from here on. Without a
@@ -59,13 +68,16 @@ static inline void record_begin(void) {
     close(fd);
 }
 
-// The recording ends; prints the counters, for the page to be checked against.
+// The recording ends; prints the counters and this process's ledger, for the page to be checked
+// against.
 static inline void record_end(void) {
     memset(counters.after, 1, sizeof counters.after); // of this side of a fork
     record_say("0");
     read_counters(counters.after, sizeof counters.after);
-    print_counters("begin", counters.before);
-    print_counters("end", counters.after);
+    read_calls();
+    print_lines("ledger begin", counters.before);
+    print_lines("ledger end", counters.after);
+    print_lines("ledger calls", counters.calls);
 }
 
 // `pages` pages of private anonymous memory, each with a number in it.
