@@ -54,6 +54,18 @@ export interface VmObject {
   refs: number;
 }
 
+/** An entry of /proc/PID/ledger: what one call cost. */
+export interface Call {
+  kind: string;
+  pid: number;
+  child: number;
+  mode: string;
+  name: string;
+  counters: Record<string, number>;
+  later_parent: Record<string, number>;
+  later_child: Record<string, number>;
+}
+
 export interface Step {
   t: number;
   cpu: number;
@@ -84,8 +96,8 @@ export interface ScenarioInfo {
   title: string;
   about: string;
   command: string;
-  /** Ledgers that the programs of the run printed, from /proc/PID/ledger. */
-  printed: Record<string, Record<string, number>>;
+  /** What the run's program read itself: /proc/uvmexp at the beginning and at the end, and then its ledger. */
+  printed: { begin?: Record<string, number>; end?: Record<string, number>; calls?: (Call & { number: number })[] };
   steps: number;
   /** The scenario that it is usually compared with. */
   against?: string;

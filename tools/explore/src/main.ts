@@ -3,16 +3,17 @@ import { select } from "d3-selection";
 import { align } from "./align.js";
 import { loadPage, loadScenario, type PageInfo } from "./data.js";
 import { inspect } from "./inspect.js";
-import { drawLedger, drawSource, drawStep, explain, FamilyLedger, ledgerColumn, spoken } from "./panel.js";
+import { drawCalls, drawLedger, drawSource, drawStep, explain, FamilyLedger, ledgerColumn, spoken } from "./panel.js";
 import { Picture, type PictureEvents } from "./picture.js";
-import { makeScene, type Target, type View } from "./scene.js";
+import { makeScene, type Scene, type Target, type View } from "./scene.js";
 import { Timeline } from "./timeline.js";
 
 /** One scenario on the page, and how the reader looks at it. */
 class Shown {
   readonly picture: Picture;
   readonly family: FamilyLedger;
-  readonly view: View = { left: null, right: null, folds: new Map(), open: new Set(), chips: 6 };
+  readonly view: View = { narrow: new Map(), folds: new Map(), open: new Set(), most: 3 };
+  scene: Scene | null = null;
 
   constructor(readonly line: Timeline, readonly element: HTMLElement, events: PictureEvents) {
     this.picture = new Picture(element, events);
@@ -32,6 +33,8 @@ class App {
   private main = false;
   private at = 0;
   private playing: number | undefined;
+  private told = ""; // the fragment as it was seen or written last
+  private telling: number | undefined; // the URL is to be changed soon
   private looks: { shown: Shown; target: Target }[] = [];
   private loading = 0;
   private drawn = "";
@@ -52,6 +55,9 @@ class App {
   }
 
   async followUrl(): Promise<void> {
+    window.clearTimeout(this.telling);
+    this.telling = undefined;
+    this.told = location.hash;
     const { id, other, step, main } = this.parse();
     this.main = main;
     const same = this.first && this.first.line.scenario.id === id && (this.second?.line.scenario.id ?? null) === other;
@@ -75,7 +81,7 @@ class App {
     get("view-b").hidden = get("step-b").hidden = !b;
     for (const [letter, shown] of [["a", this.first], ["b", this.second]] as const) {
       if (!shown) continue;
-      shown.view.chips = b ? 4 : 6;
+      shown.view.most = b ? 2 : 3;
       const about = get(`view-${letter}`).querySelector<HTMLElement>(".about")!;
       const title = document.createElement("b");
       title.textContent = shown.line.scenario.title;
@@ -115,7 +121,6 @@ class App {
   private show(letter: string, line: Timeline): Shown {
     const element = get(`picture-${letter}`);
     element.replaceChildren();
-    element.classList.toggle("brief", document.body.classList.contains("comparing"));
     const shown: Shown = new Shown(line, element, {
       look: (target) => {
         this.looks.push({ shown, target });
@@ -131,8 +136,8 @@ class App {
         if (!shown.view.open.delete(key)) shown.view.open.add(key);
         this.draw();
       },
-      follow: (pid) => {
-        shown.view.right = pid;
+      narrow: (pid, narrow) => {
+        shown.view.narrow.set(pid, narrow);
         this.draw();
       },
     });
@@ -147,10 +152,25 @@ class App {
     const [beforeA, beforeB] = this.pairs[to - 1] ?? [-1, -1];
     this.first.line.go(a, beforeA);
     this.second?.line.go(b, beforeB);
-    const names = this.first.line.scenario.id + (this.second ? `~${this.second.line.scenario.id}` : "");
-    history.replaceState(null, "", `#${names}/${this.number(this.pairs[to]!) + 1}${this.main ? "/main" : ""}`);
+    this.tellUrl();
     if (to === this.pairs.length - 1) this.pause();
     this.draw();
+  }
+
+  /** The fragment for what is shown. */
+  private place(): string {
+    const names = this.first.line.scenario.id + (this.second ? `~${this.second.line.scenario.id}` : "");
+    return `#${names}/${this.number(this.pairs[this.at]!) + 1}${this.main ? "/main" : ""}`;
+  }
+
+  /** Not at each of many quick steps: browsers refuse more than a few changes of the URL a second. */
+  private tellUrl(): void {
+    this.telling ??= window.setTimeout(() => {
+      this.telling = undefined;
+      if (location.hash !== this.told) return; // the reader has changed it, and an event will say so
+      this.told = this.place();
+      history.replaceState(null, "", this.told);
+    }, 150);
   }
 
   private phaseSteps(): { step: number; name: string }[] {
@@ -191,20 +211,23 @@ class App {
   draw(): void {
     for (const shown of [this.first, this.second]) {
       if (!shown) continue;
-      shown.picture.draw(makeScene(shown.line, shown.view), shown.line);
+      shown.scene = makeScene(shown.line, shown.view);
+      shown.picture.draw(shown.scene, shown.line);
     }
     drawStep(this.info, this.first.line, get("step-a"));
     if (this.second) drawStep(this.info, this.second.line, get("step-b"));
     this.drawLedgers();
+    drawCalls([this.first.line, ...(this.second ? [this.second.line] : [])], get("calls"));
     drawSource(this.info, this.first.line, get("source"));
     this.drawEvents();
     this.drawInspector();
     get<HTMLInputElement>("slider").value = String(this.at);
     get<HTMLInputElement>("slider").setAttribute("aria-valuetext", `step ${this.at + 1}, ${explain(this.info, this.first.line.step).title}`);
     get("position").textContent = `${this.at + 1} / ${this.pairs.length}`;
-    const step = location.hash;
+    const step = this.place();
     if (step !== this.drawn) get("spoken").textContent = spoken(this.info, this.first.line) + (this.second ? ` Beside it: ${spoken(this.info, this.second.line)}` : "");
     this.drawn = step;
+    document.documentElement.dataset["place"] = step;
     document.documentElement.dataset["step"] = String(this.number(this.pairs[this.at]!) + 1); // what a test waits for
   }
 
@@ -214,8 +237,7 @@ class App {
       drawLedger([this.first.family.column(this.first.line.scenario.title), this.second.family.column(this.second.line.scenario.title)], table, true);
       return;
     }
-    const scene = makeScene(this.first.line, this.first.view);
-    const procs = [scene.left.proc, scene.right.proc].filter((proc) => proc !== null);
+    const procs = this.first.scene!.columns.filter((column) => !column.narrow).map((column) => column.proc).filter((proc) => proc !== null);
     drawLedger(procs.map((proc) => ledgerColumn(this.first.line, proc.pid, `${proc.name} ${proc.pid}`)), table, false);
   }
 
@@ -241,6 +263,7 @@ class App {
   }
 
   private drawEvents(): void {
+    if (!get<HTMLDetailsElement>("events-box").open) return;
     const line = this.first.line;
     const from = Math.max(0, line.index - 4);
     const around = line.scenario.steps.slice(from, from + 12).map((step, i) => ({ step, index: from + i }));
@@ -308,6 +331,7 @@ class App {
       this.looks.pop();
       this.draw();
     });
+    get("events-box").addEventListener("toggle", () => this.drawEvents());
     get("slider").addEventListener("input", () => this.go(Number(get<HTMLInputElement>("slider").value)));
     get("scenario").addEventListener("change", () => {
       const id = get<HTMLSelectElement>("scenario").value;

@@ -1,6 +1,7 @@
 // The panel beside the picture: what happened at this step, what it cost, the source that did it.
 import { select } from "d3-selection";
-import type { EventInfo, PageInfo, Step } from "./data.js";
+import type { Call, EventInfo, PageInfo, Step } from "./data.js";
+import { setAttr, setClass, setText } from "./dom.js";
 import type { Timeline } from "./timeline.js";
 
 /** A mark is the program's own remark: it explains itself. */
@@ -42,11 +43,10 @@ export function drawStep(info: PageInfo, line: Timeline, root: HTMLElement): voi
   box.select(".step-literature").text(told.literature ? `In the literature: ${told.literature}` : "");
   box.select(".step-lost").text(step.lost ? `${step.lost} events before this one were not recorded.` : "");
   const args = step.event === "mark" ? [] : Object.entries(step.args);
-  box.select(".step-args").selectAll<HTMLElement, [string, unknown]>("span.arg").data(args).join("span").attr("class", "arg")
-    .html("<i></i> <b></b>").each(function ([field, value]) {
-      select(this).select("i").text(field);
-      select(this).select("b").text(String(value));
-    });
+  const fields = box.select(".step-args").selectAll<HTMLElement, [string, unknown]>("span.arg").data(args)
+    .join((enter) => enter.append("span").attr("class", "arg").html("<i></i> <b></b>"));
+  setText(fields.select("i"), ([field]) => field);
+  setText(fields.select("b"), ([, value]) => String(value));
 }
 
 /** What a screen reader says of a step. */
@@ -99,7 +99,7 @@ export class FamilyLedger {
   constructor(private readonly line: Timeline) {
     line.scenario.steps.forEach((step, index) => {
       for (const [key, value] of Object.entries(step.set))
-        if (key.startsWith("ledger:")) this.changes.push([index, key, Number(value)]);
+        if (key.startsWith("ledger:") && !key.startsWith("ledger:0:")) this.changes.push([index, key, Number(value)]);
     });
   }
 
@@ -135,10 +135,9 @@ export function drawLedger(columns: LedgerColumn[], root: HTMLElement, differenc
     .filter((counter) => columns.some((column) => column.values.get(counter))).sort();
   const heads = ["counter", ...columns.map((column) => column.head), ...(difference ? ["difference"] : [])];
   const table = select(root);
-  table.select("thead tr").selectAll("th").data(heads).join("th").attr("scope", "col").text((head) => head);
+  setText(table.select("thead tr").selectAll<HTMLElement, string>("th").data(heads).join((enter) => enter.append("th").attr("scope", "col")), (head) => head);
   const rows = table.select("tbody").selectAll<HTMLElement, string>("tr").data(counters, (counter) => String(counter)).join("tr");
-  rows.classed("changed", (counter) => columns.some((column) => column.gained.has(counter)));
-  rows.order();
+  setClass(rows, (counter) => ["", { changed: columns.some((column) => column.gained.has(counter)) }]);
   const shown = (counter: string): [string, string][] => {
     const numbers = columns.map((column) => column.values.get(counter) ?? 0);
     const cells = columns.map((column, i): [string, string] => {
@@ -149,11 +148,59 @@ export function drawLedger(columns: LedgerColumn[], root: HTMLElement, differenc
     if (difference) cells.push([apart === 0 ? "=" : `${apart > 0 ? "+" : "−"}${Math.abs(apart).toLocaleString("en")}`, ""]);
     return cells;
   };
-  rows.selectAll("th").data((counter) => [counter]).join("th").attr("scope", "row").text((counter) => counter);
-  rows.selectAll<HTMLElement, [string, string]>("td").data(shown).join("td").html('<i class="gain"></i> <span></span>')
-    .each(function ([value, gain]) {
-      select(this).select("span").text(value);
-      select(this).select("i").text(gain);
-    });
-  table.select("caption").text(counters.length ? "" : "Nothing has been counted yet.");
+  setText(rows.selectAll<HTMLElement, string>("th").data((counter) => [counter]).join((enter) => enter.append("th").attr("scope", "row")), (counter) => counter);
+  const cells = rows.selectAll<HTMLElement, [string, string]>("td").data(shown).join((enter) => {
+    const cell = enter.append("td");
+    cell.append("i").attr("class", "gain");
+    cell.append("span");
+    return cell;
+  });
+  setText(cells.select("i"), ([, gain]) => gain);
+  setText(cells.select("span"), ([value]) => value);
+  setText(table.select("caption").datum(counters), ({ length }) => (length ? "" : "Nothing has been counted yet."));
+}
+
+interface ShownCall {
+  key: string;
+  title: string;
+  figures: [name: string, value: number][];
+  changed: boolean;
+}
+
+/** What /proc/PID/ledger says of each process: its calls, and what they and the faults they led to cost. */
+export function drawCalls(lines: Timeline[], root: HTMLElement): void {
+  const calls = lines.flatMap((line, i) => line.procs().flatMap((proc) => line.calls(proc.pid).map(([number, call]): ShownCall => {
+    const key = `call:${proc.pid}:${number}`;
+    return { key: `${"ab"[i]}:${key}`, title: titleOf(call, number, proc.pid), figures: figuresOf(call), changed: line.index > 0 && line.changed(key) };
+  })));
+  const boxes = select(root).selectAll<HTMLDetailsElement, ShownCall>("details").data(calls, (call) => call.key).join((enter) => {
+    const box = enter.append("details");
+    box.append("summary");
+    box.append("dl");
+    return box;
+  });
+  setAttr(boxes, "data-call", (call) => call.key);
+  setClass(boxes, (call) => ["call", { changed: call.changed }]);
+  setText(boxes.select("summary"), (call) => call.title);
+  const figures = boxes.select("dl").selectAll<HTMLElement, ShownCall["figures"][number]>("div").data((call) => call.figures, ([name]) => name).join((enter) => {
+    const figure = enter.append("div");
+    figure.append("dt");
+    figure.append("dd");
+    return figure;
+  });
+  setText(figures.select("dt"), ([name]) => name);
+  setText(figures.select("dd"), ([, value]) => value.toLocaleString("en"));
+  select(root).selectAll("p").data(calls.length ? [] : [0]).join("p").attr("class", "dim").text("No fork, exec or exit has come about yet.");
+}
+
+/** In whose ledger it stands; who called, and whom it made. */
+function titleOf(call: Call, number: number, owner: number): string {
+  const made = call.child ? ` → ${call.child} (${call.mode})` : "";
+  return `/proc/${owner}/ledger ${number}: ${call.kind} by ${call.name} ${call.pid}${made}`;
+}
+
+function figuresOf(call: Call): [string, number][] {
+  const later = (side: string, counts: Record<string, number>): [string, number][] =>
+    Object.entries(counts).map(([name, value]) => [`later, in the ${side}: ${name}`, value]);
+  return [...Object.entries(call.counters), ...later("parent", call.later_parent), ...later("child", call.later_child)];
 }

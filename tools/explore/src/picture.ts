@@ -1,42 +1,53 @@
-// Draws a scene: process boxes, their vmspaces left and right, and between them what they lead to.
+// Draws a scene: a column for each process with its vmspace, and between the columns what these lead to.
 // Boxes are HTML, so that text wraps, takes focus and is read out; lines are an SVG behind them.
 import { select, type Selection } from "d3-selection";
 import { linkHorizontal } from "d3-shape";
 import type { Proc } from "./data.js";
-import { shortId, type Card, type Chip, type Link, type Row, type Scene, type Side, type Target, type VmView } from "./scene.js";
+import { setAttr, setClass, setText } from "./dom.js";
+import { count, shortId, type Card, type Chip, type Column, type Link, type Row, type Scene, type Target, type VmView } from "./scene.js";
 import type { Timeline } from "./timeline.js";
 
 export interface PictureEvents {
   look(target: Target): void;
   fold(region: string, folded: boolean): void;
   open(row: string): void;
-  follow(pid: number): void;
+  narrow(pid: number, narrow: boolean): void;
 }
 
 type Box<T> = Selection<HTMLElement, T, HTMLElement, unknown>;
+interface Rect {
+  left: number;
+  right: number;
+  top: number;
+  height: number;
+}
 
 const path = linkHorizontal<{ source: [number, number]; target: [number, number] }, [number, number]>();
 
+// Widths in pixels below which the picture scrolls sideways.
+const WIDE = 176;
+const WIDE_DENSE = 128;
+const NARROW = 76;
+const LANE = 112;
+const THREE_LANES = 300;
+
 export class Picture {
   private readonly root: Selection<HTMLElement, unknown, null, undefined>;
+  private lit = ""; // the key of what the reader points at
 
   constructor(element: HTMLElement, private readonly events: PictureEvents) {
     this.root = select(element).classed("picture", true);
-    this.root.html(`
-      <svg class="links" aria-hidden="true"></svg>
-      <div class="head left"></div><div class="head middle"></div><div class="head right"></div>
-      <div class="column left"></div>
-      <div class="lanes" role="group" aria-label="what the entries lead to"></div>
-      <div class="column right"></div>`);
+    this.root.html('<svg class="links" aria-hidden="true"></svg>');
+    const point = (event: Event): void => this.light((event.target as Element).closest<HTMLElement>("[data-key]")?.dataset["key"] ?? "");
+    for (const type of ["pointerover", "focusin"]) element.addEventListener(type, point);
+    for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => this.light(""));
   }
 
   draw(scene: Scene, line: Timeline): void {
-    this.drawProc("left", scene.left, line);
-    this.drawProc("right", scene.right, line);
-    this.drawOthers(scene.others);
-    this.drawVm("left", scene.left, scene);
-    this.drawVm("right", scene.right, scene);
-    this.drawCards(scene.cards);
+    this.layOut(scene);
+    this.drawProcs(scene, line);
+    this.drawVms(scene);
+    this.drawCards(scene);
     this.place(scene);
   }
 
@@ -46,80 +57,136 @@ export class Picture {
       frames !== null && chip.frames !== null && chip.frames[0] <= frames[1] && chip.frames[1] >= frames[0]);
   }
 
-  // ---- Processes ----
-
-  private drawProc(where: "left" | "right", side: Side, line: Timeline): void {
-    const head = this.root.select<HTMLElement>(`.head.${where}`);
-    head.selectAll<HTMLElement, Proc>("button.proc")
-      .data(side.proc ? [side.proc] : [], (proc) => String(proc.pid))
-      .join((enter) => {
-        const box = enter.append("button").attr("type", "button").attr("class", "proc");
-        box.append("span").attr("class", "who");
-        box.append("span").attr("class", "how");
-        box.append("span").attr("class", "acts").text("this step");
-        return box;
-      })
-      .attr("id", (proc) => `${this.prefix}proc-${proc.pid}`)
-      .attr("data-key", (proc) => `proc-${proc.pid}`)
-      .classed("blocked", (proc) => proc.waits_for !== 0)
-      .classed("zombie", (proc) => proc.state === "zombie")
-      .classed("sleeps", (proc) => proc.state === "sleep" && proc.waits_for === 0)
-      .classed("acting", (proc) => proc.pid === line.step.pid)
-      .classed("changed", (proc) => line.changed(`proc:${proc.pid}`))
-      .on("click", (_, proc) => this.events.look({ kind: "proc", pid: proc.pid }))
-      .each(function (proc) {
-        const box = select(this);
-        box.select(".who").text(`${proc.name} · ${proc.pid}`);
-        box.select(".how").text(stateOf(proc));
-      });
-    head.selectAll("p.nobody").data(side.proc ? [] : [0]).join("p").attr("class", "nobody")
-      .text(side.vm ? "no process has this address space yet" : "no second process");
+  /** The lines of what is pointed at stand out. */
+  private light(key: string): void {
+    this.lit = key;
+    this.root.selectAll<SVGPathElement, { link: Link }>("path.link").classed("lit", ({ link }) => key !== "" && (link.from === key || link.to === key));
   }
 
   private get prefix(): string {
     return `${this.root.attr("id") ?? ""}-`;
   }
 
-  private drawOthers(others: Proc[]): void {
-    this.root.select(".head.middle").selectAll<HTMLElement, Proc>("button.other")
-      .data(others, (proc) => String(proc.pid)).join("button")
-      .attr("type", "button").attr("class", "other").classed("blocked", (proc) => proc.waits_for !== 0)
-      .attr("aria-label", (proc) => `show ${proc.name}, process ${proc.pid}: ${stateOf(proc)}`)
-      .text((proc) => `${proc.name} · ${proc.pid} ${glyphOf(proc)}`)
-      .on("click", (_, proc) => this.events.follow(proc.pid));
+  // ---- Columns: each process's, and between them the lanes of the cards ----
+
+  private layOut(scene: Scene): void {
+    const root = this.root.node()!;
+    const used = new Set(scene.cards.map((card) => card.gap));
+    const last = scene.columns.length - 1;
+    const tracks: string[] = [];
+    let least = 0;
+    const track = (width: number, share: number): void => {
+      tracks.push(`minmax(${width}px, ${share}fr)`);
+      least += width + 16;
+    };
+    scene.columns.forEach((column, i) => {
+      if (column.narrow) track(NARROW, 0);
+      else track(scene.dense ? WIDE_DENSE : WIDE, 30);
+      if (i === last) return;
+      if (!scene.dense) track(THREE_LANES, 43);
+      else if (used.has(i)) track(LANE, 24);
+      else track(8, 0);
+    });
+    root.style.gridTemplateColumns = tracks.join(" ");
+    root.style.minWidth = `${least}px`;
+    this.root.classed("dense", scene.dense);
+    const parts = <T>(name: string, data: T[], key: (datum: T) => string, at: (index: number) => number, row: number): Selection<HTMLElement, T, HTMLElement, unknown> => {
+      const boxes = this.root.selectAll<HTMLElement, T>(`:scope > .${name}`).data(data, key).join("div");
+      setAttr(boxes as never, "style", (_, i) => `grid-column: ${at(i)}; grid-row: ${row}`);
+      return boxes as unknown as Selection<HTMLElement, T, HTMLElement, unknown>;
+    };
+    const odd = (i: number): number => 2 * i + 1;
+    const heads = parts("head", scene.columns, (column) => column.key, odd, 1);
+    setClass(heads, (column) => ["head", { narrow: column.narrow }]);
+    const columns = parts("column", scene.columns, (column) => column.key, odd, 2);
+    setClass(columns, (column) => ["column", { narrow: column.narrow }]);
+    setAttr(columns, "data-pid", (column) => (column.proc ? String(column.proc.pid) : null));
+    const gaps = parts("lanes", [...Array(last).keys()], String, (i) => 2 * i + 2, 2);
+    setClass(gaps, () => ["lanes"]);
+    setAttr(gaps, "role", () => "group");
+    setAttr(gaps, "aria-label", () => "what the entries lead to");
+    // The order of reading is that of the columns.
+    const order = [...heads.nodes(), ...columns.nodes().flatMap((node, i) => [node, ...(gaps.nodes()[i] ? [gaps.nodes()[i]!] : [])])];
+    order.forEach((node, i) => {
+      const there = root.children[i + 1];
+      if (there !== node) root.insertBefore(node, there ?? null);
+    });
+  }
+
+  private drawProcs(scene: Scene, line: Timeline): void {
+    const heads = this.root.selectAll<HTMLElement, Column>(":scope > .head");
+    const procs = heads.selectAll<HTMLElement, Column>("button.proc").data((column) => (column.proc ? [column] : []), (column) => column.key)
+      .join((enter) => {
+        const box = enter.append("button").attr("type", "button")
+          .on("click", (_, { proc }) => this.events.look({ kind: "proc", pid: proc!.pid }));
+        box.append("span").attr("class", "who");
+        box.append("span").attr("class", "how");
+        box.append("span").attr("class", "acts").text("this step");
+        return box;
+      });
+    setAttr(procs, "id", ({ proc }) => `${this.prefix}proc-${proc!.pid}`);
+    setAttr(procs, "data-key", ({ proc }) => `proc-${proc!.pid}`);
+    setAttr(procs, "title", ({ proc, narrow }) => (narrow ? `${proc!.name} · ${proc!.pid}: ${stateOf(proc!)}` : null));
+    setClass(procs, ({ proc }) => ["proc", {
+      blocked: proc!.waits_for !== 0, zombie: proc!.state === "zombie", sleeps: proc!.state === "sleep" && proc!.waits_for === 0,
+      acting: proc!.pid === line.step.pid, changed: line.changed(`proc:${proc!.pid}`),
+    }]);
+    setText(procs.select(".who"), ({ proc, narrow }) => (narrow ? `${proc!.name} ${proc!.pid}` : `${proc!.name} · ${proc!.pid}`));
+    setText(procs.select(".how"), ({ proc, narrow }) => (narrow ? glyphOf(proc!) : stateOf(proc!)));
+    const folds = heads.selectAll<HTMLElement, Column>("button.size").data((column) => (column.proc && (scene.columns.length > 2 || column.narrow) ? [column] : []), (column) => column.key)
+      .join((enter) => enter.append("button").attr("type", "button").attr("class", "size")
+        .on("click", (_, { proc, narrow }) => this.events.narrow(proc!.pid, !narrow)));
+    setText(folds, ({ narrow }) => (narrow ? "◂▸" : "▸◂"));
+    setAttr(folds, "aria-expanded", ({ narrow }) => String(!narrow));
+    setAttr(folds, "aria-label", ({ proc, narrow }) => `${narrow ? "unfold" : "fold"} the column of ${proc!.name}, process ${proc!.pid}`);
+    setAttr(folds, "title", ({ narrow }) => (narrow ? "show this process in full" : "fold this column to a strip"));
+    const nobodies = heads.selectAll<HTMLElement, Column>("p.nobody").data((column) => (column.proc ? [] : [column])).join("p");
+    setClass(nobodies, () => ["nobody"]);
+    setText(nobodies, ({ vm, key }) => (vm ? "no process has this address space yet" : key === "none1" && scene.columns[0]?.proc ? "no second process" : "no process"));
   }
 
   // ---- Address spaces ----
 
-  private drawVm(where: "left" | "right", side: Side, scene: Scene): void {
-    const column = this.root.select<HTMLElement>(`.column.${where}`);
-    const views = side.vm ? [side.vm] : [];
-    const boxes = column.selectAll<HTMLElement, VmView>("section.vm").data(views, (vm) => vm.id).join((enter) => {
-      const box = enter.append("section").attr("class", "vm");
-      box.append("button").attr("type", "button").attr("class", "vm-head");
+  private drawVms(scene: Scene): void {
+    const columns = this.root.selectAll<HTMLElement, Column>(":scope > .column");
+    const keys = new Map(scene.columns.flatMap((column) => [[column.vm, `vm-${column.key}`], [column.making, `making-${column.key}`]] as const));
+    const boxes = columns.selectAll<HTMLElement, VmView>("section.vm").data(({ vm, making }) => [vm, making].filter((each) => each !== null), (vm) => vm.id).join((enter) => {
+      const box = enter.append("section");
+      const head = box.append("button").attr("type", "button").attr("class", "vm-head").on("click", (_, vm) => this.events.look({ kind: "vmspace", id: vm.id }));
+      head.append("b");
+      head.append("span").attr("class", "refs");
+      head.append("span").attr("class", "dim");
       box.append("ol").attr("class", "rows");
       return box;
     });
-    boxes.classed("changed", (vm) => vm.changed).attr("data-key", `vm-${where}`)
-      .attr("aria-label", (vm) => `address space of ${vm.pids.length ? `process ${vm.pids.join(" and ")}` : "no process yet"}`);
-    boxes.select<HTMLElement>("button.vm-head")
-      .html((vm) => `<b>vmspace ${shortId(vm.id)}</b> <span class="refs${vm.refs > 1 ? " many" : ""}">${vm.refs} ref${vm.refs === 1 ? "" : "s"}</span>
-        <span class="dim">${vm.resident.toLocaleString("en")} resident, ${vm.commit.toLocaleString("en")} committed</span>`)
-      .on("click", (_, vm) => this.events.look({ kind: "vmspace", id: vm.id }));
-    const rows = boxes.select<HTMLElement>("ol.rows").selectAll<HTMLElement, Row>("li")
-      .data((vm) => vm.rows, (row) => row.key)
+    setClass(boxes, (vm) => ["vm", { changed: vm.changed }]);
+    setAttr(boxes, "data-key", (vm) => keys.get(vm) ?? null);
+    setAttr(boxes, "aria-label", (vm) => `address space of ${vm.pids.length ? `process ${vm.pids.join(" and ")}` : "no process yet"}`);
+    const heads = boxes.select<HTMLElement>("button.vm-head");
+    setText(heads.select("b"), (vm) => `${vm.pids.length ? "" : "new "}vmspace ${shortId(vm.id)}`);
+    setText(heads.select(".refs"), (vm) => count(vm.refs, "ref"));
+    setClass(heads.select(".refs"), (vm) => ["refs", { many: vm.refs > 1 }]);
+    setText(heads.select(".dim"), (vm) => `${vm.resident.toLocaleString("en")} resident, ${vm.commit.toLocaleString("en")} committed`);
+    const rows = boxes.select<HTMLElement>("ol.rows").selectAll<HTMLElement, Row>("li").data((vm) => vm.rows, (row) => row.key)
       .join((enter) => this.newRow(enter.append("li") as unknown as Box<Row>) as never);
-    this.fillRows(rows as unknown as Box<Row>);
-    column.selectAll("p.ghost").data(side.borrowed ? [0] : []).join("p").attr("class", "ghost").attr("data-key", "ghost")
-      .text(`No address space of its own: it runs in that of process ${scene.left.proc?.pid ?? ""}. One vmspace, two processes.`);
-    column.selectAll("p.gone").data(side.proc && !side.vm && !side.borrowed ? [0] : []).join("p").attr("class", "gone")
-      .text(side.proc?.state === "zombie" ? "Its address space is gone; an exit status waits for the parent." : "It has let go of its address space.");
+    this.fillRows(rows as unknown as Box<Row>, scene.dense);
+    const ghosts = columns.selectAll<HTMLElement, Column>("p.ghost").data((column) => (column.borrowedFrom ? [column] : [])).join("p");
+    setClass(ghosts, () => ["ghost"]);
+    setAttr(ghosts, "data-key", ({ key }) => `ghost-${key}`);
+    ghosts.each(atTop);
+    setText(ghosts, ({ borrowedFrom }) => `No address space of its own: it runs in that of process ${borrowedFrom?.proc?.pid ?? ""}. One vmspace, ${borrowedFrom?.vm?.pids.length === 2 ? "two" : (borrowedFrom?.vm?.pids.length ?? "")} processes.`);
+    const gone = columns.selectAll<HTMLElement, Column>("p.gone").data((column) => (column.proc && !column.vm && !column.borrowedFrom ? [column] : [])).join("p");
+    setClass(gone, () => ["gone"]);
+    gone.each(atTop);
+    setText(gone, ({ proc }) => (proc?.state === "zombie" ? "Its address space is gone; an exit status waits for the parent." : "It has let go of its address space."));
   }
 
   private newRow(row: Box<Row>): Box<Row> {
+    const { events } = this;
     const top = row.append("div").attr("class", "row-top");
-    top.append("button").attr("type", "button").attr("class", "fold");
-    top.append("button").attr("type", "button").attr("class", "name");
+    top.append("button").attr("type", "button").attr("class", "fold").on("click", (_, each) => events.fold(each.region!, !each.folded));
+    top.append("button").attr("type", "button").attr("class", "name")
+      .on("click", (_, each) => (each.folded ? events.fold(each.region!, false) : events.look(each.target)));
     top.append("span").attr("class", "prot");
     top.append("span").attr("class", "badges");
     const below = row.append("div").attr("class", "below");
@@ -128,141 +195,152 @@ export class Picture {
     return row;
   }
 
-  private fillRows(rows: Box<Row>): void {
-    const events = this.events;
-    const root = this.root.node()!;
-    rows.attr("data-key", (row) => row.key).attr("class", "row").classed("changed", (row) => row.changed)
-      .classed("in-region", (row) => row.region !== null && !row.folded);
-    rows.select<HTMLElement>("button.fold")
-      .style("display", (row) => (row.region !== null && row.heads ? null : "none"))
-      .attr("aria-expanded", (row) => String(!row.folded))
-      .attr("aria-label", (row) => `${row.folded ? "unfold" : "fold"} the region of ${row.name}`)
-      .text((row) => (row.folded ? "▸" : "▾"))
-      .on("click", (_, row) => events.fold(row.region!, !row.folded));
-    rows.select<HTMLElement>("button.name").text((row) => row.name).attr("title", (row) => `${row.entries[0]!.name || "anonymous memory"}, ${row.size}`)
-      .attr("aria-label", (row) => `${row.name} at ${row.place}, ${row.size}, ${row.prot}${row.badges.map((badge) => `, ${badge.label}`).join("")}${row.changed ? ", changed by this step" : ""}`)
-      .on("click", (_, row) => (row.folded ? events.fold(row.region!, false) : events.look(row.target)));
-    rows.select(".prot").text((row) => row.prot);
-    rows.select(".place").text((row) => row.place);
-    rows.select<HTMLElement>(".badges").selectAll<HTMLElement, Row["badges"][number]>("span")
-      .data((row) => row.badges, (badge) => badge.text).join("span")
-      .attr("class", (badge) => `badge ${badge.kind}`).attr("title", (badge) => badge.label).text((badge) => (root.classList.contains("brief") ? badge.brief : badge.text));
+  private fillRows(rows: Box<Row>, dense: boolean): void {
+    setAttr(rows, "data-key", (row) => row.key);
+    setClass(rows, (row) => ["row", { changed: row.changed, "in-region": row.region !== null && !row.folded }]);
+    const folds = rows.select<HTMLElement>("button.fold");
+    setAttr(folds, "style", (row) => (row.region !== null && row.heads ? null : "display: none"));
+    setAttr(folds, "aria-expanded", (row) => String(!row.folded));
+    setAttr(folds, "aria-label", (row) => `${row.folded ? "unfold" : "fold"} the region of ${row.name}`);
+    setText(folds, (row) => (row.folded ? "▸" : "▾"));
+    const names = rows.select<HTMLElement>("button.name");
+    setText(names, (row) => row.name);
+    setAttr(names, "title", (row) => `${row.entries[0]!.name || "anonymous memory"}, ${row.size}`);
+    setAttr(names, "aria-label", (row) => `${row.name} at ${row.place}, ${row.size}, ${row.prot}${row.badges.map((badge) => `, ${badge.label}`).join("")}${row.changed ? ", changed by this step" : ""}`);
+    setText(rows.select(".prot"), (row) => row.prot);
+    setText(rows.select(".place"), (row) => row.place);
+    const badges = rows.select<HTMLElement>(".badges").selectAll<HTMLElement, Row["badges"][number]>("span").data((row) => row.badges, (badge) => badge.text).join("span");
+    setClass(badges, (badge) => [`badge ${badge.kind}`]);
+    setAttr(badges, "title", (badge) => badge.label);
+    setText(badges, (badge) => (dense ? badge.brief : badge.text));
     this.fillChips(rows.select<HTMLElement>(".strip") as unknown as Box<{ chips: Chip[] }>);
   }
 
   private fillChips(strips: Box<{ chips: Chip[] }>): void {
-    strips.selectAll<HTMLElement, Chip>("button").data((each) => each.chips, (chip) => chip.key).join((enter) => {
-      const chip = enter.append("button").attr("type", "button");
+    const chips = strips.selectAll<HTMLElement, Chip>("button").data((each) => each.chips, (chip) => chip.key).join((enter) => {
+      const chip = enter.append("button").attr("type", "button")
+        .on("click", (_, { target }) => (target.kind === "row" ? this.events.open(target.key) : this.events.look(target)));
       chip.append("span").attr("class", "what");
       chip.append("span").attr("class", "times");
       return chip;
-    })
-      .attr("class", (chip) => `chip ${chip.kind}`)
-      .classed("changed", (chip) => chip.changed).classed("dirty", (chip) => chip.dirty).classed("wired", (chip) => chip.wired)
-      .attr("aria-label", (chip) => chip.label).attr("title", (chip) => chip.label)
-      .on("click", (_, chip) => (chip.target.kind === "row" ? this.events.open(chip.target.key) : this.events.look(chip.target)))
-      .each(function (chip) {
-        const box = select(this);
-        box.select(".what").text(chip.text);
-        box.select(".times").text(chip.n > 1 ? `×${chip.n.toLocaleString("en")}` : "");
-      });
+    });
+    setClass(chips, (chip) => [`chip ${chip.kind}`, { changed: chip.changed, dirty: chip.dirty, wired: chip.wired }]);
+    setAttr(chips, "aria-label", (chip) => chip.label);
+    setAttr(chips, "title", (chip) => chip.label);
+    setText(chips.select(".what"), (chip) => chip.text);
+    setText(chips.select(".times"), (chip) => (chip.n > 1 ? `×${chip.n.toLocaleString("en")}` : ""));
   }
 
   // ---- What lies behind ----
 
-  private drawCards(cards: Card[]): void {
-    const boxes = this.root.select<HTMLElement>(".lanes").selectAll<HTMLElement, Card>("section.card")
-      .data(cards, (card) => card.key).join((enter) => {
-        const box = enter.append("section");
-        box.append("button").attr("type", "button").attr("class", "card-head");
-        box.append("div").attr("class", "strip");
-        return box;
-      })
-      .attr("class", (card) => `card ${card.kind} lane${card.lane}`).classed("changed", (card) => card.changed)
-      .attr("data-key", (card) => card.key).attr("aria-label", (card) => card.label);
-    boxes.select<HTMLElement>("button.card-head").attr("aria-label", (card) => card.label)
-      .html((card) => `<b></b> <span class="dim"></span>`)
-      .each(function (card) {
-        select(this).select("b").text(card.title);
-        select(this).select("span").text(card.detail);
-      })
-      .on("click", (_, card) => card.target && this.events.look(card.target));
+  private drawCards({ cards }: Scene): void {
+    const gaps = this.root.selectAll<HTMLElement, number>(":scope > .lanes");
+    const boxes = gaps.selectAll<HTMLElement, Card>("section.card").data((gap) => cards.filter((card) => card.gap === gap), (card) => card.key).join((enter) => {
+      const box = enter.append("section");
+      const head = box.append("button").attr("type", "button").attr("class", "card-head").on("click", (_, { target }) => target && this.events.look(target));
+      head.append("b");
+      head.append("span").attr("class", "dim");
+      box.append("div").attr("class", "strip");
+      return box;
+    });
+    setClass(boxes, (card) => [`card ${card.kind} lane${card.lane}`, { changed: card.changed }]);
+    setAttr(boxes, "data-key", (card) => card.key);
+    setAttr(boxes, "aria-label", (card) => card.label);
+    const heads = boxes.select<HTMLElement>("button.card-head");
+    setAttr(heads, "aria-label", (card) => card.label);
+    setText(heads.select("b"), (card) => card.title);
+    setText(heads.select("span"), (card) => card.detail);
     this.fillChips(boxes.select<HTMLElement>(".strip") as unknown as Box<{ chips: Chip[] }>);
   }
 
   /** Puts each card beside the rows that lead to it, and draws the lines. */
   private place(scene: Scene): void {
     const root = this.root.node()!;
-    const lanes = this.root.select<HTMLElement>(".lanes").node()!;
-    const elements = new Map<string, HTMLElement>();
-    for (const element of root.querySelectorAll<HTMLElement>("[data-key]")) elements.set(element.dataset["key"]!, element);
     const origin = root.getBoundingClientRect();
-    const lanesTop = lanes.getBoundingClientRect().top - origin.top;
-    const rects = new Map<string, { left: number; right: number; top: number; height: number }>();
-    for (const [key, element] of elements) {
+    const elements = new Map<string, HTMLElement>();
+    const rects = new Map<string, Rect>();
+    for (const element of root.querySelectorAll<HTMLElement>("[data-key]")) {
+      const key = element.dataset["key"]!;
       const box = element.getBoundingClientRect();
+      elements.set(key, element);
       rects.set(key, { left: box.left - origin.left, right: box.right - origin.left, top: box.top - origin.top, height: box.height });
     }
+    const gaps = [...root.querySelectorAll<HTMLElement>(":scope > .lanes")];
+    const lanesTop = gaps[0]!.getBoundingClientRect().top - origin.top;
     const middle = (key: string): number | undefined => {
       const box = rects.get(key);
       return box && box.top + Math.min(box.height, 44) / 2;
     };
+    const leading = new Map<string, string[]>();
+    for (const link of scene.links) leading.set(link.to, [...(leading.get(link.to) ?? []), link.from]);
     const wanted = new Map<string, number>();
-    const mean = (keys: (number | undefined)[]): number | undefined => {
-      const known = keys.filter((each): each is number => each !== undefined);
-      return known.length ? known.reduce((a, b) => a + b, 0) / known.length : undefined;
+    const mean = (heights: (number | undefined)[]): number => {
+      const known = heights.filter((each): each is number => each !== undefined);
+      return known.length ? known.reduce((a, b) => a + b, 0) / known.length : 0;
     };
-    for (const card of scene.cards)
-      if (card.kind !== "anons")
-        wanted.set(card.key, mean(scene.links.filter((link) => link.to === card.key).map((link) => middle(link.from))) ?? 0);
-    for (const card of scene.cards)
-      if (card.kind === "anons")
-        wanted.set(card.key, mean(scene.links.filter((link) => link.to === card.key).map((link) => wanted.get(link.from))) ?? 0);
-    const narrow = getComputedStyle(lanes).getPropertyValue("--one-lane").trim() === "1";
+    for (const anons of [false, true]) // those last: beside the amaps that they are of
+      for (const card of scene.cards)
+        if ((card.kind === "anons") === anons)
+          wanted.set(card.key, mean((leading.get(card.key) ?? []).map((from) => wanted.get(from) ?? middle(from))));
     const tops = new Map<string, number>();
-    let bottom = 0;
-    for (const lane of narrow ? [-1] : [0, 1, 2]) {
-      const cards = scene.cards.filter((card) => lane < 0 || card.lane === lane)
-        .sort((a, b) => wanted.get(a.key)! - wanted.get(b.key)! || a.key.localeCompare(b.key));
-      const placed = stack(cards.map((card) => ({
-        wanted: wanted.get(card.key)! - lanesTop - rects.get(card.key)!.height / 2, height: rects.get(card.key)!.height,
-      })));
-      cards.forEach((card, i) => tops.set(card.key, placed[i]!));
-      cards.forEach((card, i) => (bottom = Math.max(bottom, placed[i]! + rects.get(card.key)!.height)));
-    }
+    const bottoms = gaps.map(() => 0);
+    for (const gap of gaps.keys())
+      for (const lane of scene.dense ? [-1] : [0, 1, 2]) {
+        const cards = scene.cards.filter((card) => card.gap === gap && (lane < 0 || card.lane === lane))
+          .sort((a, b) => wanted.get(a.key)! - wanted.get(b.key)! || a.key.localeCompare(b.key));
+        const placed = stack(cards.map((card) => ({
+          wanted: wanted.get(card.key)! - lanesTop - rects.get(card.key)!.height / 2, height: rects.get(card.key)!.height,
+        })));
+        cards.forEach((card, i) => {
+          tops.set(card.key, placed[i]!);
+          bottoms[gap] = Math.max(bottoms[gap]!, placed[i]! + rects.get(card.key)!.height);
+        });
+      }
+    const size = { width: root.scrollWidth, height: Math.max(root.scrollHeight, lanesTop + Math.max(...bottoms) + 8) };
     for (const [key, top] of tops) {
-      elements.get(key)!.style.top = `${top}px`;
+      const style = `${top.toFixed(1)}px`;
+      const card = elements.get(key)!;
+      if (card.style.top !== style) card.style.top = style;
       rects.get(key)!.top = top + lanesTop;
     }
-    lanes.style.minHeight = `${bottom + 8}px`;
-    this.drawLinks(scene.links, rects);
+    gaps.forEach((gap, i) => {
+      const least = `${Math.ceil(bottoms[i]! + 8)}px`;
+      if (gap.style.minHeight !== least) gap.style.minHeight = least;
+    });
+    this.drawLinks(scene.links, rects, size);
   }
 
-  private drawLinks(links: Link[], rects: Map<string, { left: number; right: number; top: number; height: number }>): void {
-    const root = this.root.node()!;
-    const svg = this.root.select<SVGSVGElement>("svg.links").attr("width", root.scrollWidth).attr("height", root.scrollHeight);
+  private drawLinks(links: Link[], rects: Map<string, Rect>, size: { width: number; height: number }): void {
+    const svg = this.root.select<SVGSVGElement>("svg.links").datum(size);
+    setAttr(svg, "width", ({ width }) => String(width));
+    setAttr(svg, "height", ({ height }) => String(height));
     const shapes = links.flatMap((link) => {
       const from = rects.get(link.from);
       const to = rects.get(link.to);
       if (!from || !to) return [];
       const rightward = from.left < to.left;
-      const y = (box: { top: number; height: number }, cap: number): number => box.top + Math.min(box.height, cap) / 2;
+      const y = (box: Rect, cap: number): number => box.top + Math.min(box.height, cap) / 2;
       const source: [number, number] = [rightward ? from.right : from.left, y(from, link.kind === "vmspace" ? 60 : 44)];
       const target: [number, number] = [rightward ? to.left : to.right, y(to, 36)];
-      return [{ link, d: path({ source, target }) ?? "", end: target, rightward }];
+      return [{ link, d: path({ source, target }) ?? "", source, end: target, rightward }];
     });
-    svg.selectAll<SVGPathElement, (typeof shapes)[number]>("path.link").data(shapes, (shape) => shape.link.key).join("path")
-      .attr("class", ({ link }) => `link ${link.kind}`).attr("d", ({ d }) => d);
-    svg.selectAll<SVGPathElement, (typeof shapes)[number]>("path.arrow")
-      .data(shapes.filter(({ link }) => link.kind === "waits" || link.kind === "vmspace"), (shape) => shape.link.key).join("path")
-      .attr("class", ({ link }) => `arrow ${link.kind}`)
-      .attr("d", ({ end: [x, y], rightward }) => `M${x},${y} l${rightward ? -9 : 9},-5 v10 z`);
-    const waits = shapes.filter(({ link }) => link.kind === "waits");
-    svg.selectAll<SVGTextElement, (typeof shapes)[number]>("text").data(waits).join("text")
+    type Shape = (typeof shapes)[number];
+    const paths = svg.selectAll<SVGPathElement, Shape>("path.link").data(shapes, (shape) => shape.link.key).join("path");
+    setClass(paths, ({ link }) => [`link ${link.kind}`, { lit: this.lit !== "" && (link.from === this.lit || link.to === this.lit) }]);
+    setAttr(paths, "d", ({ d }) => d);
+    const arrows = svg.selectAll<SVGPathElement, Shape>("path.arrow")
+      .data(shapes.filter(({ link }) => link.kind === "waits" || link.kind === "vmspace"), (shape) => shape.link.key).join("path");
+    setClass(arrows, ({ link }) => [`arrow ${link.kind}`]);
+    setAttr(arrows, "d", ({ end: [x, y], rightward }) => `M${x},${y} l${rightward ? -9 : 9},-5 v10 z`);
+    svg.selectAll<SVGTextElement, Shape>("text").data(shapes.filter(({ link }) => link.kind === "waits")).join("text")
       .attr("class", "waits").attr("text-anchor", "middle").text("waits for")
-      .attr("x", ({ link, end }) => (end[0] + (rects.get(link.from)!.left < end[0] ? rects.get(link.from)!.right : rects.get(link.from)!.left)) / 2)
-      .attr("y", ({ end }) => end[1] - 6);
+      .attr("x", ({ source, end }) => (source[0] + end[0]) / 2).attr("y", ({ end }) => end[1] - 6);
   }
+}
+
+/** Of a column: what is said of the process is above what its exec is making. */
+function atTop(this: HTMLElement): void {
+  if (this.previousElementSibling) this.parentElement!.prepend(this);
 }
 
 /** Tops as near as can be to those wanted, in order, without overlap. */

@@ -1,5 +1,6 @@
-// What the picture shows of a state: which two processes, their entries with the pages that their page
-// tables map, and what lies behind: amaps, anons that two amaps share, objects. No drawing here.
+// What the picture shows of a state: a column for each process, with its entries and the pages that its
+// page tables map; between the columns what lies behind: amaps, anons that amaps share, objects. No drawing
+// here.
 import type { Entry, Proc } from "./data.js";
 import { frameOf, pieceOf, type Run } from "./runs.js";
 import { pageNumber, type Timeline } from "./timeline.js";
@@ -64,7 +65,8 @@ export interface VmView {
 }
 export interface Card {
   key: string;
-  lane: 0 | 1 | 2;
+  gap: number; // behind which column it stands
+  lane: 0 | 1 | 2; // there: at the column before, between, at the column behind
   kind: "amap" | "object" | "anons";
   title: string;
   detail: string;
@@ -79,27 +81,31 @@ export interface Link {
   to: string;
   kind: "amap" | "object" | "anons" | "vmspace" | "waits";
 }
-export interface Side {
+export interface Column {
+  key: string;
   proc: Proc | null;
   vm: VmView | null;
-  /** The vmspace is drawn on the other side, whose it is too. */
-  borrowed: boolean;
+  /** One that its exec is making, below. */
+  making: VmView | null;
+  /** The column that its vmspace is drawn in, when it is another process's too. */
+  borrowedFrom: Column | null;
+  /** Folded to a strip. */
+  narrow: boolean;
 }
 export interface Scene {
-  left: Side;
-  right: Side;
-  others: Proc[];
+  columns: Column[]; // two at least
+  /** Whether there is room for no more than one lane of cards between columns, and for short words. */
+  dense: boolean;
   cards: Card[];
   links: Link[];
 }
 
-/** What the reader has chosen; null: as the events suggest. */
+/** What the reader has chosen, and the room there is. */
 export interface View {
-  left: number | null;
-  right: number | null;
+  narrow: Map<number, boolean>; // processes: folded or not; otherwise as the events suggest
   folds: Map<string, boolean>; // regions: folded or not
   open: Set<string>; // rows of which all chips are shown
-  chips: number; // how many a row shows otherwise
+  most: number; // columns that are wide
 }
 
 export function shortId(id: string): string {
@@ -108,41 +114,43 @@ export function shortId(id: string): string {
 
 export function makeScene(line: Timeline, view: View): Scene {
   const procs = line.procs();
-  const [left, right] = choose(line, procs, view);
-  const leftVm = left?.vmspace ?? null;
-  let rightVm = right?.vmspace ?? null;
-  const borrowed = rightVm !== null && rightVm === leftVm;
-  if (!right) rightVm = unowned(line, procs);
-  const leftView = leftVm ? vmView(line, view, procs, leftVm) : null;
-  const rightView = rightVm && !borrowed ? vmView(line, view, procs, rightVm) : null;
-  const scene: Scene = {
-    left: { proc: left, vm: leftView, borrowed: false },
-    right: { proc: right, vm: rightView, borrowed },
-    others: procs.filter((proc) => proc !== left && proc !== right),
-    cards: [],
-    links: [],
-  };
-  addBacking(line, scene, view);
-  if (borrowed) scene.links.push({ key: "borrowed", from: "ghost", to: "vm-left", kind: "vmspace" });
-  for (const [one, other] of [[left, right], [right, left]] as const)
-    if (one && other && one.waits_for === other.pid)
-      scene.links.push({ key: "waits", from: `proc-${one.pid}`, to: `proc-${other.pid}`, kind: "waits" });
+  const column = (key: string, proc: Proc | null): Column => ({ key, proc, vm: null, making: null, borrowedFrom: null, narrow: false });
+  const columns = procs.map((proc) => column(String(proc.pid), proc));
+  const making = unowned(line, procs);
+  const maker = making === null ? null : line.executing();
+  if (making !== null && maker === null) columns.push(column("making", null));
+  while (columns.length < 2) columns.push(column(`none${columns.length}`, null));
+  fold(line, view, columns);
+  const dense = view.most < 3 || columns.length > 2;
+  const chips = dense ? 4 : 6;
+  const drawn = new Map<string, Column>();
+  for (const column of columns) {
+    if (maker !== null && column.proc?.pid === maker) column.making = vmView(line, view, procs, making!, chips);
+    const id = column.key === "making" ? making : (column.proc?.vmspace ?? null);
+    if (!id) continue;
+    column.borrowedFrom = drawn.get(id) ?? null;
+    if (column.borrowedFrom) continue;
+    column.vm = vmView(line, view, procs, id, chips);
+    drawn.set(id, column);
+  }
+  const scene: Scene = { columns, dense, cards: [], links: [] };
+  addBacking(line, scene, view, chips);
+  for (const column of columns) {
+    const { key, proc, borrowedFrom } = column;
+    if (borrowedFrom) scene.links.push({ key: `borrowed-${key}`, from: `ghost-${key}`, to: `vm-${borrowedFrom.key}`, kind: "vmspace" });
+    if (proc && columns.some((other) => other.proc?.pid === proc.waits_for))
+      scene.links.push({ key: `waits-${proc.pid}`, from: `proc-${proc.pid}`, to: `proc-${proc.waits_for}`, kind: "waits" });
+  }
   return scene;
 }
 
-function choose(line: Timeline, procs: Proc[], view: View): [Proc | null, Proc | null] {
-  const by = (pid: number | null | undefined): Proc | undefined =>
-    pid == null ? undefined : procs.find((proc) => proc.pid === pid);
-  const left = by(view.left) ?? procs.find((proc) => proc.pid !== view.right) ?? null;
-  const others = procs.filter((proc) => proc !== left);
-  const living = others.filter((proc) => proc.vmspace !== null);
-  const right =
-    others.find((proc) => proc.pid === view.right) ??
-    others.find((proc) => proc.pid === line.step.pid) ??
-    others.find((proc) => proc.pid === left?.waits_for) ??
-    living[living.length - 1] ??
-    (unowned(line, procs) ? undefined : others[others.length - 1]);
-  return [left, right ?? null];
+/** Where there are more columns than there is room for, those that did something last stay wide. */
+function fold(line: Timeline, view: View, columns: Column[]): void {
+  const free = columns.filter((column) => column.proc && !view.narrow.has(column.proc.pid));
+  const taken = columns.filter((column) => !column.proc || view.narrow.get(column.proc.pid) === false).length;
+  const order = line.lastActing(free.map((column) => column.proc!.pid), Math.max(0, view.most - taken));
+  for (const column of columns)
+    if (column.proc) column.narrow = view.narrow.get(column.proc.pid) ?? !order.has(column.proc.pid);
 }
 
 /** A vmspace that no process has: one in the making. */
@@ -153,17 +161,17 @@ function unowned(line: Timeline, procs: Proc[]): string | null {
 
 // ---- Address spaces ----
 
-function vmView(line: Timeline, view: View, procs: Proc[], id: string): VmView {
+function vmView(line: Timeline, view: View, procs: Proc[], id: string, most: number): VmView {
   const vm = line.vmspace(id);
   const entries = line.entries(id);
   const regions = groups(entries);
   const rows = regions.flatMap((group): Row[] => {
     const first = group[0]!;
-    if (group.length === 1) return [row(line, view, id, group, null, false)];
+    if (group.length === 1) return [row(line, view, id, group, null, false, most)];
     const region = `${id}:${first.start}`;
     const folded = view.folds.get(region) ?? true;
-    if (folded) return [row(line, view, id, group, region, true)];
-    return group.map((entry, i) => ({ ...row(line, view, id, [entry], region, false), heads: i === 0 }));
+    if (folded) return [row(line, view, id, group, region, true, most)];
+    return group.map((entry, i) => ({ ...row(line, view, id, [entry], region, false, most), heads: i === 0 }));
   });
   return {
     id,
@@ -188,7 +196,7 @@ function groups(entries: Entry[]): Entry[][] {
   return result;
 }
 
-function row(line: Timeline, view: View, vm: string, entries: Entry[], region: string | null, folded: boolean): Row {
+function row(line: Timeline, view: View, vm: string, entries: Entry[], region: string | null, folded: boolean, most: number): Row {
   const first = entries[0]!;
   const last = entries[entries.length - 1]!;
   const key = `${folded ? "region" : "entry"}:${vm}:${first.start}`;
@@ -204,7 +212,7 @@ function row(line: Timeline, view: View, vm: string, entries: Entry[], region: s
     place: first.start,
     size: count(pages, "page"),
     badges: folded ? regionBadges(entries) : badges(first),
-    chips: open ? chips : shorten(chips, view.chips, key),
+    chips: open ? chips : shorten(chips, most, key),
     changed: entries.some((entry) => line.changed(`entry:${vm}:${entry.start}`)),
     open,
     region,
@@ -364,27 +372,43 @@ function shorten(chips: Chip[], most: number, key: string): Chip[] {
 // ---- What lies behind the entries ----
 
 interface Use {
-  side: 0 | 2;
+  column: number;
   row: Row;
   entry: Entry;
 }
 
-function addBacking(line: Timeline, scene: Scene, view: View): void {
+function addBacking(line: Timeline, scene: Scene, view: View, most: number): void {
   const amaps = new Map<string, Use[]>();
   const objects = new Map<string, Use[]>();
   const note = (map: Map<string, Use[]>, id: string | null, use: Use): void => {
-    if (id) map.set(id, [...(map.get(id) ?? []), use]);
+    if (!id) return;
+    const uses = map.get(id);
+    if (uses) uses.push(use);
+    else map.set(id, [use]);
   };
-  for (const [side, vm] of [[0, scene.left.vm], [2, scene.right.vm]] as const)
-    for (const row of vm?.rows ?? [])
+  scene.columns.forEach(({ vm, making }, column) => {
+    for (const row of [...(vm?.rows ?? []), ...(making?.rows ?? [])])
       for (const entry of row.entries) {
-        note(amaps, entry.amap, { side, row, entry });
-        note(objects, entry.object, { side, row, entry });
+        note(amaps, entry.amap, { column, row, entry });
+        note(objects, entry.object, { column, row, entry });
       }
+  });
   const shared = sharedFrames(line, [...amaps.keys()]);
-  for (const [id, uses] of amaps) addAmap(line, scene, view, id, uses, shared);
-  addSharedAnons(line, scene, amaps, shared);
-  for (const [id, uses] of objects) addObject(line, scene, view, id, uses);
+  for (const [id, uses] of amaps) addAmap(line, scene, view, id, uses, shared, most);
+  addSharedAnons(line, scene, view, amaps, shared);
+  for (const [id, uses] of objects) addObject(line, scene, view, id, uses, most);
+}
+
+/** Where a card stands that is of these columns; null: nowhere, for all of them are strips. */
+function standing(scene: Scene, uses: Use[]): { gap: number; lane: 0 | 1 | 2; columns: number } | null {
+  const columns = [...new Set(uses.map((use) => use.column))].sort((a, b) => a - b);
+  const wide = columns.filter((column) => !scene.columns[column]!.narrow);
+  const last = columns[columns.length - 1];
+  const first = wide[0];
+  if (first === undefined) return null;
+  const before = columns.length > 1 ? first === last : first === scene.columns.length - 1;
+  const gap = before ? first - 1 : first;
+  return { gap, lane: columns.length > 1 ? 1 : first === gap ? 0 : 2, columns: columns.length };
 }
 
 function link(scene: Scene, from: string, to: string, kind: Link["kind"]): void {
@@ -409,11 +433,10 @@ function sharedFrames(line: Timeline, ids: string[]): [number, number][] {
   return shared;
 }
 
-function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use[], shared: [number, number][]): void {
+function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use[], shared: [number, number][], most: number): void {
   const amap = line.amap(id);
-  if (!amap) return;
-  const sides = new Set(uses.map((use) => use.side));
-  const lane = sides.size > 1 ? 1 : uses[0]!.side;
+  const place = standing(scene, uses);
+  if (!amap || !place) return;
   const key = `amap:${id}`;
   const isShared = (run: Run): boolean => {
     const [first, last] = framesOf(run);
@@ -430,9 +453,9 @@ function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use
   }, "page");
   const anons = line.anons(id).runs.reduce((sum, run) => sum + run.n, 0);
   scene.cards.push({
-    key, lane, kind: "amap", title: `amap ${shortId(id)}`, detail: amap.refs > 1 ? `${amap.refs} refs` : "",
-    label: `amap ${id}, ${count(amap.refs, "reference")}, ${count(anons, "anon")}${sides.size > 1 ? ", shared by both processes" : ""}`,
-    chips: view.open.has(key) ? chips : shorten(chips, view.chips - 1, key),
+    key, gap: place.gap, lane: place.lane, kind: "amap", title: `amap ${shortId(id)}`, detail: amap.refs > 1 ? `${amap.refs} refs` : "",
+    label: `amap ${id}, ${count(amap.refs, "reference")}, ${count(anons, "anon")}${place.columns > 1 ? `, shared by ${place.columns === 2 ? "both" : place.columns} processes` : ""}`,
+    chips: view.open.has(key) ? chips : shorten(chips, most - 1, key),
     changed: line.changed(key), target: { kind: "amap", id },
   });
   for (const use of uses) link(scene, use.row.key, key, "amap");
@@ -451,8 +474,8 @@ function cut(run: Run, shared: [number, number][]): Run[] {
   return sorted.slice(1).map((end, i) => pieceOf(run, sorted[i]!, end));
 }
 
-/** The anons that two amaps share are drawn once, between them: a card for each pair of amaps. */
-function addSharedAnons(line: Timeline, scene: Scene, amaps: Map<string, Use[]>, shared: [number, number][]): void {
+/** The anons that amaps share are drawn once, between them: a card for each set of amaps. */
+function addSharedAnons(line: Timeline, scene: Scene, view: View, amaps: Map<string, Use[]>, shared: [number, number][]): void {
   const groups = new Map<string, { ids: string[]; frames: [number, number][] }>();
   for (const frames of shared) {
     const ids = [...amaps.keys()].filter((id) => line.anons(id).runs.some((run) => overlap(framesOf(run), frames)));
@@ -471,20 +494,26 @@ function addSharedAnons(line: Timeline, scene: Scene, amaps: Map<string, Use[]>,
     return { key, ids, chips };
   });
   for (const { key, ids, chips } of cards) {
+    const place = standing(scene, ids.flatMap((id) => amaps.get(id)!));
+    if (!place) continue;
     const pages = chips.reduce((sum, chip) => sum + chip.n, 0);
+    const named = chips.map((chip) => ({ ...chip, key: `shared:${chip.key}` }));
     scene.cards.push({
-      key, lane: 1, kind: "anons", title: "shared anons", detail: count(pages, "page"),
+      key, gap: place.gap, lane: 1, kind: "anons", title: "shared anons", detail: count(pages, "page"),
       label: `${count(pages, "anon")} that ${count(ids.length, "amap")} share`,
-      chips: shorten(chips.map((chip) => ({ ...chip, key: `shared:${chip.key}` })), 4, key),
+      chips: view.open.has(key) ? named : shorten(named, 4, key),
       changed: chips.some((chip) => chip.changed), target: null,
     });
-    for (const id of ids) link(scene, `amap:${id}`, key, "anons");
+    for (const id of ids)
+      if (scene.cards.some((card) => card.key === `amap:${id}`)) link(scene, `amap:${id}`, key, "anons");
+      else for (const use of amaps.get(id)!) link(scene, use.row.key, key, "anons"); // of a strip
   }
 }
 
-function addObject(line: Timeline, scene: Scene, view: View, id: string, uses: Use[]): void {
+function addObject(line: Timeline, scene: Scene, view: View, id: string, uses: Use[], most: number): void {
   const object = line.object(id);
-  if (!object) return;
+  const place = standing(scene, uses);
+  if (!object || !place) return;
   const key = `object:${id}`;
   const used = uses.map(({ entry }) => {
     const first = entry.offset / 4096;
@@ -499,9 +528,9 @@ function addObject(line: Timeline, scene: Scene, view: View, id: string, uses: U
   }, "page");
   const name = object.name.slice(object.name.lastIndexOf("/") + 1);
   scene.cards.push({
-    key, lane: 1, kind: "object", title: name || `${object.kind} object`, detail: `${object.kind}${object.refs > 1 ? `, ${object.refs} refs` : ""}`,
+    key, gap: place.gap, lane: 1, kind: "object", title: name || `${object.kind} object`, detail: `${object.kind}${object.refs > 1 ? `, ${object.refs} refs` : ""}`,
     label: `object ${object.name || id}, ${object.kind}, ${count(object.refs, "reference")}`,
-    chips: view.open.has(key) ? chips : shorten(chips, view.chips - 1, key),
+    chips: view.open.has(key) ? chips : shorten(chips, most - 1, key),
     changed: line.changed(key), target: { kind: "object", id },
   });
   for (const use of uses) link(scene, use.row.key, key, "object");

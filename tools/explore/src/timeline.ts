@@ -1,6 +1,6 @@
 // A scenario's state at any of its steps. Going forward applies what the steps changed and keeps
 // what it replaced, so going back is as cheap.
-import type { Amap, Entry, Proc, Scenario, Step, System, Table, VmObject, Vmspace } from "./data.js";
+import type { Amap, Call, Entry, Proc, Scenario, Step, System, Table, VmObject, Vmspace } from "./data.js";
 import { PageRuns, type RunUndo } from "./runs.js";
 
 interface Undo {
@@ -20,6 +20,7 @@ export class Timeline {
   private readonly undos: Undo[] = [];
   private at = -1;
   private since = -1; // what came after this step counts as changed
+  private readonly found = new Map<string, unknown>(); // what was asked for at this step
 
   constructor(readonly scenario: Scenario) {
     scenario.steps.forEach((step, index) => {
@@ -44,6 +45,7 @@ export class Timeline {
    * step `since`: the one before, unless steps are left out.
    */
   go(index: number, since = index - 1): void {
+    this.found.clear();
     const goal = Math.max(0, Math.min(this.length - 1, index));
     while (this.at < goal) this.forward();
     while (this.at > goal) this.back();
@@ -108,10 +110,36 @@ export class Timeline {
   }
 
   private each<T>(prefix: string): [string, T][] {
+    const known = this.found.get(prefix);
+    if (known) return known as [string, T][];
     const found: [string, T][] = [];
     for (const [key, value] of this.values)
       if (key.startsWith(prefix)) found.push([key.slice(prefix.length), value as T]);
+    this.found.set(prefix, found);
     return found;
+  }
+
+  /** The process whose exec has made the youngest address space; null when a fork has. */
+  executing(): number | null {
+    let made = this.at;
+    const event = (i: number): string | undefined => this.scenario.steps[i]?.event;
+    while (made >= 0 && event(made) !== "vmspace_created") made--;
+    const pid = this.scenario.steps[made]?.pid;
+    for (let i = made; i >= 0; i--)
+      if (this.scenario.steps[i]!.pid === pid && (event(i) === "exec_begin" || event(i) === "fork_begin")) return event(i) === "exec_begin" ? pid! : null;
+    return null;
+  }
+
+  /** Of these processes those `most` that made an event last; then the others by number. */
+  lastActing(pids: number[], most: number): Set<number> {
+    if (pids.length <= most) return new Set(pids);
+    const acted = new Set<number>();
+    for (let i = this.at; i >= 0 && acted.size < most; i--) {
+      const pid = this.scenario.steps[i]!.pid;
+      if (pids.includes(pid)) acted.add(pid);
+    }
+    for (const pid of pids) if (acted.size < most) acted.add(pid);
+    return acted;
   }
 
   get system(): System {
@@ -125,6 +153,12 @@ export class Timeline {
   ledger(pid: number): Map<string, number> {
     return new Map(this.each<number>(`ledger:${pid}:`));
   }
+  /** What the kernel's ledger of a process says: its calls by number. */
+  calls(pid: number): [number: number, call: Call][] {
+    return this.each<Call>(`call:${pid}:`)
+      .map(([number, call]): [number, Call] => [Number(number), call])
+      .sort(([a], [b]) => a - b);
+  }
   vmspaces(): [string, Vmspace][] {
     return this.each<Vmspace>("vm:");
   }
@@ -132,9 +166,13 @@ export class Timeline {
     return this.values.get(`vm:${id}`) as Vmspace | undefined;
   }
   entries(vm: string): Entry[] {
-    return this.each<Entry>(`entry:${vm}:`)
+    const known = this.found.get(vm);
+    if (known) return known as Entry[];
+    const entries = this.each<Entry>(`entry:${vm}:`)
       .map(([, entry]) => entry)
       .sort((a, b) => pageNumber(a.start) - pageNumber(b.start));
+    this.found.set(vm, entries);
+    return entries;
   }
   table(vm: string, level: number, va: bigint): Table | undefined {
     return this.values.get(`table:${vm}:${level}:0x${va.toString(16)}`) as Table | undefined;
