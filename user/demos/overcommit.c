@@ -6,6 +6,7 @@
 // exec. A child that borrows the address space is promised nothing.
 //
 // Needs Spork, where the setting is the demonstration's own; it is put back at the end.
+#include "../lib/overcommit.h"
 #include "../lib/afork.h"
 #include "../lib/spork.h"
 
@@ -17,26 +18,6 @@
 extern char** environ;
 
 static char stack[16384] __attribute__((aligned(16)));
-
-static long meminfo_kb(const char* name) {
-    char line[128];
-    long kb = -1;
-    FILE* f = fopen("/proc/meminfo", "re");
-    while (f != NULL && kb < 0 && fgets(line, sizeof line, f) != NULL)
-        if (strncmp(line, name, strlen(name)) == 0)
-            kb = atol(line + strlen(name) + 1);
-    if (f != NULL)
-        fclose(f);
-    return kb;
-}
-
-static void set_mode(const char* mode) {
-    FILE* f = fopen("/proc/sys/vm/overcommit_memory", "we");
-    if (f != NULL) {
-        fputs(mode, f);
-        fclose(f);
-    }
-}
 
 static int nothing(void* arg) { return 0; }
 
@@ -103,15 +84,14 @@ int main(int argc, char** argv) {
         printf("needs Spork\n");
         return 0;
     }
-    long room_kb = meminfo_kb("CommitLimit:") - meminfo_kb("Committed_AS:");
-    size_t size = (size_t)room_kb * 1024 / 10 * 6 & ~(size_t)4095;
+    size_t size = (size_t)commit_room_kb() * 1024 / 10 * 6 & ~(size_t)4095;
     void* big = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (big == MAP_FAILED)
         return 1;
     printf("the process has 60 per cent of what the limit leaves\n");
-    set_mode("2");
+    set_overcommit_mode("2");
     attempt_all("strict accounting:");
-    set_mode("0");
+    set_overcommit_mode("0");
     attempt_all("heuristic accounting:");
     return 0;
 }

@@ -64,18 +64,25 @@ static char* written_pages(void) {
     return p;
 }
 
-static void gone_child(void) {
-    char* p = written_pages();
+// A child that ends at once, and then a write to each page at `p`: the entry of the child's making.
+static const char* child_then_writes(char* p, bool by_vfork, pid_t* child) {
     forget();
-    pid_t child = fork();
-    if (child == 0)
+    *child = by_vfork ? vfork() : fork();
+    if (*child == 0)
         _exit(0);
-    need(waitpid(child, NULL, 0) == child);
+    need(waitpid(*child, NULL, 0) == *child);
     for (int i = 0; i < PAGES; i++)
         p[i * PAGE]++;
     read_ledger();
-    const char* e = entry("fork", getpid());
+    const char* e = entry(by_vfork ? "vfork" : "fork", getpid());
     need(e != NULL);
+    return e;
+}
+
+static void gone_child(void) {
+    char* p = written_pages();
+    pid_t child;
+    const char* e = child_then_writes(p, false, &child);
     ok(figure(e, NULL, "ptes_protected") >= PAGES, "the resident pages were write-protected");
     ok(figure(e, NULL, "pages_copied") == 0, "nothing was copied in the call");
     ok(figure(e, NULL, "commit_charged") >= PAGES, "the child was promised the memory");
@@ -121,16 +128,8 @@ static void live_child(void) {
 
 static void borrowed(void) {
     char* p = written_pages();
-    forget();
-    pid_t child = vfork();
-    if (child == 0)
-        _exit(0);
-    need(waitpid(child, NULL, 0) == child);
-    for (int i = 0; i < PAGES; i++)
-        p[i * PAGE]++;
-    read_ledger();
-    const char* e = entry("vfork", getpid());
-    need(e != NULL);
+    pid_t child;
+    const char* e = child_then_writes(p, true, &child);
     ok(strstr(e, "mode share") != NULL, "mode share");
     ok(figure(e, NULL, "ptes_protected") == 0, "no page was write-protected");
     ok(figure(e, NULL, "map_entries_copied") == 0, "no map entry was copied");
