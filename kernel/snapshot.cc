@@ -26,29 +26,37 @@ private:
     uint64_t value_ = 14695981039346656037u;
 };
 
+// The first thread of which `is` is true, or null.
+template <class Is> const thread* thread_that(const process& p, Is is) {
+    for (const thread& t : p.threads)
+        if (is(t))
+            return &t;
+    return nullptr;
+}
+
 const char* state_of(const process& p) {
     if (p.state != process_state::alive)
         return p.state == process_state::zombie ? "zombie" : "stop";
-    for (const thread& t : p.threads)
-        if (t.state.load() == thread_state::running || t.state.load() == thread_state::runnable)
-            return "run";
-    return "sleep";
+    return thread_that(p,
+                       [](const thread& t) {
+                           const thread_state state = t.state.load();
+                           return state == thread_state::running || state == thread_state::runnable;
+                       })
+               ? "run"
+               : "sleep";
 }
 
 // Why the first thread that sleeps does.
 const char* wait_reason_of(const process& p) {
-    for (const thread& t : p.threads)
-        if (t.state.load() == thread_state::sleeping && t.wait_reason)
-            return t.wait_reason;
-    return "";
+    const thread* asleep = thread_that(p, [](const thread& t) {
+        return t.state.load() == thread_state::sleeping && t.wait_reason;
+    });
+    return asleep ? asleep->wait_reason : "";
 }
 
 // Whether a thread of `p` has the parent's address space until it calls exec or ends.
 bool borrows(const process& p) {
-    for (const thread& t : p.threads)
-        if (t.vfork_parent)
-            return true;
-    return false;
+    return thread_that(p, [](const thread& t) { return t.vfork_parent != nullptr; });
 }
 
 // The child that a vfork parent waits for, or 0.

@@ -293,6 +293,8 @@ test("the keyboard does everything", async () => {
   const theme = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   await page.keyboard.press("t");
   assert.notEqual(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), theme);
+  await page.keyboard.press("t");
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), theme);
 });
 
 test("a run of pages opens down to one PTE's bits, by the keyboard alone", async () => {

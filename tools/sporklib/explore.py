@@ -64,7 +64,7 @@ SCENARIOS = [
              "Pages mapped shared are the exception to copy-on-write: what the child writes there, the parent finds.",
              "/explore/map_shared"),
     Scenario("pipeline", "a pipeline: two forks",
-             "What a shell does for `producer | consumer`: three processes share the parent's pages at a time.",
+             "What a shell does for “producer | consumer”: three processes at a time share the parent's pages.",
              "/explore/pipeline"),
     Scenario("overcommit", "strict overcommit",
              "Under strict accounting a big process's fork fails, and leaves no trace; its vfork needs no promise.",

@@ -11,7 +11,7 @@ export function explain(info: PageInfo, step: Step): EventInfo & { title: string
     const phase = text.startsWith("#");
     return {
       title: phase ? text.slice(1).trim() : text, literature: "",
-      sentence: phase ? "A new part of the program begins." : "The program's own remark, before it does what it says.", sources: [], main: true,
+      sentence: phase ? "A new part of the program begins." : "The program's own remark.", sources: [], main: true,
     };
   }
   const builtin: Record<string, string> = {
