@@ -300,7 +300,7 @@ test("the keyboard does everything", async () => {
 test("a run of pages opens down to one PTE's bits, by the keyboard alone", async () => {
   const { id } = scenarios.find((each) => each.id === "fork-64m") ?? scenarios[0];
   const page = await at(`#${id}/1`);
-  const chip = page.locator("#picture-a .column").first().locator(".chip.writable").last();
+  const chip = page.locator("#picture-a .column").first().locator(".chip.writable", { hasText: "16,384" });
   await chip.focus();
   await page.keyboard.press("Enter");
   for (let depth = 0; depth < 8 && (await page.locator("#inspector .bits tr").count()) === 0; depth++) {
@@ -311,6 +311,8 @@ test("a run of pages opens down to one PTE's bits, by the keyboard alone", async
   assert.ok(bits.some((bit) => /^0P1/.test(bit)), `bits: ${bits}`);
   assert.ok(bits.some((bit) => /^1R\/W1/.test(bit)), `bits: ${bits}`);
   assert.match(await page.locator("#inspector dl").textContent(), /level 4.*level 1/s);
+  const same = await page.locator("#picture-a .chip.same-page").allTextContents();
+  assert.deepEqual(same, ["w d×16,384", "1 ref×16,384"], "the page's PTE and its anon are marked, and no others");
   await page.screenshot({ path: `${SHOTS}/pte.png` });
   await page.keyboard.press("Escape");
   assert.ok(await page.locator("#inspector").isHidden());

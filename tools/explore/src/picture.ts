@@ -54,7 +54,7 @@ export class Picture {
   /** Marks everything that stands for one of the frames, and the thing itself. */
   mark(frames: [number, number] | null): void {
     this.root.selectAll<HTMLElement, Chip>(".chip").classed("same-page", (chip) =>
-      frames !== null && chip.frames !== null && chip.frames[0] <= frames[1] && chip.frames[1] >= frames[0]);
+      frames !== null && chip.frames.some(([first, last]) => first <= frames[1] && last >= frames[0]));
   }
 
   /** The lines of what is pointed at stand out. */

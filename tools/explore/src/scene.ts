@@ -18,7 +18,7 @@ export interface Chip {
   wired: boolean;
   label: string; // for a tooltip and for screen readers
   target: Target;
-  frames: [first: number, last: number] | null;
+  frames: [first: number, last: number][]; // physical pages, a range for each run in it
 }
 
 /** Something that can be looked at closely. */
@@ -297,11 +297,11 @@ function chipsOf(
         last.target.kind === "pages" && last.target.at + last.target.n === at) {
       last.n += n;
       last.target = { ...last.target, n: last.n };
-      last.frames = last.frames && run ? widened(last.frames, run) : null;
+      if (run) last.frames.push(framesOf(run));
     } else {
       chips.push({
         key: `${of}:${id}:${at}`, kind: seen.kind, text: seen.text, n, changed, dirty: seen.dirty,
-        wired: seen.wired, label: seen.say, target, frames: run ? framesOf(run) : null,
+        wired: seen.wired, label: seen.say, target, frames: run ? [framesOf(run)] : [],
       });
     }
   };
@@ -328,10 +328,6 @@ function framesOf(run: Run): [number, number] {
 }
 function overlap(a: [number, number], b: [number, number]): boolean {
   return a[0] <= b[1] && a[1] >= b[0];
-}
-function widened(frames: [number, number], run: Run): [number, number] {
-  const more = framesOf(run);
-  return [Math.min(frames[0], more[0]), Math.max(frames[1], more[1])];
 }
 
 function pteChips(line: Timeline, vm: string, entry: Entry): Chip[] {
@@ -364,7 +360,7 @@ function shorten(chips: Chip[], most: number, key: string): Chip[] {
   const pages = hidden.reduce((sum, { chip }) => sum + chip.n, 0);
   const more: Chip = {
     key: `${key}:more`, kind: "more", text: `+${hidden.length}`, n: 1, changed: false, dirty: false, wired: false,
-    label: `${count(hidden.length, "more run")}, ${count(pages, "page")}: show them`, target: { kind: "row", key }, frames: null,
+    label: `${count(hidden.length, "more run")}, ${count(pages, "page")}: show them`, target: { kind: "row", key }, frames: [],
   };
   return [...shown.map(({ chip }) => chip), more];
 }
