@@ -11,7 +11,7 @@ from sporklib import channel, cpio, programs, results, symbols
 from sporklib.iso import _menu
 from sporklib.job import parse_addition, parse_variable
 from sporklib.machine import memory_for
-from sporklib.paths import ToolError
+from sporklib.paths import ROOT, ToolError
 
 
 def unpack(archive: bytes, folder: Path) -> None:

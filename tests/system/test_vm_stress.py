@@ -17,10 +17,11 @@ STEPS = "100"
 def test_vm_stress() -> None:
     machine = ("-v", "--mem", "48M", "--smp", "4")
     ended = spork("/tests/vm_stress", PROGRAMS, STEPS, "3", options=machine)
-    assert "panic" not in ended.text, ended.text
-    assert ended.status == 0, ended.text
-    assert "ok 3 - all counters are back at their base" in ended.text, ended.text
+    said = ended.text + ended.err.decode(errors="replace")
+    assert "panic" not in said, said
+    assert ended.status == 0, said
+    assert "ok 3 - all counters are back at their base" in ended.text, said
     # Who is killed has a line in the log.
     waited_for = sum(int(n) for n in re.findall(r"(\d+) processes were killed", ended.text))
-    logged = re.findall(r"out of memory: killed process (\d+) \(\w+\)", ended.text)
-    assert 0 < waited_for <= len(logged), ended.text
+    logged = re.findall(r"out of memory: killed process (\d+) \(\w+\)", said)
+    assert 0 < waited_for <= len(logged), said
