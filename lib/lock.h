@@ -62,6 +62,8 @@ public:
 
 private:
     void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
+    void wait_and_take(uintptr_t me);
+    void release_waited_for();
 
     const char* name_;
     std::atomic<uintptr_t> state_{0}; // owner and waiting bit: see lib/sleep_lock.cc
@@ -93,6 +95,10 @@ private:
     void acquire(bool nested) NO_THREAD_SAFETY_ANALYSIS;
     void note_acquire(bool nested);
     void note_release();
+    void wait_and_take();
+    void wait_and_share();
+    void release_waited_for();
+    void release_shared_waited_for();
     uint64_t waiting_bit() const REQUIRES(guard_);
 
     const char* name_;

@@ -1,7 +1,8 @@
 // The state is one word: bit 0 a writer holds it, bit 1 somebody waits (or is about to), the
 // rest the number of readers. While nobody waits, taking and releasing are one
 // compare-and-exchange; with bit 1 set the state changes under guard_ only, where waiters test
-// it before they sleep, so that a wake-up is never missed.
+// it before they sleep, so that a wake-up is never missed. Those ways are out of line, as a
+// sleep_lock's.
 //
 // A reader does not pass a writer that waits: writers_wanting_ counts those from their first
 // look at the state to the moment when they own it, including the time between being woken and
@@ -43,19 +44,22 @@ inline void rw_lock::acquire(bool nested) {
     note_acquire(nested);
     uint64_t free = 0;
     if (!state_.compare_exchange_strong(free, writing, std::memory_order_acquire,
-                                        std::memory_order_relaxed)) [[unlikely]] {
-        lock_guard guard(guard_);
-        writers_wanting_++;
-        for (;;) {
-            uint64_t before = state_.fetch_or(waiting, std::memory_order_acquire);
-            if ((before & ~waiting) == 0)
-                break;
-            writers_waiting_.wait(guard_, name_);
-        }
-        writers_wanting_--;
-        state_.store(writing | waiting_bit(), std::memory_order_relaxed);
-    }
+                                        std::memory_order_relaxed)) [[unlikely]]
+        wait_and_take();
     writer_.store(cpu::current(), std::memory_order_relaxed);
+}
+
+[[gnu::noinline, gnu::cold]] void rw_lock::wait_and_take() {
+    lock_guard guard(guard_);
+    writers_wanting_++;
+    for (;;) {
+        uint64_t before = state_.fetch_or(waiting, std::memory_order_acquire);
+        if ((before & ~waiting) == 0)
+            break;
+        writers_waiting_.wait(guard_, name_);
+    }
+    writers_wanting_--;
+    state_.store(writing | waiting_bit(), std::memory_order_relaxed);
 }
 
 void rw_lock::lock() { acquire(false); }
@@ -78,9 +82,12 @@ void rw_lock::unlock() {
     note_release();
     writer_.store(nullptr, std::memory_order_relaxed);
     uint64_t mine = writing;
-    if (state_.compare_exchange_strong(mine, 0, std::memory_order_release,
-                                       std::memory_order_relaxed)) [[likely]]
-        return;
+    if (!state_.compare_exchange_strong(mine, 0, std::memory_order_release,
+                                        std::memory_order_relaxed)) [[unlikely]]
+        release_waited_for();
+}
+
+[[gnu::noinline, gnu::cold]] void rw_lock::release_waited_for() {
     lock_guard guard(guard_);
     if (writers_wanting_ != 0)
         writers_waiting_.wake_one();
@@ -96,8 +103,12 @@ void rw_lock::lock_shared() {
         if (state_.compare_exchange_weak(state, state + one_reader, std::memory_order_acquire,
                                          std::memory_order_relaxed)) [[likely]]
             return;
+    wait_and_share();
+}
 
+[[gnu::noinline, gnu::cold]] void rw_lock::wait_and_share() {
     lock_guard guard(guard_);
+    uint64_t state;
     for (;;) {
         state = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
         if (!(state & writing) && writers_wanting_ == 0)
@@ -115,11 +126,15 @@ void rw_lock::unlock_shared() {
         if (state_.compare_exchange_weak(state, state - one_reader, std::memory_order_release,
                                          std::memory_order_relaxed)) [[likely]]
             return;
+    release_shared_waited_for();
+}
 
+[[gnu::noinline, gnu::cold]] void rw_lock::release_shared_waited_for() {
     lock_guard guard(guard_);
     // Read again: the bit may have gone since, and then other readers come and go freely. Setting
     // it makes the state ours to change.
-    state = (state_.fetch_or(waiting, std::memory_order_relaxed) & ~waiting) - one_reader;
+    const uint64_t state =
+        (state_.fetch_or(waiting, std::memory_order_relaxed) & ~waiting) - one_reader;
     if (!has_readers(state) && writers_wanting_ != 0)
         writers_waiting_.wake_one();
     state_.store(state | waiting_bit(), std::memory_order_release);

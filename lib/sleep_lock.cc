@@ -1,7 +1,8 @@
 // The state is one word: the owner, and bit 0 when somebody waits (or is about to). Taking and
 // releasing a lock that nobody waits for is one compare-and-exchange; with the bit set the
 // owner must go through guard_, under which waiters test the state before they sleep, so that a
-// wake-up is never missed.
+// wake-up is never missed. Those ways are out of line, so that the usual one saves no registers for
+// them.
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
@@ -32,10 +33,12 @@ inline void sleep_lock::acquire(bool nested) {
     (void)nested;
 #endif
     uintptr_t free = 0;
-    if (state_.compare_exchange_strong(free, me, std::memory_order_acquire,
-                                       std::memory_order_relaxed)) [[likely]]
-        return;
+    if (!state_.compare_exchange_strong(free, me, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]]
+        wait_and_take(me);
+}
 
+[[gnu::noinline, gnu::cold]] void sleep_lock::wait_and_take(uintptr_t me) {
     lock_guard guard(guard_);
     for (;;) {
         // With the bit set, only a holder of guard_ changes the state.
@@ -68,9 +71,12 @@ void sleep_lock::unlock() {
     thread_held_locks().pop(this);
 #endif
     uintptr_t mine = self();
-    if (state_.compare_exchange_strong(mine, 0, std::memory_order_release,
-                                       std::memory_order_relaxed)) [[likely]]
-        return;
+    if (!state_.compare_exchange_strong(mine, 0, std::memory_order_release,
+                                        std::memory_order_relaxed)) [[unlikely]]
+        release_waited_for();
+}
+
+[[gnu::noinline, gnu::cold]] void sleep_lock::release_waited_for() {
     lock_guard guard(guard_);
     // The one that is woken competes for the lock with whoever comes by; it or the next release
     // looks after the others, because the bit stays while any are queued.
