@@ -230,7 +230,7 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
 
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     round_number++;
-    const vm_page_statistics pages = vm_page_look_at_statistics();
+    const vm_page_statistics pages = vm_page_get_statistics();
     const uvm_commit::account promised = uvm_commit::look();
     out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu", ull(pages.free),
               ull(promised.committed), ull(promised.limit));

@@ -20,7 +20,7 @@ uint64_t committed_pages GUARDED_BY(account_lock) = 0;
 uint64_t limit_locked() REQUIRES(account_lock) {
     if (limit_kib != 0)
         return limit_kib / (page_size / 1024);
-    return vm_page_look_at_statistics().total * ratio_percent / 100;
+    return vm_page_get_statistics().total * ratio_percent / 100;
 }
 status refuse(uint64_t pages) REQUIRES(account_lock) {
     TRACE(commit_refused, .pages = pages, .committed = committed_pages);

@@ -1,4 +1,5 @@
-// The physical memory allocator: a binary buddy system with a stack of single pages before it.
+// The physical memory allocator: a binary buddy system with a stock of single pages before it for
+// each processor.
 //
 // All vm_pages are one array, from the lowest to the highest usable frame, so that a page's
 // frame number is its place in the array; frames in between that are not ours are `reserved`.
@@ -6,11 +7,14 @@
 // Free memory is in blocks of 2^order pages, aligned to their size (Knuth, vol. 1, section 2.5;
 // Peterson and Norman, "Buddy systems", CACM 20(6), 1977). Two free buddies, blocks whose frame
 // numbers differ in bit `order` alone, are always joined. Nearly all traffic is in single pages,
-// for which splitting and joining would be wasted work: up to max_singles of them wait on a
-// stack, last freed first taken, and return to the buddies when a large block is wanted.
+// for which splitting, joining and a lock would be wasted work: a few of them wait with the
+// processor that freed them, last freed first taken (Bonwick and Adams, "Magazines and Vmem",
+// USENIX 2001). They are free pages like all others: counted as such, taken by another processor
+// that finds no more, and returned to the buddies when a large block is wanted.
 #include "vm/vm_page.h"
 
 #include "arch/boot_info.h"
+#include "arch/cpu.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/trace.h"
@@ -26,10 +30,11 @@ namespace {
 using page_list = list<vm_page, &vm_page::queue>;
 
 constexpr unsigned max_order = 10;
-constexpr unsigned refill_order = 4; // what the stack of singles takes from the buddies at once
-constexpr uint64_t max_singles = 256;
+constexpr unsigned refill_order = 5; // what a stock takes from the buddies at once
+constexpr unsigned stock_size = 64;
+constexpr unsigned spilled = stock_size / 2; // what a full one gives back at once
 // Values of block_order in free pages that do not head a block.
-constexpr uint16_t inside_block = 0xffff, single_page = 0xfffe;
+constexpr uint16_t inside_block = 0xffff, in_stock = 0xfffe;
 constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
 vm_page* pages;                    // set once at boot
@@ -37,9 +42,63 @@ uint64_t first_frame, frame_count; // what pages[] covers
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
-constinit page_list singles GUARDED_BY(queue_lock);
-constinit uint64_t singles_count GUARDED_BY(queue_lock) = 0;
-constinit uint64_t count_of[owner_kinds] GUARDED_BY(queue_lock) = {};
+
+// A processor's own free pages, and its part of the counts.
+//
+// Only the processor itself, with interrupts off, puts pages in and changes `height`. A page is
+// taken out by exchanging its slot for null, which any processor may do: of two that want it, one
+// gets it. So no lock is needed, and the owner, which alone knows how high the stack is, may find
+// slots empty that another has emptied.
+struct alignas(64) page_stock {
+    std::atomic<vm_page*> slots[stock_size];
+    unsigned height;
+    // Pages by owner, as differences: the sums over all processors are the counts. Others read.
+    std::atomic<uint64_t> count_of[owner_kinds];
+
+    vm_page* take(unsigned slot) {
+        return slots[slot].exchange(nullptr, std::memory_order_acquire);
+    }
+    vm_page* pop() {
+        while (height != 0)
+            if (vm_page* page = take(--height)) [[likely]]
+                return page;
+        return nullptr;
+    }
+    void push(vm_page& page) {
+        page.block_order = in_stock;
+        slots[height++].store(&page, std::memory_order_release);
+    }
+    void recount(page_owner from, page_owner to, uint64_t n = 1) {
+        auto add = [](std::atomic<uint64_t>& count, uint64_t by) {
+            count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+        };
+        add(count_of[size_t(from)], -n);
+        add(count_of[size_t(to)], n);
+    }
+};
+constinit page_stock stocks[max_cpus];
+
+// The calling processor's stock for a scope, with interrupts off.
+class own_stock {
+public:
+    own_stock() {
+        cpu::interrupts_push_off();
+        stock_ = &stocks[cpu::id()];
+    }
+    ~own_stock() { cpu::interrupts_pop_off(); }
+    own_stock(const own_stock&) = delete;
+    page_stock* operator->() const { return stock_; }
+
+private:
+    page_stock* stock_;
+};
+
+uint64_t counted(page_owner kind) {
+    uint64_t sum = 0;
+    for (const page_stock& s : stocks)
+        sum += s.count_of[size_t(kind)].load(std::memory_order_relaxed);
+    return sum;
+}
 
 uint64_t frame_of(const vm_page& page) {
     return first_frame + static_cast<uint64_t>(&page - pages);
@@ -86,37 +145,51 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
     return page;
 }
 
-void push_single(vm_page& page) REQUIRES(queue_lock) {
-    page.block_order = single_page;
-    singles.push_front(page);
-    singles_count++;
-}
-
-vm_page* pop_single() REQUIRES(queue_lock) {
-    vm_page* page = singles.pop_front();
-    if (page)
-        singles_count--;
-    return page;
-}
-
-// Moves a block of up to 2^refill_order pages to the stack. False if there is no free memory.
-bool refill_singles() REQUIRES(queue_lock) {
-    for (unsigned order = refill_order + 1; order-- > 0;) {
-        vm_page* block = take_block(order);
-        if (!block)
-            continue;
-        for (size_t i = size_t{1} << order; i-- > 0;)
-            push_single(block[i]);
-        return true;
+// A page for a processor whose stock is empty, and with it more of them; null if there is no free
+// memory. Out of line, so that the usual case saves no registers for it.
+[[gnu::noinline, gnu::cold]] vm_page* refill(const own_stock& stock) {
+    {
+        lock_guard guard(queue_lock);
+        for (unsigned order = refill_order + 1; order-- > 0;) {
+            vm_page* block = take_block(order);
+            if (!block)
+                continue;
+            for (size_t i = size_t{1} << order; --i > 0;)
+                stock->push(block[i]);
+            return block;
+        }
     }
-    return false;
+    // What is left lies with other processors.
+    for (page_stock& other : stocks)
+        for (unsigned slot = stock_size; slot-- > 0;)
+            if (vm_page* page = other.take(slot))
+                return page;
+    return nullptr;
 }
 
-void drain_singles() REQUIRES(queue_lock) {
-    while (vm_page* page = pop_single()) {
-        page->block_order = inside_block;
-        insert_block(page, 0);
-    }
+void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
+    page.block_order = inside_block;
+    insert_block(&page, 0);
+}
+
+// Makes room in a full stock: the pages that have been in it longest go.
+[[gnu::noinline, gnu::cold]] void spill(const own_stock& stock) {
+    lock_guard guard(queue_lock);
+    for (unsigned slot = 0; slot < spilled; slot++)
+        if (vm_page* page = stock->take(slot))
+            return_to_buddies(*page);
+    for (unsigned slot = spilled; slot < stock_size; slot++)
+        stock->slots[slot - spilled].store(stock->take(slot), std::memory_order_release);
+    stock->height = stock_size - spilled;
+}
+
+// All stocks to the buddies, so that they may join. Those of other processors may fill again
+// meanwhile: they are emptied as they are found.
+void drain_stocks() REQUIRES(queue_lock) {
+    for (page_stock& stock : stocks)
+        for (unsigned slot = 0; slot < stock_size; slot++)
+            if (vm_page* page = stock.take(slot))
+                return_to_buddies(*page);
 }
 
 void become_owned(vm_page& page, page_owner kind) {
@@ -149,8 +222,7 @@ void adopt_frames(uint64_t first, uint64_t last) {
             page.owner_kind = page_owner::free;
             page.block_order = inside_block;
         }
-        count_of[size_t(page_owner::reserved)] -= size;
-        count_of[size_t(page_owner::free)] += size;
+        own_stock()->recount(page_owner::reserved, page_owner::free, size);
         sanitize_poison(page_at(frame).data(), size * page_size);
         insert_block(&page_at(frame), order);
         frame += size;
@@ -204,10 +276,7 @@ void vm_page_init(boot_info& info) {
     home->first += array_pages;
     for (uint64_t i = 0; i < frame_count; i++)
         (new (&pages[i]) vm_page)->owner_kind = page_owner::reserved;
-    {
-        lock_guard guard(queue_lock);
-        count_of[size_t(page_owner::reserved)] = frame_count;
-    }
+    stocks[0].count_of[size_t(page_owner::reserved)] = frame_count;
     for (size_t i = 0; i < count; i++)
         adopt_frames(usable[i].first, usable[i].last);
 }
@@ -221,18 +290,16 @@ void vm_page_add_range(paddr_t start, uint64_t size) {
 }
 
 vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
-    ASSERT(kind != page_owner::free && kind != page_owner::reserved);
+    CHECK_ASSERT(kind != page_owner::free && kind != page_owner::reserved);
     if (alloc_should_fail()) [[unlikely]]
         return nullptr;
     vm_page* page;
     {
-        lock_guard guard(queue_lock);
-        if (singles_count == 0 && !refill_singles()) [[unlikely]]
+        const own_stock stock;
+        page = stock->pop();
+        if (!page && !(page = refill(stock))) [[unlikely]]
             return nullptr;
-        page = pop_single();
-        count_of[size_t(page_owner::free)]--;
-        count_of[size_t(kind)]++;
-        // Under the lock: whoever joins buddies looks at owner_kind.
+        stock->recount(page_owner::free, kind);
         become_owned(*page, kind);
     }
     void* data = page->data();
@@ -249,14 +316,12 @@ void vm_page_free(vm_page* page) {
     sanitize_poison(page->data(), page_size);
     const page_owner kind = page->owner_kind;
     {
-        lock_guard guard(queue_lock);
-        count_of[size_t(kind)]--;
-        count_of[size_t(page_owner::free)]++;
+        const own_stock stock;
+        stock->recount(kind, page_owner::free);
         become_free(*page);
-        if (singles_count < max_singles)
-            push_single(*page);
-        else
-            insert_block(page, 0);
+        if (stock->height == stock_size) [[unlikely]]
+            spill(stock);
+        stock->push(*page);
     }
     TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
 }
@@ -273,13 +338,12 @@ vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
         lock_guard guard(queue_lock);
         block = take_block(order);
         if (!block) {
-            drain_singles();
+            drain_stocks();
             block = take_block(order);
         }
         if (!block)
             return nullptr;
-        count_of[size_t(page_owner::free)] -= n;
-        count_of[size_t(kind)] += n;
+        own_stock()->recount(page_owner::free, kind, n);
         for (size_t i = 0; i < n; i++)
             become_owned(block[i], kind);
     }
@@ -303,8 +367,7 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
             ASSERT(page[i].owner_kind == kind);
             become_free(page[i]);
         }
-        count_of[size_t(kind)] -= n;
-        count_of[size_t(page_owner::free)] += n;
+        own_stock()->recount(kind, page_owner::free, n);
         insert_block(page, order);
     }
     TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
@@ -322,18 +385,20 @@ vm_page* vm_page_of(paddr_t pa) {
 }
 
 vm_page_statistics vm_page_get_statistics() {
-    lock_guard guard(queue_lock);
-    return vm_page_look_at_statistics();
+    return {.total = frame_count - counted(page_owner::reserved),
+            .free = counted(page_owner::free),
+            .kernel = counted(page_owner::kernel),
+            .page_table = counted(page_owner::page_table),
+            .anon = counted(page_owner::anon),
+            .object = counted(page_owner::object)};
 }
 
-vm_page_statistics vm_page_look_at_statistics() NO_THREAD_SAFETY_ANALYSIS {
-    auto n = [](page_owner kind) NO_THREAD_SAFETY_ANALYSIS { return count_of[size_t(kind)]; };
-    return {.total = frame_count - n(page_owner::reserved),
-            .free = n(page_owner::free),
-            .kernel = n(page_owner::kernel),
-            .page_table = n(page_owner::page_table),
-            .anon = n(page_owner::anon),
-            .object = n(page_owner::object)};
+uint64_t vm_page_in_stocks() {
+    uint64_t n = 0;
+    for (const page_stock& stock : stocks)
+        for (const auto& slot : stock.slots)
+            n += slot.load(std::memory_order_relaxed) != nullptr;
+    return n;
 }
 
 uint64_t vm_page_count_mapped() {
@@ -350,30 +415,40 @@ uint64_t vm_page_count_wired() {
     return n;
 }
 
-void vm_page_check() {
+// Whether pages, counts and stocks agree. They may not for a moment: other processors take pages
+// from their stocks, and give them back, without the lock.
+static bool agree() {
     lock_guard guard(queue_lock);
-    uint64_t counted[owner_kinds] = {};
+    uint64_t seen[owner_kinds] = {}, listed = 0, stocked = 0;
     for (uint64_t i = 0; i < frame_count; i++) {
         const vm_page& page = pages[i];
-        counted[size_t(page.owner_kind)]++;
+        seen[size_t(page.owner_kind)]++;
         if (page.owner_kind == page_owner::free) {
-            ASSERT(page.wire_count == 0 && !page.md.mapped());
-            ASSERT(page.queue.linked() == (page.block_order != inside_block));
+            if (page.wire_count != 0 || page.md.mapped() ||
+                page.queue.linked() != (page.block_order <= max_order))
+                return false;
+            stocked += page.block_order == in_stock;
         }
     }
-    for (size_t kind = 0; kind < owner_kinds; kind++)
-        ASSERT(counted[kind] == count_of[kind]);
-
-    uint64_t in_lists = singles.size();
-    ASSERT(in_lists == singles_count);
     for (unsigned order = 0; order <= max_order; order++) {
         for (const vm_page& head : blocks[order]) {
             ASSERT(head.block_order == order);
             ASSERT((frame_of(head) & ((uint64_t{1} << order) - 1)) == 0);
             for (uint64_t i = 0; i < uint64_t{1} << order; i++)
                 ASSERT((&head)[i].owner_kind == page_owner::free);
-            in_lists += uint64_t{1} << order;
+            listed += uint64_t{1} << order;
         }
     }
-    ASSERT(in_lists == count_of[size_t(page_owner::free)]);
+    for (size_t kind = 0; kind < owner_kinds; kind++)
+        if (seen[kind] != counted(page_owner(kind)))
+            return false;
+    return stocked == vm_page_in_stocks() && listed + stocked == counted(page_owner::free);
+}
+
+void vm_page_check() {
+    constexpr unsigned patience = 100;
+    unsigned looks = 0;
+    while (!agree())
+        if (++looks == patience)
+            panic("free pages: pages, counts and stocks do not agree");
 }

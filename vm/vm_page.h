@@ -66,9 +66,10 @@ vm_page* vm_page_of(paddr_t pa);
 struct vm_page_statistics {
     uint64_t total, free, kernel, page_table, anon, object;
 };
+// Takes no lock: exact while nothing changes; the total always is.
 vm_page_statistics vm_page_get_statistics();
-// Without a lock: exact while nothing changes; the total always is.
-vm_page_statistics vm_page_look_at_statistics();
+// How many of the free pages wait with a processor: see vm_page.cc.
+uint64_t vm_page_in_stocks();
 // Pages of objects that some address space has mapped. Walks all pages, without their locks.
 uint64_t vm_page_count_mapped();
 // Pages that some address space has wired (mlock). Walks all pages, without their owners' locks.

@@ -5,6 +5,7 @@
 #include "vm/alloc_fail.h"
 
 #include <cstring>
+#include <latch>
 #include <thread>
 
 TEST_CASE("blocks of pages: aligned, apart, and given back whole or page by page", "[memory]") {
@@ -52,6 +53,39 @@ TEST_CASE("blocks of pages: when memory is out, nothing is lost", "[memory]") {
     vm_page* again = vm_page_alloc_contiguous(10, page_owner::kernel);
     REQUIRE(again);
     vm_page_free_contiguous(again, 10);
+    vm_page_check();
+}
+
+TEST_CASE("free pages: what another processor keeps is there for all", "[memory]") {
+    vm_world world;
+    const uint64_t free = vm_page_get_statistics().free;
+    std::vector<vm_page*> taken;
+    std::latch freed(1), looked(1);
+    std::thread other([&] {
+        // More than its stock holds, so that some go back to the buddies.
+        std::vector<vm_page*> own;
+        for (int i = 0; i < 200; i++)
+            own.push_back(vm_page_alloc(page_owner::anon));
+        for (vm_page* page : own)
+            vm_page_free(page);
+        freed.count_down();
+        looked.wait();
+    });
+    freed.wait();
+    CHECK(vm_page_in_stocks() > 0);
+    CHECK(vm_page_get_statistics().free == free);
+    vm_page_check();
+    while (vm_page* page = vm_page_alloc(page_owner::anon))
+        taken.push_back(page);
+    CHECK(taken.size() == free);
+    CHECK(vm_page_get_statistics().free == 0);
+    CHECK(vm_page_in_stocks() == 0);
+    vm_page_check();
+    looked.count_down();
+    other.join();
+    for (vm_page* page : taken)
+        vm_page_free(page);
+    CHECK(vm_page_get_statistics().free == free);
     vm_page_check();
 }
 

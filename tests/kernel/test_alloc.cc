@@ -138,6 +138,59 @@ KTEST(vm_page, all_of_memory) {
         vm_page_free_contiguous(large, 10);
 }
 
+KTEST(vm_page, what_another_cpu_keeps_is_free_memory) {
+    vm_page *lower = nullptr, *upper = nullptr;
+    std::atomic<int> step{0};
+    // Frees one of the two, and stays, so that its processor has nothing else to do with memory.
+    on_cpu elsewhere(cpu::count() - 1, [&] {
+        for (int round = 0; round < 2; round++) {
+            spin_until([&] { return step == 2 * round + 1; });
+            vm_page_free(upper);
+            step++;
+        }
+        spin_until([&] { return step == 5; });
+    });
+    list<vm_page, &vm_page::queue> taken;
+    while (vm_page* page = vm_page_alloc(page_owner::anon))
+        taken.push_back(*page);
+    EXPECT_EQ(vm_page_in_stocks(), 0u);
+    for (vm_page& page : taken) {
+        upper = vm_page_of(page.physical() + page_size);
+        if (!(page.physical().value() & page_size) && upper &&
+            upper->owner_kind == page_owner::anon && upper->queue.linked()) {
+            lower = &page;
+            break;
+        }
+    }
+    REQUIRE(lower);
+    taken.remove(*lower);
+    taken.remove(*upper);
+    vm_page_free(lower);
+    step = 1;
+    spin_until([&] { return step == 2; });
+    EXPECT_EQ(vm_page_in_stocks(), 2u);
+    EXPECT_EQ(free_pages(), 2u);
+    // They serve as a block, and one by one.
+    EXPECT(vm_page_alloc_contiguous(1, page_owner::anon) == lower);
+    vm_page_free(lower);
+    step = 3;
+    spin_until([&] { return step == 4; });
+    EXPECT_EQ(vm_page_in_stocks(), 2u);
+    for (int i = 0; i < 2; i++) {
+        vm_page* page = vm_page_alloc(page_owner::anon);
+        EXPECT(page == lower || page == upper);
+        if (page)
+            taken.push_back(*page);
+    }
+    EXPECT_EQ(free_pages(), 0u);
+    EXPECT(vm_page_alloc(page_owner::anon) == nullptr);
+    while (vm_page* page = taken.pop_front())
+        vm_page_free(page);
+    step = 5;
+    elsewhere.join();
+    vm_page_check();
+}
+
 KTEST(vm_page, on_all_cpus_at_once) {
     on_all_cpus(6, [](unsigned self) {
         vm_page* mine[16] = {};
