@@ -5,7 +5,8 @@
 
 nanos_t now();                // since boot
 nanos_t boot_wall_clock();    // CLOCK_REALTIME at boot (from the RTC), ns since 1970
-uint64_t cycle_count();       // the TSC
+uint64_t cycle_count();       // the TSC, of the calling CPU
+nanos_t nanos_of_cycles(uint64_t cycles);
 uint64_t cycles_per_second(); // as calibrated
 
 // Programs this CPU's timer interrupt for the absolute time `deadline` (a past one fires at once).

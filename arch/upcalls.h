@@ -19,7 +19,7 @@ void handle_syscall(trap_frame& frame);
 // A page fault. From user mode: resolves it or posts a signal. From kernel mode: returns whether it
 // was a user address and has been resolved; otherwise arch looks for a fixup and panics without
 // one. Interrupts on if the interrupted code had them on; with them off (spin lock held) only
-// `false` is possible.
+// `false` is possible. `present`: the processor found a mapping that lacks the right.
 bool handle_page_fault(trap_frame& frame, vaddr_t address, vm_prot access, bool user_mode,
                        bool present);
 
@@ -30,5 +30,8 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t error_co
 void handle_timer_interrupt();
 // The reschedule interrupt; interrupts off.
 void handle_reschedule_interrupt();
-// Last thing before every return to user mode; interrupts on. Preemption, signals, exit.
+// On the way to user mode while work is pending for the thread (machine_thread::work_pending);
+// interrupts on. Preemption, signals, exit.
 void before_return_to_user(trap_frame& frame);
+// Last thing before every return to user mode; interrupts off.
+void leaving_kernel(const trap_frame& frame);

@@ -114,10 +114,10 @@ void thread_clock_stop(thread& t, nanos_t time) {
 
 nanos_t cpu_time(process& p, const thread* only, bool user_only) {
     if (only)
-        return user_only ? only->user_time : thread_cpu_time(*only);
+        return user_only ? only->modes.user() : thread_cpu_time(*only);
     nanos_t sum = p.own_usage.user_time + (user_only ? 0 : p.own_usage.system_time);
     for (const thread& t : p.threads)
-        sum += user_only ? t.user_time : thread_cpu_time(t);
+        sum += user_only ? t.modes.user() : thread_cpu_time(t);
     return sum;
 }
 
@@ -185,7 +185,7 @@ void cpu_limit_changed(process& p) {
 }
 
 void cpu_alarms_check(thread& self) {
-    thread_enter_kernel(self); // what it has used so far counts
+    self.modes.enter_kernel(); // what it has used so far counts
     process& p = *self.proc;
     lock_guard tree(process_tree_lock);
     {

@@ -106,7 +106,7 @@ void reparent_children(process& p, list<process, &process::among_children>& disc
     REQUIRES(process_tree_lock) {
     process& reaper = new_parent_for_children(p);
     while (process* child = p.children.pop_front()) {
-        child->parent = &reaper;
+        child->set_parent(&reaper);
         child->exit_signal = SIGCHLD_;
         reaper.children.push_back(*child);
         if (child->parent_death_signal) {

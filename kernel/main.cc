@@ -71,7 +71,7 @@ void init_first_run(void* argument) {
         copy_string(path, sizeof path, "/sbin/init");
     if (status s = run_init(path); !s)
         panic("cannot execute %s: %s", path, errno_name(s.error()));
-    self.mode_since = now();
+    self.modes.start();
 }
 
 // pid 1. Everything that process_create would copy from a parent is made here.

@@ -6,6 +6,7 @@
 #include "arch/timer.h"
 #include "kernel/cpu_clock.h"
 #include "kernel/vnode.h"
+#include "kernel/wait.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/pool.h"
@@ -196,7 +197,7 @@ unsigned process_count_of(uint32_t uid) {
 }
 
 void process_publish(process& p, thread& first, process& parent) {
-    p.parent = &parent;
+    p.set_parent(&parent);
     parent.children.push_back(p);
     process_table[unsigned(p.pid) % buckets].push_back(p);
     process_total++;
@@ -216,13 +217,7 @@ void thread_unpublish(thread& t) {
     thread_table[unsigned(t.tid) % buckets].remove(t);
     if (t.tid != p.pid)
         mark(t.tid, false);
-    t.system_time = thread_cpu_time(t) - t.user_time; // up to now
-    p.own_usage.add({.user_time = t.user_time,
-                     .system_time = t.system_time,
-                     .minor_faults = t.minor_faults,
-                     .major_faults = t.major_faults,
-                     .voluntary_switches = t.voluntary_switches,
-                     .involuntary_switches = t.involuntary_switches});
+    p.own_usage.add(thread_usage(t)); // up to now
     p.thread_gone.wake_all();
 }
 
@@ -239,7 +234,7 @@ void thread_take_over_pid(thread& t) {
 void process_unpublish(process& p) {
     ASSERT(p.state == process_state::zombie);
     p.parent->children.remove(p);
-    p.parent = nullptr;
+    p.set_parent(nullptr);
     process_table[unsigned(p.pid) % buckets].remove(p);
     process_total--;
     mark(p.pid, false);

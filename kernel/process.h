@@ -92,6 +92,11 @@ struct process : ref_counted<process> {
 
     // TREE
     process* parent = nullptr;
+    std::atomic<pid_t> parent_pid{0}; // parent's, 0 without one: getppid reads it without the lock
+    void set_parent(process* p) {
+        parent = p;
+        parent_pid.store(p ? p->pid : 0, std::memory_order_relaxed);
+    }
     list_node among_children;
     list<process, &process::among_children> children;
     list<thread, &thread::in_process> threads;

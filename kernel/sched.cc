@@ -275,10 +275,10 @@ void switch_away(bool requeue) {
             self.involuntary_switches++;
         else
             self.voluntary_switches++;
-        self.system_time += time - self.mode_since;
+        self.modes.stop();
+        next->modes.start();
         thread_clock_stop(self, time);
         thread_clock_start(*next, time);
-        next->mode_since = time;
         if (&self == &q.idle)
             q.idle_time.fetch_add(time - q.idle_since, std::memory_order_relaxed);
         if (next == &q.idle)
@@ -470,8 +470,9 @@ void sched_start() {
     idle.on_cpu.store(true);
     constexpr char idle_name[] = "idle";
     __builtin_memcpy(idle.name, idle_name, sizeof idle_name);
-    idle.mode_since = q.idle_since = now();
-    thread_clock_start(idle, idle.mode_since);
+    idle.modes.start();
+    q.idle_since = now();
+    thread_clock_start(idle, q.idle_since);
     cpu::set_current(&idle);
     {
         lock_guard guard(q.lock);

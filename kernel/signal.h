@@ -211,6 +211,8 @@ bool signal_kill_pending(thread& self);
 // Whether signal_deliver has something to do before the return to user mode through `frame`.
 // Without locks.
 bool signal_work(thread& self, const trap_frame& frame);
+// Whether the frame's system call has ended with a restart code, which no program is to see.
+bool call_interrupted(const trap_frame& frame);
 // Called before every return to user mode while signal_work() says so: takes the next signal,
 // stops, kills (does not return) or builds the handler's frame and redirects `frame`; handles
 // restarts of interrupted calls.

@@ -32,9 +32,6 @@ bool is_restart_code(int64_t result) {
     }
 }
 
-bool call_interrupted(const trap_frame& frame) {
-    return frame.is_syscall() && is_restart_code(frame.result());
-}
 
 // Decides what becomes of an interrupted call: `handled` says whether a handler runs, `restart`
 // whether it has SA_RESTART.
@@ -204,6 +201,10 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
 }
 
 } // namespace
+
+bool call_interrupted(const trap_frame& frame) {
+    return frame.is_syscall() && is_restart_code(frame.result());
+}
 
 bool signal_work(thread& self, const trap_frame& frame) {
     return self.signal_flags.load() != 0 || self.restore_mask || call_interrupted(frame);

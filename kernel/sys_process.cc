@@ -24,9 +24,7 @@ sysresult sys_getpid() { return current_process().pid; }
 sysresult sys_gettid() { return current_thread().tid; }
 
 sysresult sys_getppid() {
-    lock_guard guard(process_tree_lock);
-    process* parent = current_process().parent;
-    return parent ? parent->pid : 0;
+    return current_process().parent_pid.load(std::memory_order_relaxed);
 }
 
 sysresult sys_set_tid_address(sys_address tid) {

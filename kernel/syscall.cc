@@ -42,10 +42,9 @@ template <> struct convert<sys_address> {
 
 template <auto Handler> struct adapter;
 template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> {
-    static sysresult call(const uint64_t* r) {
-        return [r]<size_t... I>(std::index_sequence<I...>) {
-            (void)r;
-            return Handler(convert<Args>::from(r[I])...);
+    static sysresult call(const trap_frame& frame) {
+        return [&]<size_t... I>(std::index_sequence<I...>) {
+            return Handler(convert<Args>::from(frame.argument(I))...);
         }(std::index_sequence_for<Args...>{});
     }
     static void print(strace_line& line, const uint64_t* r, bool after, int64_t result) {
@@ -68,7 +67,7 @@ template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> 
 
 struct entry {
     const char* name = nullptr;
-    sysresult (*call)(const uint64_t*) = nullptr;
+    sysresult (*call)(const trap_frame&) = nullptr;
     void (*print)(strace_line&, const uint64_t*, bool, int64_t) = nullptr;
 };
 
@@ -135,28 +134,38 @@ void unknown_call(thread& self, trap_frame& frame) {
                frame.argument(0), frame.argument(1), frame.argument(2));
 }
 
-int64_t value_of(const sysresult& result) { return result ? *result : -int64_t(result.error()); }
+// One that a signal has interrupted is settled on the way out.
+void call_failed(thread& self, trap_frame& frame, Errno error) {
+    frame.set_result(-int64_t(error));
+    if (call_interrupted(frame))
+        self.machine.work_pending.store(true);
+}
 
 // A call that strace shows.
-void traced_call(thread& self, trap_frame& frame, const entry& e, const uint64_t* arguments) {
+void traced_call(thread& self, trap_frame& frame, const entry& e) {
+    const std::array<uint64_t, 6> arguments = frame.arguments(); // exec puts others there
     const uint64_t number = frame.syscall_number();
     const bool first = printed_first(number);
     if (first) {
         strace_line line;
         line.add("%s(", e.name);
-        e.print(line, arguments, false, 0);
+        e.print(line, arguments.data(), false, 0);
         line.add(")");
         strace_print_unfinished(self, line);
     }
-    const int64_t value = value_of(e.call(arguments));
-    frame.set_result(value);
+    const sysresult result = e.call(frame);
+    const int64_t value = result ? *result : -int64_t(result.error());
+    if (result)
+        frame.set_result(value);
+    else
+        call_failed(self, frame, result.error());
     if (first) {
         strace_print_resumed(self, e.name, value);
         return;
     }
     strace_line line;
     line.add("%s(", e.name);
-    e.print(line, arguments, true, value);
+    e.print(line, arguments.data(), true, value);
     line.add(")");
     strace_print(self, line, value);
 }
@@ -167,17 +176,18 @@ const char* syscall_name(uint64_t number) { return table.entries[index_of(number
 
 void handle_syscall(trap_frame& frame) {
     thread& self = current_thread();
-    thread_enter_kernel(self);
+    self.modes.enter_kernel();
     const uint64_t number = frame.syscall_number();
-    const std::array<uint64_t, 6> arguments = frame.arguments();
     const entry& e = table.entries[index_of(number)];
     TRACE(syscall_enter, .number = uint32_t(number), .name = e.name);
     if (!e.call) [[unlikely]]
         unknown_call(self, frame);
     else if (strace_wanted(self)) [[unlikely]]
-        traced_call(self, frame, e, arguments.data());
+        traced_call(self, frame, e);
+    else if (const sysresult result = e.call(frame)) [[likely]]
+        frame.set_result(*result);
     else
-        frame.set_result(value_of(e.call(arguments.data())));
+        call_failed(self, frame, result.error());
     TRACE(syscall_exit, .number = uint32_t(number), .result = frame.result());
 }
 

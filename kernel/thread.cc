@@ -65,22 +65,6 @@ held_locks& thread_held_locks() {
     return t ? t->sleep_locks : boot_sleep_locks;
 }
 
-void thread_enter_kernel(thread& self) {
-    if (self.in_kernel)
-        return;
-    nanos_t time = now();
-    self.user_time += time - self.mode_since;
-    self.mode_since = time;
-    self.in_kernel = true;
-}
-
-void thread_leave_kernel(thread& self) {
-    nanos_t time = now();
-    self.system_time += time - self.mode_since;
-    self.mode_since = time;
-    self.in_kernel = false;
-}
-
 expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
                                                  void (*entry)(void*), void* argument) {
     ref_ptr<thread> t = TRY(thread_create(kernel_process()));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "arch/thread.h"
+#include "arch/timer.h"
 #include "kernel/file.h"
 #include "kernel/sched.h"
 #include "kernel/signal.h"
@@ -14,6 +15,45 @@
 struct process;
 
 enum class thread_state : uint8_t { created, runnable, running, sleeping, stopped, dead };
+
+// A thread's processor time by mode, user's and kernel's, taken at each way in and out. In cycles,
+// which one instruction reads; now() costs several times as much. Its own thread's alone; others
+// read it as it was a moment ago. (How much there is in all says thread::cpu_clock.)
+class mode_times {
+public:
+    // Time in user mode ends here and time in the kernel begins, unless it has already.
+    void enter_kernel() {
+        if (in_kernel_)
+            return;
+        user_ += lap();
+        in_kernel_ = true;
+    }
+    // And back.
+    void leave_kernel() {
+        if (!in_kernel_)
+            return;
+        system_ += lap();
+        in_kernel_ = false;
+    }
+    // In the kernel, the thread is put on a processor, and taken from it.
+    void start() { since_ = cycle_count(); }
+    void stop() { system_ += lap(); }
+
+    nanos_t user() const { return nanos_of_cycles(user_); }
+    nanos_t system() const { return nanos_of_cycles(system_); }
+    // Which of the two what is not counted yet will be.
+    bool in_kernel() const { return in_kernel_; }
+
+private:
+    uint64_t lap() {
+        const uint64_t begun = since_;
+        since_ = cycle_count();
+        return since_ - begun;
+    }
+
+    uint64_t user_ = 0, system_ = 0, since_ = 0;
+    bool in_kernel_ = true;
+};
 
 struct thread : ref_counted<thread> {
     thread();
@@ -37,9 +77,8 @@ struct thread : ref_counted<thread> {
     // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with
     // whatever is loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
-    nanos_t user_time = 0, system_time = 0, mode_since = 0;
     std::atomic<nanos_t> cpu_clock{0}; // kernel/cpu_clock.cc; changed by the scheduler
-    bool in_kernel = true; // since mode_since it has been in the kernel, not in user mode
+    mode_times modes;
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
 
@@ -87,10 +126,6 @@ struct thread : ref_counted<thread> {
     void (*kernel_entry)(void*) = nullptr;
     void* kernel_argument = nullptr;
 };
-
-// Time in user mode ends here and time in the kernel begins (unless it has already), and back.
-void thread_enter_kernel(thread& self);
-void thread_leave_kernel(thread& self);
 
 // The scheduler's: from `time` on `t` uses processor time, or does no longer.
 void thread_clock_start(thread& t, nanos_t time);

@@ -23,32 +23,40 @@ void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
     }
 }
 
+// A fault without an answer: once there is memory again, there may be one.
+[[gnu::noinline, gnu::cold]] bool handle_unresolved(thread& self, vaddr_t address, vm_prot access,
+                                                    bool user_mode, fault_outcome outcome) {
+    while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode))
+        outcome = self.proc->vm->fault(address, access);
+    if (user_mode)
+        post_fault_signal(self, address, outcome);
+    return outcome == fault_outcome::resolved;
+}
+
 } // namespace
 
-bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_mode, bool) {
+bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_mode, bool present) {
     thread& self = current_thread();
     if (user_mode)
-        thread_enter_kernel(self);
+        self.modes.enter_kernel();
     if (!self.user_map) {
         ASSERT(!user_mode);
         return false;
     }
     self.minor_faults++;
     // Nobody takes the address space away from a process one of whose threads is running.
-    fault_outcome outcome;
-    do
-        outcome =
-            address < user_max ? self.proc->vm->fault(address, access) : fault_outcome::maperr;
-    while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode));
-    if (user_mode)
-        post_fault_signal(self, address, outcome);
-    return outcome == fault_outcome::resolved;
+    const fault_outcome outcome = address < user_max
+                                      ? self.proc->vm->fault(address, access, present)
+                                      : fault_outcome::maperr;
+    if (outcome == fault_outcome::resolved) [[likely]]
+        return true;
+    return handle_unresolved(self, address, access, user_mode, outcome);
 }
 
 // Intel SDM vol. 3, 6.15; signals and codes as Linux gives them.
 void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
     thread& self = current_thread();
-    thread_enter_kernel(self);
+    self.modes.enter_kernel();
     const uint64_t at = frame.user_pc().value();
     switch (vector) {
     case 0: // divide error
@@ -83,10 +91,15 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
 
 void before_return_to_user(trap_frame& frame) {
     thread& self = current_thread();
-    thread_enter_kernel(self); // if an interrupt has brought it here
+    self.modes.enter_kernel(); // if an interrupt has brought it here
     if (sched_should_yield())
         thread_yield();
     if (signal_work(self, frame))
         signal_deliver(self, frame);
-    thread_leave_kernel(self);
+}
+
+void leaving_kernel(const trap_frame& frame) {
+    thread& self = current_thread();
+    CHECK_ASSERT(!self.restore_mask && !call_interrupted(frame));
+    self.modes.leave_kernel();
 }

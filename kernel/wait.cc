@@ -124,8 +124,8 @@ usage process_usage(process& p) {
 }
 
 usage thread_usage(const thread& t) {
-    usage u{.user_time = t.user_time,
-            .system_time = t.system_time,
+    usage u{.user_time = t.modes.user(),
+            .system_time = t.modes.system(),
             .minor_faults = t.minor_faults,
             .major_faults = t.major_faults,
             .voluntary_switches = t.voluntary_switches,
@@ -133,7 +133,7 @@ usage thread_usage(const thread& t) {
     // What a running thread has used since it was last counted. It may be counted meanwhile.
     const nanos_t all = thread_cpu_time(t), counted = u.user_time + u.system_time;
     if (all > counted)
-        (t.in_kernel ? u.system_time : u.user_time) += all - counted;
+        (t.modes.in_kernel() ? u.system_time : u.user_time) += all - counted;
     return u;
 }
 

@@ -42,6 +42,7 @@ struct uvm_faultinfo {
     const vaddr_t va; // page aligned
     const vm_prot access;
     const bool force;
+    const bool maybe_mapped;
     vm_map_entry& entry;
     std::optional<pmap_mapping> mapping{}; // what was there when the fault began
 
@@ -64,6 +65,7 @@ struct uvm_faultinfo {
     fault_result lower(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
     fault_outcome lower_object(vm_amap* amap, uvm_object& object) REQUIRES_SHARED(vm.map_.lock());
     fault_result lower_zero(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
+    vm_page* zeros_for_reader(vm_amap* amap) const;
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
 
     void lay_to_fork(vm_aftermath::kind kind, const vm_page& found) const;
@@ -106,26 +108,29 @@ static fault_outcome out_of_memory() {
 
 // ---- The way in ------------------------------------------------------------------------------
 
-fault_outcome vmspace::fault(vaddr_t address, vm_prot access) {
+fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped) {
     uvm_count(uvm_counter::faults);
     TRACE(fault_begin, .va = address, .access = trace::protection(access));
-    fault_outcome outcome = fault_page(address.page_down(), access, false);
-    if (outcome == fault_outcome::maperr)
-        uvm_count(uvm_counter::flt_maperr);
-    if (outcome == fault_outcome::accerr)
-        uvm_count(uvm_counter::flt_accerr);
+    fault_outcome outcome = fault_page(address.page_down(), access, false, maybe_mapped);
+    if (outcome != fault_outcome::resolved) [[unlikely]] {
+        if (outcome == fault_outcome::maperr)
+            uvm_count(uvm_counter::flt_maperr);
+        if (outcome == fault_outcome::accerr)
+            uvm_count(uvm_counter::flt_accerr);
+    }
     TRACE(fault_end, .va = address, .result = trace::fault_result(outcome));
     return outcome;
 }
 
-fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force) {
+fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force,
+                                  bool maybe_mapped) {
     for (;;) {
         bool mapped = false;
         {
             read_guard guard(map_.lock());
             if (vm_map_entry* entry = map_.lookup(page)) {
                 mapped = true;
-                uvm_faultinfo ufi{*this, page, access, force, *entry};
+                uvm_faultinfo ufi{*this, page, access, force, maybe_mapped, *entry};
                 if (!ufi.allowed())
                     return fault_outcome::accerr;
                 ufi.vm.map_.lock().assert_held_shared(); // the guard's, by another name
@@ -185,7 +190,10 @@ fault_outcome vmspace::grow_stack(vaddr_t page) {
 fault_result uvm_faultinfo::resolve() {
     if (write() && entry.needs_copy)
         return std::nullopt;
-    mapping = vm.pmap_->lookup(va);
+    // A mapping that another thread has made since the processor saw none does no harm: what is
+    // entered below is the same page.
+    if (maybe_mapped)
+        mapping = vm.pmap_->lookup(va);
     if (mapping && allows(mapping->prot, access) && mapping->wired == (entry.wired_count > 0)) {
         uvm_count(uvm_counter::flt_spurious);
         TRACE(fault_case, .va = va, .kind = trace::fault_kind::spurious, .page = mapping->pa);
@@ -291,18 +299,23 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     return outcome;
 }
 
-// Nothing is there yet. Reading maps the page of zeros, unless another process writes to the same
-// amap and would not be seen then.
-fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
-    bool others_write = false;
+// The page of zeros, unless another process writes to the same amap and would not be seen then. A
+// wired page is the mapping's own.
+vm_page* uvm_faultinfo::zeros_for_reader(vm_amap* amap) const {
     if (amap) {
         amap->lock().assert_held();
-        others_write = amap->shared_by_inheritance();
+        if (amap->shared_by_inheritance())
+            return nullptr;
     }
-    vm_page* zeros =
-        uvm_zero_page_enabled.load(std::memory_order_relaxed) ? uvm_zero_page() : nullptr;
-    // A wired page is the mapping's own.
-    if (!write() && !others_write && zeros && !entry.wired_count) {
+    if (entry.wired_count || !uvm_zero_page_enabled.load(std::memory_order_relaxed))
+        return nullptr;
+    return uvm_zero_page();
+}
+
+// Nothing is there yet. Reading maps the page of zeros.
+fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
+    vm_page* zeros = write() ? nullptr : zeros_for_reader(amap);
+    if (zeros) {
         fault_outcome outcome = enter(*zeros, entry.effective_protection() & ~vm_prot::write);
         trace_case(trace::fault_kind::zero_page, *zeros);
         return outcome;

@@ -176,7 +176,8 @@ public:
     void set_layout(vaddr_t mmap_top, uint64_t stack_limit);
 
     // Resolves a fault at `address`; the whole of uvm_fault. `access` is exactly one right.
-    fault_outcome fault(vaddr_t address, vm_prot access);
+    // `maybe_mapped`: false if the processor has just found no mapping there.
+    fault_outcome fault(vaddr_t address, vm_prot access, bool maybe_mapped = true);
 
     // Copies to or from this address space while it may not be the current one (exec's argument
     // stack, process_vm_readv, /proc/PID/cmdline). EFAULT, ENOMEM; stops at the first page that
@@ -229,7 +230,8 @@ private:
 
     // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program
     // text).
-    fault_outcome fault_page(vaddr_t page, vm_prot access, bool force) EXCLUDES(map_.lock());
+    fault_outcome fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped = true)
+        EXCLUDES(map_.lock());
     status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 

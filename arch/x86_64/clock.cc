@@ -207,6 +207,7 @@ nanos_t now() {
 
 nanos_t boot_wall_clock() { return wall_clock_at_boot; }
 uint64_t cycle_count() { return read_tsc(); }
+nanos_t nanos_of_cycles(uint64_t cycles) { return nanos_per_cycle.apply(cycles); }
 uint64_t cycles_per_second() { return tsc_hz; }
 
 void timer_program(nanos_t deadline) {

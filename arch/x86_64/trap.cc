@@ -86,7 +86,7 @@ void fill_idt() {
     idt[exception_machine_check].ist = ist_machine_check;
 }
 
-[[noreturn]] void panic_for_exception(const trap_frame& f) {
+[[noreturn, gnu::noinline, gnu::cold]] void panic_for_exception(const trap_frame& f) {
     const char* name = f.vector < 32 ? exception_names[f.vector] : nullptr;
     if (f.vector == exception_double_fault) {
         uint64_t at = read_cr2();
@@ -108,7 +108,7 @@ void fill_idt() {
 
 // A page fault of the kernel itself. Only the user accessors may have one, and only on user
 // addresses.
-void kernel_page_fault(trap_frame& f, vaddr_t address, vm_prot access) {
+[[gnu::noinline]] void kernel_page_fault(trap_frame& f, vaddr_t address, vm_prot access) {
     const exception_entry* entry = exception_table_find(f.rip);
     if (!entry || entry->kind == EX_PROTECTION || address >= user_max)
         panic_for_exception(f);
@@ -144,7 +144,7 @@ void page_fault(trap_frame& f) {
 // The IRET to user mode refused its frame (a program can have put a bad rip into a signal frame).
 // The registers are the program's already, and the refused part of the frame still lies at the top
 // of the stack: put the user frame together again and treat the fault as one of the program's.
-trap_frame* recover_from_bad_iret(const trap_frame& fault) {
+[[gnu::noinline, gnu::cold]] trap_frame* recover_from_bad_iret(const trap_frame& fault) {
     trap_frame user = fault;
     auto* at = reinterpret_cast<trap_frame*>(this_cpu()->kernel_stack_top) - 1;
     memcpy(&user.rip, &at->rip, sizeof(trap_frame) - offsetof(trap_frame, rip));
@@ -172,7 +172,7 @@ trap_frame* exception(trap_frame* f) {
     return f;
 }
 
-void interrupt(const trap_frame& f) {
+[[gnu::noinline]] void interrupt(const trap_frame& f) {
     auto vector = static_cast<uint8_t>(f.vector);
     if (vector == vector_spurious)
         return; // not in service: no end of interrupt
@@ -207,15 +207,17 @@ void idt_load() {
 
 void prepare_return_to_user(trap_frame* frame) {
     machine_thread& running = *this_cpu()->running;
-    do {
-        // Cleared before looking: what is set from here on is seen below, with interrupts off.
+    interrupts_off();
+    while (running.work_pending.load()) [[unlikely]] {
+        // Cleared before looking: what is set from here on is seen above, with interrupts off.
         running.work_pending.store(false);
         interrupts_on();
         before_return_to_user(*frame);
         interrupts_off();
-    } while (running.work_pending.load());
-    ASSERT(frame->from_user() && frame->interrupts_enabled());
-    ASSERT(this_cpu()->interrupts_off_depth == 0);
+    }
+    leaving_kernel(*frame);
+    CHECK_ASSERT(frame->from_user() && frame->interrupts_enabled());
+    CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);
 }
 
 trap_frame* trap_dispatch(trap_frame* frame) {
@@ -228,11 +230,10 @@ trap_frame* trap_dispatch(trap_frame* frame) {
     return frame;
 }
 
-trap_frame* syscall_dispatch(trap_frame* frame) {
+void syscall_dispatch(trap_frame* frame) {
     interrupts_on();
     handle_syscall(*frame);
     prepare_return_to_user(frame);
-    return frame;
 }
 
 trap_frame* trap_paranoid_dispatch(trap_frame* frame) {

@@ -169,26 +169,27 @@ syscall_entry:
         pushq   %rax                    // error_code: the call's number
         pushq   $VECTOR_SYSCALL
         PUSH_REGISTERS
-        CALL_WITH_FRAME syscall_dispatch
+        movq    %rsp, %rdi
+        xorl    %ebp, %ebp              // no caller: as CALL_WITH_FRAME
+        pushq   FRAME_RIP(%rdi)
+        pushq   %rbp
+        movq    %rsp, %rbp
+        call    syscall_dispatch
+        movq    %rbp, %rsp              // callee-saved
+        addq    $16, %rsp
 
-        // SYSRET loads rip from rcx and rflags from r11, and is only safe where this frame's own
-        // agree with them: not after sigreturn or exec. With a non-canonical rcx, Intel's
-        // processors fault in kernel mode on the program's stack; with TF or RF set, the first
-        // instruction would be treated wrongly.
+        // SYSRET loads rip from rcx and rflags from r11. They agree with the frame's own, with
+        // which they came, unless it is no longer this call's: after sigreturn and exec, before a
+        // signal handler (trap_frame::forget_syscall), or when the call is to be made once more,
+        // which moves rip. With TF or RF set, the first instruction would be treated wrongly. And
+        // rip is canonical, for a program's last page is not mapped (user_max): with another one,
+        // Intel's processors would fault in kernel mode on the program's stack.
+        cmpq    $VECTOR_SYSCALL, FRAME_VECTOR(%rsp)
+        jne     return_to_user_iret
         movq    FRAME_RCX(%rsp), %rcx
-        movq    FRAME_R11(%rsp), %r11
         cmpq    %rcx, FRAME_RIP(%rsp)
         jne     return_to_user_iret
-        cmpq    %r11, FRAME_RFLAGS(%rsp)
-        jne     return_to_user_iret
-        testl   $(RFLAGS_TF | RFLAGS_RF | RFLAGS_NT), %r11d
-        jnz     return_to_user_iret
-        cmpq    $USER_CS, FRAME_CS(%rsp)
-        jne     return_to_user_iret
-        cmpq    $USER_DS, FRAME_SS(%rsp)
-        jne     return_to_user_iret
-        movq    %rcx, %rax
-        shrq    $47, %rax
+        testl   $(RFLAGS_TF | RFLAGS_RF | RFLAGS_NT), FRAME_RFLAGS(%rsp)
         jnz     return_to_user_iret
 
         POP_REGISTERS
