@@ -9,6 +9,7 @@
 #include "lib/result.h"
 #include "vm/avl_tree.h"
 
+#include <algorithm>
 #include <cstdint>
 
 struct sparse_chunk {
@@ -35,6 +36,9 @@ public:
     void* take(uint64_t index);
     // The first filled slot in [index, end): sets `index` to it. Null when there is none.
     void* find_from(uint64_t& index, uint64_t end) const;
+    // Calls visit(index, value) for each filled slot in [first, end), in order, until it returns
+    // false. It changes nothing here.
+    template <class Visit> void visit(uint64_t first, uint64_t end, Visit visit) const;
 
     uint64_t used() const { return used_; }
     uint64_t chunks() const { return chunks_; }
@@ -49,3 +53,15 @@ private:
     uint64_t used_ = 0;
     uint64_t chunks_ = 0;
 };
+
+template <class Visit>
+void sparse_slots::visit(uint64_t first, uint64_t end, Visit visit) const {
+    sparse_chunk* c = tree_.first_where(
+        [&](const sparse_chunk& x) { return x.first >= first - first % sparse_chunk::slots; });
+    for (; c && c->first < end; c = tree_.next(*c)) {
+        const uint64_t last = std::min(sparse_chunk::slots, end - c->first);
+        for (uint64_t i = c->first < first ? first - c->first : 0; i < last; i++)
+            if (void* value = c->slot[i]; value && !visit(c->first + i, value))
+                return;
+    }
+}

@@ -84,14 +84,18 @@ void vm_amap::wipe_everywhere(slot_t first) {
 status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     lock_.lock_nested();
     status result;
-    slot_t slot = first;
-    for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
+    uint64_t shared = 0;
+    from.slots_.visit(first, end, [&](slot_t slot, void* found) NO_THREAD_SAFETY_ANALYSIS {
+        auto* anon = static_cast<vm_anon*>(found);
         result = add(slot, ref_ptr<vm_anon>(anon));
-        uvm_count(uvm_counter::anons_referenced);
-        if (result)
-            TRACE(anon_referenced, .anon = anon, .amap = this, .slot = slot,
-                  .references = anon->references());
-    }
+        if (!result)
+            return false;
+        shared++;
+        TRACE(anon_referenced, .anon = anon, .amap = this, .slot = slot,
+              .references = anon->references());
+        return true;
+    });
+    uvm_count(uvm_counter::anons_referenced, shared);
     lock_.unlock();
     return result;
 }
@@ -118,6 +122,8 @@ const amap_edge* vm_amap::edge_covering(slot_t slot) const {
 }
 
 bool vm_amap::shared(slot_t first, slot_t end) const {
+    if (attached_ <= 1)
+        return false; // each vm_aref references a slot once
     for (const amap_edge* e = edge_covering(end - 1); e; e = edges_.prev(*e)) {
         if (e->count > 1)
             return true;

@@ -217,7 +217,7 @@ void pmap::destroy() {
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
-    ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none && !md_.is_kernel);
+    CHECK_ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none && !md_.is_kernel);
     pmap_machine& m = md_;
     pte_t entry = page.physical().value() | pte_user | pte_of_prot(prot);
     if (flags.wired)

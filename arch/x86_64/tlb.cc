@@ -167,7 +167,7 @@ void tlb::interrupt() {
 void tlb::flush(pmap_machine& m, const batch& b) {
     if (b.empty())
         return;
-    no_interrupts guard;
+    CHECK_ASSERT(!cpu::interrupts_enabled());
     const unsigned self = cpu::id();
     // The change of the tables before the look at the set.
     std::atomic_thread_fence(std::memory_order_seq_cst);

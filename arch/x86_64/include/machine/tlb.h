@@ -31,8 +31,8 @@ private:
 };
 
 // Flushes the batch on every CPU that may hold translations of `m`; after it returns none uses
-// an old one. The page tables have been changed before. Any context; answers the requests of
-// other CPUs while it waits.
+// an old one. The page tables have been changed before. Interrupts are off, as they are while the
+// pmap's lock is held; answers the requests of other CPUs while it waits.
 void flush(pmap_machine& m, const batch& b);
 // Makes every CPU that has `m` loaded load the kernel's page table instead. Nobody may
 // activate `m` meanwhile.
