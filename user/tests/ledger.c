@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 enum { PAGE = 4096, PAGES = 32 };
 
@@ -126,6 +127,76 @@ static void live_child(void) {
     munmap(p, PAGES * PAGE);
 }
 
+// What the child of a fork takes to call exec: everything that its one system call needs lies in this
+// page, ...
+static struct {
+    char path[24], name[16], word[8];
+    const char* arguments[3];
+    const char* environment[1];
+} __attribute__((aligned(PAGE))) program;
+
+// ... and the child executes these instructions alone. `pushes`: it also stores to its stack.
+static pid_t fork_to_exec(bool pushes) {
+    long result = SYS_fork;
+    register long stores __asm__("r8") = pushes;
+    __asm__ volatile(".balign 64\n\t"
+                     "syscall\n\t"
+                     "test %%eax, %%eax\n\t"
+                     "jnz 2f\n\t"
+                     "test %%r8d, %%r8d\n\t"
+                     "jz 1f\n\t"
+                     "push %%r8\n"
+                     "1:\tmov %[execve], %%eax\n\t"
+                     "syscall\n\t"
+                     "mov %[exit], %%eax\n\t"
+                     "syscall\n"
+                     "2:"
+                     : "+a"(result)
+                     : "D"(program.path), "S"(program.arguments), "d"(program.environment),
+                       "r"(stores), [execve] "i"(SYS_execve), [exit] "i"(SYS_exit_group)
+                     : "rcx", "r11", "memory");
+    return (pid_t)result;
+}
+
+static void only_exec(size_t pages) {
+    char* p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(p != MAP_FAILED);
+    for (size_t i = 0; i < pages; i++)
+        p[i * PAGE] = 1;
+    strcpy(program.path, "/proc/self/exe");
+    strcpy(program.name, "ledger");
+    strcpy(program.word, "exit");
+    program.arguments[0] = program.name;
+    program.arguments[1] = program.word;
+    for (int pushes = 0; pushes <= 1; pushes++) {
+        forget();
+        pid_t child = fork_to_exec(pushes);
+        int status;
+        need(waitpid(child, &status, 0) == child && status == 0);
+        read_ledger();
+        const char* e = entry("fork", getpid());
+        need(e != NULL && strstr(e, "mode cow") != NULL);
+        const char* how = pushes ? "with a push" : "by registers alone";
+        ok(figure(e, "child", "read_object") == 1, "%s, %zu pages: it needs a page of code", how,
+           pages);
+        ok(figure(e, "child", "read_anon") == 1, "and one with exec's arguments");
+        // The copy is the parent's, and the page the child's own, if the parent wrote first.
+        long copied = figure(e, "child", "write_copied"), reused = figure(e, "child", "write_reused");
+        long amaps = figure(e, "child", "amap_copied") + figure(e, "child", "amap_reused");
+        ok(copied + reused == pushes && amaps == pushes,
+           "and writes to %d page: its stack's (%ld copied)", pushes, copied);
+        ok(figure(e, NULL, "pages_copied") == 0, "the call has copied no page");
+        e = entry("exec", child);
+        ok(e != NULL && figure(e, NULL, "map_entries_made") > 0, "wait has brought its exec");
+        e = entry("exit", child);
+        ok(e != NULL && figure(e, NULL, "map_entries_freed") > 0, "and its exit");
+    }
+    munmap(p, pages * PAGE);
+}
+
+static void small_and_exec(void) { only_exec(256); }
+static void large_and_exec(void) { only_exec(16384); }
+
 static void borrowed(void) {
     char* p = written_pages();
     pid_t child;
@@ -220,9 +291,13 @@ static void nothing_left(void) {
        aftermath[last - 1], aftermath[last]);
 }
 
-int main(void) {
+int main(int argc, char** argv) {
+    if (argc > 1 && strcmp(argv[1], "exit") == 0)
+        return 0;
     subtest("a fork whose child is gone", gone_child);
     subtest("a fork whose child lives", live_child);
+    subtest("a small parent, a child that only calls exec", small_and_exec);
+    subtest("a large parent, a child that only calls exec", large_and_exec);
     subtest("vfork", borrowed);
     subtest("fork mode copy", copied_at_once);
     subtest("a bounded history", bounded);
