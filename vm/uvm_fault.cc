@@ -122,8 +122,7 @@ fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped)
     return outcome;
 }
 
-fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force,
-                                  bool maybe_mapped) {
+fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped) {
     for (;;) {
         bool mapped = false;
         {

@@ -50,10 +50,10 @@ constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
 // gets it. So no lock is needed, and the owner, which alone knows how high the stack is, may find
 // slots empty that another has emptied.
 struct alignas(64) page_stock {
-    std::atomic<vm_page*> slots[stock_size];
-    unsigned height;
+    std::atomic<vm_page*> slots[stock_size] = {};
+    unsigned height = 0;
     // Pages by owner, as differences: the sums over all processors are the counts. Others read.
-    std::atomic<uint64_t> count_of[owner_kinds];
+    std::atomic<uint64_t> count_of[owner_kinds] = {};
 
     vm_page* take(unsigned slot) {
         return slots[slot].exchange(nullptr, std::memory_order_acquire);
