@@ -312,7 +312,7 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     cpu::interrupts_push_off();
     child.cpu = cpu::id();
     cpu::interrupts_pop_off();
-    child.allowed_cpus = self.allowed_cpus;
+    child.allowed_cpus = self.allowed_cpus.load();
     child.user_map = &(args.flags & CLONE_THREAD_ ? self.proc->vm : p.vm)->physical_map();
 
     child.blocked = self.restore_mask ? self.saved_mask : self.blocked;

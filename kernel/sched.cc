@@ -62,7 +62,8 @@ struct alignas(64) run_queue {
     std::atomic<nanos_t> slice_end{forever};  // also set by those who queue
     std::atomic<bool> yield_wanted{false};    // likewise
     nanos_t help_at = forever;                // when an idle CPU is asked to take what waits
-    thread* previous = nullptr;               // whom the switch under way leaves
+    thread* previous = nullptr;               // whom the switch under way leaves,
+    bool previous_is_homeless = false;        // who is runnable, and on no queue yet
     list<thread, &thread::on_run_queue> dead; // left for good, not given back yet
     std::atomic<uint64_t> switches{0};
     std::atomic<nanos_t> idle_time{0};
@@ -209,13 +210,10 @@ void finish_switch() {
     if (!previous)
         return;
     bool dead = previous->state.load(std::memory_order_relaxed) == thread_state::dead;
-    bool homeless = previous->state.load(std::memory_order_relaxed) == thread_state::runnable &&
-                    !previous->on_run_queue.linked() && previous != &q.idle &&
-                    !may_run_on(*previous, cpu::id());
     previous->on_cpu.store(false, std::memory_order_release);
     if (dead)
         q.dead.push_back(*previous);
-    else if (homeless)
+    else if (std::exchange(q.previous_is_homeless, false))
         enqueue(*previous);
     ask_for_help(q); // now that nothing here is between two stacks
 }
@@ -249,8 +247,11 @@ void switch_away(bool requeue) {
     if (requeue) {
         self.state.store(thread_state::runnable, std::memory_order_relaxed);
         // One that must leave this CPU is queued elsewhere when it is off its stack
-        // (finish_switch).
-        if (&self != &q.idle && may_run_on(self, id)) {
+        // (finish_switch). Decided here and once: its affinity may change again at any time, and a
+        // waker may be about to queue one that went to sleep.
+        const bool stays = &self == &q.idle || may_run_on(self, id);
+        q.previous_is_homeless = !stays;
+        if (stays && &self != &q.idle) {
             lock_guard guard(q.lock);
             push(q, self);
         }

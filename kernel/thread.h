@@ -69,7 +69,7 @@ struct thread : ref_counted<thread> {
     std::atomic<thread_state> state{thread_state::created};
     std::atomic<bool> on_cpu{false};    // its stack is in use by a CPU
     unsigned cpu = 0;                   // where it runs or ran last
-    uint32_t allowed_cpus = UINT32_MAX; // affinity
+    std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
     list_node on_run_queue;
     const char* wait_reason = nullptr; // why it sleeps, for ps and panics
     std::atomic<sleep_kind> sleep{

@@ -271,7 +271,7 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
               "016llx\n",
               ull(f.pending), ull(f.shared_pending), ull(f.blocked), ull(f.ignored), ull(f.caught));
     if (t)
-        out.print("Cpus_allowed:\t%x\n", t->allowed_cpus);
+        out.print("Cpus_allowed:\t%x\n", t->allowed_cpus.load());
     out.print("voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
               ull(f.own.voluntary_switches), ull(f.own.involuntary_switches));
     return {};

@@ -77,6 +77,47 @@ KTEST(sched, affinity_change_moves_a_thread) {
     self.allowed_cpus = before;
 }
 
+// A thread that gives way while its affinity is taken from its CPU and given back: whatever it has
+// seen of that, it runs again.
+KTEST(sched, affinity_changes_while_a_thread_gives_way) {
+    if (cpu::count() < 2)
+        SKIP("one CPU");
+    struct {
+        std::atomic<uint64_t> turns{0};
+        std::atomic<unsigned> cpu{0};
+        std::atomic<bool> end{false};
+    } hopper;
+    auto hop = [](void* context) {
+        auto* h = static_cast<decltype(hopper)*>(context);
+        while (!h->end) {
+            h->cpu = this_cpu_id();
+            h->turns++;
+            thread_yield();
+        }
+    };
+    on_cpu controller(0, [&] {
+        constexpr uint32_t here = 1, there = 2, both = here | there;
+        auto made = kernel_thread_start_on(1, "hopper", hop, &hopper);
+        REQUIRE(made.has_value());
+        thread& t = **made;
+        for (unsigned round = 0; round < 100; round++) {
+            t.allowed_cpus = there;
+            sched_affinity_changed(t);
+            spin_until([&] { return hopper.cpu == 1; });
+            for (unsigned i = 0; i < 2000; i++) {
+                t.allowed_cpus = here;
+                t.allowed_cpus = both;
+            }
+            const uint64_t before = hopper.turns;
+            const nanos_t limit = now() + 10 * nanos_per_second;
+            spin_until([&] { return hopper.turns != before || now() > limit; });
+            REQUIRE(hopper.turns != before);
+        }
+        hopper.end = true;
+        kernel_thread_join(t);
+    });
+}
+
 KTEST(sched, work_goes_to_idle_cpus) {
     if (cpu::count() < 2)
         SKIP("one CPU");
