@@ -36,6 +36,8 @@ constinit pool<interval_timers> all_timers{"interval_timers"};
 enum : int32_t { ITIMER_REAL_ = 0, ITIMER_VIRTUAL_ = 1, ITIMER_PROF_ = 2 };
 constexpr uint64_t micros_per_second = 1'000'000;
 constexpr uint64_t nanos_per_micro = 1000;
+// The longest time there is: even a deadline and an interval together are no overflow.
+constexpr nanos_t longest = INT64_MAX;
 
 struct linux_itimerval {
     linux_timeval interval, value;
@@ -161,8 +163,8 @@ expected<nanos_t> nanos_of(const linux_timeval& t) {
     nanos_t n;
     if (__builtin_mul_overflow(nanos_t(t.sec), nanos_per_second, &n) ||
         __builtin_add_overflow(n, nanos_t(t.usec) * nanos_per_micro, &n))
-        return forever - 1;
-    return n;
+        return longest;
+    return std::min(n, longest);
 }
 
 linux_timeval timeval_of(nanos_t n) {

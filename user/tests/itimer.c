@@ -1,6 +1,7 @@
 // alarm and setitimer, and calls that a signal or a stop interrupts in their time.
 #include "../lib/proc.h"
 
+#include <limits.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -55,6 +56,20 @@ static void repeated(void) {
     struct timespec wait = {0, 30000000};
     nanosleep(&wait, NULL);
     is(count, seen, "turned off, it does not fire");
+}
+
+// An interval that ends after the end of time.
+static void longest_interval(void) {
+    handle(SA_RESTART);
+    struct itimerval far = every(1000, 0), off = every(0, 0);
+    far.it_interval.tv_sec = LONG_MAX;
+    need(setitimer(ITIMER_REAL, &far, NULL) == 0);
+    while (count == 0)
+        getppid();
+    struct timespec wait = {0, 20000000};
+    nanosleep(&wait, NULL);
+    is(count, 1, "a timer with the longest interval fires once");
+    need(setitimer(ITIMER_REAL, &off, NULL) == 0);
 }
 
 static void alarms(void) {
@@ -121,6 +136,7 @@ static void stopped_sleep(void) {
 int main(void) {
     subtest("once", once);
     subtest("repeated", repeated);
+    subtest("the longest interval", longest_interval);
     subtest("alarm", alarms);
     subtest("default action", unhandled);
     subtest("an interrupted sleep", sleeps);
