@@ -125,13 +125,8 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
     if (!request.fixed)
         request.address = request.address.page_down();
     if (flags & MAP_ANONYMOUS_) {
-        if (request.shared) {
-            if (request.stack)
-                return fail(Errno::inval);
-            ref_ptr<uvm_aobj> object = TRY(
-                uvm_aobj::create(page_round_up(size), "/dev/zero (deleted)", !request.no_reserve));
-            request.object = std::move(object);
-        }
+        if (request.shared && request.stack)
+            return fail(Errno::inval);
     } else {
         request.offset = offset;
         TRY(map_file(request, fd, flags));

@@ -210,6 +210,8 @@ static void strict(void) {
     is_errno(mmap(NULL, more * PAGE, RW, ANON | MAP_NORESERVE, -1, 0), ENOMEM,
              "also with MAP_NORESERVE");
     is_errno(mmap(NULL, more * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0), ENOMEM, "or shared");
+    is_errno(mmap(NULL, more * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), ENOMEM,
+             "or both");
     char* ro = map(more, PROT_READ, ANON);
     is_errno(mprotect(ro, more * PAGE, RW), ENOMEM, "mprotect over the limit");
     need(ro[0] == 0 && munmap(ro, more * PAGE) == 0);
