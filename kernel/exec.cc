@@ -455,9 +455,14 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     const layout at = choose_layout(p, what.image, strings);
     TRY(check_room(p, what, at));
     ref_ptr<vmspace> fresh = TRY(vmspace::create());
+    // What the process's own threads share is its alone when they are gone, and only then is what
+    // they did to it complete. A copy made before is for descriptors that others share.
     ref_ptr<fd_table> own_files = self.files->references() > 1 ? TRY(self.files->copy()) : nullptr;
     ref_ptr<sig_handlers> own_handlers = TRY(p.handlers->copy());
+    at_sync_point(sync_point::exec_is_ready);
     TRY(kill_other_threads(self));
+    if (self.files->references() == 1)
+        own_files = nullptr;
 
     at_sync_point(sync_point::exec_commits);
     // ---- The point of no return ----

@@ -19,6 +19,7 @@ class text_buffer;
     X(vfork_waits)    /* the parent, before it goes to sleep */                                    \
     X(vfork_releases) /* the child, before its parent is woken, by exec or exit */                 \
     X(vfork_released) /* ... and after */                                                          \
+    X(exec_is_ready)  /* all is made ready; the other threads of the process still run */          \
     X(exec_commits)   /* at the point of no return, before the old address space is left */        \
     X(exit_begins)    /* before anything of the thread is gone */
 

@@ -67,8 +67,8 @@ struct thread : ref_counted<thread> {
 
     // Scheduler's, under the lock of run queue `cpu` (see kernel/sched.h).
     std::atomic<thread_state> state{thread_state::created};
-    std::atomic<bool> on_cpu{false};    // its stack is in use by a CPU
-    unsigned cpu = 0;                   // where it runs or ran last
+    std::atomic<bool> on_cpu{false};                // its stack is in use by a CPU
+    unsigned cpu = 0;                               // where it runs or ran last
     std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
     list_node on_run_queue;
     const char* wait_reason = nullptr; // why it sleeps, for ps and panics

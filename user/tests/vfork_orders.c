@@ -240,6 +240,39 @@ static void both_exec(void) {
     is_exit(reap(shared->child), 6, "the other's");
 }
 
+// ---- Descriptors -----------------------------------------------------------------------------
+
+static int closer(void* descriptor) {
+    while (shared->word == 0)
+        continue;
+    close((int)(intptr_t)descriptor);
+    shared->word = 2;
+    return pause();
+}
+
+static void exec_with_a_thread(void* unused) {
+    char number[16];
+    (void)unused;
+    int fd = dup(STDOUT_FILENO);
+    need(fd >= 0);
+    snprintf(number, sizeof number, "%d", fd);
+    need(clone_call(CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, stack + sizeof stack,
+                    closer, (void*)(intptr_t)fd) > 0);
+    execl(self, "x", "is-open", number, NULL);
+    _exit(1);
+}
+
+static void closed_by_a_thread(void) {
+    begin();
+    hold("exec_is_ready");
+    pid_t child = spawn(exec_with_a_thread, NULL);
+    need(eventually(is_at(child, "exec_is_ready")));
+    shared->word = 1;
+    need(eventually(shared->word == 2));
+    let_go("exec_is_ready");
+    is_exit(reap(child), 0, "what another thread closes until it is ended stays closed");
+}
+
 static long live_vmspaces(void) {
     char line[128];
     long live = -1;
@@ -255,6 +288,8 @@ static long live_vmspaces(void) {
 int main(int argc, char** argv) {
     if (argc == 2)
         return atoi(argv[1]);
+    if (argc == 3)
+        return fcntl(atoi(argv[2]), F_GETFD) >= 0;
     self = strdup(self_path(argv[0]));
     if (!control('-', "exit_begins")) {
         skip("a kernel without sync points: built with DEBUG_CHECKS=0");
@@ -269,6 +304,7 @@ int main(int argc, char** argv) {
     subtest("exec after the other's exit", exec_after_exit);
     subtest("exit after the other's exec", exit_after_exec);
     subtest("two execs", both_exec);
+    subtest("a thread closes before it is ended by exec", closed_by_a_thread);
     is(live_vmspaces(), before, "as many address spaces as before");
     return done();
 }
