@@ -102,18 +102,22 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
     {
         lock_guard guard(m.lock);
         tlb::batch flush;
+        pv_unflushed unflushed; // ends after the flush
         int removed = 0;
         va = walk(
             m, va, end,
             [&](pte_t& pte, uint64_t at) {
                 pte_t old = pte_atomic(pte).exchange(0);
                 vm_page* page = vm_page_of(pte_frame(old));
+                if (pte_needs_flush(old, 0)) {
+                    flush.add(at);
+                    if (tlb::loaded_elsewhere(m)) [[unlikely]]
+                        unflushed.note(*page);
+                }
                 pv_remove(*page, m, at, old);
                 removed++;
                 if (old & pte_wired)
                     pmap_add(m.wired, -1);
-                if (pte_needs_flush(old, 0))
-                    flush.add(at);
             },
             [&](pte_t* table, uint64_t first) NO_THREAD_SAFETY_ANALYSIS {
                 pmap_add(m.resident, -removed);

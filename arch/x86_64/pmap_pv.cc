@@ -6,6 +6,11 @@
 // starts again when somebody else has it. While it holds the pv lock an entry's pmap cannot go
 // away, because destroy() must take the entry out first.
 //
+// remove() takes many entries out and flushes once, at the end. Until then other CPUs may reach a
+// page that is on no list: page_protect() waits for such removals (pv_unflushed), since an object's
+// page is freed after it, whoever else is about to unmap it. (FreeBSD knows the same as delayed
+// invalidation.) enter() needs that not: who replaces a page holds the lock of the page's owner.
+//
 // The page of zeros has no list (vm_page::mappings_unlisted): nobody takes it away, and it may have
 // very many mappings.
 //
@@ -24,6 +29,7 @@
 #include "pmap_tables.h"
 
 #include <array>
+#include <bit>
 #include <machine/tlb.h>
 #include <utility>
 
@@ -32,14 +38,17 @@ namespace {
 constexpr size_t lock_count = 64;
 struct alignas(64) padded_lock {
     spin_lock lock{lock_rank::pv, "pv list"};
+    // Passes that have taken entries out of these lists and have not flushed yet.
+    std::atomic<uint32_t> unflushed{0};
 };
 constinit std::array<padded_lock, lock_count> pv_locks;
 
 constinit pool<pv_entry> pv_entries{"pv_entry"};
 
-spin_lock& pv_lock_of(const vm_page& page) {
-    return pv_locks[(reinterpret_cast<uintptr_t>(&page) / sizeof(vm_page)) % lock_count].lock;
+size_t lock_index(const vm_page& page) {
+    return (reinterpret_cast<uintptr_t>(&page) / sizeof(vm_page)) % lock_count;
 }
+spin_lock& pv_lock_of(const vm_page& page) { return pv_locks[lock_index(page)].lock; }
 
 // Walks without the pmap's lock, which the pv entry allows (see above).
 pte_t* find_pte(const pmap_machine& m, uint64_t va) NO_THREAD_SAFETY_ANALYSIS {
@@ -179,6 +188,20 @@ bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
 
 } // namespace
 
+void pv_unflushed::note(const vm_page& page) {
+    static_assert(lock_count <= 64);
+    const size_t i = lock_index(page);
+    if (lists_ >> i & 1)
+        return;
+    lists_ |= uint64_t{1} << i;
+    pv_locks[i].unflushed.fetch_add(1, std::memory_order_relaxed); // seen with the list's lock
+}
+
+pv_unflushed::~pv_unflushed() {
+    for (; lists_ != 0; lists_ &= lists_ - 1)
+        pv_locks[std::countr_zero(lists_)].unflushed.fetch_sub(1, std::memory_order_release);
+}
+
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
     if (page.mappings_unlisted)
         return true;
@@ -222,6 +245,9 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
 
 void pmap::page_protect(vm_page& page, vm_prot prot) {
     while (!try_page_protect(page, prot))
+        cpu::relax();
+    // Mappings that remove() is at have no entry any more, but are not flushed before it has done.
+    while (pv_locks[lock_index(page)].unflushed.load(std::memory_order_acquire) != 0)
         cpu::relax();
     TRACE(page_protected, .page = page.physical(), .prot = trace::protection(prot));
 }

@@ -114,5 +114,18 @@ inline void pmap_add(std::atomic<uint64_t>& statistic, int64_t by) {
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va);
 // Takes that record back and keeps what `old` says about use of the page. The pmap's lock is held.
 void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old);
+// The pages whose records a pass over a range takes back before it flushes: page_protect() waits
+// for the end of this, for it no longer finds what TLBs may still grant, and its caller frees the
+// page.
+class pv_unflushed {
+public:
+    pv_unflushed() = default;
+    pv_unflushed(const pv_unflushed&) = delete;
+    ~pv_unflushed();                // after the flush
+    void note(const vm_page& page); // before pv_remove()
+
+private:
+    uint64_t lists_ = 0; // a bit for each lock of pv lists
+};
 // Panics unless exactly one entry of the page says (owner, va).
 void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va);

@@ -202,6 +202,10 @@ void tlb::activate(pmap_machine& m) {
 
 bool tlb::loaded_here(const pmap_machine& m) { return this_cpu()->loaded_pmap == &m; }
 
+bool tlb::loaded_elsewhere(const pmap_machine& m) {
+    return (m.loaded_on.load(std::memory_order_seq_cst) & ~bit(this_cpu()->id)) != 0;
+}
+
 void tlb::join() {
     no_interrupts guard;
     joined.fetch_or(bit(cpu::id()), std::memory_order_seq_cst);

@@ -41,6 +41,9 @@ void unload(pmap_machine& m);
 void activate(pmap_machine& m);
 // Whether `m` is loaded on the calling CPU; interrupts off.
 bool loaded_here(const pmap_machine& m);
+// Whether other CPUs may have translations of `m`, for one who has just changed an entry by an
+// atomic operation. Interrupts off.
+bool loaded_elsewhere(const pmap_machine& m);
 // Forgets one translation on the calling CPU.
 inline void invalidate_here(uint64_t va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 
