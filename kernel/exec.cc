@@ -226,12 +226,13 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
 // Whether the program runs with rights that its caller does not have.
 bool change_credentials(process& p, const exec_file& file) {
     constexpr uint32_t set_uid = 04000, set_gid = 02000, group_execute = 0010;
-    uint32_t mode = p.no_new_privileges ? 0 : file.mode();
+    const uint32_t mode = p.no_new_privileges ? 0 : file.mode();
+    const uint32_t owner = file.uid(), group = file.gid();
     lock_guard guard(p.lock);
     if (mode & set_uid)
-        p.cred.euid = file.uid();
+        p.cred.euid = owner;
     if ((mode & (set_gid | group_execute)) == (set_gid | group_execute))
-        p.cred.egid = file.gid();
+        p.cred.egid = group;
     p.cred.suid = p.cred.fsuid = p.cred.euid;
     p.cred.sgid = p.cred.fsgid = p.cred.egid;
     process_tell_limits(p);
@@ -485,8 +486,9 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     }
     self.files->close_all_on_exec();
     bool secure = change_credentials(p, what.image.file());
+    p.dumpable = !secure;
     if (secure)
-        p.parent_death_signal = 0;
+        self.parent_death_signal = 0;
     process_set_executable(p, what.image.file().node());
     set_name(self, path);
     vfork_release(self);

@@ -101,6 +101,39 @@ bool notify_parent(process& p) REQUIRES(process_tree_lock) {
     return discard;
 }
 
+// PR_SET_PDEATHSIG: what the threads of `child` asked for when the one that made it would end.
+void send_death_signals(process& child, const process& parent) REQUIRES(process_tree_lock) {
+    for (thread& t : child.threads) {
+        const int signo = t.parent_death_signal;
+        if (!signo)
+            continue;
+        linux_siginfo info{};
+        info.signo = signo;
+        info.code = SI_USER_;
+        info.child.pid = parent.pid;
+        info.child.uid = parent.cred.uid;
+        signal_send_process(child, signo, &info);
+    }
+}
+
+// A thread that is not the last one of its process ends: another one has its children. If the
+// process is ending with it, they hear of that end alone.
+void leave_children(process& p, const thread& self) REQUIRES(process_tree_lock) {
+    const thread* heir = nullptr;
+    for (const thread& t : p.threads)
+        if (!(t.signal_flags.load() & signal_flag_gone)) {
+            heir = &t;
+            break;
+        }
+    for (process& child : p.children) {
+        if (child.parent_thread != &self)
+            continue;
+        child.parent_thread = heir;
+        if (heir && !p.exiting)
+            send_death_signals(child, p);
+    }
+}
+
 // Hands the children over. Zombies among them that nobody wants go to `discarded`.
 void reparent_children(process& p, list<process, &process::among_children>& discarded)
     REQUIRES(process_tree_lock) {
@@ -109,14 +142,8 @@ void reparent_children(process& p, list<process, &process::among_children>& disc
         child->set_parent(&reaper);
         child->exit_signal = SIGCHLD_;
         reaper.children.push_back(*child);
-        if (child->parent_death_signal) {
-            linux_siginfo info{};
-            info.signo = child->parent_death_signal;
-            info.code = SI_USER_;
-            info.child.pid = p.pid;
-            info.child.uid = p.cred.uid;
-            signal_send_process(*child, child->parent_death_signal, &info);
-        }
+        child->parent_thread = reaper.threads.front();
+        send_death_signals(*child, p);
         if (child->state == process_state::zombie && notify_parent(*child)) {
             process_unpublish(*child);
             discarded.push_back(*child);
@@ -176,6 +203,8 @@ void thread_exit(int wait_status) {
     list<process, &process::among_children> discarded;
     {
         lock_guard guard(process_tree_lock);
+        if (!last)
+            leave_children(p, self);
         thread_unpublish(self);
         if (last) {
             p.wait_status = p.group_exit_status;

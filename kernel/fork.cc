@@ -257,6 +257,7 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     if (!p->cred.superuser() && process_count_of(p->cred.uid) >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
     p->nice.store(parent.nice.load());
+    p->dumpable = parent.dumpable;
     p->no_new_privileges = parent.no_new_privileges;
     p->recorded = parent.recorded;
     p->oom_score_adj.store(parent.oom_score_adj.load());
@@ -357,8 +358,10 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
     p.group = parent.group;
     p.sess = parent.sess;
     process* real_parent = &parent;
+    p.parent_thread = &self;
     if (args.flags & CLONE_PARENT_) {
         real_parent = parent.parent;
+        p.parent_thread = parent.parent_thread;
         p.exit_signal = parent.exit_signal;
     }
     p.add_reference(); // the parent's, dropped by wait

@@ -86,7 +86,7 @@ struct process : ref_counted<process> {
     uint64_t timer_slack = 50000;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
-    bool dumpable = true;                  // PR_SET_DUMPABLE
+    bool dumpable = true;                  // PR_SET_DUMPABLE; not after a change of user. Inherited
     bool recorded = false;                 // kernel/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
@@ -97,6 +97,8 @@ struct process : ref_counted<process> {
         parent = p;
         parent_pid.store(p ? p->pid : 0, std::memory_order_relaxed);
     }
+    const thread* parent_thread =
+        nullptr; // of `parent`, which made it or took it over; may be null
     list_node among_children;
     list<process, &process::among_children> children;
     list<thread, &thread::in_process> threads;
@@ -117,7 +119,6 @@ struct process : ref_counted<process> {
     wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
     poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
     bool subreaper = false;
-    int parent_death_signal = 0;
     bool no_child_zombies = false;                      // SIGCHLD ignored or SA_NOCLDWAIT
     list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
     cpu_alarm cpu_limit;                                // RLIMIT_CPU's

@@ -13,10 +13,10 @@ constexpr uint32_t unchanged = UINT32_MAX;
 
 // One of the two sets of ids in credentials, so that each rule is written once.
 struct id_set {
-    uint32_t credentials::* real;
-    uint32_t credentials::* effective;
-    uint32_t credentials::* saved;
-    uint32_t credentials::* filesystem;
+    uint32_t credentials::*real;
+    uint32_t credentials::*effective;
+    uint32_t credentials::*saved;
+    uint32_t credentials::*filesystem;
 };
 constexpr id_set user_ids{&credentials::uid, &credentials::euid, &credentials::suid,
                           &credentials::fsuid};
@@ -28,11 +28,24 @@ bool has(const credentials& c, const id_set& s, uint32_t id) {
     return c.*s.real == id || c.*s.effective == id || c.*s.saved == id;
 }
 
+// After each change, by the one who has seen `before`: whoever could look into the program, or
+// asked for a signal from its parent, did so as somebody else. Caller holds p.lock.
+void credentials_changed(process& p, const credentials& before) REQUIRES(p.lock) {
+    const credentials& c = p.cred;
+    if (c.euid != before.euid || c.egid != before.egid || c.fsuid != before.fsuid ||
+        c.fsgid != before.fsgid) {
+        p.dumpable = false;
+        current_thread().parent_death_signal = 0;
+    }
+    process_tell_limits(p);
+}
+
 // setuid: all three for the superuser, else the effective one.
 sysresult set_id(const id_set& s, uint32_t id) {
     process& p = current_process();
     lock_guard guard(p.lock);
     credentials& c = p.cred;
+    const credentials before = c;
     if (id == unchanged)
         return fail(Errno::inval);
     if (c.superuser())
@@ -40,7 +53,7 @@ sysresult set_id(const id_set& s, uint32_t id) {
     else if (c.*s.real != id && c.*s.saved != id)
         return fail(Errno::perm);
     c.*s.effective = c.*s.filesystem = id;
-    process_tell_limits(p);
+    credentials_changed(p, before);
     return 0;
 }
 
@@ -50,21 +63,21 @@ sysresult set_real_effective(const id_set& s, uint32_t real, uint32_t effective)
     process& p = current_process();
     lock_guard guard(p.lock);
     credentials& c = p.cred;
+    const credentials before = c;
     if (!c.superuser()) {
         if (real != unchanged && c.*s.real != real && c.*s.effective != real)
             return fail(Errno::perm);
         if (effective != unchanged && !has(c, s, effective))
             return fail(Errno::perm);
     }
-    const uint32_t old_real = c.*s.real;
     if (real != unchanged)
         c.*s.real = real;
     if (effective != unchanged)
         c.*s.effective = effective;
-    if (real != unchanged || (effective != unchanged && effective != old_real))
+    if (real != unchanged || (effective != unchanged && effective != before.*s.real))
         c.*s.saved = c.*s.effective;
     c.*s.filesystem = c.*s.effective;
-    process_tell_limits(p);
+    credentials_changed(p, before);
     return 0;
 }
 
@@ -72,6 +85,7 @@ sysresult set_all(const id_set& s, uint32_t real, uint32_t effective, uint32_t s
     process& p = current_process();
     lock_guard guard(p.lock);
     credentials& c = p.cred;
+    const credentials before = c;
     if (!c.superuser())
         for (uint32_t id : {real, effective, saved})
             if (id != unchanged && !has(c, s, id))
@@ -83,7 +97,7 @@ sysresult set_all(const id_set& s, uint32_t real, uint32_t effective, uint32_t s
     if (saved != unchanged)
         c.*s.saved = saved;
     c.*s.filesystem = c.*s.effective;
-    process_tell_limits(p);
+    credentials_changed(p, before);
     return 0;
 }
 
@@ -101,10 +115,11 @@ sysresult set_filesystem(const id_set& s, uint32_t id) {
     process& p = current_process();
     lock_guard guard(p.lock);
     credentials& c = p.cred;
-    const uint32_t old = c.*s.filesystem;
-    if (id != unchanged && (c.superuser() || has(c, s, id) || old == id))
+    const credentials before = c;
+    if (id != unchanged && (c.superuser() || has(c, s, id)))
         c.*s.filesystem = id;
-    return old;
+    credentials_changed(p, before);
+    return before.*s.filesystem;
 }
 
 } // namespace

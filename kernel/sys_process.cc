@@ -125,13 +125,19 @@ sysresult sys_getpriority(int32_t which, int32_t who) {
     return 20 - best;
 }
 
+// How far a program may go back with its niceness without being root: RLIMIT_NICE.
+static bool may_have_nice(const process& p, int priority) {
+    return current_credentials().superuser() ||
+           uint64_t(20 - priority) <= p.limits[RLIMIT_NICE_].current;
+}
+
 sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
     priority = std::clamp(priority, -20, 19);
     Errno refused{};
     TRY(for_priority(which, who, [&](process& p) {
         if (!may_schedule(p))
             refused = Errno::perm;
-        else if (priority < p.nice.load() && !current_credentials().superuser())
+        else if (priority < p.nice.load() && !may_have_nice(p, priority))
             refused = Errno::acces;
         else
             p.nice.store(priority);
@@ -288,14 +294,12 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
     thread& self = current_thread();
     process& p = *self.proc;
     switch (option) {
-    case PR_SET_PDEATHSIG_: {
+    case PR_SET_PDEATHSIG_:
         if (a2 > signal_max)
             return fail(Errno::inval);
-        lock_guard guard(process_tree_lock);
-        p.parent_death_signal = int(a2);
+        self.parent_death_signal = int(a2);
         return 0;
-    }
-    case PR_GET_PDEATHSIG_: TRY(user_ptr<int32_t>(a2).write(p.parent_death_signal)); return 0;
+    case PR_GET_PDEATHSIG_: TRY(user_ptr<int32_t>(a2).write(self.parent_death_signal)); return 0;
     case PR_GET_DUMPABLE_: return p.dumpable;
     case PR_SET_DUMPABLE_:
         if (a2 > 1)

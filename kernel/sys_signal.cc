@@ -83,7 +83,8 @@ status kill_many(pid_t group, const linux_siginfo& info) {
         if (group == everybody ? p == init_process || p == &self : p->group != group)
             continue;
         status sent = send_to(mine, *p, nullptr, info);
-        if (sent)
+        // Of everybody those are meant who may be signalled, be there any or not.
+        if (sent || (group == everybody && sent.error() == Errno::perm))
             any_sent = true;
         else
             error = sent.error();

@@ -102,7 +102,8 @@ struct thread : ref_counted<thread> {
     sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
     sigset forced = 0;                     // pending faults: these kill init too
     sigset held = 0; // of a vfork child: what waits until it has let go of the address space
-    bool stop_counted = false; // process::stop_count waits for it to park
+    bool stop_counted = false;               // process::stop_count waits for it to park
+    std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
     nanos_t restart_deadline = 0;

@@ -1,8 +1,10 @@
 // Threads and what works on whole processes: exit, exec, fork, vfork, death by a signal.
 #include "../lib/proc.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 static const char* self;
@@ -136,6 +138,54 @@ static void vfork_in_thread(void) {
     need(pthread_join(thread, NULL) == 0);
 }
 
+// PR_SET_PDEATHSIG: "parent" is the thread that made the child.
+struct mourner {
+    struct gate asked, end;
+    pid_t pid;
+};
+
+static void* make_mourner(void* arg) {
+    struct mourner* m = arg;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    m->pid = fork();
+    if (m->pid == 0) {
+        pid_t parent = getppid();
+        need(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+        need(prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
+        gate_open(&m->asked);
+        gate_pass(&m->end);
+        siginfo_t info;
+        int got = sigtimedwait(&set, &info, &(struct timespec){0, 0});
+        _exit(got < 0 ? 1 : got == SIGUSR1 && info.si_pid == parent && getppid() == parent ? 2 : 3);
+    }
+    gate_pass(&m->asked);
+    return NULL;
+}
+
+static void death_of_a_thread(void) {
+    struct mourner of_thread = {gate_make(), gate_make(), 0}, of_main = of_thread;
+    of_main.asked = gate_make(), of_main.end = gate_make();
+    pthread_t thread;
+    make_mourner(&of_main);
+    need(pthread_create(&thread, NULL, make_mourner, &of_thread) == 0);
+    need(pthread_join(thread, NULL) == 0);
+    // pthread_join may return before the thread has left the kernel.
+    for (int threads = 0; threads != 1;) {
+        DIR* tasks = opendir("/proc/self/task");
+        need(tasks != NULL);
+        threads = 0;
+        for (struct dirent* e; (e = readdir(tasks)) != NULL;)
+            threads += e->d_name[0] != '.';
+        closedir(tasks);
+    }
+    gate_open(&of_thread.end);
+    is_exit(reap(of_thread.pid), 2, "its own child is told, and has the same parent still");
+    gate_open(&of_main.end);
+    is_exit(reap(of_main.pid), 1, "another thread's is not");
+}
+
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "exit-42") == 0)
         return 42;
@@ -144,5 +194,6 @@ int main(int argc, char** argv) {
     subtest("ends", ends);
     subtest("fork", fork_in_thread);
     subtest("vfork", vfork_in_thread);
+    subtest("the death of a thread", death_of_a_thread);
     return done();
 }
