@@ -289,8 +289,12 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
 
 constexpr proc_entry thread_entries[] = {COMMON_ENTRIES};
 constexpr proc_entry thread_entry{.name = "", .mode = S_IFDIR_ | 0555, .children = thread_entries};
-constexpr proc_numbers thread_numbers{
-    next_thread, [](proc_subject& of, int64_t n) { of.tid = pid_t(n); }, &thread_entry};
+constexpr proc_numbers thread_numbers{next_thread,
+                                      [](proc_subject& of, int64_t n) {
+                                          of.tid = pid_t(n);
+                                          of.whole = false;
+                                      },
+                                      &thread_entry};
 
 status show_ledger(const proc_subject& of, text_buffer& out) {
     ref_ptr<process> p = of.find_process();

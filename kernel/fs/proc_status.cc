@@ -80,7 +80,7 @@ expected<process_facts> facts_of(const proc_subject& of) {
     f.terminal = tty_of(*p);
     ref_ptr<sig_handlers> handlers;
     ref_ptr<thread> shown = of.find_thread();
-    if (of.tid && (!shown || shown->proc != p.get()))
+    if (of.tid && !shown)
         return fail(Errno::srch);
     {
         lock_guard tree(process_tree_lock);
@@ -91,7 +91,7 @@ expected<process_facts> facts_of(const proc_subject& of) {
         f.exit_signal = p->exit_signal;
         f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
         f.children = p->child_usage;
-        if (of.tid) {
+        if (of.tid && !of.whole) {
             f.own = thread_usage(*shown);
         } else {
             f.own = p->own_usage;

@@ -492,8 +492,20 @@ int64_t next_process(const proc_subject&, int64_t from) {
     return p ? p->pid : -1;
 }
 
-constexpr proc_numbers process_numbers{
-    next_process, [](proc_subject& of, int64_t n) { of.pid = pid_t(n); }, &proc_process_entry};
+// Any thread's number leads to its process, seen from that thread; only the first's is listed.
+bool choose_thread(proc_subject& of, int64_t number) {
+    ref_ptr<thread> t = thread_find(pid_t(number));
+    if (!t)
+        return false;
+    of.pid = t->proc->pid;
+    of.tid = pid_t(number);
+    of.whole = true;
+    return true;
+}
+
+constexpr proc_numbers process_numbers{next_process,
+                                       [](proc_subject& of, int64_t n) { of.pid = pid_t(n); },
+                                       &proc_process_entry, choose_thread};
 
 } // namespace
 

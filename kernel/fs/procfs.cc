@@ -124,18 +124,20 @@ int64_t parse_number(std::string_view text) {
 expected<ref_ptr<vnode>> proc_node::lookup(std::string_view name) {
     if (!is_directory())
         return fail(Errno::notdir);
-    if (of_.pid && !of_.find_process())
-        return fail(Errno::noent);
+    if (of_.gone()) // as Linux, which asks for the permission to search first, in /proc/PID
+        return fail(&entry_ == &proc_process_entry ? Errno::srch : Errno::noent);
     for (const proc_entry& e : entry_.children)
         if (name == e.name)
             return make_child(e, of_);
     if (const proc_numbers* numbers = entry_.numbers) {
         int64_t n = parse_number(name);
+        proc_subject of = of_;
         if (n >= 0 && numbers->next(of_, n) == n) {
-            proc_subject of = of_;
             numbers->choose(of, n);
             return make_child(*numbers->entry, of);
         }
+        if (n >= 0 && numbers->choose_unlisted && numbers->choose_unlisted(of, n))
+            return make_child(*numbers->entry, of);
     }
     return fail(Errno::noent);
 }
@@ -146,7 +148,7 @@ constexpr uint64_t first_number = 256;
 status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
     if (!is_directory())
         return fail(Errno::notdir);
-    if (of_.pid && !of_.find_process())
+    if (of_.gone())
         return fail(Errno::noent);
     while (position < 2) {
         proc_node& here = position == 1 && parent_ ? *parent_ : *this;
@@ -317,9 +319,13 @@ expected<file_system*> procfs_create() {
 
 ref_ptr<process> proc_subject::find_process() const { return process_find(pid); }
 
+bool proc_subject::gone() const { return (pid && !find_process()) || (tid && !find_thread()); }
+
 ref_ptr<thread> proc_subject::find_thread() const {
-    if (tid)
-        return thread_find(tid);
+    if (tid) {
+        ref_ptr<thread> t = thread_find(tid);
+        return t && t->proc->pid == pid ? t : nullptr; // else the number is another's
+    }
     ref_ptr<process> p = find_process();
     if (!p)
         return {};

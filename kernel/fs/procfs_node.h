@@ -13,10 +13,14 @@
 struct proc_subject {
     pid_t pid = 0; // 0: nothing of a process
     pid_t tid = 0; // 0: not of one thread in particular
+    // In /proc/TID, where `tid` says whose name, state and descriptors are shown, but what is added
+    // up is the whole process's, as in /proc/PID.
+    bool whole = false;
     int fd = -1;
 
     ref_ptr<process> find_process() const; // null when it is gone
     ref_ptr<thread> find_thread() const;   // the one in particular, else the first; null when gone
+    bool gone() const;                     // it was of a process, or of a thread, that has ended
     expected<ref_ptr<file>> find_file() const; // ENOENT
 };
 
@@ -29,6 +33,9 @@ struct proc_numbers {
     // Makes the subject of that entry.
     void (*choose)(proc_subject& of, int64_t number);
     const proc_entry* entry; // what each of them is
+    // For numbers that can be looked up although `next` does not name them: makes the subject, or
+    // returns false when there is none. Null: there are no such numbers.
+    bool (*choose_unlisted)(proc_subject& of, int64_t number) = nullptr;
 };
 
 struct proc_entry {

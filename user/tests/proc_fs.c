@@ -2,10 +2,12 @@
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+static const char *argv0, *self;
 static int in_data = 1;
 
 struct region {
@@ -108,7 +110,7 @@ static void status(void) {
     is(access(path, F_OK), -1, "gone when it has been waited for");
 }
 
-static void own_entries(const char* self, const char* argv0) {
+static void own_entries(void) {
     char text[PATH_MAX], want[PATH_MAX];
     ssize_t n = readlink("/proc/self", text, sizeof text - 1);
     need(n > 0);
@@ -151,6 +153,90 @@ static void descriptors(void) {
     is_errno(readlink(path, text, sizeof text), ENOENT, "closed, it is gone");
 }
 
+static struct gate thread_ready, thread_may_end;
+static pid_t second_thread;
+
+static void* be_second(void* unused) {
+    need(prctl(PR_SET_NAME, "second", 0, 0, 0) == 0);
+    second_thread = (pid_t)syscall(SYS_gettid);
+    gate_open(&thread_ready);
+    gate_pass(&thread_may_end);
+    return unused;
+}
+
+// Whether a directory of /proc lists a number.
+static bool lists(const char* path, pid_t number) {
+    bool listed = false;
+    DIR* dir = opendir(path);
+    need(dir != NULL);
+    for (struct dirent* e; (e = readdir(dir)) != NULL;)
+        listed = listed || atoi(e->d_name) == number;
+    closedir(dir);
+    return listed;
+}
+
+static long minor_faults(const char* path) {
+    long faults = -1;
+    const char* rest = strrchr(get_file(path), ')');
+    need(rest != NULL && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %ld", &faults) == 1);
+    return faults;
+}
+
+// A thread's number stands for its process, seen from that thread, but is not listed.
+static void a_thread_by_its_number(void) {
+    enum { PAGES = 100 };
+    char path[64], text[PATH_MAX], want[64];
+    pthread_t thread;
+    thread_ready = gate_make(), thread_may_end = gate_make();
+    need(pthread_create(&thread, NULL, be_second, NULL) == 0);
+    gate_pass(&thread_ready);
+    char* pages = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                       0); // this thread's faults
+    need(pages != MAP_FAILED);
+    for (int i = 0; i < PAGES; i++)
+        *(volatile char*)(pages + i * 4096) = 1;
+
+    ok(!lists("/proc", second_thread), "/proc does not list a second thread");
+    snprintf(path, sizeof path, "/proc/%d", second_thread);
+    int dir = open(path, O_RDONLY | O_DIRECTORY);
+    ok(dir >= 0, "but has it");
+    snprintf(want, sizeof want, "/proc/self/fd/%d", dir);
+    ssize_t n = readlink(want, text, sizeof text - 1);
+    need(n > 0);
+    text[n] = 0;
+    is_str(text, path, "by this name");
+    snprintf(path, sizeof path, "/proc/%d/status", second_thread);
+    const char* status = get_file(path);
+    ok(strncmp(status, "Name:\tsecond\n", 13) == 0, "its name");
+    snprintf(want, sizeof want, "\nTgid:\t%d\n", getpid());
+    ok(strstr(status, want) != NULL, "its process");
+    snprintf(want, sizeof want, "\nPid:\t%d\n", second_thread);
+    ok(strstr(status, want) != NULL, "its own number");
+    snprintf(path, sizeof path, "/proc/%d/stat", second_thread);
+    snprintf(want, sizeof want, "%d (second) ", second_thread);
+    ok(strncmp(get_file(path), want, strlen(want)) == 0, "stat: number and name");
+    ok(minor_faults(path) >= PAGES, "faults of the whole process");
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", getpid(), second_thread);
+    ok(minor_faults(path) < PAGES, "unlike in task/");
+    snprintf(path, sizeof path, "/proc/%d/task", second_thread);
+    ok(lists(path, second_thread) && lists(path, getpid()), "its task/ has all the threads");
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", second_thread, second_thread);
+    ok(minor_faults(path) < PAGES, "each with what is its own");
+    snprintf(path, sizeof path, "/proc/%d/exe", second_thread);
+    n = readlink(path, text, sizeof text - 1);
+    need(n > 0);
+    text[n] = 0;
+    is_str(text, self, "the same program");
+
+    gate_open(&thread_may_end);
+    need(pthread_join(thread, NULL) == 0 && munmap(pages, PAGES * 4096) == 0);
+    ok(eventually(access(path, F_OK) == -1 && errno == ENOENT), "gone when it has ended");
+    is_errno(openat(dir, "stat", O_RDONLY), ESRCH, "also for who has it open");
+    char entry[512];
+    is_errno(syscall(SYS_getdents64, dir, entry, sizeof entry), ENOENT, "who finds nothing in it");
+    close(dir);
+}
+
 static long kilobytes(const char* text, const char* name) {
     const char* line = strstr(text, name);
     return line == NULL ? -1 : atol(line + strlen(name));
@@ -184,10 +270,6 @@ static void machine(void) {
     ok(mkdir("/proc/new", 0755) == -1, "nothing can be made there");
 }
 
-static const char *argv0, *self;
-
-static void own(void) { own_entries(self, argv0); }
-
 int main(int argc, char** argv) {
     (void)argc;
     argv0 = argv[0];
@@ -195,7 +277,8 @@ int main(int argc, char** argv) {
     scratch_begin();
     subtest("maps", maps);
     subtest("stat and status", status);
-    subtest("this process", own);
+    subtest("this process", own_entries);
+    subtest("a thread by its number", a_thread_by_its_number);
     subtest("descriptors", descriptors);
     subtest("the machine", machine);
     return done();
