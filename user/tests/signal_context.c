@@ -4,6 +4,10 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
 static volatile uintptr_t handler_stack;
 
 static void on_which_stack(int signo) {
@@ -40,6 +44,56 @@ static void alternate_stack(void) {
     is_errno(sigaltstack(&stack, NULL), EINVAL, "flags that are none");
 }
 
+// SS_AUTODISARM: while a handler runs on the stack there is none, so that it may switch to another
+// context, which may be interrupted in its turn; and when it returns, there is one again.
+static char disarmed_area[64 * 1024], second_area[64 * 1024];
+static volatile int set_in_handler, depth;
+static stack_t seen_in_handler, seen_at_depth;
+
+static bool is_in(const char* area, uintptr_t address) {
+    return address - (uintptr_t)area < sizeof disarmed_area;
+}
+
+static void on_disarmed_stack(int signo, siginfo_t* info, void* context) {
+    (void)info;
+    const int level = depth++;
+    need(sigaltstack(NULL, level == 0 ? &seen_in_handler : &seen_at_depth) == 0);
+    handler_stack = (uintptr_t)__builtin_frame_address(0);
+    if (level == 0) {
+        const stack_t* kept = &((ucontext_t*)context)->uc_stack;
+        need(kept->ss_sp == disarmed_area && kept->ss_size == sizeof disarmed_area);
+        need((unsigned)kept->ss_flags == SS_AUTODISARM);
+        stack_t other = {.ss_sp = second_area, .ss_size = sizeof second_area};
+        set_in_handler = sigaltstack(&other, NULL) == 0 ? 0 : errno;
+        raise(signo); // on the other one: the first is not overwritten
+    }
+    depth--;
+}
+
+static void disarmed_by_its_use(void) {
+    stack_t stack = {.ss_sp = disarmed_area, .ss_size = sizeof disarmed_area}, now;
+    stack.ss_flags = (int)SS_AUTODISARM;
+    need(sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &now) == 0);
+    is((unsigned)now.ss_flags, SS_AUTODISARM, "the flag is kept");
+    struct sigaction action = {.sa_sigaction = on_disarmed_stack,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    need(sigaction(SIGUSR1, &action, NULL) == 0);
+    raise(SIGUSR1);
+    ok(is_in(second_area, handler_stack), "the inner handler runs on the stack that the outer set");
+    is(seen_in_handler.ss_flags, SS_DISABLE, "in the handler there is none");
+    is((long)seen_in_handler.ss_size, 0, "nor a size");
+    is(set_in_handler, 0, "it may set another one");
+    is(seen_at_depth.ss_flags, SS_ONSTACK, "which is in use, being an ordinary one");
+    need(sigaltstack(NULL, &now) == 0);
+    ok(now.ss_sp == disarmed_area && now.ss_size == sizeof disarmed_area, "it is back afterwards");
+    is((unsigned)now.ss_flags, SS_AUTODISARM, "with the flag");
+    stack.ss_flags = (int)(SS_DISABLE | SS_AUTODISARM);
+    need(sigaltstack(&stack, NULL) == 0 && sigaltstack(NULL, &now) == 0);
+    is((unsigned)now.ss_flags, SS_DISABLE | SS_AUTODISARM,
+       "none, and the flag, may be set as well");
+    need(sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL) == 0);
+}
+
 // A handler may change where the program goes on, by the context it is given.
 static void change_context(int signo, siginfo_t* info, void* context) {
     (void)signo, (void)info;
@@ -61,6 +115,7 @@ static void context(void) {
 
 int main(void) {
     subtest("the alternate stack", alternate_stack);
+    subtest("SS_AUTODISARM", disarmed_by_its_use);
     subtest("the interrupted context", context);
     return done();
 }
