@@ -12,7 +12,7 @@
 //      reset_for_exec        handlers; and close-on-exec descriptors are closed
 //      vfork_release         the parent goes on
 //      load                  segments, stack, auxv
-//        What fails here kills.
+//        What fails here kills: there is no program left that an errno could return to.
 #include "kernel/exec.h"
 
 #include "arch/cpu.h"
@@ -375,7 +375,14 @@ status check_room(process& p, const program& what, const layout& at) {
     return commit_exchange().begin(data, shared ? 0 : old->commit_charge());
 }
 
-// Address space, stack and first registers of the program. What fails here kills the process.
+// Address space, stack and first registers of the program. This can still fail:
+//   - for want of memory, for map entries, amaps, page tables and the pages of the stack:
+//     check_room asks what may be promised, not how many pages are free;
+//   - by a limit that prlimit has lowered, or a promise that another process was given, since
+//     check_room: nothing is held until it is mapped.
+// To load beside the old image instead would hold the memory of both at once. So the process gets a
+// SIGSEGV that it can neither block nor ignore, as on Linux; or a page fault that found no page has
+// sent SIGKILL before (out_of_memory). A vfork parent has gone on by then.
 status load(thread& self, const program& what, const layout& at, exec_strings& arguments,
             exec_strings& environment, const char* path, bool secure) {
     process& p = *self.proc;

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 
 enum { PAGE = 4096, PAGES = 12, MOST_FAILURES = 400, MAPS_SIZE = 32768 };
-enum { NEW_IMAGE = 42, NEW_IMAGE_WITHOUT_FAILURE = 43 };
+enum { NEW_IMAGE = 42, NEW_IMAGE_WITHOUT_FAILURE = 43, REFUSED = 44 };
 
 extern char** environ;
 
@@ -347,6 +347,80 @@ static void fail_in_turn(const struct call* c) {
        failures, killed);
 }
 
+static const struct call exec_of_vfork_child = {
+    "execve by a vfork child", call_exec, false, true, 10, EFAULT, NULL};
+
+// A vfork child in which the n-th allocation of exec fails. It exits with REFUSED if that returns.
+static pid_t exec_in_vfork_child(const struct call* c, long n) {
+    pid_t child = vfork();
+    if (child == 0) {
+        if (n % 2 == 0) {
+            sigset_t segv;
+            sigemptyset(&segv);
+            sigaddset(&segv, SIGSEGV);
+            sigprocmask(SIG_BLOCK, &segv, NULL);
+            signal(SIGSEGV, SIG_IGN);
+        }
+        arm(n);
+        const int error = c->make();
+        _exit(error == ENOMEM || error == c->other_errno ? REFUSED : error);
+    }
+    return child;
+}
+
+// Whether the child's exec gets an errno or kills behind its point of no return, where SIGSEGV can
+// be neither blocked nor ignored: the parent goes on, in memory that is as it was.
+static void exec_in_turn_in_vfork_child(void) {
+    const char* name = exec_of_vfork_child.name;
+    long failures = 0, killed = 0, wrong = 0;
+    for (long n = 1; n < MOST_FAILURES; n++) {
+        const long promise = promised();
+        read_whole("/proc/self/maps", maps_before, sizeof maps_before);
+        pid_t child = exec_in_vfork_child(&exec_of_vfork_child, n);
+        need(child > 0);
+        const int status = reap(child);
+        read_whole("/proc/self/maps", maps_after, sizeof maps_after);
+        if (strcmp(maps_before, maps_after) != 0 || promised() != promise || !scene_is_set()) {
+            diag("failure %ld: the parent is not as it was", n);
+            wrong++;
+        }
+        if (exited_with(status, NEW_IMAGE_WITHOUT_FAILURE))
+            break;
+        failures++;
+        if (killed_by(status, SIGSEGV) || killed_by(status, SIGKILL)) {
+            killed++;
+        } else if (!exited_with(status, REFUSED) && !exited_with(status, NEW_IMAGE)) {
+            diag("failure %ld: wait status 0x%x", n, status);
+            wrong++;
+        }
+    }
+    is(wrong, 0, "%s: each failure wakes the parent and leaves no trace", name);
+    ok(killed > 0 && failures > killed && failures < MOST_FAILURES - 1,
+       "%s: %ld failures, %ld of them the end of the process", name, failures, killed);
+}
+
+static void fail_in_turn_in_vfork_child(const struct call* c) {
+    subtest(c->name, exec_in_turn_in_vfork_child); // in a process of its own, for what it touches
+}
+
+// Nothing may be left of any of them.
+static void check(const struct call* c, void (*all_failures)(const struct call*)) {
+    const long promise = promised();
+    const int n = count_pools(before);
+    all_failures(c);
+    is(promised(), promise, "%s: Committed_AS", c->name);
+    int m = count_pools(after);
+    long more = 0;
+    for (int k = 0; k < m; k++) {
+        const long want = live(before, n, after[k].name);
+        if (not_of_the_calls(after[k].name) || after[k].live == want)
+            continue;
+        diag("%s: %ld, was %ld", after[k].name, after[k].live, want);
+        more++;
+    }
+    is(more, 0, "%s: nothing is left", c->name);
+}
+
 int main(int argc, char** argv) {
     fail_fd = open("/proc/sys/vm/fail_allocation", O_RDWR | O_CLOEXEC);
     if (argc > 1) // exec's new image, in the thread that was armed; opening may be what fails
@@ -360,27 +434,12 @@ int main(int argc, char** argv) {
     need(unlink("/tmp/out_of_memory.file") == 0);
     set_scene();
 
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-        if (i == 0) { // touches what stays touched
-            fail_in_turn(&calls[i]);
-            (void)promised();
-            count_pools(after);
-            count_pools(before);
-        }
-        const long promise = promised();
-        const int n = count_pools(before);
-        fail_in_turn(&calls[i]);
-        is(promised(), promise, "%s: Committed_AS", calls[i].name);
-        int m = count_pools(after);
-        long more = 0;
-        for (int k = 0; k < m; k++) {
-            const long want = live(before, n, after[k].name);
-            if (not_of_the_calls(after[k].name) || after[k].live == want)
-                continue;
-            diag("%s: %ld, was %ld", after[k].name, after[k].live, want);
-            more++;
-        }
-        is(more, 0, "%s: nothing is left", calls[i].name);
-    }
+    fail_in_turn(&calls[0]); // touches what stays touched
+    (void)promised();
+    count_pools(after);
+    count_pools(before);
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        check(&calls[i], fail_in_turn);
+    check(&exec_of_vfork_child, fail_in_turn_in_vfork_child);
     return done();
 }
