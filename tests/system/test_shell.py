@@ -138,6 +138,47 @@ def test_background_and_terminal(shell: Terminal) -> None:
     assert shell.command("jobs") == ""
 
 
+def wait_until_both_have_stopped(shell: Terminal) -> None:
+    """Parent and child of user/tests/vfork_stops have, each with an address space of its own."""
+    end = time.monotonic() + LIMIT
+    found: list[list[str]] = []
+    while found != [["T", "stopped", "own"]] * 2:
+        assert time.monotonic() < end, found
+        lines = shell.command("/usr/local/bin/ps | grep '[v]fork_stops'").splitlines()
+        found = [line.split()[2:5] for line in lines]
+
+
+def test_suspend_a_vfork_child(shell: Terminal) -> None:
+    shell.send(b"/tests/vfork_stops terminal ^Z\r")
+    shell.expect(b"press the key\r\n")
+    shell.send(SUSPEND)
+    shell.expect(b"the child runs on\r\n")
+    answer = shell.wait_for_prompt()  # child and parent stop when it has let go, not before
+    assert "Stopped" in answer and "the parent goes on" not in answer
+    wait_until_both_have_stopped(shell)
+    shell.send(b"fg\r")
+    shell.expect(b"the parent goes on\r\n")
+    shell.send(b"a line\r")
+    assert shell.wait_for_prompt().splitlines() == [
+        "a line", "the new program reads a line", "and has waited"]
+    assert shell.status() == 0
+
+
+def test_background_vfork_child_and_terminal(shell: Terminal) -> None:
+    shell.command("/tests/vfork_stops terminal read >/tmp/said &")
+    end = time.monotonic() + LIMIT
+    while "Stopped" not in shell.command("jobs"):
+        assert time.monotonic() < end
+    assert shell.command("cat /tmp/said") == "EIO\nthe parent goes on\n"
+    wait_until_both_have_stopped(shell)
+    shell.send(b"fg\r")
+    shell.expect(b"fg\r\n/tests/vfork_stops")
+    shell.send(b"a line\r")
+    shell.wait_for_prompt()
+    assert shell.command("cat /tmp/said; rm /tmp/said").splitlines()[2:] == [
+        "the new program reads a line", "and has waited"]
+
+
 def test_terminal_settings(shell: Terminal) -> None:
     settings = shell.command("stty -a").replace(";", " ").split()
     for word in ("icrnl", "opost", "onlcr", "speed", "^C", "^D", "^Z"):

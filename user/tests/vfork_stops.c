@@ -148,10 +148,55 @@ static void what_proc_says_of_afork(void) {
     close(fd);
 }
 
+// ---- At a terminal. tests/system/test_shell.py runs this from a shell and types. -------------
+
+static void say(const char* text) {
+    need(write(STDOUT_FILENO, text, strlen(text)) == (ssize_t)strlen(text));
+}
+
+// The program that the child executes. Its parent has to have gone on before it reads.
+static int read_a_line(int parent_is_on) {
+    char byte, line[100];
+    need(read(parent_is_on, &byte, 1) == 1);
+    ssize_t n = read(STDIN_FILENO, line, sizeof line - 1);
+    need(n > 0);
+    line[n] = 0;
+    say("the new program reads ");
+    say(line);
+    return 3;
+}
+
+// "^Z": the child waits for the key before it lets go. "read": it reads from the terminal.
+static int at_terminal(const char* what) {
+    char fd[16], byte;
+    struct gate gate = gate_make();
+    snprintf(fd, sizeof fd, "%d", gate.fd[0]);
+    pid_t child = vfork();
+    if (child == 0) {
+        if (strcmp(what, "^Z") == 0) {
+            say("press the key\n");
+            while (!status_says(getpid(), "ShdPnd", "0000000000080000")) // SIGTSTP
+                usleep(1000);
+            say("the child runs on\n");
+        } else {
+            say(read(STDIN_FILENO, &byte, 1) == -1 && errno == EIO ? "EIO\n" : "it can read\n");
+        }
+        execl(self, self, "read-a-line", fd, NULL);
+        _exit(111);
+    }
+    need(child > 0);
+    say("the parent goes on\n");
+    gate_open(&gate);
+    say(exited_with(reap(child), 3) ? "and has waited\n" : "the child failed\n");
+    return 0;
+}
+
 int main(int argc, char** argv) {
+    self = strdup(self_path(argv[0]));
+    if (argc == 3)
+        return strcmp(argv[1], "terminal") == 0 ? at_terminal(argv[2]) : read_a_line(atoi(argv[2]));
     if (argc == 2)
         return strcmp(argv[1], "own") == 0 ? !status_says(getpid(), "VmSpace", "own") : 3;
-    self = strdup(self_path(argv[0]));
     subtest("the terminal's stop signals", terminal_stops);
     subtest("a child that exits", dropped_by_exit);
     subtest("taken back", handled_later);
