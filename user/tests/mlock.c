@@ -131,7 +131,10 @@ static void whole_machine(void) {
         ok(kb_in(meminfo, "Active(anon):") <= active + 256, "it is not active memory");
     gate_open(&go);
     is_exit(reap(child), 0, "the other ends");
-    ok(rose(kb_in(meminfo, "Mlocked:"), locked, KB, "Mlocked"), "Mlocked still has it");
+    // Linux does not always count who has a page locked (not while the page is in a processor's
+    // batch), takes the first to let go for the last one, and puts that right when it reclaims.
+    if (on_spork())
+        ok(rose(kb_in(meminfo, "Mlocked:"), locked, KB, "Mlocked"), "Mlocked still has it");
     need(munlock(at, PAGES * PAGE) == 0);
     ok(rose(kb_in(meminfo, "Mlocked:"), locked + KB, -KB, "Mlocked"), "until it is unlocked");
 }
