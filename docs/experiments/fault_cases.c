@@ -1,7 +1,7 @@
 // One fault of each kind, and the counters that it moves. docs/faults.md explains them.
 //
 //   musl-gcc -static -O2 -o /tmp/fault_cases docs/experiments/fault_cases.c
-//   tools/spork run --smp 1 --add /tmp/fault_cases -- /fault_cases
+//   tools/spork run --append norandmaps --add /tmp/fault_cases -- /fault_cases
 #include "uvmexp.h"
 
 #include <setjmp.h>

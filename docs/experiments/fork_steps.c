@@ -4,7 +4,7 @@
 // turns; after each step the counters that moved are printed. docs/fork.md explains the numbers.
 //
 //   musl-gcc -static -O2 -o /tmp/fork_steps docs/experiments/fork_steps.c
-//   tools/spork run --smp 1 --add /tmp/fork_steps -- /fork_steps
+//   tools/spork run --icount --append norandmaps --add /tmp/fork_steps -- /fork_steps
 #include "uvmexp.h"
 
 #include <sys/mman.h>
