@@ -371,7 +371,5 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(call say,ISO,$@)
 	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
--include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) $(programs:=.d) \
-         $(bench_programs:=.d)
 -include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) \
-    $(coverage_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d)
+    $(coverage_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d) $(bench_programs:=.d)
