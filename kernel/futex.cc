@@ -2,8 +2,9 @@
 // 2011).
 //
 // A word is known by its key: in private memory the address space and the address, so that a copy
-// made by fork is another word; in shared memory the physical page and the offset, so that it is
-// one word at whatever addresses it is mapped. Waiters are in a hash table by key; the bucket's
+// made by fork is another word; in shared memory the object and the offset, so that it is one word
+// at whatever addresses it is mapped. Neither is held while somebody waits: the serial number of an
+// object that is gone is never another's. Waiters are in a hash table by key; the bucket's
 // lock makes "the word still has that value, so I sleep" one step against wakers.
 //
 // A waiter that is requeued changes its bucket while it sleeps. Its `where` is changed with both
@@ -13,7 +14,6 @@
 #include "kernel/futex.h"
 
 #include "arch/memory.h"
-#include "arch/pmap.h"
 #include "arch/timer.h"
 #include "arch/uaccess.h"
 #include "kernel/clock.h"
@@ -44,8 +44,8 @@ constexpr uint32_t owner_died = 0x4000'0000, waiters_bit = 0x8000'0000, tid_bits
 constexpr unsigned robust_list_limit = 2048; // as Linux: a list may be a ring
 
 struct futex_key {
-    uint64_t space; // the vmspace, or 0 for shared memory
-    uint64_t place; // the address, or the physical address
+    const vmspace* space; // whose thread waits; null for shared memory
+    memory_place place;
     friend bool operator==(const futex_key&, const futex_key&) = default;
 };
 
@@ -69,7 +69,8 @@ struct bucket {
 bucket table[256];
 
 bucket& bucket_of(const futex_key& key) {
-    uint64_t h = (key.space >> 4) * 0x9e37'79b9'7f4a'7c15 ^ key.place * 0xff51'afd7'ed55'8ccd;
+    const uint64_t owner = key.space ? uint64_t(key.space) >> 4 : key.place.shared_by;
+    uint64_t h = owner * 0x9e37'79b9'7f4a'7c15 ^ key.place.offset * 0xff51'afd7'ed55'8ccd;
     return table[h >> 56];
 }
 
@@ -121,16 +122,11 @@ expected<futex_key> key_of(vaddr_t word, bool is_private) {
         return fail(Errno::fault);
     vmspace& vm = *current_process().vm;
     if (is_private)
-        return futex_key{reinterpret_cast<uint64_t>(&vm), word.value()};
+        return futex_key{&vm, {0, word.value()}};
     // Not said to be private: the mapping decides.
     TRY(touch(word, false));
-    if (!TRY(vm.is_shared(word)))
-        return futex_key{reinterpret_cast<uint64_t>(&vm), word.value()};
-    for (;;) {
-        if (auto mapping = vm.physical_map().lookup(word.page_down()))
-            return futex_key{0, mapping->pa.value() + word.page_offset()};
-        TRY(touch(word, false));
-    }
+    memory_place place = TRY(vm.place_of(word));
+    return futex_key{place.shared_by ? nullptr : &vm, place};
 }
 
 void insert(bucket& b, futex_waiter& w) REQUIRES(b.lock) {

@@ -10,6 +10,7 @@
 #include "lib/result.h"
 #include "vm/snapshot_mark.h"
 #include "vm/vm_page.h"
+#include "vm/vm_serial.h"
 
 class vm_amap;
 
@@ -69,6 +70,7 @@ public:
     virtual uint64_t device() const { return 0; }
     virtual uint64_t inode() const { return 0; }
 
+    const vm_serial serial;
     snapshot_mark mark;
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }

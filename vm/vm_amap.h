@@ -38,6 +38,7 @@
 #include "vm/sparse_slots.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_anon.h"
+#include "vm/vm_serial.h"
 
 #include <cstdint>
 
@@ -103,6 +104,7 @@ public:
     void check();
     void last_reference_gone();
 
+    const vm_serial serial;
     snapshot_mark mark;
 
     vm_amap(uvm_object* below, uint64_t page);

@@ -48,6 +48,14 @@ enum class fault_outcome : uint8_t {
     nomem,    // no page to be had
 };
 
+// A byte of memory by its identity, which stays when its page is replaced and is not another's when
+// it is gone.
+struct memory_place {
+    uint64_t shared_by; // the serial of the object or amap that has it; 0 for private memory
+    uint64_t offset;    // in there, in bytes; for private memory, the address
+    friend bool operator==(const memory_place&, const memory_place&) = default;
+};
+
 // One line of /proc/PID/maps. Copied out under the map lock.
 struct map_region {
     vaddr_t start, end;
@@ -196,15 +204,9 @@ public:
     };
     sizes get_sizes();
     uint64_t commit_charge() const; // pages
-    // Whether the mapping at `va` is shared memory: other address spaces see its words (futexes).
-    // EFAULT.
-    expected<bool> is_shared(vaddr_t va) {
-        read_guard guard(map_.lock());
-        vm_map_entry* entry = map_.lookup(va);
-        if (!entry)
-            return fail(Errno::fault);
-        return !entry->copy_on_write;
-    }
+    // What the byte at `va` is, by whatever addresses it is mapped (futexes). Memory that a child
+    // is going to share by inheritance counts as shared. EFAULT; ENOMEM.
+    expected<memory_place> place_of(vaddr_t va);
 
     vm_limits limits;
 
@@ -240,8 +242,10 @@ private:
         EXCLUDES(map_.lock());
     status inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later,
                        commit_reservation& promise) REQUIRES(parent.map_.lock());
+    static std::optional<memory_place> shared_place(vm_map_entry& e, vaddr_t va);
     status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_aftermath* later)
         REQUIRES(map_.lock(), parent.map_.lock());
+    status make_amap_shared(vm_map_entry& e) REQUIRES(map_.lock());
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
         REQUIRES(parent.map_.lock());
     static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_aftermath* later);

@@ -151,19 +151,25 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
     return {};
 }
 
-// Both sides go on with one amap and see each other's stores. Before, it must be this entry's
-// alone: an amap that an earlier fork left with both sides would part the two at the first write,
-// and one that other entries of the parent use has parts that are not shared so.
-status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
+// An amap that children may share. Before, it must be this entry's alone: an amap that an earlier
+// fork left with both sides would part the two at the first write, and one that other entries of
+// this map use has parts that are not shared so.
+status vmspace::make_amap_shared(vm_map_entry& e) {
     if (e.needs_copy)
         TRY(e.copy_for_write());
-    if (!shared_by_inheritance(e)) {
-        TRY(e.separate_amap());
-        // A page of zeros that the parent has mapped would hide the child's stores.
-        parent.pmap_->remove(e.start, e.end);
-        lock_guard guard(e.aref.amap()->lock());
-        e.aref.amap()->set_shared_by_inheritance();
-    }
+    if (shared_by_inheritance(e))
+        return {};
+    TRY(e.separate_amap());
+    // A page of zeros that is mapped would hide a child's stores.
+    pmap_->remove(e.start, e.end);
+    lock_guard guard(e.aref.amap()->lock());
+    e.aref.amap()->set_shared_by_inheritance();
+    return {};
+}
+
+// Both sides go on with one amap and see each other's stores.
+status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
+    TRY(parent.make_amap_shared(e));
     TRY(c.aref.prepare());
     c.needs_copy = false;
     c.aref.attach(ref_ptr<vm_amap>(e.aref.amap()), e.aref.first(), e.pages());
@@ -194,6 +200,40 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
           .pages_copied = 0);
     e.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};
     return {};
+}
+
+// ---- Identity --------------------------------------------------------------------------------
+
+// Null for memory that is private, also if a child is yet to share it.
+std::optional<memory_place> vmspace::shared_place(vm_map_entry& e, vaddr_t va) {
+    if (!e.copy_on_write)
+        return memory_place{e.object->serial.value(), e.offset + (va - e.start)};
+    if (e.aref && !e.needs_copy && shared_by_inheritance(e))
+        return memory_place{e.aref.amap()->serial.value(),
+                            (e.slot_of(va) << page_shift) + va.page_offset()};
+    return {};
+}
+
+// Who waits for a word must be found by a child that comes later: what the child is going to share
+// is made shared now.
+expected<memory_place> vmspace::place_of(vaddr_t va) {
+    {
+        read_guard guard(map_.lock());
+        vm_map_entry* e = map_.lookup(va);
+        if (!e)
+            return fail(Errno::fault);
+        if (auto place = shared_place(*e, va))
+            return *place;
+        if (e->inheritance != vm_inherit::share)
+            return memory_place{0, va.value()};
+    }
+    lock_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup(va);
+    if (!e)
+        return fail(Errno::fault);
+    if (e->copy_on_write && e->inheritance == vm_inherit::share)
+        TRY(make_amap_shared(*e));
+    return shared_place(*e, va).value_or(memory_place{0, va.value()});
 }
 
 // ---- The parent's side -----------------------------------------------------------------------

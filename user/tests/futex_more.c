@@ -1,6 +1,7 @@
 // Futexes beyond waiting and waking: FUTEX_WAKE_OP, bit sets, FUTEX_CMP_REQUEUE's answers, robust
 // lists; and that priority inheritance, where it is not there, is refused.
 #include "../lib/proc.h"
+#include "../lib/spork.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -147,6 +148,65 @@ static void compare_and_requeue(void) {
              "a word that is not aligned");
 }
 
+// ---- Shared memory ---------------------------------------------------------------------------
+
+enum { PAGE = 4096, OTHER_PAGES = 64 };
+
+static volatile uint32_t* map_file(int fd, size_t pages) {
+    void* at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    need(at != MAP_FAILED);
+    return at;
+}
+
+// A word is a place in a file, not the page that holds it for now.
+static void truncated(void) {
+    struct sleeper s;
+    int file = memfd_create("one", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
+    need(file >= 0 && other >= 0);
+    need(ftruncate(file, PAGE) == 0 && ftruncate(other, OTHER_PAGES * PAGE) == 0);
+    volatile uint32_t* word = map_file(file, 1);
+    *word = 0;
+    start(&s, word, ~0u);
+    need(ftruncate(file, 0) == 0);
+    is_errno(futex(word, FUTEX_WAKE, 1, 0, NULL, 0), EFAULT, "a word beyond the end of its file");
+    // Among these pages is the one that the word was in.
+    volatile uint32_t* others = map_file(other, OTHER_PAGES);
+    long woken = 0;
+    for (size_t i = 0; i < OTHER_PAGES; i++) {
+        others[i * PAGE / sizeof *others] = 0;
+        woken += futex(&others[i * PAGE / sizeof *others], FUTEX_WAKE, 1, 0, NULL, 0);
+    }
+    is(woken, 0, "who waits there is not woken by those who use its memory next");
+    need(ftruncate(file, PAGE) == 0);
+    is(futex(map_file(file, 1), FUTEX_WAKE, 1, 0, NULL, 0), 1,
+       "but when the file has the word again");
+    if (woken == 0)
+        pthread_join(s.thread, NULL);
+}
+
+static void wake_as_child(void* word) { _exit((int)futex(word, FUTEX_WAKE, 1, 0, NULL, 0)); }
+
+// Memory that was private when the sleeper came, and that a child shares by inheritance.
+static void inherited(void) {
+    struct sleeper s;
+    volatile uint32_t* word =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(word != MAP_FAILED);
+    start(&s, word, ~0u);
+    is_exit(status_of(wake_as_child, (void*)word), 0, "a child's copy is another word");
+    is(futex(word, FUTEX_WAKE, 1, 0, NULL, 0), 1, "the one's own is not");
+    pthread_join(s.thread, NULL);
+    if (spork_minherit((void*)word, PAGE, INHERIT_SHARE) != 0)
+        return; // Linux has no such memory
+    for (int round = 0; round < 2; round++) {
+        start(&s, word, ~0u);
+        is_exit(status_of(wake_as_child, (void*)word), 1, "one that is shared is the same (%d)",
+                round);
+        futex(word, FUTEX_WAKE, 1, 0, NULL, 0);
+        pthread_join(s.thread, NULL);
+    }
+}
+
 // ---- Robust mutexes --------------------------------------------------------------------------
 
 static pthread_mutex_t* mutex;
@@ -247,6 +307,8 @@ int main(int argc, char** argv) {
     subtest("FUTEX_WAKE_OP", wake_op);
     subtest("bit sets", bit_sets);
     subtest("FUTEX_CMP_REQUEUE", compare_and_requeue);
+    subtest("the file is truncated", truncated);
+    subtest("memory shared by inheritance", inherited);
     subtest("robust mutexes", robust);
     subtest("priority inheritance", priority_inheritance);
     return done();
