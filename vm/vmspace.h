@@ -121,6 +121,9 @@ extern std::atomic<bool> uvm_fault_ahead_enabled;
 extern std::atomic<bool> uvm_zero_page_enabled;
 // That page, which belongs to the kernel; null before memory is up.
 vm_page* uvm_zero_page();
+// Whether the caller is being killed, so that what takes long is better left. The kernel sets it
+// once: who calls is nothing that vm/ knows of. Until then nobody is.
+extern bool (*vm_is_killed)();
 // Whether every operation that changes an address space ends with vmspace::check(), in builds with
 // SPORK_CHECKS. Off at first: the check is linear in the size of the address space.
 extern std::atomic<bool> uvm_check_at_seams;
@@ -145,6 +148,7 @@ public:
     void unmap_all();
 
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
+    // What request.populate cannot bring in, or not before the caller is killed, comes when touched.
     expected<vaddr_t> map(const map_request& request);
     status unmap(vaddr_t start, uint64_t size); // EINVAL
     // mprotect. EINVAL; ENOMEM for want of memory, limits or commit charge: nothing has changed;
@@ -152,7 +156,8 @@ public:
     // `whole_stack` (PROT_GROWSDOWN): from where the stack begins that the range lies in; EINVAL if
     // that does not grow down.
     status protect(vaddr_t start, uint64_t size, vm_prot prot, bool whole_stack = false);
-    status advise(vaddr_t start, uint64_t size, int linux_advice); // EINVAL ENOMEM
+    // EINVAL, ENOMEM, EAGAIN, EFAULT as madvise(2); EINTR: killed while pages were brought in.
+    status advise(vaddr_t start, uint64_t size, int linux_advice);
     status inherit(vaddr_t start, uint64_t size, vm_inherit value);
     expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size,
                             int linux_flags, vaddr_t new_start);
@@ -161,7 +166,8 @@ public:
                    uint8_t* vec); // vec: kernel memory, a byte for each page
     // mlock2; `on_fault`: what is not resident is wired when it comes. EINVAL; EAGAIN and ENOMEM
     // for want of memory or over the limit: nothing has changed; ENOMEM for a hole (what lies
-    // before it is wired) or a page that may not be accessed (all is wired), as on Linux.
+    // before it is wired) or a page that may not be accessed (all is wired), as on Linux. EINTR:
+    // killed before all pages were there; nothing is wired.
     status lock_pages(vaddr_t start, uint64_t size, bool on_fault = false);
     // munlock. EINVAL; ENOMEM for want of memory: nothing has changed; for a hole: what lies before
     // it has.

@@ -158,6 +158,8 @@ void vmspace::wipe_unshared(vm_amap& amap, slot_t first, slot_t end) {
 // of its object.
 status vmspace::populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) {
     for (vaddr_t va = start; va < end; va += page_size) {
+        if (vm_is_killed())
+            return fail(Errno::intr);
         switch (fault_page(va, access, false)) {
         case fault_outcome::resolved: break;
         case fault_outcome::maperr: return fail(Errno::nomem);

@@ -156,10 +156,15 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
     return start;
 }
 
+static bool nobody_is_killed() { return false; }
+bool (*vm_is_killed)() = nobody_is_killed;
+
 // Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM
-// when a page cannot be accessed (the errors of mlock(2)).
+// when a page cannot be accessed (the errors of mlock(2)), EINTR when the caller is killed.
 status vmspace::populate(vaddr_t start, vaddr_t end) {
     for (vaddr_t va = start; va < end; va += page_size) {
+        if (vm_is_killed())
+            return fail(Errno::intr);
         vm_prot access;
         {
             read_guard guard(map_.lock());

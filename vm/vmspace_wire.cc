@@ -40,7 +40,7 @@ status vmspace::lock_at_once(vaddr_t start, vaddr_t end) {
         whole = map_.range_mapped(start, end);
     }
     status brought_in = whole ? populate(start, end) : status();
-    if (!brought_in && brought_in.error() == Errno::again)
+    if (!brought_in && (brought_in.error() == Errno::again || brought_in.error() == Errno::intr))
         return brought_in;
     TRY(set_wired(start, end, wiring::at_once));
     // What another thread has taken away meanwhile is wired when it is touched again.

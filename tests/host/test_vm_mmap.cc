@@ -361,6 +361,33 @@ TEST_CASE("mlock2: pages are wired as they come", "[mlock]") {
     CHECK(vm->physical_map().wired_pages() == 0);
 }
 
+namespace {
+int pages_until_killed;
+bool killed_after_some() { return pages_until_killed-- <= 0; }
+} // namespace
+
+TEST_CASE("mlock, populate: whoever is killed brings in no more", "[mlock]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    vaddr_t a = map_private(vm, 0x100000, 8);
+    bool (*const asked)() = std::exchange(vm_is_killed, killed_after_some);
+    pages_until_killed = 3;
+    CHECK(error_of(vm->lock_pages(a, pages(8))) == Errno::intr);
+    CHECK(anon_pages() == 3);
+    CHECK(vm->get_sizes().locked_pages == 0);
+    pages_until_killed = 5;
+    CHECK(error_of(vm->advise(a, pages(8), madv_populate_write)) == Errno::intr);
+    CHECK(anon_pages() == 5);
+    pages_until_killed = 2;
+    map_request request;
+    request.size = pages(8);
+    request.prot = vm_prot::rw;
+    request.populate = true;
+    CHECK(vm->map(request));
+    CHECK(anon_pages() == 7);
+    vm_is_killed = asked;
+}
+
 TEST_CASE("mlockall: what is mapped, and what will be", "[mlock]") {
     using wiring = vmspace::wiring;
     vm_world world;

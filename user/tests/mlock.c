@@ -1,10 +1,12 @@
 // mlock, mlock2, munlock, mlockall: what is resident afterwards, what is counted, the limit, fork.
 // Root is not bound by the limit, so those who are to be are not root any more.
+#include "../lib/clone.h"
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 #include "../lib/spork.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -231,6 +233,62 @@ static void limited(void) {
     succeeds(munlock(at, PAGE), "munlock needs no right");
 }
 
+// ---- Killed while pages are brought in -------------------------------------------------------
+
+// More than memory has tables for, by pages of zeros, which themselves take none.
+static const size_t huge = (size_t)256 << 30;
+static char* place;
+static char stack[16384] __attribute__((aligned(16)));
+
+// Without a change to this address space, which Linux would let wait for the child's call.
+static long page_tables_kb(void) {
+    static char text[4096];
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    need(fd >= 0);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    need(n > 0 && close(fd) == 0);
+    text[n] = 0;
+    const char* line = strstr(text, "VmPTE:");
+    need(line != NULL);
+    return atol(line + strlen("VmPTE:"));
+}
+
+static int by_mlock(void* unused) {
+    (void)unused;
+    return mlock(place, huge);
+}
+static int by_madvise(void* unused) {
+    (void)unused;
+    return madvise(place, huge, 22 /* MADV_POPULATE_READ */);
+}
+static int by_mmap(void* unused) {
+    (void)unused;
+    return mmap(place, huge, PROT_READ, ANON | MAP_NORESERVE | MAP_FIXED | MAP_POPULATE, -1, 0) ==
+           MAP_FAILED;
+}
+
+static void killed(void) {
+    static const struct {
+        const char* name;
+        int (*call)(void*);
+    } calls[] = {{"mlock", by_mlock}, {"madvise", by_madvise}, {"mmap", by_mmap}};
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); // Linux's short cut; not there on Spork
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        place = mmap(NULL, huge, PROT_READ, ANON | MAP_NORESERVE, -1, 0);
+        need(place != MAP_FAILED);
+        const long before = page_tables_kb();
+        pid_t child = (pid_t)clone_call(CLONE_VM | SIGCHLD, stack + sizeof stack, calls[i].call, 0);
+        need(child > 0);
+        need(eventually(page_tables_kb() > before + 40));
+        kill(child, SIGKILL);
+        is_killed(reap(child), SIGKILL, "%s: SIGKILL ends it", calls[i].name);
+        const long tables = page_tables_kb() - before, all = (long)(huge >> 19);
+        ok(tables < all / 4, "%s: in the middle (%ld of %ld KiB of page tables)", calls[i].name,
+           tables, all);
+        need(munmap(place, huge) == 0);
+    }
+}
+
 int main(void) {
     subtest("a range", one_range);
     subtest("over a hole", over_a_hole);
@@ -238,6 +296,7 @@ int main(void) {
     subtest("everything", everything);
     subtest("fork", in_a_child);
     subtest("the whole machine", whole_machine);
+    subtest("killed", killed);
     subtest("limits", limited);
     return done();
 }
