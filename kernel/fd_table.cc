@@ -90,7 +90,7 @@ expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
         if (!fits)
             continue; // another thread opened more meanwhile
         for (unsigned i = 0; i < std::min(capacity_, table->capacity_); i++)
-            table->slots_[i] = slots_[i];
+            table->slots_[i] = {slots_[i].open, slots_[i].cloexec};
         return table;
     }
 }
@@ -103,12 +103,30 @@ expected<ref_ptr<file>> fd_table::get(int fd) {
 }
 
 unsigned fd_table::lowest_free(unsigned from) const {
-    while (from < capacity_ && slots_[from].open)
+    while (from < capacity_ && (slots_[from].open || slots_[from].reserved))
         from++;
     return from;
 }
 
 expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
+    int fd = TRY(reserve(from));
+    fill(fd, std::move(f), close_on_exec);
+    return fd;
+}
+
+void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
+    lock_guard guard(lock_);
+    ASSERT(slots_[fd].reserved && !slots_[fd].open);
+    slots_[fd] = {std::move(f), close_on_exec};
+}
+
+void fd_table::release(int fd) {
+    lock_guard guard(lock_);
+    ASSERT(slots_[fd].reserved && !slots_[fd].open);
+    slots_[fd].reserved = false;
+}
+
+expected<int> fd_table::reserve(int from) {
     unsigned limit = descriptor_limit();
     if (from < 0 || unsigned(from) >= limit)
         return fail(from == 0 ? Errno::mfile : Errno::inval);
@@ -120,8 +138,7 @@ expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
             if (fd >= limit)
                 return fail(Errno::mfile);
             if (fd < capacity_) {
-                slots_[fd].open = std::move(f);
-                slots_[fd].cloexec = close_on_exec;
+                slots_[fd].reserved = true;
                 return int(fd);
             }
         }
@@ -137,6 +154,8 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
         {
             lock_guard guard(lock_);
             if (unsigned(fd) < capacity_) {
+                if (slots_[fd].reserved)
+                    return fail(Errno::busy);
                 std::swap(slots_[fd].open, f);
                 slots_[fd].cloexec = close_on_exec;
                 installed = true;

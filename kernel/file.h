@@ -153,7 +153,14 @@ public:
     expected<ref_ptr<file>> get(int fd); // EBADF
     // The lowest free descriptor >= from. EMFILE by RLIMIT_NOFILE, ENOMEM.
     expected<int> install(ref_ptr<file> f, bool close_on_exec, int from = 0);
-    // dup2: puts it at exactly `fd`, closing what is there. EBADF beyond RLIMIT_NOFILE, ENOMEM.
+    // The same in two steps, for a caller that may yet fail: a descriptor that is nobody's, until
+    // fill() gives it its file, or release() makes it free again. Meanwhile it is not open, and
+    // neither close() nor dup2 can have it.
+    expected<int> reserve(int from = 0);
+    void fill(int fd, ref_ptr<file> f, bool close_on_exec);
+    void release(int fd);
+    // dup2: puts it at exactly `fd`, closing what is there. EBADF beyond RLIMIT_NOFILE, ENOMEM;
+    // EBUSY if it is reserved.
     status install_at(int fd, ref_ptr<file> f, bool close_on_exec);
     status close(int fd); // EBADF
     // Two descriptors at once or none (pipe2, socketpair).
@@ -170,6 +177,7 @@ private:
     struct slot {
         ref_ptr<file> open;
         bool cloexec = false;
+        bool reserved = false; // and not open
     };
     static slot* allocate_slots(unsigned count);
     static void free_slots(slot* slots, unsigned count);

@@ -92,22 +92,30 @@ struct reserved_pid {
     void keep() { pid = 0; }
 };
 
-// Descriptors that are closed again unless the child has been published.
+// A descriptor whose number is told before it can be used: the caller's other threads have it only
+// when the child has been published, and never see it otherwise.
 class new_descriptor {
 public:
     explicit new_descriptor(fd_table& files) : files_(files) {}
     ~new_descriptor() {
         if (fd_ >= 0)
-            (void)files_.close(fd_);
+            files_.release(fd_);
     }
-    expected<int> install(ref_ptr<file> f, bool close_on_exec) {
-        fd_ = TRY(files_.install(std::move(f), close_on_exec));
+    expected<int> reserve(ref_ptr<file> f, bool close_on_exec) {
+        fd_ = TRY(files_.reserve());
+        file_ = std::move(f);
+        close_on_exec_ = close_on_exec;
         return fd_;
     }
-    void keep() { fd_ = -1; }
+    void install() {
+        if (fd_ >= 0)
+            files_.fill(std::exchange(fd_, -1), std::move(file_), close_on_exec_);
+    }
 
 private:
     fd_table& files_;
+    ref_ptr<file> file_;
+    bool close_on_exec_ = false;
     int fd_ = -1;
 };
 
@@ -157,22 +165,21 @@ expected<created_process> create(const clone_args& args) {
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
-    // The descriptors that tell of it come last: they are seen by the caller's other threads.
     new_descriptor pidfd(*self.files), release(*self.files);
     created_process result{};
     if (set(CLONE_PIDFD_))
-        TRY(args.pidfd.write(TRY(pidfd.install(TRY(pidfd_create(p, 0)), true))));
+        TRY(args.pidfd.write(TRY(pidfd.reserve(TRY(pidfd_create(p, 0)), true))));
     if (args.afork) {
         const uint32_t flags = args.afork->descriptor_flags;
         ref_ptr<file> told = TRY(afork_file_create(wait, flags & O_NONBLOCK_));
-        result.descriptor = TRY(release.install(std::move(told), flags & O_CLOEXEC_));
+        result.descriptor = TRY(release.reserve(std::move(told), flags & O_CLOEXEC_));
     }
 
     // From here on it exists, or nothing has happened.
     TRY(publish(*p, *child, self, args));
     result.pid = std::exchange(pid.pid, 0);
-    pidfd.keep();
-    release.keep();
+    pidfd.install();
+    release.install();
     child->vfork_parent = ref_ptr(wait).leak();
     if (set(CLONE_PARENT_SETTID_))
         (void)args.parent_tid.write(

@@ -3,6 +3,7 @@
 #include "../lib/clone.h"
 #include "../lib/proc.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -252,6 +253,31 @@ static void ids(void) {
     is_errno(clone3_raw(&args, sizeof args), EINVAL, "the two at one address");
 }
 
+// A pidfd that comes to nothing is at no time another thread's to see, who might close it and have
+// the number for a file of its own.
+static volatile int failing = 1, seen;
+static int next_descriptor;
+
+static void* look_for_descriptor(void* arg) {
+    while (failing)
+        seen += fcntl(next_descriptor, F_GETFD) >= 0;
+    return arg;
+}
+
+static void pidfd_that_fails(void) {
+    pthread_t thread;
+    struct args3 args = {.flags = CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = 8};
+    next_descriptor = dup(STDIN_FILENO);
+    need(next_descriptor >= 0 && close(next_descriptor) == 0);
+    need(pthread_create(&thread, NULL, look_for_descriptor, NULL) == 0);
+    for (int i = 0; i < 200; i++)
+        need(clone3_raw(&args, sizeof args) == -1 && errno == EFAULT);
+    failing = 0;
+    pthread_join(thread, NULL);
+    is(seen, 0, "a pidfd that cannot be stored is never open");
+    is(dup(STDIN_FILENO), next_descriptor, "and its number is free");
+}
+
 int main(void) {
     subtest("combinations that are refused", refused);
     subtest("name spaces", name_spaces);
@@ -259,6 +285,7 @@ int main(void) {
     subtest("clone3: the structure", structure);
     subtest("clone3: its fields", fields);
     subtest("a refused clone leaves no trace", no_trace);
+    subtest("a pidfd that fails", pidfd_that_fails);
     subtest("exit signals", exit_signals);
     subtest("CLONE_PARENT", parent);
     subtest("CLONE_CLEAR_SIGHAND", clear_handlers);
