@@ -6,6 +6,7 @@
 //      vmspace::create       and own copies of what is shared with others
 //      kill_other_threads    the calling thread is the process
 //        Anything wrong up to here is an errno, and the process is still whole.
+//      own_copies::make      once more, if there were other threads
 //
 //      ---- point of no return ----
 //      enter_address_space   the old one is torn down, or left to those who share it (vfork)
@@ -170,6 +171,28 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, const 
         copy_string(name.data(), name.size(), line.interpreter);
         file = TRY(exec_file::open(working_directory, name.data(), 0));
     }
+}
+
+// What exec gives a process of its own, instead of what it shares with others. Null: it has it for
+// itself already.
+struct own_copies {
+    ref_ptr<fd_table> files;
+    ref_ptr<sig_handlers> handlers;
+
+    static expected<own_copies> make(thread& self) { // ENOMEM
+        own_copies own;
+        if (self.files->references() > 1)
+            own.files = TRY(self.files->copy());
+        if (self.proc->handlers->references() > 1)
+            own.handlers = TRY(self.proc->handlers->copy());
+        return own;
+    }
+};
+
+bool has_other_threads(thread& self) {
+    process& p = *self.proc;
+    lock_guard guard(process_tree_lock);
+    return p.threads.next(self) || p.threads.prev(self);
 }
 
 // Only the calling thread is left. EAGAIN if another one is ending the process, or executing,
@@ -463,14 +486,21 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     const layout at = choose_layout(p, what.image, strings);
     TRY(check_room(p, what, at));
     ref_ptr<vmspace> fresh = TRY(vmspace::create());
-    // What the process's own threads share is its alone when they are gone, and only then is what
-    // they did to it complete. A copy made before is for descriptors that others share.
-    ref_ptr<fd_table> own_files = self.files->references() > 1 ? TRY(self.files->copy()) : nullptr;
-    ref_ptr<sig_handlers> own_handlers = TRY(p.handlers->copy());
+    const bool had_threads = has_other_threads(self);
+    own_copies own = TRY(own_copies::make(self));
     at_sync_point(sync_point::exec_is_ready);
     TRY(kill_other_threads(self));
-    if (self.files->references() == 1)
-        own_files = nullptr;
+    // What the process's other threads shared is its alone now that they are gone, and only now is
+    // what they did to the rest complete. To be without them is no state to go on in: as on Linux,
+    // what fails from here on kills.
+    if (had_threads) {
+        auto again = own_copies::make(self);
+        if (!again) {
+            signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+            return fail(again.error());
+        }
+        own = std::move(*again);
+    }
 
     at_sync_point(sync_point::exec_commits);
     // ---- The point of no return ----
@@ -480,16 +510,16 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         lock_guard tree(process_tree_lock);
         p.executed = true;
         p.exit_signal = SIGCHLD_;
-        if (p.handlers->references() > 1)
-            std::swap(p.handlers, own_handlers);
+        if (own.handlers)
+            std::swap(p.handlers, own.handlers);
     }
     posix_timers_delete(p);
     p.handlers->reset_for_exec();
     self.alt_stack = {0, 2 /* SS_DISABLE */, 0, 0};
     self.set_child_tid = 0;
-    if (own_files) {
+    if (own.files) {
         lock_guard guard(self.lock);
-        std::swap(self.files, own_files);
+        std::swap(self.files, own.files);
     }
     self.files->close_all_on_exec();
     bool secure = change_credentials(p, what.image.file());

@@ -262,15 +262,23 @@ static void exec_with_a_thread(void* unused) {
     _exit(1);
 }
 
-static void closed_by_a_thread(void) {
+static void closed_by_a_thread_with(unsigned long flags, const char* how) {
     begin();
     hold("exec_is_ready");
-    pid_t child = spawn(exec_with_a_thread, NULL);
+    pid_t child = (pid_t)syscall(SYS_clone, flags | SIGCHLD, 0L, 0L, 0L, 0L);
+    need(child >= 0);
+    if (child == 0)
+        exec_with_a_thread(NULL);
     need(eventually(is_at(child, "exec_is_ready")));
     shared->word = 1;
     need(eventually(shared->word == 2));
     let_go("exec_is_ready");
-    is_exit(reap(child), 0, "what another thread closes until it is ended stays closed");
+    is_exit(reap(child), 0, "%s: what another thread closes until it is ended stays closed", how);
+}
+
+static void closed_by_a_thread(void) {
+    closed_by_a_thread_with(0, "a table of the process's own");
+    closed_by_a_thread_with(CLONE_FILES, "one that another process shares");
 }
 
 static long live_vmspaces(void) {
