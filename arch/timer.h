@@ -3,9 +3,9 @@
 
 #include "lib/types.h"
 
-nanos_t now();                // since boot
-nanos_t boot_wall_clock();    // CLOCK_REALTIME at boot (from the RTC), ns since 1970
-uint64_t cycle_count();       // the TSC, of the calling CPU
+nanos_t now();             // since boot
+nanos_t boot_wall_clock(); // CLOCK_REALTIME at boot (from the RTC), ns since 1970
+uint64_t cycle_count();    // the TSC, of the calling CPU
 nanos_t nanos_of_cycles(uint64_t cycles);
 uint64_t cycles_per_second(); // as calibrated
 

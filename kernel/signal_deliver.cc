@@ -32,7 +32,6 @@ bool is_restart_code(int64_t result) {
     }
 }
 
-
 // Decides what becomes of an interrupted call: `handled` says whether a handler runs, `restart`
 // whether it has SA_RESTART.
 void settle_call(trap_frame& frame, bool handled, bool restart) {

@@ -23,9 +23,7 @@
 sysresult sys_getpid() { return current_process().pid; }
 sysresult sys_gettid() { return current_thread().tid; }
 
-sysresult sys_getppid() {
-    return current_process().parent_pid.load(std::memory_order_relaxed);
-}
+sysresult sys_getppid() { return current_process().parent_pid.load(std::memory_order_relaxed); }
 
 sysresult sys_set_tid_address(sys_address tid) {
     thread& self = current_thread();

@@ -45,9 +45,8 @@ bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_m
     }
     self.minor_faults++;
     // Nobody takes the address space away from a process one of whose threads is running.
-    const fault_outcome outcome = address < user_max
-                                      ? self.proc->vm->fault(address, access, present)
-                                      : fault_outcome::maperr;
+    const fault_outcome outcome =
+        address < user_max ? self.proc->vm->fault(address, access, present) : fault_outcome::maperr;
     if (outcome == fault_outcome::resolved) [[likely]]
         return true;
     return handle_unresolved(self, address, access, user_mode, outcome);

@@ -54,8 +54,7 @@ private:
     uint64_t chunks_ = 0;
 };
 
-template <class Visit>
-void sparse_slots::visit(uint64_t first, uint64_t end, Visit visit) const {
+template <class Visit> void sparse_slots::visit(uint64_t first, uint64_t end, Visit visit) const {
     sparse_chunk* c = tree_.first_where(
         [&](const sparse_chunk& x) { return x.first >= first - first % sparse_chunk::slots; });
     for (; c && c->first < end; c = tree_.next(*c)) {

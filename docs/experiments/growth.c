@@ -47,8 +47,8 @@ static uint64_t cost_of_munmap(void) {
     return sum / SAMPLES;
 }
 
-// Page faults of mappings all over the map. The page of zeros is mapped: nothing is allocated, for a
-// neighbour keeps the page table; and no hint helps the lookup, which was last somewhere else.
+// Page faults of mappings all over the map. The page of zeros is mapped: nothing is allocated, for
+// a neighbour keeps the page table; and no hint helps the lookup, which was last somewhere else.
 static uint64_t cost_of_fault(char* area, long n) {
     uint64_t sum = 0;
     long number = n < SAMPLES ? n : SAMPLES;

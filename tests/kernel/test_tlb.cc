@@ -293,7 +293,9 @@ KTEST(tlb, destroy_while_a_cpu_waits_for_our_lock) {
         REQUIRE(p);
         std::atomic<bool> loaded{false}, locked{false}, spinning{false}, done{false};
         auto body = [&] {
-            { loaded_pmap use(p); }
+            {
+                loaded_pmap use(p);
+            }
             loaded = true;
             stay_until([&] { return locked.load(); });
             cpu::interrupts_push_off();

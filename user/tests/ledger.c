@@ -127,8 +127,8 @@ static void live_child(void) {
     munmap(p, PAGES * PAGE);
 }
 
-// What the child of a fork takes to call exec: everything that its one system call needs lies in this
-// page, ...
+// What the child of a fork takes to call exec: everything that its one system call needs lies in
+// this page, ...
 static struct {
     char path[24], name[16], word[8];
     const char* arguments[3];
@@ -181,7 +181,8 @@ static void only_exec(size_t pages) {
            pages);
         ok(figure(e, "child", "read_anon") == 1, "and one with exec's arguments");
         // The copy is the parent's, and the page the child's own, if the parent wrote first.
-        long copied = figure(e, "child", "write_copied"), reused = figure(e, "child", "write_reused");
+        long copied = figure(e, "child", "write_copied"),
+             reused = figure(e, "child", "write_reused");
         long amaps = figure(e, "child", "amap_copied") + figure(e, "child", "amap_reused");
         ok(copied + reused == pushes && amaps == pushes,
            "and writes to %d page: its stack's (%ld copied)", pushes, copied);
