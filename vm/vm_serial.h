@@ -1,5 +1,5 @@
-// vm_serial: a number that no other thing has, or ever had. What is remembered by it is not mistaken
-// for another that lies where it was.
+// vm_serial: a number that no other thing has, or ever had. What is remembered by it is not
+// mistaken for another that lies where it was.
 #pragma once
 
 #include <atomic>

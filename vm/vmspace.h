@@ -148,7 +148,8 @@ public:
     void unmap_all();
 
     // mmap. Returns the address. EINVAL, ENOMEM, EEXIST as mmap(2).
-    // What request.populate cannot bring in, or not before the caller is killed, comes when touched.
+    // What request.populate cannot bring in, or not before the caller is killed, comes when
+    // touched.
     expected<vaddr_t> map(const map_request& request);
     status unmap(vaddr_t start, uint64_t size); // EINVAL
     // mprotect. EINVAL; ENOMEM for want of memory, limits or commit charge: nothing has changed;
