@@ -52,19 +52,23 @@ status sleep_until(nanos_t deadline) {
     return !s && s.error() == Errno::timedout ? status{} : s;
 }
 
-// A relative sleep that a signal interrupts goes on to its end if no handler runs, and says what
-// was left if one does.
-sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining) {
-    if (sleep_until(deadline))
-        return 0;
-    nanos_t time = now();
+// A relative sleep that a signal has interrupted at `time` goes on to its end if no handler runs,
+// and says what was left if one does.
+sysresult interrupted(thread::restart_kind kind, nanos_t deadline, nanos_t time,
+                      user_ptr<linux_timespec> remaining) {
     if (remaining)
         TRY(remaining.write(to_timespec(deadline > time ? deadline - time : 0)));
     thread& self = current_thread();
-    self.restart = thread::restart_kind::nanosleep;
+    self.restart = kind;
     self.restart_deadline = deadline;
     self.restart_arguments[0] = remaining.address().value();
     return fail(Errno::restart_block);
+}
+
+sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining) {
+    if (sleep_until(deadline))
+        return 0;
+    return interrupted(thread::restart_kind::nanosleep, deadline, now(), remaining);
 }
 
 nanos_t deadline_after(nanos_t duration, nanos_t time = now()) {
@@ -77,15 +81,8 @@ sysresult cpu_sleep_or_restart(int32_t id, const cpu_clock& clock, nanos_t at,
                                user_ptr<linux_timespec> remaining) {
     if (cpu_clock_sleep(clock, at))
         return 0;
-    const nanos_t time = clock.now();
-    if (remaining)
-        TRY(remaining.write(to_timespec(at > time ? at - time : 0)));
-    thread& self = current_thread();
-    self.restart = thread::restart_kind::cpu_sleep;
-    self.restart_deadline = at;
-    self.restart_arguments[0] = remaining.address().value();
-    self.restart_arguments[1] = uint64_t(int64_t{id});
-    return fail(Errno::restart_block);
+    current_thread().restart_arguments[1] = uint64_t(int64_t{id});
+    return interrupted(thread::restart_kind::cpu_sleep, at, clock.now(), remaining);
 }
 
 sysresult cpu_nanosleep(int32_t id, bool absolute, nanos_t time,

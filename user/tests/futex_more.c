@@ -158,7 +158,7 @@ static volatile uint32_t* map_file(int fd, size_t pages) {
     return at;
 }
 
-// A word is a place in a file, not the page that holds it for now.
+// A word is a place in a file, not the page that holds it at the moment.
 static void truncated(void) {
     struct sleeper s;
     int file = memfd_create("one", MFD_CLOEXEC), other = memfd_create("other", MFD_CLOEXEC);
