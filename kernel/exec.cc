@@ -248,14 +248,13 @@ void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
 
 // Whether the program runs with rights that its caller does not have.
 bool change_credentials(process& p, const exec_file& file) {
-    constexpr uint32_t set_uid = 04000, set_gid = 02000, group_execute = 0010;
-    const uint32_t mode = p.no_new_privileges ? 0 : file.mode();
-    const uint32_t owner = file.uid(), group = file.gid();
+    const vattr is = file.attributes();
+    const uint32_t mode = p.no_new_privileges ? 0 : is.mode;
     lock_guard guard(p.lock);
-    if (mode & set_uid)
-        p.cred.euid = owner;
-    if ((mode & (set_gid | group_execute)) == (set_gid | group_execute))
-        p.cred.egid = group;
+    if (mode & S_ISUID_)
+        p.cred.euid = is.uid;
+    if ((mode & (S_ISGID_ | S_IXGRP_)) == (S_ISGID_ | S_IXGRP_))
+        p.cred.egid = is.gid;
     p.cred.suid = p.cred.fsuid = p.cred.euid;
     p.cred.sgid = p.cred.fsgid = p.cred.egid;
     process_tell_limits(p);

@@ -184,16 +184,12 @@ ref_ptr<uvm_object> exec_file::object() const {
 
 ref_ptr<vnode> exec_file::node() const { return node_; }
 
-uint32_t exec_file::mode() const {
-    uint32_t mode = node_->attributes().mode;
+vattr exec_file::attributes() const {
+    vattr a = node_->attributes();
     if (node_->fs().mount_flags.load() & MS_NOSUID_)
-        mode &= ~(S_ISUID_ | S_ISGID_);
-    return mode;
+        a.mode &= ~(S_ISUID_ | S_ISGID_);
+    return a;
 }
-
-uint32_t exec_file::uid() const { return node_->attributes().uid; }
-
-uint32_t exec_file::gid() const { return node_->attributes().gid; }
 
 // ---- The initial tree ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
 #include <string_view>
 
 struct boot_info;
+struct vattr;
 class vnode;
 
 // Where a thread's paths start: root, current directory, umask. Shared by CLONE_FS, else copied.
@@ -51,9 +52,10 @@ public:
     uint64_t size() const;
     ref_ptr<uvm_object> object() const; // what its segments map
     ref_ptr<vnode> node() const;        // for /proc/PID/exe
-    uint32_t mode() const;              // st_mode, uid, gid: setuid bits
-    uint32_t uid() const;
-    uint32_t gid() const;
+    // Mode, owner and group as they were at one instant, without set-id bits on a nosuid mount. Who
+    // decides by two of them reads once: a chown between two reads would lend one file's bits to
+    // another owner.
+    vattr attributes() const;
 
 private:
     exec_file();
