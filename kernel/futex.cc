@@ -7,10 +7,9 @@
 // object that is gone is never another's. Waiters are in a hash table by key; the bucket's
 // lock makes "the word still has that value, so I sleep" one step against wakers.
 //
-// A waiter that is requeued changes its bucket while it sleeps. Its `where` is changed with both
-// locks held, so that whoever holds the lock of the bucket that a waiter says it is in, and finds
-// it still saying so, has it; the sleeper does the same before it returns, which keeps it (and its
-// stack) there until its waker is done with it.
+// A waiter that is requeued changes its bucket while it sleeps, with the locks of both held: which
+// it is in says its home (lib/home.h). The sleeper locks that before it returns, which keeps it
+// (and its stack) there until its waker is done with it.
 #include "kernel/futex.h"
 
 #include "arch/memory.h"
@@ -21,6 +20,7 @@
 #include "kernel/sched.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
+#include "lib/home.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 
@@ -50,14 +50,18 @@ struct futex_key {
 };
 
 struct bucket;
+bucket& bucket_of(const futex_key& key);
 
 struct futex_waiter {
+    futex_waiter(const futex_key& waits_for, uint32_t some_of)
+        : sleeper(current_thread()), bits(some_of), home_(bucket_of(waits_for)), key(waits_for) {}
+
     list_node on_bucket;
-    thread* sleeper = nullptr;
-    futex_key key{};
-    uint32_t bits = any_bit;
-    std::atomic<bucket*> where{nullptr};
-    bool woken = false; // under the bucket's lock
+    thread& sleeper;
+    const uint32_t bits;
+    home<bucket> home_;
+    futex_key key GUARDED_BY(home_);
+    bool woken GUARDED_BY(home_) = false;
     std::atomic<bool> expired{false};
 };
 
@@ -75,23 +79,20 @@ bucket& bucket_of(const futex_key& key) {
 }
 
 // Two buckets locked, in the order of their addresses; once if they are the same.
-class two_buckets {
+class SCOPED_CAPABILITY two_buckets {
 public:
-    two_buckets(bucket& a, bucket& b) NO_THREAD_SAFETY_ANALYSIS : first_(std::min(&a, &b)),
-                                                                  second_(std::max(&a, &b)) {
-        lock();
-    }
-    ~two_buckets() NO_THREAD_SAFETY_ANALYSIS {
-        if (held_)
-            unlock();
-    }
-    void lock() NO_THREAD_SAFETY_ANALYSIS {
+    two_buckets(bucket& a, bucket& b) ACQUIRE(a.lock, b.lock) NO_THREAD_SAFETY_ANALYSIS
+        : first_(std::min(&a, &b)),
+          second_(std::max(&a, &b)) {
         first_->lock.lock();
         if (second_ != first_)
             second_->lock.lock_nested();
-        held_ = true;
     }
-    void unlock() NO_THREAD_SAFETY_ANALYSIS {
+    ~two_buckets() RELEASE() NO_THREAD_SAFETY_ANALYSIS {
+        if (held_)
+            unlock();
+    }
+    void unlock() RELEASE() NO_THREAD_SAFETY_ANALYSIS {
         if (second_ != first_)
             second_->lock.unlock();
         first_->lock.unlock();
@@ -100,7 +101,7 @@ public:
 
 private:
     bucket *first_, *second_;
-    bool held_ = false;
+    bool held_ = true;
 };
 
 // Makes the page of a word resident. EFAULT.
@@ -129,24 +130,15 @@ expected<futex_key> key_of(vaddr_t word, bool is_private) {
     return futex_key{place.shared_by ? nullptr : &vm, place};
 }
 
-void insert(bucket& b, futex_waiter& w) REQUIRES(b.lock) {
-    b.waiters.push_back(w);
-    w.where.store(&b);
-}
-
-// Caller holds the lock of w's bucket.
-void wake(bucket& b, futex_waiter& w) REQUIRES(b.lock) {
-    b.waiters.remove(w);
-    w.woken = true;
-    sched_wake(*w.sleeper);
-}
-
 unsigned wake_some(bucket& b, const futex_key& key, int count, uint32_t bits) REQUIRES(b.lock) {
     unsigned woken = 0;
     for (futex_waiter* w = b.waiters.front(); w && int(woken) < count;) {
         futex_waiter* next = b.waiters.next(*w);
+        w->home_.assert_is(b);
         if (w->key == key && (w->bits & bits)) {
-            wake(b, *w);
+            b.waiters.remove(*w);
+            w->woken = true;
+            sched_wake(w->sleeper);
             woken++;
         }
         w = next;
@@ -165,86 +157,69 @@ expected<unsigned> futex_wake(vaddr_t word, bool is_private, int count, uint32_t
 
 void timer_fired(void* context) {
     auto* w = static_cast<futex_waiter*>(context);
-    thread* t = w->sleeper;
     w->expired.store(true);
-    sched_wake(*t);
+    sched_wake(w->sleeper);
 }
 
-bucket& lock_bucket_of(futex_waiter& w) NO_THREAD_SAFETY_ANALYSIS {
-    for (;;) {
-        bucket* b = w.where.load();
-        b->lock.lock();
-        if (w.where.load() == b)
-            return *b;
-        b->lock.unlock();
-    }
-}
-
-// Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, whose lock the
-// caller holds.
-status sleep(futex_waiter& w, nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
-    thread& self = *w.sleeper;
+// Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, and it is in none
+// afterwards.
+status sleep(futex_waiter& w, nanos_t deadline) REQUIRES(w.home_) {
     timer_event limit;
     if (deadline != forever)
         limit.set(deadline, timer_fired, &w);
     status result;
-    for (;;) {
+    while (!w.woken) {
         sched_prepare_to_sleep(sleep_kind::interruptible, "futex");
-        w.where.load()->lock.unlock();
+        w.home_.unlock();
         if (w.expired.load()) // before the state was set
-            sched_wake(self);
+            sched_wake(w.sleeper);
         sched_sleep();
-        bucket& b = lock_bucket_of(w);
-        if (!w.woken) {
-            if (w.expired.load())
-                result = fail(Errno::timedout);
-            else if (signal_pending(self))
-                result = fail(Errno::intr);
-            else
-                continue;
-            b.waiters.remove(w);
-        }
-        b.lock.unlock();
+        w.home_.lock();
+        if (w.woken)
+            break;
+        if (w.expired.load())
+            result = fail(Errno::timedout);
+        else if (signal_pending(w.sleeper))
+            result = fail(Errno::intr);
+        else
+            continue;
+        bucket& b = w.home_.queue();
+        b.lock.assert_held();
+        b.waiters.remove(w);
         break;
     }
     if (deadline != forever)
-        limit.cancel();
+        limit.cancel(); // may wait for timer_fired(), which takes no lock
     return result;
 }
 
 // again: the word has another value. intr, timedout, inval, fault.
-status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits,
-                  nanos_t deadline) NO_THREAD_SAFETY_ANALYSIS {
+status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
     if (bits == 0)
         return fail(Errno::inval);
     for (;;) {
-        futex_waiter w;
-        w.sleeper = &current_thread();
-        w.bits = bits;
-        w.key = TRY(key_of(word, is_private));
-        bucket& b = bucket_of(w.key);
-        b.lock.lock();
+        futex_waiter w(TRY(key_of(word, is_private)), bits);
+        lock_guard guard(w.home_);
         expected<uint32_t> now_there = user_load(word);
         if (!now_there) {
-            b.lock.unlock();
+            guard.unlock();
             if (now_there.error() != Errno::again)
                 return fail(now_there.error());
             TRY(touch(word, false));
             continue;
         }
-        if (*now_there != value) {
-            b.lock.unlock();
+        if (*now_there != value)
             return fail(Errno::again);
-        }
-        insert(b, w);
-        return sleep(w, deadline); // releases the lock
+        bucket& b = w.home_.queue();
+        b.lock.assert_held();
+        b.waiters.push_back(w);
+        return sleep(w, deadline);
     }
 }
 
 // FUTEX_REQUEUE: wakes `wake_count` and moves up to `move_count` others to `to`.
 expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int wake_count,
-                                 int move_count,
-                                 const uint32_t* compare) NO_THREAD_SAFETY_ANALYSIS {
+                                 int move_count, const uint32_t* compare) {
     if (wake_count < 0 || move_count < 0)
         return fail(Errno::inval);
     for (;;) {
@@ -266,10 +241,12 @@ expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int 
         unsigned woken = wake_some(source, from_key, wake_count, any_bit), moved = 0;
         for (futex_waiter* w = source.waiters.front(); w && int(moved) < move_count;) {
             futex_waiter* next = source.waiters.next(*w);
+            w->home_.assert_is(source);
             if (w->key == from_key && from_key != to_key) {
                 source.waiters.remove(*w);
+                target.waiters.push_back(*w);
                 w->key = to_key;
-                insert(target, *w);
+                w->home_.move_to(target);
                 moved++;
             }
             w = next;
@@ -330,7 +307,7 @@ template <class Change> expected<uint32_t> change_word(vaddr_t word, Change chan
 }
 
 expected<unsigned> futex_wake_op(vaddr_t word, vaddr_t word2, bool is_private, int count,
-                                 int count2, uint32_t code) NO_THREAD_SAFETY_ANALYSIS {
+                                 int count2, uint32_t code) {
     wake_operation op = TRY(wake_operation::decode(code));
     for (;;) {
         futex_key key = TRY(key_of(word, is_private)), key2 = TRY(key_of(word2, is_private));

@@ -6,11 +6,14 @@
 // thread runs on two CPUs, and that a wake-up is lost, is told at the top of kernel/sched.cc.
 #pragma once
 
+#include "lib/home.h"
+#include "lib/thread_annotations.h"
 #include "lib/types.h"
 
 #include <cstdint>
 
 struct thread;
+struct timer_queue; // kernel/timer.cc
 class spin_lock;
 
 // Makes `t` runnable for the first time. Chooses a CPU: the caller's, or an idle one that it may
@@ -73,25 +76,27 @@ void timer_want(nanos_t deadline);
 void sched_first_run();
 
 // A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's
-// storage.
+// storage. Any thread may call any of these at any time.
 class timer_event {
 public:
+    timer_event();
     // `fire(context)` runs with interrupts off; it may set() the event again.
     void set(nanos_t deadline, void (*fire)(void*), void* context);
-    // After this the function is not running and will not run. The caller holds no lock that it
-    // takes. (Called from the function itself: it will not run again.)
+    // After this the function is not running and will not run, unless somebody has set it
+    // meanwhile. The caller holds no lock that it takes. (Called from the function itself: it will
+    // not run again.)
     void cancel();
-    bool armed() const;
+    bool armed();
 
-    // Guarded by the lock of timer queue `cpu`; see kernel/timer.cc.
-    struct implementation {
-        timer_event* child = nullptr; // links of a pairing heap
-        timer_event* sibling = nullptr;
-        timer_event* previous = nullptr;
-        nanos_t deadline = 0;
-        void (*fire)(void*) = nullptr;
-        void* context = nullptr;
-        unsigned cpu = 0;
-        bool armed = false;
-    } impl;
+private:
+    friend struct timer_queue;
+    home<timer_queue> home_;
+    // Links of a pairing heap.
+    timer_event* child_ GUARDED_BY(home_) = nullptr;
+    timer_event* sibling_ GUARDED_BY(home_) = nullptr;
+    timer_event* previous_ GUARDED_BY(home_) = nullptr;
+    nanos_t deadline_ GUARDED_BY(home_) = 0;
+    void (*fire_)(void*) GUARDED_BY(home_) = nullptr;
+    void* context_ GUARDED_BY(home_) = nullptr;
+    bool armed_ GUARDED_BY(home_) = false;
 };

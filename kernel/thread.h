@@ -65,10 +65,10 @@ struct thread : ref_counted<thread> {
     machine_thread machine;  // the running thread's own, else the scheduler's
     char name[16] = {};      // comm: PR_SET_NAME, exec
 
-    // Scheduler's, under the lock of run queue `cpu` (see kernel/sched.h).
+    // Scheduler's: of who has made it runnable or taken it from a run queue (see kernel/sched.cc).
     std::atomic<thread_state> state{thread_state::created};
     std::atomic<bool> on_cpu{false};                // its stack is in use by a CPU
-    unsigned cpu = 0;                               // where it runs or ran last
+    std::atomic<unsigned> cpu{0};                   // where it runs or ran last
     std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
     list_node on_run_queue;
     const char* wait_reason = nullptr; // why it sleeps, for ps and panics

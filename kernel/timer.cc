@@ -2,9 +2,10 @@
 // and Tarjan 1986): setting is O(1), taking the first or any other is O(log n) amortised, and the
 // links live in the event, so that setting one cannot fail.
 //
-// An event is in the queue of the CPU that set it. Its function is called without the queue's lock,
-// so that it may take any spin lock and set the event again; `firing` says whose function is
-// running, and cancel() waits for it.
+// An event moves to the queue of the CPU that sets it; which that is says its home (lib/home.h).
+// Its function is called without the queue's lock, so that it may take any spin lock and set the
+// event again; `firing` says whose function is running, and cancel() waits for it. Meanwhile the
+// event stays where it is: who looks for it must find the queue that knows that it is firing.
 #include "arch/timer.h"
 #include "arch/cpu.h"
 #include "arch/upcalls.h"
@@ -14,78 +15,134 @@
 #include <algorithm>
 #include <utility>
 
-namespace {
-
 struct alignas(64) timer_queue {
     spin_lock lock{lock_rank::timer, "timer queue"};
     timer_event* first GUARDED_BY(lock) = nullptr;
     timer_event* firing GUARDED_BY(lock) = nullptr;
     nanos_t programmed = forever; // the CPU's own: what its timer is set to
+
+    void insert(timer_event& e, nanos_t deadline) REQUIRES(lock);
+    void remove(timer_event& e) REQUIRES(lock);
+    // Takes the first event out if it is due, and calls its function. False: none is due.
+    bool fire_first(nanos_t time) EXCLUDES(lock);
+    // When the first one is due; forever: there is none.
+    nanos_t next_deadline() EXCLUDES(lock);
+
+private:
+    timer_event* meld(timer_event* a, timer_event* b) REQUIRES(lock);
+    timer_event* meld_children(timer_event& parent) REQUIRES(lock);
 };
+
+namespace {
 
 timer_queue queues[max_cpus];
 
+} // namespace
+
 // Makes the later of two heaps a child of the earlier; either may be null.
-timer_event* meld(timer_event* a, timer_event* b) {
+timer_event* timer_queue::meld(timer_event* a, timer_event* b) {
     if (!a || !b)
         return a ? a : b;
-    if (b->impl.deadline < a->impl.deadline)
+    a->home_.assert_is(*this);
+    b->home_.assert_is(*this);
+    if (b->deadline_ < a->deadline_)
         std::swap(a, b);
-    b->impl.previous = a;
-    b->impl.sibling = a->impl.child;
-    if (a->impl.child)
-        a->impl.child->impl.previous = b;
-    a->impl.child = b;
+    b->previous_ = a;
+    b->sibling_ = a->child_;
+    if (timer_event* elder = a->child_) {
+        elder->home_.assert_is(*this);
+        elder->previous_ = b;
+    }
+    a->child_ = b;
     return a;
 }
 
 // One heap of an event's children: melded in pairs from the left, then all from the right.
-timer_event* meld_children(timer_event& parent) {
-    timer_event* child = std::exchange(parent.impl.child, nullptr);
-    timer_event* pairs = nullptr; // a stack, linked by `previous`
+timer_event* timer_queue::meld_children(timer_event& parent) {
+    parent.home_.assert_is(*this);
+    timer_event* child = std::exchange(parent.child_, nullptr);
+    timer_event* pairs = nullptr; // a stack, linked by `previous_`
     while (child) {
         timer_event* a = child;
-        timer_event* b = a->impl.sibling;
-        child = b ? b->impl.sibling : nullptr;
-        a->impl.sibling = a->impl.previous = nullptr;
-        if (b)
-            b->impl.sibling = b->impl.previous = nullptr;
+        a->home_.assert_is(*this);
+        timer_event* b = a->sibling_;
+        child = nullptr;
+        a->sibling_ = a->previous_ = nullptr;
+        if (b) {
+            b->home_.assert_is(*this);
+            child = b->sibling_;
+            b->sibling_ = b->previous_ = nullptr;
+        }
         timer_event* pair = meld(a, b);
-        pair->impl.previous = pairs;
+        pair->home_.assert_is(*this);
+        pair->previous_ = pairs;
         pairs = pair;
     }
     timer_event* heap = nullptr;
     while (pairs) {
-        timer_event* next = std::exchange(pairs->impl.previous, nullptr);
+        pairs->home_.assert_is(*this);
+        timer_event* next = std::exchange(pairs->previous_, nullptr);
         heap = meld(heap, pairs);
         pairs = next;
     }
     return heap;
 }
 
-void insert(timer_queue& q, timer_event& e) REQUIRES(q.lock) {
-    e.impl.child = e.impl.sibling = e.impl.previous = nullptr;
-    e.impl.armed = true;
-    q.first = meld(q.first, &e);
+void timer_queue::insert(timer_event& e, nanos_t deadline) {
+    e.home_.assert_is(*this);
+    e.child_ = e.sibling_ = e.previous_ = nullptr;
+    e.deadline_ = deadline;
+    e.armed_ = true;
+    first = meld(first, &e);
 }
 
-void remove(timer_queue& q, timer_event& e) REQUIRES(q.lock) {
+void timer_queue::remove(timer_event& e) {
+    e.home_.assert_is(*this);
     timer_event* orphans = meld_children(e);
-    if (&e == q.first) {
-        q.first = orphans;
+    if (&e == first) {
+        first = orphans;
     } else {
-        // `previous` is the parent of a first child, else the elder sibling.
-        timer_event* before = e.impl.previous;
-        (before->impl.child == &e ? before->impl.child : before->impl.sibling) = e.impl.sibling;
-        if (e.impl.sibling)
-            e.impl.sibling->impl.previous = before;
-        q.first = meld(q.first, orphans);
+        // `previous_` is the parent of a first child, else the elder sibling.
+        timer_event* before = e.previous_;
+        before->home_.assert_is(*this);
+        (before->child_ == &e ? before->child_ : before->sibling_) = e.sibling_;
+        if (timer_event* after = e.sibling_) {
+            after->home_.assert_is(*this);
+            after->previous_ = before;
+        }
+        first = meld(first, orphans);
     }
-    e.impl.sibling = e.impl.previous = nullptr;
-    e.impl.armed = false;
+    e.sibling_ = e.previous_ = nullptr;
+    e.armed_ = false;
 }
 
-} // namespace
+bool timer_queue::fire_first(nanos_t time) {
+    lock_guard guard(lock);
+    timer_event* e = first;
+    if (!e)
+        return false;
+    e->home_.assert_is(*this);
+    if (e->deadline_ > time)
+        return false;
+    remove(*e);
+    auto* fire = e->fire_;
+    void* context = e->context_;
+    firing = e;
+    guard.unlock();
+    fire(context);
+    guard.lock();
+    // The event itself may be gone by now.
+    firing = nullptr;
+    return true;
+}
+
+nanos_t timer_queue::next_deadline() {
+    lock_guard guard(lock);
+    if (!first)
+        return forever;
+    first->home_.assert_is(*this);
+    return first->deadline_;
+}
 
 void timer_want(nanos_t deadline) {
     timer_queue& q = queues[cpu::id()];
@@ -96,23 +153,27 @@ void timer_want(nanos_t deadline) {
     }
 }
 
+// Most events are set by who makes them: on this CPU.
+timer_event::timer_event() : home_(queues[cpu::id()]) {}
+
 void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context) {
     cpu::interrupts_push_off();
-    if (armed()) {
-        timer_queue& old = queues[impl.cpu];
-        lock_guard guard(old.lock);
-        if (impl.armed)
-            remove(old, *this);
-    }
-    const unsigned id = cpu::id();
-    timer_queue& q = queues[id];
-    {
-        lock_guard guard(q.lock);
-        impl.deadline = deadline;
-        impl.fire = fire;
-        impl.context = context;
-        impl.cpu = id;
-        insert(q, *this);
+    timer_queue& mine = queues[cpu::id()];
+    for (;;) {
+        home_.lock();
+        timer_queue& q = home_.queue();
+        q.lock.assert_held();
+        if (armed_)
+            q.remove(*this);
+        // Another CPU that is calling its function will look for the next deadline after that.
+        if (&q == &mine || q.firing == this) {
+            fire_ = fire;
+            context_ = context;
+            q.insert(*this, deadline);
+            home_.unlock();
+            break;
+        }
+        home_.leave_for(mine);
     }
     timer_want(deadline);
     cpu::interrupts_pop_off();
@@ -120,10 +181,11 @@ void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context) {
 
 void timer_event::cancel() {
     for (;;) {
-        timer_queue& q = queues[impl.cpu];
-        lock_guard guard(q.lock);
-        if (impl.armed)
-            remove(q, *this);
+        lock_guard guard(home_);
+        timer_queue& q = home_.queue();
+        q.lock.assert_held();
+        if (armed_)
+            q.remove(*this);
         // With interrupts off, a function that runs on this very CPU is the one that is calling us.
         if (q.firing != this || &q == &queues[cpu::id()])
             return;
@@ -133,39 +195,19 @@ void timer_event::cancel() {
     }
 }
 
-bool timer_event::armed() const {
-    timer_queue& q = queues[impl.cpu];
-    lock_guard guard(q.lock);
-    return impl.armed;
+bool timer_event::armed() {
+    lock_guard guard(home_);
+    return armed_;
 }
 
 void handle_timer_interrupt() {
     timer_queue& q = queues[cpu::id()];
     q.programmed = forever;
     const nanos_t time = now();
-    for (;;) {
-        lock_guard guard(q.lock);
-        timer_event* e = q.first;
-        if (!e || e->impl.deadline > time)
-            break;
-        remove(q, *e);
-        auto* fire = e->impl.fire;
-        void* context = e->impl.context;
-        q.firing = e;
-        guard.unlock();
-        fire(context);
-        guard.lock();
-        // The event itself may be gone by now.
-        q.firing = nullptr;
+    while (q.fire_first(time)) {
     }
     sched_tick(time);
-
-    nanos_t next = sched_next_event();
-    {
-        lock_guard guard(q.lock);
-        if (q.first)
-            next = std::min(next, q.first->impl.deadline);
-    }
+    const nanos_t next = std::min(sched_next_event(), q.next_deadline());
     if (next != forever)
         timer_want(next);
 }

@@ -104,7 +104,7 @@ expected<process_facts> facts_of(const proc_subject& of) {
             memcpy(f.name, shown->name, sizeof(f.name));
             f.state = state_of(*p, *shown);
             f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
-            f.cpu = shown->cpu;
+            f.cpu = shown->cpu.load();
         } else {
             memcpy(f.name, p->last_name, sizeof(f.name));
         }

@@ -363,9 +363,10 @@ KTEST(timer, can_be_set_again_by_its_function) {
     EXPECT_EQ(repeat.times.load(), 5u);
 }
 
-KTEST(timer, cancel_waits_for_the_function_on_another_cpu) {
-    if (cpu::count() < 2)
-        SKIP("one CPU");
+namespace {
+// Cancels an event on one CPU while another is in its function. Returns whether the function had
+// left when cancel() returned. `set_meanwhile`: it is set once more before that.
+bool cancel_waits(bool set_meanwhile) {
     struct slow_event {
         timer_event event;
         std::atomic<bool> inside{false}, go_on{false}, left{false};
@@ -389,10 +390,26 @@ KTEST(timer, cancel_waits_for_the_function_on_another_cpu) {
             release.set(
                 now() + 2 * millisecond,
                 [](void* go) { static_cast<std::atomic<bool>*>(go)->store(true); }, &slow.go_on);
+            if (set_meanwhile)
+                slow.event.set(forever - 1, slow.fire, &slow);
             slow.event.cancel();
             left_at_return.store(slow.left.load());
+            spin_until([&] { return slow.left.load(); });
             release.cancel();
         }
     });
-    EXPECT(left_at_return.load());
+    return left_at_return.load() && !slow.event.armed();
+}
+} // namespace
+
+KTEST(timer, cancel_waits_for_the_function_on_another_cpu) {
+    if (cpu::count() < 2)
+        SKIP("one CPU");
+    EXPECT(cancel_waits(false));
+}
+
+KTEST(timer, cancel_waits_for_the_function_of_an_event_that_was_set_again) {
+    if (cpu::count() < 2)
+        SKIP("one CPU");
+    EXPECT(cancel_waits(true));
 }

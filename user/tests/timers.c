@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -260,6 +261,33 @@ static void timer_files(void) {
     is_errno(timerfd_settime(fd, 0, (struct itimerspec*)8, NULL), EFAULT, "a bad address");
 }
 
+static int raced;
+static atomic_bool race_over;
+static void* race_set(void* arg) {
+    while (!race_over)
+        need(set_fd(raced, 0, 1, 200000) == 0);
+    return arg;
+}
+static void* race_read(void* arg) {
+    uint64_t count;
+    while (!race_over)
+        need(read(raced, &count, 8) == 8 || errno == EAGAIN);
+    return arg;
+}
+
+static void timer_file_of_many(void) {
+    pthread_t thread[6];
+    raced = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    need(raced >= 0);
+    for (int i = 0; i < 6; i++)
+        need(pthread_create(&thread[i], NULL, i % 2 ? race_set : race_read, NULL) == 0);
+    usleep(400000);
+    race_over = true;
+    for (int i = 0; i < 6; i++)
+        need(pthread_join(thread[i], NULL) == 0);
+    is(ready(raced, -1), POLLIN, "set and read by several threads at once, it goes on");
+}
+
 // ---- signalfd --------------------------------------------------------------------------------
 
 static void* send_later(void* arg) {
@@ -331,6 +359,7 @@ int main(void) {
     subtest("inheritance", inheritance);
     subtest("ignored", ignored);
     subtest("timerfd", timer_files);
+    subtest("timerfd of several threads", timer_file_of_many);
     subtest("signalfd", signal_files);
     return done();
 }

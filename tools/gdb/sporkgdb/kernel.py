@@ -9,6 +9,7 @@ import gdb
 from .values import (
     SporkError,
     at,
+    atomic,
     each,
     enumerator,
     is_null,
@@ -136,7 +137,7 @@ def state_of(thread_value: gdb.Value) -> str:
     """"running on CPU 1", "asleep (vfork)", "runnable", ..."""
     state = enumerator(member(thread_value, "state"))
     if state == "running":
-        return f"running on CPU {int(member(thread_value, 'cpu'))}"
+        return f"running on CPU {int(atomic(member(thread_value, 'cpu')))}"
     if state == "sleeping":
         why = text(member(thread_value, "wait_reason"), 40) or "no reason given"
         return f"asleep ({why})"
