@@ -138,6 +138,7 @@ status elf_image::map_segment(vmspace& vm, const elf_segment& s, uint64_t bias) 
         request.prot = prot;
         request.fixed = true;
         request.object = file_.object();
+        request.handle = file_.handle();
         request.offset = page_round_down(s.offset);
         TRY(vm.map(request));
         if (end > file_end && (s.flags & PF_W_) && file_end % page_size != 0) {

@@ -42,11 +42,13 @@ enum : uint32_t {
 
 // Shared by fork and dup. Subclasses: vnode_file, pipe_end, tty_file, ... Each method's default is
 // the errno that Linux gives when an object cannot do it.
-class file : public ref_counted<file> {
+// A mapping refers to the description that it was made through, so that one whose descriptors are
+// closed lives on until it is unmapped.
+class file : public uvm_handle {
 public:
     explicit file(uint32_t flags);
-    virtual ~file();
-    virtual void last_reference_gone() = 0; // closes and frees
+    ~file() override;
+    // last_reference_gone() closes and frees.
 
     // The access mode has been checked by the caller; they block unless nonblocking(). Errors as
     // read(2), write(2); when interrupted before anything was moved: restartsys.

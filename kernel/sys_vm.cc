@@ -73,7 +73,7 @@ status map_file(map_request& request, int fd, uint32_t flags) {
     if (flags & MAP_GROWSDOWN_)
         return fail(Errno::inval);
     if (vnode* node = f->node()) {
-        if (node->fs().mount_flags.load() & MS_NOEXEC_) {
+        if (node->fs().mount_flags() & MS_NOEXEC_) {
             if (allows(request.prot, vm_prot::execute))
                 return fail(Errno::perm);
             request.max_prot = request.max_prot & ~vm_prot::execute;
@@ -81,6 +81,8 @@ status map_file(map_request& request, int fd, uint32_t flags) {
         vfs_name_memory(*node);
     }
     request.object = TRY(f->mmap_object());
+    if (request.object)
+        request.handle = std::move(f);
     if (!request.object) { // anonymous memory, by the name of a device
         request.offset = 0;
         request.tag = request.shared ? nullptr : "/dev/zero";

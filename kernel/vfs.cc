@@ -133,10 +133,12 @@ expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
     if (!node->is_regular())
         return fail(Errno::acces);
     TRY(check_access(*node, may_execute));
-    if ((node->fs().mount_flags.load() & MS_NOEXEC_) || !node->memory())
+    if ((node->fs().mount_flags() & MS_NOEXEC_) || !node->memory())
         return fail(Errno::acces);
-    TRY(node->deny_write_access());
     exec_file f;
+    f.file_ = TRY(node->open(O_RDONLY_ | O_LARGEFILE_));
+    f.file_->set_node(node);
+    TRY(node->deny_write_access());
     f.node_ = std::move(node);
     return f;
 }
@@ -146,6 +148,7 @@ exec_file::exec_file(exec_file&&) noexcept = default;
 
 exec_file& exec_file::operator=(exec_file&& other) noexcept {
     std::swap(node_, other.node_);
+    std::swap(file_, other.file_);
     return *this;
 }
 
@@ -182,11 +185,13 @@ ref_ptr<uvm_object> exec_file::object() const {
     return node_->memory();
 }
 
+ref_ptr<uvm_handle> exec_file::handle() const { return file_; }
+
 ref_ptr<vnode> exec_file::node() const { return node_; }
 
 vattr exec_file::attributes() const {
     vattr a = node_->attributes();
-    if (node_->fs().mount_flags.load() & MS_NOSUID_)
+    if (node_->fs().mount_flags() & MS_NOSUID_)
         a.mode &= ~(S_ISUID_ | S_ISGID_);
     return a;
 }

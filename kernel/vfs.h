@@ -50,7 +50,8 @@ public:
     // Up to `size` bytes at `offset`; fewer only at the end of the file.
     expected<size_t> read(uint64_t offset, void* to, size_t size) const;
     uint64_t size() const;
-    ref_ptr<uvm_object> object() const; // what its segments map
+    ref_ptr<uvm_object> object() const; // what its segments map, and
+    ref_ptr<uvm_handle> handle() const; // through what
     ref_ptr<vnode> node() const;        // for /proc/PID/exe
     // Mode, owner and group as they were at one instant, without set-id bits on a nosuid mount. Who
     // decides by two of them reads once: a chown between two reads would lend one file's bits to
@@ -60,6 +61,7 @@ public:
 private:
     exec_file();
     ref_ptr<vnode> node_;
+    ref_ptr<file> file_; // open for reading
 };
 
 // The absolute path of a vnode for getcwd, /proc/PID/exe and cwd, maps. ENOENT if it was unlinked;

@@ -53,7 +53,7 @@ status vnode::set_attributes(const vattr_change& change) {
 // Linux's relatime: once a day, or when the last access is not after the last change.
 void vnode::touch_accessed() {
     constexpr uint64_t day = 86400 * nanos_per_second;
-    uint32_t flags = fs_.mount_flags.load(std::memory_order_relaxed);
+    uint32_t flags = fs_.mount_flags();
     if (flags & (MS_NOATIME_ | MS_RDONLY_))
         return;
     if (is_directory() && (flags & MS_NODIRATIME_))
@@ -110,10 +110,13 @@ void vnode::fill_stat(linux_stat& out) {
 }
 
 status vnode::get_write_access() {
+    TRY(fs_.begin_writing());
     int32_t n = writers_.load();
     do {
-        if (n < 0)
+        if (n < 0) {
+            fs_.end_writing();
             return fail(Errno::txtbsy);
+        }
     } while (!writers_.compare_exchange_weak(n, n + 1));
     return {};
 }
@@ -121,6 +124,7 @@ status vnode::get_write_access() {
 void vnode::put_write_access() {
     [[maybe_unused]] int32_t before = writers_.fetch_sub(1);
     ASSERT(before > 0);
+    fs_.end_writing();
 }
 
 status vnode::deny_write_access() {
@@ -142,3 +146,24 @@ static std::atomic<uint32_t> next_device_minor{1};
 // Memory file systems have no device: major 0 and a minor of their own, as on Linux.
 file_system::file_system(const char* type)
     : type_(type), device_(make_device(0, next_device_minor.fetch_add(1))) {}
+
+status file_system::begin_writing() {
+    int32_t n = writers_.load();
+    do {
+        if (n < 0)
+            return fail(Errno::rofs);
+    } while (!writers_.compare_exchange_weak(n, n + 1));
+    return {};
+}
+
+status file_system::set_mount_flags(uint32_t flags) {
+    constexpr int32_t closed = -1;
+    const bool now = read_only(), wanted = flags & MS_RDONLY_;
+    int32_t none = 0;
+    if (wanted && !now && !writers_.compare_exchange_strong(none, closed))
+        return fail(Errno::busy);
+    if (now && !wanted)
+        writers_.store(0);
+    mount_flags_.store(flags, std::memory_order_relaxed);
+    return {};
+}

@@ -193,7 +193,8 @@ public:
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
 
-    // Write access and execution exclude each other: TXTBSY. Each success needs its release.
+    // Write access and execution exclude each other: TXTBSY. So do write access and a file system
+    // that is read-only: ROFS. Each success needs its release.
     status get_write_access();
     void put_write_access();
     status deny_write_access();
@@ -241,10 +242,18 @@ public:
     virtual bool busy(unsigned root_references) = 0;
 
     // MS_* that hold for it (one mount has one file system).
-    std::atomic<uint32_t> mount_flags{0};
-    bool read_only() const { return mount_flags.load(std::memory_order_relaxed) & 1; }
+    uint32_t mount_flags() const { return mount_flags_.load(std::memory_order_relaxed); }
+    bool read_only() const { return mount_flags() & 1; }
+    // EBUSY: it is to be read-only, and a file of it is open for writing. The mount table is locked.
+    status set_mount_flags(uint32_t flags);
 
 private:
+    friend class vnode;
+    status begin_writing(); // a file of it is opened for writing. EROFS
+    void end_writing() { writers_.fetch_sub(1); }
+
+    std::atomic<uint32_t> mount_flags_{0};
+    std::atomic<int32_t> writers_{0}; // files open for writing; negative: read-only
     const char* type_;
     const uint64_t device_;
 };

@@ -85,7 +85,20 @@ expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
 
 // A hole is filled even for reading: the page that a shared mapping shows must be the one that
 // others write to.
-expected<vm_page*> uvm_aobj::get(uint64_t index, bool) { return page_at(index, true); }
+expected<vm_page*> uvm_aobj::get(uint64_t index, bool write) {
+    vm_page* page = TRY(page_at(index, true));
+    if (write)
+        page->clean = false;
+    return page;
+}
+
+// There is nowhere to write to; but the next store shall be a fault again.
+status uvm_aobj::put(uint64_t first, uint64_t last) {
+    lock_guard guard(lock_);
+    for (; vm_page* page = next_resident(first, last); first++)
+        pmap::page_protect(*page, vm_prot::rx);
+    return {};
+}
 
 uint64_t uvm_aobj::resident_pages() const {
     lock_guard guard(const_cast<sleep_lock&>(lock_));

@@ -293,6 +293,8 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
         lay_to_fork(vm_aftermath::kind::read_object, **page);
     vm_prot prot = entry.effective_protection();
     fault_outcome outcome = enter(**page, write() ? prot : prot & ~vm_prot::write);
+    if (write() && entry.handle && outcome == fault_outcome::resolved)
+        entry.handle->stored();
     trace_case(trace::fault_kind::case_2a, **page);
     ahead_object(amap, object);
     return outcome;

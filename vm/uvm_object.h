@@ -14,6 +14,18 @@
 
 class vm_amap;
 
+// What an object was mapped through: an open file. Every map entry of the mapping refers to it, and
+// whatever it claims (write access to the file, its locks, the mount that the file is on) stays
+// claimed until the last of them is gone. vm/ counts the references and tells it of stores.
+class uvm_handle : public ref_counted<uvm_handle> {
+public:
+    virtual ~uvm_handle() = default;
+    virtual void last_reference_gone() = 0; // no VM lock is held
+    // A fault has just made a page of a shared mapping writable. The object is locked, the map for
+    // reading: it may neither fault nor sleep.
+    virtual void stored() {}
+};
+
 // An amap's place on the list of the object that its anons hide pages of: what private mappings of
 // the object have written. Owned by the amap.
 struct amap_shadow {
@@ -54,8 +66,8 @@ public:
         detached();
     }
     uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
-    // Writes dirty pages in [first, last) back to where they came from (msync); nothing for
-    // memory-backed objects.
+    // Writes dirty pages in [first, last) back to where they came from (msync), and sees to it that
+    // the next store to one of them is heard of (uvm_handle::stored).
     virtual status put(uint64_t first, uint64_t last) {
         (void)first;
         (void)last;

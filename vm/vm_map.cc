@@ -173,7 +173,8 @@ vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock)
 }
 
 bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
-    if (low.end != high.start || low.object != high.object)
+    if (low.end != high.start || low.object != high.object ||
+        low.handle != high.handle)
         return false;
     if (low.object && low.offset + low.size() != high.offset)
         return false;

@@ -18,16 +18,18 @@ void vm_map_entry_destroy(vm_map_entry* entry) {
     entry_pool.destroy(entry);
 }
 
-void vm_map_entry::set_object(ref_ptr<uvm_object> to) {
+void vm_map_entry::set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through) {
     if (to)
         to->mapped();
+    std::swap(handle, through);
     std::swap(object, to);
     if (to)
         to->unmapped();
+    to.reset(); // before the handle, which may be what keeps all that the object needs
 }
 
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
-    set_object(from.object);
+    set_object(from.object, from.handle);
     offset = from.offset;
     protection = from.protection;
     max_protection = from.max_protection;
@@ -128,6 +130,7 @@ void vm_map_entry::check() const {
     ASSERT(start < end && start.page_aligned() && end.page_aligned());
     ASSERT(offset % page_size == 0);
     ASSERT(copy_on_write || object);
+    ASSERT(object || !handle);
     ASSERT(wired_count || !wired_on_fault);
     ASSERT(copy_on_write || !aref);
     ASSERT(copy_on_write || !needs_copy);

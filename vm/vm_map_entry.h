@@ -28,13 +28,14 @@
 struct vm_map_entry {
     vm_map_entry() = default;
     // The amap first: it is on the object's list of those above it, and the entry's reference may
-    // be what keeps the object.
+    // be what keeps the object. The handle last, for the same reason.
     ~vm_map_entry() {
         aref.release();
         set_object(nullptr);
     }
 
     vaddr_t start{}, end{};     // page aligned, start < end
+    ref_ptr<uvm_handle> handle; // of a file's object: what it was mapped through
     ref_ptr<uvm_object> object; // changed by set_object() alone
     uint64_t offset = 0;        // bytes into the object, of `start`
     vm_aref aref;
@@ -78,7 +79,7 @@ struct vm_map_entry {
     bool accountable() const { return copy_on_write && allows(protection, vm_prot::write); }
 
     // The object counts the entries that map it.
-    void set_object(ref_ptr<uvm_object> to);
+    void set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through = {});
     // Everything but the place, the amap and the links.
     void copy_attributes(const vm_map_entry& from);
     // Makes this, which has no amap, private anonymous memory that was never touched.

@@ -34,6 +34,7 @@ struct map_request {
     bool locked = false;          // MAP_LOCKED: wired from the start
     bool low = false;             // MAP_32BIT: below 2 GiB
     bool stack = false;           // grows down (MAP_GROWSDOWN)
+    ref_ptr<uvm_handle> handle{}; // of a file: what it is mapped through
     ref_ptr<uvm_object> object{}; // null: anonymous memory
     uint64_t offset = 0;          // bytes into the object, page aligned
     const char* tag = nullptr;    // static string shown in maps: "[heap]", "[stack]"

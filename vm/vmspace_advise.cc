@@ -209,6 +209,7 @@ status vmspace::sync(vaddr_t start, uint64_t size, int flags) {
     vaddr_t end = TRY(range_end(start, size, Errno::nomem));
     bool hole = false;
     for (vaddr_t va = start; va < end;) {
+        ref_ptr<uvm_handle> handle;
         ref_ptr<uvm_object> object;
         uint64_t first = 0, last = 0;
         {
@@ -221,7 +222,8 @@ status vmspace::sync(vaddr_t start, uint64_t size, int flags) {
                 return fail(Errno::busy);
             vaddr_t from = std::max(va, e->start);
             va = std::min(end, e->end);
-            if (!e->copy_on_write && (flags & ms_sync)) {
+            if (!e->copy_on_write && e->handle && (flags & ms_sync)) {
+                handle = e->handle;
                 object = e->object;
                 first = e->object_index(from);
                 last = first + ((va - from) >> page_shift);

@@ -95,7 +95,7 @@ static status check_request(const map_request& r, uint64_t size) {
 static void fill_entry(vm_map_entry& entry, const map_request& r, vaddr_t start, uint64_t size) {
     entry.start = start;
     entry.end = start + size;
-    entry.set_object(r.object);
+    entry.set_object(r.object, r.handle);
     entry.offset = r.object ? r.offset : 0;
     entry.protection = r.prot;
     entry.max_protection = r.max_prot;

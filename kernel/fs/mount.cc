@@ -121,7 +121,7 @@ bool mount_describe(unsigned index, mount_description& out) {
         if (index-- == 0) {
             memcpy(out.source, m.source, sizeof(out.source));
             out.type = m.fs->type();
-            out.flags = m.fs->mount_flags.load();
+            out.flags = m.fs->mount_flags();
             out.root = m.root;
             return true;
         }

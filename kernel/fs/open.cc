@@ -33,7 +33,7 @@ expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool 
         return fail(Errno::isdir);
     if (!created)
         TRY(check_access(*node, wanted));
-    if (device && (node->fs().mount_flags.load() & MS_NODEV_))
+    if (device && (node->fs().mount_flags() & MS_NODEV_))
         return fail(Errno::acces);
     if ((flags & O_NOATIME_) && !is_owner(*node))
         return fail(Errno::perm);

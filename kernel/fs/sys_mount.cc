@@ -68,8 +68,7 @@ expected<file_system*> make_file_system(std::string_view type, vaddr_t data) {
 status remount(vnode& root, uint32_t flags) {
     if (!covered_by(root) && &root != root_directory().get())
         return fail(Errno::inval);
-    root.fs().mount_flags.store(flags & honoured_flags);
-    return {};
+    return root.fs().set_mount_flags(flags & honoured_flags);
 }
 
 struct linux_statfs {
@@ -90,7 +89,7 @@ status write_statfs(vnode& node, user_ptr<void> out) {
     s.bfree = s.bavail = memory ? pages.free : 0;
     s.fsid = node.fs().device();
     s.namelen = name_max;
-    s.flags = valid | (node.fs().mount_flags.load() & honoured_flags);
+    s.flags = valid | (node.fs().mount_flags() & honoured_flags);
     return copy_out(out.address(), &s, sizeof(s));
 }
 
@@ -123,7 +122,7 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
         copy_string(source_name, sizeof(source_name), from.c_str());
     }
     file_system* fs = TRY(make_file_system(type_name, data.address()));
-    fs->mount_flags.store(uint32_t(wanted) & honoured_flags);
+    TRY(fs->set_mount_flags(uint32_t(wanted) & honoured_flags)); // nobody writes to it yet
     if (status s = mount_on(std::move(directory), *fs, source_name); !s) {
         fs->destroy();
         return fail(s.error());

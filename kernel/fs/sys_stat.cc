@@ -163,7 +163,7 @@ sysresult sys_faccessat2(sys_at_fd at, sys_path path, int32_t mode, sys_at_flags
     if (!s.node || mode == 0)
         return 0;
     bool runs = (mode & may_execute) && s.node->is_regular();
-    if (runs && (s.node->fs().mount_flags.load() & MS_NOEXEC_))
+    if (runs && (s.node->fs().mount_flags() & MS_NOEXEC_))
         return fail(Errno::acces);
     TRY(check_access(*s.node, uint32_t(mode), !(flags.value & AT_EACCESS_)));
     return 0;

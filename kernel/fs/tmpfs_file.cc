@@ -38,6 +38,7 @@ public:
     status truncate(uint64_t size) override { return node()->truncate(size); }
     status allocate(uint64_t offset, uint64_t size) override;
     expected<ref_ptr<uvm_object>> mmap_object() override;
+    void stored() override;
     expected<ref_ptr<file>> reopen(uint32_t flags) override { return node()->open(flags); }
 
 protected:
@@ -163,6 +164,12 @@ expected<ref_ptr<uvm_object>> memory_file::mmap_object() {
     vfs_name_memory(*node());
     node()->touch_accessed();
     return ref_ptr<uvm_object>(memory_);
+}
+
+void memory_file::stored() {
+    node()->touch_modified();
+    if (!is_superuser())
+        node()->drop_privilege_bits();
 }
 
 } // namespace
