@@ -17,7 +17,6 @@ struct memory_range {
 struct boot_module {
     paddr_t start;
     uint64_t size;
-    const char* command_line;
 };
 
 struct boot_info {

@@ -4,7 +4,6 @@
 #include "lib/string.h"
 
 #include <algorithm>
-#include <charconv>
 #include <string_view>
 
 namespace {
@@ -81,9 +80,12 @@ uint64_t cmdline_number(const char* word, uint64_t otherwise) {
     if (!cmdline_value(word, value, sizeof value))
         return otherwise;
     uint64_t number = 0;
-    const char* end = value + strlen(value);
-    auto result = std::from_chars(value, end, number);
-    return result.ec == std::errc{} && result.ptr == end ? number : otherwise;
+    for (const char* c = value; *c != '\0'; c++) {
+        if (*c < '0' || *c > '9' || __builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, *c - '0', &number))
+            return otherwise;
+    }
+    return value[0] != '\0' ? number : otherwise;
 }
 
 const char* cmdline_text() { return text; }

@@ -27,6 +27,10 @@ void __glibcxx_assert_fail(const char* file, int line, const char* function,
     panic("%s:%d: libstdc++ assertion in %s: %s", file, line, function, condition);
 }
 
+[[noreturn]] void terminate() noexcept { panic("std::terminate() called"); }
+
+// From version 13 on libstdc++ has these in its headers, and they call terminate().
+#if _GLIBCXX_RELEASE < 13
 void __throw_bad_exception() { panic("std::bad_exception"); }
 void __throw_bad_alloc() { panic("std::bad_alloc"); }
 void __throw_bad_array_new_length() { panic("std::bad_array_new_length"); }
@@ -40,6 +44,7 @@ void __throw_out_of_range_fmt(const char* what, ...) { panic("std::out_of_range:
 void __throw_runtime_error(const char* what) { panic("std::runtime_error: %s", what); }
 void __throw_range_error(const char* what) { panic("std::range_error: %s", what); }
 void __throw_overflow_error(const char* what) { panic("std::overflow_error: %s", what); }
+#endif
 
 } // namespace std
 

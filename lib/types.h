@@ -9,6 +9,10 @@
 #include <cstddef>
 #include <cstdint>
 
+// A process, thread, group or session, as the Linux ABI numbers them. Some versions of libstdc++
+// bring the C library's type along, others do not: it is the same one.
+using pid_t = int;
+
 inline constexpr unsigned page_shift = 12;
 inline constexpr size_t page_size = size_t{1} << page_shift;
 inline constexpr size_t page_mask = page_size - 1;

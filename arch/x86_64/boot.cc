@@ -68,13 +68,12 @@ void add_memory(uint64_t start, uint64_t size, uint32_t type) {
         occupied.add(start, end);
 }
 
-void add_module(uint64_t start, uint64_t size, const char* command_line) {
+void add_module(uint64_t start, uint64_t size) {
     if (the_boot_info.module_count == boot_info::max_modules) {
         printk("boot: more than %zu modules", boot_info::max_modules);
         return;
     }
-    the_boot_info.modules[the_boot_info.module_count++] = {paddr_t(start), size,
-                                                           keep_string(command_line)};
+    the_boot_info.modules[the_boot_info.module_count++] = {paddr_t(start), size};
     occupied.add(start, start + size);
 }
 
@@ -105,7 +104,7 @@ void read_multiboot2(uint32_t info) {
         case tag_loader: the_boot_info.loader = keep_string(tag.text(8)); break;
         case tag_module: {
             auto start = tag.at<uint32_t>(8), end = tag.at<uint32_t>(12);
-            add_module(start, end - start, tag.text(16));
+            add_module(start, end - start);
             break;
         }
         case tag_memory_map:
@@ -150,9 +149,9 @@ void read_pvh(const pvh_start_info& info) {
     for (uint32_t i = 0; i < info.memory_map_count; i++)
         add_memory(memory[i].start, memory[i].size, memory[i].type);
     const auto* modules = boot_pointer<pvh_module>(info.modules);
+    // A module's command line is nobody's: QEMU 10's qboot leaves that word uninitialised.
     for (uint32_t i = 0; i < info.module_count; i++)
-        add_module(modules[i].start, modules[i].size,
-                   modules[i].command_line ? boot_pointer<char>(modules[i].command_line) : "");
+        add_module(modules[i].start, modules[i].size);
 }
 
 // ---- The memory map --------------------------------------------------------------------------
