@@ -121,89 +121,96 @@ user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
 
 # ---- What a user runs ----------------------------------------------------------------------
 
-all: $(kernel_elf) $(root_cpio) ## build the kernel and its root file system
+# Two makes in one tree, or a make and a tools/spork, build one after the other.
+lock := mkdir -p $(BUILD) && flock -o $(BUILD)/lock
 
-kernel: $(kernel_elf) ## build the kernel alone
+all: $(tools_run) ## build the kernel and its root file system
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+
+kernel: $(tools_run) ## build the kernel alone
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf)
 
 run: $(tools_run) ## install what is missing, build, and boot the ISO in this terminal
-	@$(MAKE) --no-print-directory iso
+	@$(lock) $(MAKE) --no-print-directory $(iso)
 	$(Q)tools/spork boot $(RUNFLAGS)
 
 demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/spork run --icount --append norandmaps -v -- tour
 
-iso: $(iso) ## build the hybrid BIOS and UEFI image build/spork.iso
+iso: $(tools_run) ## build the hybrid BIOS and UEFI image build/spork.iso
+	@$(lock) $(MAKE) --no-print-directory $(iso)
 
 test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs) \
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs) \
 	    $(web_packages)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
-	@$(MAKE) --no-print-directory $(host_tests)
+	@$(lock) $(MAKE) --no-print-directory $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host
 
 test-kernel: $(tools_run) ## run the tests inside the kernel
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') kernel
 
 test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux and on Spork
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
 test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') gdb
 
 # As long as the libc is big: a quarter of an hour for each mode.
 libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(musl)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(musl)
 	$(Q)SPORK_NO_BUILD=1 tools/libc-build --modes '$(MODES)' --files '$(FILES)'
 
 fuzz: $(tools_fuzz) ## let libFuzzer drive vm/ and its model for SECONDS=60
-	@$(MAKE) --no-print-directory $(BUILD)/fuzz/vm_fuzz
+	@$(lock) $(MAKE) --no-print-directory $(BUILD)/fuzz/vm_fuzz
 	$(Q)mkdir -p $(BUILD)/fuzz/corpus
 	$(Q)$(BUILD)/fuzz/vm_fuzz -max_total_time=$(or $(SECONDS),60) -max_len=1800 \
 	    -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 $(BUILD)/fuzz/corpus
 
 coverage: $(tools_run) $(tools_test) $(tools_coverage) ## lines and branches of vm/ that the host tests reach
-	@$(MAKE) --no-print-directory $(BUILD)/coverage/vm_tests
+	@$(lock) $(MAKE) --no-print-directory $(BUILD)/coverage/vm_tests
 	$(Q)tools/coverage $(BUILD)/coverage
 
 test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the other: each must fail its test
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(host_tests)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(host_tests)
 	$(Q)tools/test-faults $(T)
 
 growth: $(tools_run) $(tools_growth) ## the cost of mmap, page faults and fork by the number of mappings
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/growth
 
 fault-ahead: $(tools_run) $(tools_tcc) ## count page faults with and without fault-ahead
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/fault-ahead
 
 # CMD comes through the environment, so that it may hold any character.
 gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, or CMD='PROGRAM ARGUMENT...'
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/gdb/start $(GDBFLAGS) "$$CMD"
 
 gdb-replay: $(tools_run) $(tools_gdb) ## record CMD='...' and step through it, backwards too
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/gdb/start --replay $(GDBFLAGS) "$$CMD"
 
 # Spork is measured as built for speed, as Linux is: without its run-time checks, in a build folder
 # of its own. The usual build's figures stand beside it.
 bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and on Linux
-	@$(MAKE) --no-print-directory $(kernel_elf) $(bench_programs)
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(bench_programs)
+	@$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
 	$(Q)tools/spork bench $(BENCHFLAGS)
 
-bench-programs: $(bench_programs)
+bench-programs: $(tools_run)
+	@$(lock) $(MAKE) --no-print-directory $(bench_programs)
 
 # The page's packages, at the versions of the lock file.
 web_packages := $(BUILD)/web/packages
@@ -215,11 +222,11 @@ $(web_packages): tools/explore/package.json tools/explore/package-lock.json tool
 	@touch $@
 
 explore: $(tools_run) $(tools_explore) ## make build/explore/index.html of real runs; CMD='...' adds one of yours
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
 	$(Q)tools/spork explore --cmd "$$CMD" $(EXPLOREFLAGS)
 
 test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the explorer's page in headless Chromium
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
 lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
@@ -231,7 +238,10 @@ format: $(tools_lint) ## lay the sources out as clang-format wants them
 setup: ## check the tools that run, test and lint need, and install what is missing
 	$(Q)tools/setup run test lint
 
-clean: ## remove everything that was built
+clean: ## remove everything that was built; what was fetched stays
+	@$(lock) find $(BUILD) -mindepth 1 -maxdepth 1 ! -name web ! -name libc ! -name lock -exec rm -rf {} +
+
+distclean: ## remove everything that was built or fetched
 	$(Q)rm -rf $(BUILD)
 
 help: ## list these targets
@@ -240,12 +250,14 @@ help: ## list these targets
 
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
         bench bench-programs libc-build explore fuzz coverage test-faults growth fault-ahead lint format setup \
-        clean help FORCE
+        clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
 
-# A stamp for each group of packages; the script is quick when nothing is missing.
-$(BUILD)/setup/%: tools/setup
+# A stamp for each group of packages. What a user calls looks again each time, since a tool may have
+# gone; the script is quick when nothing is missing. tools/spork, which calls make before each run,
+# says SETUP=stamp.
+$(BUILD)/setup/%: tools/setup $(if $(filter 0stamp 1 2 3 1stamp 2stamp,$(MAKELEVEL)$(SETUP)),,FORCE)
 	$(Q)tools/setup $*
 	$(Q)mkdir -p $(@D) && touch $@
 
