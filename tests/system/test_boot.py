@@ -4,9 +4,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from guest import LIMIT, ROOT, SPORK, succeeds
+from sporklib.cpio import Archive
+from sporklib.paths import BUILD
 
 LOOK = "grep -c '^cpu[0-9]' /proc/stat; grep MemTotal /proc/meminfo; seq 1 100 | wc -l"
 
@@ -53,3 +56,19 @@ def test_the_iso_under_uefi() -> None:
     script = b"echo processors $(grep -c '^cpu[0-9]' /proc/stat)\n"
     text = boot_with([str(SPORK), "boot", "--uefi", "--smp", "4"], script)
     assert "\nprocessors 4\n" in text
+
+
+def test_a_shell_that_cannot_start(tmp_path: Path) -> None:
+    """A root file system with init alone: the machine says so and does not end with status 0."""
+    root = tmp_path / "root.cpio"
+    archive = Archive()
+    for path in ("/sbin", "/dev", "/proc", "/root"):
+        archive.directory(path)
+    archive.file("/sbin/init", (BUILD / "user" / "init" / "init").read_bytes(), 0o755)
+    root.write_bytes(archive.finish())
+    done = subprocess.run([SPORK, "boot", "--direct", "--qemu=-initrd", f"--qemu={root}"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=2 * LIMIT, cwd=ROOT, check=False)
+    assert done.returncode == 127
+    assert "init: /bin/sh: No such file or directory" in done.stdout
+    assert "spork: the shell could not be started" in done.stderr

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 MAGIC = b"\0SPORK1\n"
 WINDOW_IN = 2048  # credit for stdin at the start
 WINDOW_OUT = 65536  # credit that init has for stdout and for stderr
+EXIT_NEVER_RAN = 0x10000  # in EXIT's word: the command could not be executed
 HEADER = struct.Struct("<BH")
 
 

@@ -58,7 +58,7 @@ def build(*targets: Path) -> None:
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # runs may start at the same time
         make = subprocess.run(
-            ["make", "-s", "--no-print-directory", *names],
+            ["make", "-s", "--no-print-directory", "SETUP=stamp", *names],
             cwd=ROOT, env=environment, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False,
         )
     if make.returncode != 0:
@@ -218,7 +218,10 @@ def boot(arguments: argparse.Namespace) -> int:
 
         outcome = converse(config, folder, make, verbose=False)
         if outcome.why is None:
-            outcome.status = 0  # the shell's own status says nothing about the machine
+            if outcome.ran:
+                outcome.status = 0  # the shell's own status says nothing about the machine
+            else:
+                outcome.why = "the shell could not be started"
         return conclude(outcome, folder, config.kernel, shown=True)
 
 

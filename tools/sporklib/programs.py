@@ -34,9 +34,24 @@ def _segments(elf: bytes) -> Iterator[tuple[int, bytes]]:
         yield kind, elf[offset : offset + size]
 
 
+def is_x86_64(elf: bytes) -> bool:
+    return (len(elf) >= ELF_HEADER.size and elf[:5] == ELF64
+            and ELF_HEADER.unpack_from(elf)[2] == X86_64)
+
+
+def static_program(*candidates: str) -> Path | None:
+    """The first of the candidates that is a program for x86-64 and needs no other file."""
+    for path in map(Path, candidates):
+        if path.exists():
+            elf = path.read_bytes()
+            if is_x86_64(elf) and all(kind != PT_INTERP for kind, _ in _segments(elf)):
+                return path
+    return None
+
+
 def _libraries(program: str, elf: bytes) -> list[str]:
     """The loader and the libraries of a program or shared object; none of a static program."""
-    if len(elf) < ELF_HEADER.size or elf[:5] != ELF64 or ELF_HEADER.unpack_from(elf)[2] != X86_64:
+    if not is_x86_64(elf):
         return []
     segments = dict(_segments(elf))
     if PT_DYNAMIC not in segments:

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 from .cpio import Archive
-from .paths import ToolError, first_file
+from .paths import ToolError
+from .programs import static_program
 
 DIRECTORIES = (
     "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib64", "/usr/local",
@@ -43,9 +44,9 @@ def build_root(programs: list[Path]) -> bytes:
     """The archive of the base system. The folder of each program says where it goes: init to
     /sbin, bin to /usr/local/bin, tests to /tests, demos to /demos,
     explore to /explore."""
-    busybox = first_file("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
+    busybox = static_program("/bin/busybox", "/usr/bin/busybox", "/sbin/busybox")
     if busybox is None:
-        raise ToolError("no static busybox found: run tools/setup run")
+        raise ToolError("there is no static busybox for x86-64: run tools/setup run")
     archive = Archive()
     for path in DIRECTORIES:
         archive.directory(path)
@@ -62,7 +63,7 @@ def build_root(programs: list[Path]) -> bytes:
     archive.file("/bin/busybox", busybox.read_bytes(), 0o755)
     for link in busybox_links(busybox):
         archive.symlink(link, "busybox" if link.startswith("/bin/") else "/bin/busybox")
-    bash = first_file("/bin/bash-static", "/usr/bin/bash-static")
+    bash = static_program("/bin/bash-static", "/usr/bin/bash-static")
     if bash is not None:
         archive.file("/bin/bash", bash.read_bytes(), 0o755)
 

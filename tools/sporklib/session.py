@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from .channel import WINDOW_IN, WINDOW_OUT, Decoder, Frame, encode
+from .channel import EXIT_NEVER_RAN, WINDOW_IN, WINDOW_OUT, Decoder, Frame, encode
 from .machine import End, Machine
 
 TIMEOUT_STATUS = 124
@@ -43,12 +43,14 @@ Handler = Callable[[], None]
 @dataclass
 class Outcome:
     """What came of a session. `status` is the exit status to hand on; `why` is None when that is
-    the command's own, else a sentence. `console` is the console's text, its last part at least."""
+    the command's own, else a sentence. `console` is the console's text, its last part at least.
+    `ran`: whether the command could be executed at all."""
 
     status: int
     why: str | None
     console: bytes
     end: End | None
+    ran: bool = True
 
     @property
     def panic(self) -> str | None:
@@ -71,6 +73,7 @@ class Session:
         self.machine = machine
         self.ready = False
         self.wait_status: int | None = None
+        self.ran = True
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._why_stopped: tuple[int, str] | None = None
         self._on_console = on_console
@@ -96,7 +99,9 @@ class Session:
         if kind == Frame.READY:
             self.ready = True
         elif kind == Frame.EXIT:
-            self.wait_status = int.from_bytes(payload[:4], "little")
+            word = int.from_bytes(payload[:4], "little")
+            self.wait_status = word & 0xFFFF
+            self.ran = not word & EXIT_NEVER_RAN
             self.send(Frame.BYE)
             self._limit(POWER_OFF_GRACE, FAILURE_STATUS, "the machine did not power off")
 
@@ -192,7 +197,7 @@ class Session:
             stopped = self._why_stopped or (TIMEOUT_STATUS, "timed out")
             return Outcome(*stopped, bytes(self._console), None)
         end = self.machine.wait(POWER_OFF_GRACE)
-        return Outcome(*self._judge(end), bytes(self._console), end)
+        return Outcome(*self._judge(end), bytes(self._console), end, self.ran)
 
     def _judge(self, end: End) -> tuple[int, str | None]:
         if self._panic_seen:

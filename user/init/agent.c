@@ -190,7 +190,7 @@ static void open_channel(void) {
 }
 
 // Starts the job with pipes whose other ends become `ends`.
-static pid_t start_with_pipes(const struct job* job) {
+static pid_t start_with_pipes(const struct job* job, bool* ran) {
     int pipes[3][2];
     for (int fd = 0; fd <= 2; fd++) {
         if (pipe2(pipes[fd], O_CLOEXEC) < 0)
@@ -198,7 +198,7 @@ static pid_t start_with_pipes(const struct job* job) {
         ends[fd] = pipes[fd][fd == 0 ? 1 : 0];
     }
     int streams[3] = {pipes[0][0], pipes[1][1], pipes[2][1]};
-    pid_t child = start(job, streams);
+    pid_t child = start(job, streams, ran);
     for (int fd = 0; fd <= 2; fd++)
         close(streams[fd]);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -272,7 +272,8 @@ void supervise(const struct job* job) {
     send_frame(FRAME_READY, NULL, 0);
     struct job mine = *job;
     mine.on_console |= channel < 0;
-    pid_t child = mine.on_console ? start(&mine, NULL) : start_with_pipes(&mine);
+    bool ran = false;
+    pid_t child = mine.on_console ? start(&mine, NULL, &ran) : start_with_pipes(&mine, &ran);
     int status = 127 << 8;
     if (child < 0)
         complain("fork");
@@ -290,7 +291,7 @@ void supervise(const struct job* job) {
     }
     if (ends[0] >= 0)
         close_end(0);
-    send_u32(FRAME_EXIT, (uint32_t)status);
+    send_u32(FRAME_EXIT, (uint32_t)status | (ran ? 0 : EXIT_NEVER_RAN));
     struct pollfd fd = {.fd = channel, .events = POLLIN};
     while (channel >= 0 && !host_said_bye && poll(&fd, 1, host_speaks ? -1 : BYE_TIMEOUT) != 0)
         receive();

@@ -22,10 +22,13 @@ enum {
     FRAME_CLOSE = 0x20,  // writer to reader: end of file; reader to writer: nobody reads on
     FRAME_CREDIT = 0x30, // u32: that many bytes of the stream were taken
     FRAME_READY = 0x40,  // to the host, once: the command or shell starts now
-    FRAME_EXIT = 0x41,   // to the host: u32, the command's wait status
+    FRAME_EXIT = 0x41,   // to the host: u32, the command's wait status, and EXIT_NEVER_RAN
     FRAME_BYE = 0x42,    // from the host: everything has arrived, power off
     FRAME_WINSIZE = 0x43 // from the host: u16 rows, u16 columns of the console
 };
+
+// In FRAME_EXIT: the command could not be executed; its status is what a shell says of that.
+#define EXIT_NEVER_RAN 0x10000u
 
 enum {
     CHANNEL_WINDOW_IN = 2048,  // stdin: less than a terminal's input queue

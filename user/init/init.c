@@ -68,7 +68,8 @@ static void take_console(const struct job* job) {
     }
 }
 
-static _Noreturn void run(const struct job* job, const int streams[3]) {
+// Writes a byte into `failed`, which an exec closes, when the command cannot be run.
+static _Noreturn void run(const struct job* job, const int streams[3], int failed) {
     signal(SIGPIPE, SIG_DFL);
     if (job->on_console) {
         take_console(job);
@@ -77,23 +78,35 @@ static _Noreturn void run(const struct job* job, const int streams[3]) {
         for (int fd = 0; fd <= 2; fd++)
             dup2(streams[fd], fd);
     }
+    int status = 126;
     if (chdir(job->directory) < 0) {
         complain(job->directory);
-        _exit(126);
+    } else {
+        environ = job->environment;
+        const char* path = getenv("PATH");
+        if (!path)
+            setenv("PATH", "/sbin:/usr/sbin:/bin:/usr/bin", 1);
+        execvp(job->arguments[0], job->arguments);
+        if (errno == ENOENT)
+            status = 127;
+        complain(job->arguments[0]);
     }
-    environ = job->environment;
-    const char* path = getenv("PATH");
-    if (!path)
-        setenv("PATH", "/sbin:/usr/sbin:/bin:/usr/bin", 1);
-    execvp(job->arguments[0], job->arguments);
-    complain(job->arguments[0]);
-    _exit(errno == ENOENT ? 127 : 126);
+    if (write(failed, "", 1) < 0)
+        complain("pipe");
+    _exit(status);
 }
 
-pid_t start(const struct job* job, const int streams[3]) {
+pid_t start(const struct job* job, const int streams[3], bool* ran) {
+    int failure[2];
+    if (pipe2(failure, O_CLOEXEC) < 0)
+        return -1;
     pid_t child = fork();
     if (child == 0)
-        run(job, streams);
+        run(job, streams, failure[1]);
+    close(failure[1]);
+    char byte;
+    *ran = child > 0 && read(failure[0], &byte, 1) == 0;
+    close(failure[0]);
     return child;
 }
 
