@@ -23,7 +23,6 @@
 #include "kernel/signal.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 namespace {
@@ -31,7 +30,8 @@ namespace {
 class afork_file final : public file {
 public:
     afork_file(ref_ptr<vfork_wait> child, uint32_t flags)
-        : file(O_RDONLY_ | flags), child_(std::move(child)), inode_(anonymous_inode()) {}
+        : file(anonymous_node(anonymous_kind::afork), O_RDONLY_ | flags), child_(std::move(child)) {
+    }
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override {
@@ -41,15 +41,9 @@ public:
         return io.result(io.move(&record, sizeof record));
     }
     uint32_t poll(poller* p) override { return child_->poll(p); }
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, 0400, inode_);
-        return {};
-    }
-    void describe(char* out, size_t size) override { format_to(out, size, "anon_inode:[afork]"); }
 
 private:
     const ref_ptr<vfork_wait> child_;
-    const uint64_t inode_;
 };
 
 constinit pool<afork_file> afork_files{"afork_file"};

@@ -3,7 +3,6 @@
 #include "kernel/fs/anonymous.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 namespace {
@@ -13,17 +12,13 @@ enum : uint32_t { EFD_SEMAPHORE_ = 1 };
 class event_file final : public file {
 public:
     event_file(uint32_t initial, bool semaphore, uint32_t flags)
-        : file(flags), count_(initial), semaphore_(semaphore) {}
+        : file(anonymous_node(anonymous_kind::eventfd), flags), count_(initial),
+          semaphore_(semaphore) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, 0600);
-        return {};
-    }
     uint32_t poll(poller* p) override;
-    void describe(char* out, size_t size) override { format_to(out, size, "anon_inode:[eventfd]"); }
 
 private:
     static constexpr uint64_t most = UINT64_MAX - 1;

@@ -45,7 +45,7 @@ fd_table::~fd_table() { free_slots(slots_, capacity_); }
 void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
     // POSIX record locks go when their owner closes the file, and this was the last of its tables.
     for (unsigned fd = 0; fd < capacity_; fd++)
-        if (slots_[fd].open && slots_[fd].open->node())
+        if (slots_[fd].open)
             file_locks_closed(*slots_[fd].open->node(), this);
     fd_tables.destroy(this);
 }
@@ -162,7 +162,7 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
             }
         }
         if (installed) {
-            if (f && f->node())
+            if (f)
                 file_locks_closed(*f->node(), this);
             return {};
         }
@@ -179,8 +179,7 @@ status fd_table::close(int fd) {
         closed = std::move(slots_[fd].open);
         slots_[fd].cloexec = false;
     }
-    if (closed->node())
-        file_locks_closed(*closed->node(), this);
+    file_locks_closed(*closed->node(), this);
     return {};
 }
 

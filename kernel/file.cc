@@ -3,11 +3,8 @@
 #include "kernel/fs/file_lock.h"
 #include "kernel/vnode.h"
 
-file::file(uint32_t flags) : flags_(flags) {}
+file::file(vnode& node, uint32_t flags) : flags_(flags), node_(&node) {}
 
-file::~file() {
-    if (node_)
-        file_locks_closed(*node_, this);
-}
+file::~file() { file_locks_closed(*node_, this); }
 
-void file::set_node(ref_ptr<vnode> node) { node_ = std::move(node); }
+void file::describe(char* out, size_t size) { node_->pseudo_path(out, size); }

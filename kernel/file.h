@@ -10,7 +10,6 @@
 
 #include <cstdint>
 
-struct linux_stat;
 struct process;
 class vnode;
 class dir_sink;
@@ -44,9 +43,12 @@ enum : uint32_t {
 // the errno that Linux gives when an object cannot do it.
 // A mapping refers to the description that it was made through, so that one whose descriptors are
 // closed lives on until it is unmapped.
+//
+// What a file is of (its type, mode, owner, inode number, locks) is its node's to say; every file
+// has one, pipes and event counters too (kernel/fs/anonymous.h).
 class file : public uvm_handle {
 public:
-    explicit file(uint32_t flags);
+    file(vnode& node, uint32_t flags);
     ~file() override;
     // last_reference_gone() closes and frees.
 
@@ -80,7 +82,6 @@ public:
         (void)argument;
         return fail(Errno::notty);
     }
-    virtual status stat(linux_stat& out) = 0;
     virtual status truncate(uint64_t size) {
         (void)size;
         return fail(Errno::inval);
@@ -110,27 +111,15 @@ public:
         (void)size;
         return fail(Errno::badf);
     }
-    // A further description of the same thing, for opening /proc/PID/fd/N where there is no inode
-    // to open.
-    virtual expected<ref_ptr<file>> reopen(uint32_t flags) {
-        (void)flags;
-        return fail(Errno::nxio);
-    }
-    // The inode it was opened by; null for pipes and the like.
+    // What it was opened by; never null.
     vnode* node() const { return node_.get(); }
-    // What /proc/PID/fd/N and strace show: "pipe:[12]", or empty when the vnode's path says it.
-    virtual void describe(char* out, size_t size) {
-        if (size)
-            out[0] = 0;
-    }
+    // What /proc/PID/fd/N shows: "pipe:[12]", or empty when the node's path says it.
+    virtual void describe(char* out, size_t size);
     // The process that a pidfd stands for; null for all other files.
     virtual process* pidfd_process() { return nullptr; }
     // This file as what timerfd_create or signalfd have made; null for all others.
     virtual struct timer_file* as_timer() { return nullptr; }
     virtual struct signal_file* as_signals() { return nullptr; }
-
-    // By whoever opened it, before anybody else can see it.
-    void set_node(ref_ptr<vnode> node);
 
     uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
     void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
@@ -140,7 +129,7 @@ public:
 
 private:
     std::atomic<uint32_t> flags_;
-    ref_ptr<vnode> node_;
+    const ref_ptr<vnode> node_;
 };
 
 // The descriptors of a process, or of several (CLONE_FILES, and vfork without it copies). Reference

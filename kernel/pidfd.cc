@@ -5,7 +5,6 @@
 #include "kernel/fs/anonymous.h"
 #include "kernel/process.h"
 #include "kernel/syscall.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 namespace {
@@ -13,7 +12,7 @@ namespace {
 class pidfd_file final : public file {
 public:
     pidfd_file(ref_ptr<process> p, uint32_t flags)
-        : file(O_RDWR_ | flags), process_(std::move(p)), inode_(anonymous_inode()) {}
+        : file(anonymous_node(anonymous_kind::pidfd), O_RDWR_ | flags), process_(std::move(p)) {}
     void last_reference_gone() override;
 
     uint32_t poll(poller* p) override {
@@ -22,16 +21,10 @@ public:
         lock_guard guard(process_tree_lock);
         return process_->state == process_state::zombie ? POLLIN_ | POLLRDNORM_ : 0;
     }
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, 0600, inode_);
-        return {};
-    }
-    void describe(char* out, size_t size) override { format_to(out, size, "anon_inode:[pidfd]"); }
     process* pidfd_process() override { return process_.get(); }
 
 private:
     const ref_ptr<process> process_;
-    const uint64_t inode_;
 };
 
 constinit pool<pidfd_file> pidfds{"pidfd"};

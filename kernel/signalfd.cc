@@ -3,7 +3,6 @@
 #include "kernel/fs/anonymous.h"
 #include "kernel/signal_internal.h"
 #include "kernel/syscall.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 #include <bit>
@@ -53,7 +52,8 @@ signalfd_info to_signalfd(const linux_siginfo& from) {
 } // namespace
 
 struct signal_file final : public file {
-    signal_file(sigset wanted, uint32_t flags) : file(O_RDWR_ | flags), wanted_(wanted) {}
+    signal_file(sigset wanted, uint32_t flags)
+        : file(anonymous_node(anonymous_kind::signalfd), O_RDWR_ | flags), wanted_(wanted) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
@@ -65,13 +65,6 @@ struct signal_file final : public file {
         lock_guard guard(handlers.lock_);
         const sigset pending = self.pending.set | self.proc->pending.set;
         return pending & wanted_.load() ? POLLIN_ | POLLRDNORM_ : 0;
-    }
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, 0600);
-        return {};
-    }
-    void describe(char* out, size_t size) override {
-        format_to(out, size, "anon_inode:[signalfd]");
     }
     signal_file* as_signals() override { return this; }
     void set(sigset wanted) { wanted_.store(wanted); }

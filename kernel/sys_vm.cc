@@ -72,14 +72,12 @@ status map_file(map_request& request, int fd, uint32_t flags) {
         return fail(Errno::opnotsupp);
     if (flags & MAP_GROWSDOWN_)
         return fail(Errno::inval);
-    if (vnode* node = f->node()) {
-        if (node->fs().mount_flags() & MS_NOEXEC_) {
-            if (allows(request.prot, vm_prot::execute))
-                return fail(Errno::perm);
-            request.max_prot = request.max_prot & ~vm_prot::execute;
-        }
-        vfs_name_memory(*node);
+    if (f->node()->fs().mount_flags() & MS_NOEXEC_) {
+        if (allows(request.prot, vm_prot::execute))
+            return fail(Errno::perm);
+        request.max_prot = request.max_prot & ~vm_prot::execute;
     }
+    vfs_name_memory(*f->node());
     request.object = TRY(f->mmap_object());
     if (request.object)
         request.handle = std::move(f);

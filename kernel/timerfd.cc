@@ -6,7 +6,6 @@
 #include "kernel/sched.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -14,7 +13,8 @@
 enum : uint32_t { TFD_TIMER_ABSTIME_ = 1 };
 
 struct timer_file final : public file {
-    timer_file(int32_t clock, uint32_t flags) : file(O_RDWR_ | flags), clock_(clock) {}
+    timer_file(int32_t clock, uint32_t flags)
+        : file(anonymous_node(anonymous_kind::timerfd), O_RDWR_ | flags), clock_(clock) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
@@ -24,11 +24,6 @@ struct timer_file final : public file {
         lock_guard guard(lock_);
         return expired(now()) ? POLLIN_ | POLLRDNORM_ : 0;
     }
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, 0600);
-        return {};
-    }
-    void describe(char* out, size_t size) override { format_to(out, size, "anon_inode:[timerfd]"); }
     timer_file* as_timer() override { return this; }
 
     linux_itimerspec get() {

@@ -2,6 +2,7 @@
 
 #include "arch/boot_info.h"
 #include "arch/memory.h"
+#include "kernel/fs/anonymous.h"
 #include "kernel/fs/cpio.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/lookup.h"
@@ -123,8 +124,6 @@ expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
     if (!*path && (at_flags & AT_EMPTY_PATH_) && at_fd != at_fdcwd) {
         auto f = TRY(current_thread().files->get(at_fd));
         node = ref_ptr<vnode>(f->node());
-        if (!node)
-            return fail(Errno::acces);
     } else {
         node = TRY(lookup_path(at_fd, path, !(at_flags & AT_SYMLINK_NOFOLLOW_)));
     }
@@ -137,7 +136,6 @@ expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
         return fail(Errno::acces);
     exec_file f;
     f.file_ = TRY(node->open(O_RDONLY_ | O_LARGEFILE_));
-    f.file_->set_node(node);
     TRY(node->deny_write_access());
     f.node_ = std::move(node);
     return f;
@@ -205,6 +203,7 @@ template <class T> static T need(expected<T> result, const char* what) {
 }
 
 void vfs_init(boot_info& info) {
+    anonymous_init();
     tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}), "root");
     if (status s = mount_root(*fs); !s)
         panic("the root file system cannot be mounted");

@@ -74,6 +74,6 @@ expected<ref_ptr<file>> vfs_open(const char* path, uint32_t flags, uint32_t mode
 expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags, uint32_t mode);
 // Opens an inode that has been found; checks everything that depends on it. `created`: by this
 // call, so that its permission bits do not count.
-expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool created);
+expected<ref_ptr<file>> vfs_open_node(vnode& node, uint32_t flags, bool created);
 // Before a file's memory is mapped: lets it carry the file's present path, for /proc/PID/maps.
 void vfs_name_memory(vnode& node);

@@ -21,9 +21,11 @@
 #include <string_view>
 
 class file_system;
+class tmpfs_node;
 class uvm_aobj;
 struct mount_point;
 struct file_lock_list;
+struct linux_stat;
 
 enum : uint32_t { // st_mode
     S_IFMT_ = 0170000,
@@ -132,6 +134,7 @@ public:
         (void)is;
         return fail(Errno::perm);
     }
+    // EXDEV: the target is of another file system.
     virtual status link(std::string_view name, vnode& target) {
         (void)name;
         (void)target;
@@ -144,7 +147,7 @@ public:
         (void)directory;
         return fail(Errno::perm);
     }
-    // `to` is a directory of the same file system.
+    // EXDEV: `to` is a directory of another file system.
     virtual status rename(std::string_view name, vnode& to, std::string_view to_name,
                           uint32_t flags) {
         (void)name;
@@ -160,6 +163,14 @@ public:
         (void)sink;
         return fail(Errno::notdir);
     }
+    // What /proc/PID/fd/N shows for a node that no directory can have: "pipe:[12]". Empty for
+    // others.
+    virtual void pseudo_path(char* out, size_t size) {
+        if (size)
+            out[0] = '\0';
+    }
+    // This node as one of tmpfs's; null for all others.
+    virtual tmpfs_node* as_tmpfs() { return nullptr; }
     // "..": the root of a file system is its own parent.
     virtual ref_ptr<vnode> parent() { return ref_ptr<vnode>(this); }
     // A name of this vnode and the directory that has it: `out` holds name_max + 1 bytes. ENOENT
@@ -184,8 +195,6 @@ public:
     virtual expected<ref_ptr<file>> open(uint32_t flags) = 0;
     // The contents of a regular file, if they are memory.
     virtual ref_ptr<uvm_aobj> memory();
-    // Whether it is there only for the act of opening: the description then is not of this vnode.
-    virtual bool only_for_opening() const { return false; }
     virtual status truncate(uint64_t size) {
         (void)size;
         return fail(Errno::inval);
@@ -244,7 +253,8 @@ public:
     // MS_* that hold for it (one mount has one file system).
     uint32_t mount_flags() const { return mount_flags_.load(std::memory_order_relaxed); }
     bool read_only() const { return mount_flags() & 1; }
-    // EBUSY: it is to be read-only, and a file of it is open for writing. The mount table is locked.
+    // EBUSY: it is to be read-only, and a file of it is open for writing. The mount table is
+    // locked.
     status set_mount_flags(uint32_t flags);
 
 private:

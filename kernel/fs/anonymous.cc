@@ -1,38 +1,56 @@
-// Files without a name, and memfd_create(2).
+// Files without a name: anon_inodefs, and memfd_create(2). pipefs is in pipe.cc.
 #include "kernel/fs/anonymous.h"
 
+#include "kernel/fs/permission.h"
 #include "kernel/fs/tmpfs.h"
-#include "kernel/process.h"
+#include "kernel/panic.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
+#include "kernel/vfs.h"
 #include "lib/format.h"
 #include "lib/string.h"
+#include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 
-static std::atomic<uint64_t> next_inode{1};
+#include <iterator>
 
-// Nameless files have a device number of their own, as on Linux.
-static constexpr uint64_t anonymous_device = make_device(0, 0xffff);
+void nameless_file_system::destroy() { panic("%s is mounted nowhere", type()); }
 
-uint64_t anonymous_inode() { return next_inode.fetch_add(1); }
+// ---- Files that are nothing but a description ------------------------------------------------
 
-void anonymous_stat(linux_stat& out, uint32_t mode, uint64_t inode, uint64_t time) {
-    if (time == 0)
-        time = file_time_now();
-    out = {};
-    out.dev = anonymous_device;
-    out.ino = inode;
-    out.nlink = 1;
-    out.mode = mode;
-    process& self = current_process();
-    {
-        lock_guard guard(self.lock);
-        out.uid = self.cred.fsuid;
-        out.gid = self.cred.fsgid;
+namespace {
+
+nameless_file_system anon_inodefs{"anon_inodefs", 0x09041934};
+
+class anon_inode final : public vnode {
+public:
+    anon_inode(uint64_t inode, const char* name)
+        : vnode(anon_inodefs, inode, {0600, 0, 0}), name_(name) {}
+    void last_reference_gone() override { panic("%s: nobody refers to it", name_); }
+    expected<ref_ptr<file>> open(uint32_t) override { return fail(Errno::nxio); }
+    // It is everybody's.
+    status set_attributes(const vattr_change&) override { return fail(Errno::opnotsupp); }
+    void pseudo_path(char* out, size_t size) override {
+        format_to(out, size, "anon_inode:[%s]", name_);
     }
-    out.blksize = page_size;
-    linux_timespec t{int64_t(time / nanos_per_second), int64_t(time % nanos_per_second)};
-    out.atime = out.mtime = out.ctime = t;
+
+private:
+    const char* const name_;
+};
+
+constexpr const char* kind_names[] = {"afork", "eventfd", "pidfd", "signalfd", "timerfd"};
+constinit pool<anon_inode> anon_inodes{"anon_inode"};
+anon_inode* nodes[std::size(kind_names)]; // set once
+
+} // namespace
+
+vnode& anonymous_node(anonymous_kind kind) { return *nodes[size_t(kind)]; }
+
+void anonymous_init() {
+    const uint64_t inode = anon_inodefs.new_inode();
+    for (size_t i = 0; i < std::size(kind_names); i++)
+        if (!(nodes[i] = anon_inodes.create(inode, kind_names[i])))
+            panic("no memory for %s", anon_inodefs.type());
 }
 
 // ---- memfd_create ----------------------------------------------------------------------------
@@ -59,19 +77,11 @@ sysresult sys_memfd_create(sys_string name, sys_hex flags) {
         return fail(length.error() == Errno::nametoolong ? Errno::inval : length.error());
 
     tmpfs* fs = TRY(memory_file_system());
-    new_node is{S_IFREG_ | 0777, 0, 0};
-    {
-        process& self = current_process();
-        lock_guard guard(self.lock);
-        is.uid = self.cred.fsuid;
-        is.gid = self.cred.fsgid;
-    }
-    ref_ptr<tmpfs_node> node = TRY(fs->create_node(is));
+    const file_owner owner = owner_for_caller();
+    ref_ptr<tmpfs_node> node = TRY(fs->create_node({S_IFREG_ | 0777, owner.uid, owner.gid}));
     char shown[64];
     format_to(shown, sizeof(shown), "/memfd:%s (deleted)", text);
     node->memory()->set_identity(shown, fs->device(), node->inode());
-    auto opened = TRY(node->open(O_RDWR_ | O_LARGEFILE_));
-    TRY(node->get_write_access());
-    opened->set_node(std::move(node));
+    auto opened = TRY(vfs_open_node(*node, O_RDWR_ | O_LARGEFILE_, true));
     return TRY(current_thread().files->install(std::move(opened), flags.value & MFD_CLOEXEC_));
 }

@@ -1,14 +1,30 @@
-// Files without a name: pipes, event counters, memory files.
+// Files that no directory has: pipes, event counters and their kin, memory files.
+//
+// Each has a node all the same, of a file system that is mounted nowhere: pipefs, anon_inodefs, and
+// a tmpfs for memory files. So a descriptor, a look-up of its /proc/PID/fd/N and what O_PATH holds
+// of it mean one inode, with a number and a device that no other file has.
 #pragma once
 
-#include "lib/result.h"
-#include "lib/types.h"
+#include "kernel/vnode.h"
 
-#include <cstdint>
+// A file system of nodes without names.
+class nameless_file_system final : public file_system {
+public:
+    nameless_file_system(const char* type, uint64_t magic) : file_system(type), magic_(magic) {}
+    void destroy() override;
+    ref_ptr<vnode> root() override { return {}; }
+    uint64_t magic() const override { return magic_; }
+    bool busy(unsigned) override { return true; }
+    uint64_t new_inode() { return next_inode_.fetch_add(1); }
 
-struct linux_stat;
+private:
+    const uint64_t magic_;
+    std::atomic<uint64_t> next_inode_{1};
+};
 
-// An inode number that no other nameless file has had.
-uint64_t anonymous_inode();
-// The stat(2) of a nameless file that belongs to the caller. Times are `time`, or now.
-void anonymous_stat(linux_stat& out, uint32_t mode, uint64_t inode = 0, uint64_t time = 0);
+// What a file is of that is nothing but its description. All of one kind share a node, and all
+// kinds an inode number, as on Linux: nothing that stat(2) tells differs.
+enum class anonymous_kind : uint8_t { afork, eventfd, pidfd, signalfd, timerfd };
+vnode& anonymous_node(anonymous_kind kind);
+// Makes them. Once, before the first process; panics without memory.
+void anonymous_init();

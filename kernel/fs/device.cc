@@ -16,14 +16,10 @@
 
 namespace {
 
-// What they share: a stat by their node, a position that never moves.
+// What they share: a position that never moves.
 class device_file : public file {
 public:
-    explicit device_file(uint32_t flags) : file(flags) {}
-    status stat(linux_stat& out) override {
-        node()->fill_stat(out);
-        return {};
-    }
+    using file::file;
     expected<int64_t> seek(int64_t, int) override { return 0; }
     expected<int64_t> read_at(uio& io, uint64_t) override { return read(io); }
     expected<int64_t> write_at(uio& io, uint64_t) override { return write(io); }
@@ -45,7 +41,7 @@ public:
 
 class zero_file final : public device_file {
 public:
-    zero_file(uint32_t flags, bool full) : device_file(flags), full_(full) {}
+    zero_file(vnode& node, uint32_t flags, bool full) : device_file(node, flags), full_(full) {}
     void last_reference_gone() override;
     expected<int64_t> read(uio& io) override { return io.result(io.move_zeros(io.remaining())); }
     expected<int64_t> write(uio& io) override {
@@ -94,7 +90,7 @@ public:
 // The kernel's log: a read gives one line, a write logs one.
 class kmsg_file final : public device_file {
 public:
-    explicit kmsg_file(uint32_t flags) : device_file(flags), position_(printk_begin()) {}
+    kmsg_file(vnode& node, uint32_t flags) : device_file(node, flags), position_(printk_begin()) {}
     void last_reference_gone() override;
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
@@ -180,8 +176,9 @@ expected<int64_t> kmsg_file::seek(int64_t offset, int whence) {
     return 0;
 }
 
-template <class F, class... Args> expected<ref_ptr<file>> make(pool<F>& from, Args... args) {
-    auto f = ref_ptr<file>::adopt(from.create(args...));
+template <class F, class... Args>
+expected<ref_ptr<file>> make(pool<F>& from, vnode& node, Args... args) {
+    auto f = ref_ptr<file>::adopt(from.create(node, args...));
     if (!f)
         return fail(Errno::nomem);
     return f;
@@ -230,29 +227,29 @@ constexpr uint32_t tty_group = 5;
 
 } // namespace
 
-expected<ref_ptr<file>> character_device_open(uint64_t device, uint32_t flags) {
-    uint32_t major = device_major(device), minor = device_minor(device);
+expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags) {
+    uint32_t major = device_major(node.device()), minor = device_minor(node.device());
     switch (major) {
     case memory_major:
         switch (minor) {
-        case null_minor: return make(null_files, flags);
-        case zero_minor: return make(zero_files, flags, false);
-        case full_minor: return make(zero_files, flags, true);
+        case null_minor: return make(null_files, node, flags);
+        case zero_minor: return make(zero_files, node, flags, false);
+        case full_minor: return make(zero_files, node, flags, true);
         case random_minor:
-        case urandom_minor: return make(random_files, flags);
-        case kmsg_minor: return make(kmsg_files, flags);
+        case urandom_minor: return make(random_files, node, flags);
+        case kmsg_minor: return make(kmsg_files, node, flags);
         default: break;
         }
         break;
     case console_major:
         if (minor == 0)
-            return tty_open_controlling(flags);
+            return tty_open_controlling(node, flags);
         if (minor == 1)
-            return tty_open(0, flags | O_NOCTTY_); // the console never becomes one by being opened
+            return tty_open(node, 0, flags | O_NOCTTY_); // which never becomes one by being opened
         break;
     case serial_major:
         if (minor >= first_serial_minor && minor < first_serial_minor + tty_line_count)
-            return tty_open(minor - first_serial_minor, flags);
+            return tty_open(node, minor - first_serial_minor, flags);
         break;
     default: break;
     }

@@ -13,7 +13,7 @@ enum : uint64_t { // ioctl(2) commands that many files know
     FIOCLEX_ = 0x5451,
 };
 
-// Opens the driver of a device number. ENXIO when there is none; a terminal may give others.
-expected<ref_ptr<file>> character_device_open(uint64_t device, uint32_t flags);
+// Opens the driver of a node's device number. ENXIO when there is none; a terminal may give others.
+expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags);
 // A new file system with a node for every device and the usual links. ENOMEM.
 expected<tmpfs*> devtmpfs_create();

@@ -118,7 +118,7 @@ expected<ref_ptr<vnode>> start_directory(int at_fd, const char* path) {
     if (at_fd == at_fdcwd)
         return current_thread().fs->current_directory();
     auto f = TRY(current_thread().files->get(at_fd));
-    if (!f->node() || !f->node()->is_directory())
+    if (!f->node()->is_directory())
         return fail(Errno::notdir);
     return ref_ptr<vnode>(f->node());
 }

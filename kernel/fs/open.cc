@@ -15,50 +15,44 @@ static uint32_t wanted_access(uint32_t flags) {
     return by_mode[flags & O_ACCMODE_] | (flags & O_TRUNC_ ? uint32_t(may_write) : 0);
 }
 
-expected<ref_ptr<file>> vfs_open_node(ref_ptr<vnode> node, uint32_t flags, bool created) {
-    bool device = node->type() == S_IFCHR_ || node->type() == S_IFBLK_;
+expected<ref_ptr<file>> vfs_open_node(vnode& node, uint32_t flags, bool created) {
+    bool device = node.type() == S_IFCHR_ || node.type() == S_IFBLK_;
     if (flags & O_PATH_) {
-        if ((flags & O_DIRECTORY_) && !node->is_directory())
+        if ((flags & O_DIRECTORY_) && !node.is_directory())
             return fail(Errno::notdir);
-        auto place = TRY(path_file_open(flags & kept_flags));
-        place->set_node(std::move(node));
-        return place;
+        return path_file_open(node, flags & kept_flags);
     }
-    if (node->is_symlink())
+    if (node.is_symlink())
         return fail(Errno::loop);
-    if ((flags & O_DIRECTORY_) && !node->is_directory())
+    if ((flags & O_DIRECTORY_) && !node.is_directory())
         return fail(Errno::notdir);
     uint32_t wanted = wanted_access(flags);
-    if (node->is_directory() && ((wanted & may_write) || (flags & O_CREAT_)))
+    if (node.is_directory() && ((wanted & may_write) || (flags & O_CREAT_)))
         return fail(Errno::isdir);
     if (!created)
-        TRY(check_access(*node, wanted));
-    if (device && (node->fs().mount_flags() & MS_NODEV_))
+        TRY(check_access(node, wanted));
+    if (device && (node.fs().mount_flags() & MS_NODEV_))
         return fail(Errno::acces);
-    if ((flags & O_NOATIME_) && !is_owner(*node))
+    if ((flags & O_NOATIME_) && !is_owner(node))
         return fail(Errno::perm);
-    if ((flags & O_DIRECT_) && node->is_regular())
+    if ((flags & O_DIRECT_) && node.is_regular())
         return fail(Errno::inval);
 
-    bool writing = node->is_regular() && (wanted & may_write);
+    bool writing = node.is_regular() && (wanted & may_write);
     if (writing) {
-        TRY(node->get_write_access());
+        TRY(node.get_write_access());
         // Truncating is a write, even through a description that is for reading.
         if ((flags & O_TRUNC_) && !created) {
-            if (status s = node->truncate(0); !s) {
-                node->put_write_access();
+            if (status s = node.truncate(0); !s) {
+                node.put_write_access();
                 return fail(s.error());
             }
         }
     }
-    auto opened = node->open(flags & (kept_flags | O_NOCTTY_));
+    auto opened = node.open(flags & (kept_flags | O_NOCTTY_));
     // The description gives write access back when it ends, if it is for writing.
     if (writing && (!opened || !(*opened)->writable()))
-        node->put_write_access();
-    if (!opened)
-        return fail(opened.error());
-    if (!node->only_for_opening())
-        (*opened)->set_node(std::move(node));
+        node.put_write_access();
     return opened;
 }
 
@@ -81,7 +75,7 @@ expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags,
         if (node) {
             if (exclusive)
                 return fail(Errno::exist);
-            return vfs_open_node(std::move(node), flags, false);
+            return vfs_open_node(*node, flags, false);
         }
         if (!(flags & O_CREAT_))
             return fail(Errno::noent);
@@ -91,7 +85,7 @@ expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags,
         auto made = walk.directory().create(
             walk.name(), node_for_caller(walk.directory(), S_IFREG_ | (mode & 07777)));
         if (made)
-            return vfs_open_node(std::move(*made), flags, true);
+            return vfs_open_node(**made, flags, true);
         // Somebody else was faster: then it is that file.
         if (made.error() != Errno::exist || exclusive)
             return fail(made.error());

@@ -74,6 +74,12 @@ status check_sticky(vnode& directory, vnode& victim) {
     return fail(Errno::perm);
 }
 
+file_owner owner_for_caller() {
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    return {self.cred.fsuid, self.cred.fsgid};
+}
+
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
     vattr d = directory.attributes();
     caller c = caller_for(d.gid, false);

@@ -15,6 +15,11 @@ status check_sticky(vnode& directory, vnode& victim);
 // Whether the caller owns the file or is the superuser.
 bool is_owner(vnode& node);
 bool is_superuser();
+// Whose a file is that the caller makes.
+struct file_owner {
+    uint32_t uid, gid;
+};
+file_owner owner_for_caller();
 // What a file that the caller makes in `directory` with `mode` (type and permission bits; the umask
 // is applied here) will be.
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device = 0);

@@ -13,7 +13,7 @@
 
 static constinit pool<pipe_channel> pipes{"pipe"};
 
-pipe_channel::pipe_channel() : id_(anonymous_inode()), created_(file_time_now()) {}
+pipe_channel::pipe_channel() = default;
 
 expected<ref_ptr<pipe_channel>> pipe_channel::create() {
     auto p = ref_ptr<pipe_channel>::adopt(pipes.create());
@@ -286,9 +286,9 @@ namespace {
 
 class pipe_end final : public file {
 public:
-    pipe_end(ref_ptr<pipe_channel> channel, uint32_t flags)
-        : file(flags), pipe_(std::move(channel)), others_seen_(pipe_->ends_ever(writable())),
-          hangup_mark_(pipe_->hangup_mark()) {
+    pipe_end(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags, bool fifo)
+        : file(node, flags), pipe_(std::move(channel)), others_seen_(pipe_->ends_ever(writable())),
+          hangup_mark_(fifo ? pipe_->hangup_mark() : UINT64_MAX) {
         pipe_->add_end(readable(), writable());
     }
     ~pipe_end() override { pipe_->remove_end(readable(), writable()); }
@@ -301,7 +301,7 @@ public:
     expected<int64_t> read(uio& io) override { return pipe_->read(io, nonblocking()); }
     expected<int64_t> write(uio& io) override { return pipe_->write(io, nonblocking()); }
     uint32_t poll(poller* p) override {
-        return pipe_->poll(p, readable(), writable(), node() ? hangup_mark_ : UINT64_MAX);
+        return pipe_->poll(p, readable(), writable(), hangup_mark_);
     }
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override {
         if (command != FIONREAD_)
@@ -313,50 +313,63 @@ public:
     expected<int64_t> set_pipe_size(uint64_t size) override {
         return int64_t(TRY(pipe_->set_capacity(size)));
     }
-    status stat(linux_stat& out) override {
-        anonymous_stat(out, S_IFIFO_ | 0600, pipe_->id(), pipe_->created());
-        return {};
-    }
-    // By /proc/PID/fd: it is there already, so nobody is waited for.
-    expected<ref_ptr<file>> reopen(uint32_t flags) override;
-    void describe(char* out, size_t size) override {
-        if (node())
-            file::describe(out, size);
-        else
-            format_to(out, size, "pipe:[%lu]", (unsigned long)pipe_->id());
-    }
 
 private:
     const ref_ptr<pipe_channel> pipe_;
     const uint64_t others_seen_; // how many openings the other end had had before ours
-    const uint64_t hangup_mark_;
+    const uint64_t hangup_mark_; // of a pipe, which has had both ends from the start: none
 };
 constinit pool<pipe_end> pipe_ends_pool{"pipe_end"};
 
 void pipe_end::last_reference_gone() { pipe_ends_pool.destroy(this); }
 
-} // namespace
-
-static expected<ref_ptr<pipe_end>> make_end(ref_ptr<pipe_channel> channel, uint32_t flags) {
-    auto end = ref_ptr<pipe_end>::adopt(pipe_ends_pool.create(std::move(channel), flags));
+expected<ref_ptr<pipe_end>> make_end(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags,
+                                     bool fifo) {
+    auto end =
+        ref_ptr<pipe_end>::adopt(pipe_ends_pool.create(node, std::move(channel), flags, fifo));
     if (!end)
         return fail(Errno::nomem);
     return end;
 }
 
-expected<ref_ptr<file>> pipe_end::reopen(uint32_t flags) {
-    return ref_ptr<file>(TRY(make_end(pipe_, flags)));
-}
+// ---- Pipes, which have no name ---------------------------------------------------------------
 
-expected<ref_ptr<file>> pipe_open(ref_ptr<pipe_channel> channel, uint32_t flags) {
-    auto end = TRY(make_end(std::move(channel), flags));
+nameless_file_system pipefs{"pipefs", 0x50495045};
+
+class pipe_node final : public vnode {
+public:
+    pipe_node(ref_ptr<pipe_channel> channel, uint32_t uid, uint32_t gid)
+        : vnode(pipefs, pipefs.new_inode(), {S_IFIFO_ | 0600, uid, gid}),
+          pipe_(std::move(channel)) {}
+    void last_reference_gone() override;
+    // By /proc/PID/fd/N: the pipe is there already, so nobody is waited for.
+    expected<ref_ptr<file>> open(uint32_t flags) override {
+        return ref_ptr<file>(TRY(make_end(*this, pipe_, flags, false)));
+    }
+    void pseudo_path(char* out, size_t size) override {
+        format_to(out, size, "pipe:[%lu]", (unsigned long)inode());
+    }
+
+private:
+    const ref_ptr<pipe_channel> pipe_;
+};
+constinit pool<pipe_node> pipe_nodes{"pipe_node"};
+
+void pipe_node::last_reference_gone() { pipe_nodes.destroy(this); }
+
+} // namespace
+
+expected<ref_ptr<file>> pipe_open(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags) {
+    auto end = TRY(make_end(node, std::move(channel), flags, true));
     TRY(end->wait_for_other_end());
     return ref_ptr<file>(std::move(end));
 }
 
 expected<pipe_ends> pipe_make(uint32_t flags) {
-    auto channel = TRY(pipe_channel::create());
-    auto read = TRY(make_end(channel, O_RDONLY_ | flags));
-    auto write = TRY(make_end(std::move(channel), O_WRONLY_ | flags));
-    return pipe_ends{std::move(read), std::move(write)};
+    const file_owner owner = owner_for_caller();
+    auto node =
+        ref_ptr<vnode>::adopt(pipe_nodes.create(TRY(pipe_channel::create()), owner.uid, owner.gid));
+    if (!node)
+        return fail(Errno::nomem);
+    return pipe_ends{TRY(node->open(O_RDONLY_ | flags)), TRY(node->open(O_WRONLY_ | flags))};
 }

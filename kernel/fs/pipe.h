@@ -41,8 +41,6 @@ public:
     uint64_t ends_ever(bool readers); // how many have been opened so far
     // For poll(): a reader that finds no writer is not hung up until one has come and gone.
     uint64_t hangup_mark();
-    uint64_t id() const { return id_; }           // st_ino
-    uint64_t created() const { return created_; } // file time
 
 private:
     void empty_ring();
@@ -62,12 +60,11 @@ private:
     wait_queue write_waiters_; // guard: state_
     wait_queue open_waiters_;  // guard: state_
     poll_queue pollers_;
-    const uint64_t id_, created_;
 };
 
-// A description of an end (or, O_RDWR, of both) of an existing pipe: a fifo is opened. Blocks for
-// the other end as open(2) does.
-expected<ref_ptr<file>> pipe_open(ref_ptr<pipe_channel> channel, uint32_t flags);
+// A description of an end (or, O_RDWR, of both) of a fifo's pipe. Blocks for the other end as
+// open(2) does.
+expected<ref_ptr<file>> pipe_open(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags);
 // The two ends of a new pipe: read, write. `flags`: O_NONBLOCK or 0.
 struct pipe_ends {
     ref_ptr<file> read, write;

@@ -188,14 +188,17 @@ status show_fd(const proc_subject& of, text_buffer& out) {
     ref_ptr<file> f = TRY(of.find_file());
     char text[64] = {};
     f->describe(text, sizeof(text));
-    if (text[0] || !f->node()) {
+    if (text[0]) {
         out.append(text);
         return {};
     }
     return print_path(*f->node(), out);
 }
 
-expected<ref_ptr<vnode>> jump_fd(const proc_subject& of);
+expected<ref_ptr<vnode>> jump_fd(const proc_subject& of) {
+    ref_ptr<file> f = TRY(of.find_file());
+    return ref_ptr<vnode>(f->node());
+}
 
 // ---- Numbers ---------------------------------------------------------------------------------
 
@@ -321,39 +324,6 @@ constexpr proc_entry process_entries[] = {
     {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},
     {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
 };
-
-// ---- Opening a descriptor that has no inode --------------------------------------------------
-
-// Stands for such a file while its /proc/PID/fd/N is being opened.
-class open_file_node final : public vnode {
-public:
-    open_file_node(file_system& fs, ref_ptr<file> f, const new_node& is)
-        : vnode(fs, 1, is), file_(std::move(f)) {}
-    void last_reference_gone() override;
-    expected<ref_ptr<file>> open(uint32_t flags) override { return file_->reopen(flags); }
-    ref_ptr<vnode> parent() override { return root_directory(); }
-    bool only_for_opening() const override { return true; }
-
-private:
-    const ref_ptr<file> file_;
-};
-constinit pool<open_file_node> open_file_nodes{"open_file_node"};
-
-void open_file_node::last_reference_gone() { open_file_nodes.destroy(this); }
-
-expected<ref_ptr<vnode>> jump_fd(const proc_subject& of) {
-    ref_ptr<file> f = TRY(of.find_file());
-    if (f->node())
-        return ref_ptr<vnode>(f->node());
-    linux_stat st;
-    TRY(f->stat(st));
-    // It is of no file system; the root's serves, which never goes away.
-    auto* node = open_file_nodes.create(root_directory()->fs(), std::move(f),
-                                        new_node{st.mode, st.uid, st.gid});
-    if (!node)
-        return fail(Errno::nomem);
-    return ref_ptr<vnode>(ref_ptr<open_file_node>::adopt(node));
-}
 
 } // namespace
 

@@ -39,6 +39,7 @@ public:
 private:
     expected<ref_ptr<vnode>> make_child(const proc_entry& entry, const proc_subject& of);
 
+    procfs& fs_;
     const proc_entry& entry_;
     const proc_subject of_;
     const ref_ptr<proc_node> parent_; // null: the root. At most a handful deep.
@@ -66,7 +67,7 @@ void procfs::destroy() {
 
 proc_node::proc_node(procfs& fs, const proc_entry& entry, const proc_subject& of,
                      ref_ptr<proc_node> parent, uint64_t inode, const new_node& is)
-    : vnode(fs, inode, is), entry_(entry), of_(of), parent_(std::move(parent)) {}
+    : vnode(fs, inode, is), fs_(fs), entry_(entry), of_(of), parent_(std::move(parent)) {}
 
 void proc_node::last_reference_gone() { proc_nodes.destroy(this); }
 
@@ -95,8 +96,8 @@ new_node describe(const proc_entry& entry, const proc_subject& of) {
 }
 
 expected<ref_ptr<vnode>> proc_node::make_child(const proc_entry& entry, const proc_subject& of) {
-    auto* node = proc_nodes.create(static_cast<procfs&>(fs()), entry, of, ref_ptr<proc_node>(this),
-                                   inode_of(entry, of), describe(entry, of));
+    auto* node = proc_nodes.create(fs_, entry, of, ref_ptr<proc_node>(this), inode_of(entry, of),
+                                   describe(entry, of));
     if (!node)
         return fail(Errno::nomem);
     return ref_ptr<vnode>(ref_ptr<proc_node>::adopt(node));
@@ -223,9 +224,9 @@ expected<ref_ptr<vnode>> proc_node::follow_link() {
 // Keeps the text from one read to the next, and makes it again when reading starts over.
 class proc_file final : public vnode_file {
 public:
-    using vnode_file::vnode_file;
+    proc_file(proc_node& node, uint32_t flags) : vnode_file(node, flags), proc_(node) {}
     ~proc_file() override {
-        if (writable() && node())
+        if (writable())
             node()->put_write_access();
     }
     void last_reference_gone() override;
@@ -237,8 +238,7 @@ protected:
     expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override;
 
 private:
-    proc_node& proc() { return static_cast<proc_node&>(*node()); }
-
+    proc_node& proc_; // node()
     sleep_lock lock_{lock_rank::generated_text, "proc file"};
     text_buffer text_ GUARDED_BY(lock_);
     bool generated_ GUARDED_BY(lock_) = false;
@@ -248,14 +248,14 @@ constinit pool<proc_file> proc_files{"proc_file"};
 void proc_file::last_reference_gone() { proc_files.destroy(this); }
 
 expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
-    const proc_entry& entry = proc().entry();
+    const proc_entry& entry = proc_.entry();
     if (!entry.show)
         return fail(Errno::inval);
     lock_guard guard(lock_);
     if (offset == 0 || !generated_) {
         text_.clear();
         generated_ = false;
-        TRY(entry.show(proc().subject(), text_));
+        TRY(entry.show(proc_.subject(), text_));
         if (!text_.complete())
             return fail(Errno::nomem);
         generated_ = true;
@@ -268,7 +268,7 @@ expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
 }
 
 expected<int64_t> proc_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
-    const proc_entry& entry = proc().entry();
+    const proc_entry& entry = proc_.entry();
     char text[256];
     uint64_t size = io.remaining();
     if (!entry.store || size >= sizeof(text))
@@ -278,7 +278,7 @@ expected<int64_t> proc_file::write_from(uio& io, uint64_t offset, uint64_t& end)
     while (length && (text[length - 1] == '\n' || text[length - 1] == '\0'))
         length--;
     text[length] = '\0';
-    TRY(entry.store(proc().subject(), {text, length}));
+    TRY(entry.store(proc_.subject(), {text, length}));
     end = offset + size;
     return int64_t(size);
 }
@@ -290,10 +290,10 @@ expected<int64_t> proc_file::write_at(uio& io, uint64_t offset) {
 
 expected<ref_ptr<file>> proc_node::open(uint32_t flags) {
     if (is_directory())
-        return directory_open(flags);
+        return directory_open(*this, flags);
     if ((flags & O_ACCMODE_) != O_RDONLY_ && !entry_.store)
         return fail(Errno::acces);
-    auto f = ref_ptr<file>::adopt(proc_files.create(flags));
+    auto f = ref_ptr<file>::adopt(proc_files.create(*this, flags));
     if (!f)
         return fail(Errno::nomem);
     return f;
@@ -312,7 +312,7 @@ expected<file_system*> procfs_create() {
         return fail(Errno::nomem);
     }
     fs->root_ = ref_ptr<proc_node>::adopt(root);
-    return static_cast<file_system*>(fs);
+    return fs;
 }
 
 // ---- Subjects --------------------------------------------------------------------------------

@@ -65,8 +65,6 @@ status parse_range(file& f, const linux_flock& from, file_lock_request& out) {
 }
 
 sysresult record_lock(file& f, int32_t command, user_ptr<linux_flock> argument) {
-    if (!f.node())
-        return fail(Errno::inval);
     linux_flock wanted = TRY(argument.read());
     bool of_description = command >= F_OFD_GETLK_;
     bool query = command == F_GETLK_ || command == F_OFD_GETLK_;
@@ -156,8 +154,6 @@ sysresult sys_flock(sys_fd fd, int32_t operation) {
     auto f = TRY(current_thread().files->get(fd));
     if (f->flags() & O_PATH_)
         return fail(Errno::badf);
-    if (!f->node())
-        return fail(Errno::inval);
     file_lock_request request{lock_domain::whole_file, f.get(), -1,
                               file_lock_request::none, 0,       UINT64_MAX};
     switch (operation & ~LOCK_NB_) {

@@ -228,7 +228,7 @@ sysresult sys_sendfile(sys_fd to, sys_fd from, user_ptr<int64_t> offset, uint64_
     auto in = TRY(readable_file(from));
     auto out = TRY(writable_file(to));
     // The source must have a position; a pipe or a terminal has none.
-    if (!in->node() || !in->node()->is_regular())
+    if (!in->node()->is_regular())
         return fail(Errno::inval);
     if (out->flags() & O_APPEND_)
         return fail(Errno::inval);
@@ -253,8 +253,6 @@ sysresult sys_copy_file_range(sys_fd from, user_ptr<int64_t> from_offset, sys_fd
     auto in = TRY(readable_file(from));
     auto out = TRY(writable_file(to));
     vnode *in_node = in->node(), *out_node = out->node();
-    if (!in_node || !out_node)
-        return fail(Errno::inval);
     if (in_node->is_directory() || out_node->is_directory())
         return fail(Errno::isdir);
     if (!in_node->is_regular() || !out_node->is_regular())
@@ -420,7 +418,7 @@ sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
     if (mode != 0)
         return fail(Errno::opnotsupp);
     auto f = TRY(writable_file(fd));
-    if (!f->node())
+    if (f->node()->type() == S_IFIFO_)
         return fail(Errno::spipe);
     int64_t end;
     if (__builtin_add_overflow(offset, size, &end))
@@ -434,7 +432,7 @@ sysresult sys_fadvise64(sys_fd fd, int64_t, int64_t size, int32_t advice) {
     auto f = TRY(files().get(fd));
     if (f->flags() & O_PATH_)
         return fail(Errno::badf);
-    if (!f->node() || f->node()->type() == S_IFIFO_)
+    if (f->node()->type() == S_IFIFO_)
         return fail(Errno::spipe);
     if (size < 0 || advice < 0 || advice > last_advice)
         return fail(Errno::inval);

@@ -149,15 +149,6 @@ sysresult sys_statfs(sys_path path, user_ptr<void> out) {
 
 sysresult sys_fstatfs(sys_fd fd, user_ptr<void> out) {
     auto f = TRY(current_thread().files->get(fd));
-    if (f->node()) {
-        TRY(write_statfs(*f->node(), out));
-        return 0;
-    }
-    constexpr int64_t pipefs_magic = 0x50495045, block = page_size;
-    linux_statfs s{};
-    s.type = pipefs_magic;
-    s.bsize = s.frsize = block;
-    s.namelen = name_max;
-    TRY(copy_out(out.address(), &s, sizeof(s)));
+    TRY(write_statfs(*f->node(), out));
     return 0;
 }

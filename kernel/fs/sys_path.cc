@@ -97,8 +97,6 @@ sysresult sys_linkat(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path
             return fail(Errno::noent);
         auto f = TRY(current_thread().files->get(from_at));
         target = ref_ptr<vnode>(f->node());
-        if (!target)
-            return fail(Errno::xdev);
     } else {
         target = TRY(lookup_path(from_at, from_name.c_str(), flags.value & AT_SYMLINK_FOLLOW_));
     }
@@ -201,8 +199,6 @@ sysresult sys_chdir(sys_path path) {
 
 sysresult sys_fchdir(sys_fd fd) {
     auto f = TRY(current_thread().files->get(fd));
-    if (!f->node())
-        return fail(Errno::notdir);
     return change_directory(ref_ptr<vnode>(f->node()));
 }
 
@@ -230,7 +226,7 @@ sysresult sys_readlinkat(sys_at_fd at, sys_path path, user_ptr<char> out, int64_
     if (name.length() == 0 && at.value != at_fdcwd) {
         auto f = TRY(current_thread().files->get(at)); // a link that was opened with O_PATH
         node = ref_ptr<vnode>(f->node());
-        if (!node || !node->is_symlink())
+        if (!node->is_symlink())
             return fail(Errno::noent);
     } else {
         node = TRY(lookup_path(at, name.c_str(), false));

@@ -18,57 +18,36 @@ enum : int32_t {
     AT_STATX_SYNC_TYPE_ = 0x6000,
 };
 
-// What a call with a path or (AT_EMPTY_PATH) a descriptor is about: an inode, or a file that has
-// none.
-struct subject {
-    ref_ptr<vnode> node;
-    ref_ptr<file> nameless;
-
-    expected<linux_stat> stat() const {
-        linux_stat out{};
-        if (node)
-            node->fill_stat(out);
-        else
-            TRY(nameless->stat(out));
-        return out;
-    }
-};
-
-expected<subject> subject_of_fd(int fd) {
-    auto f = TRY(current_thread().files->get(fd));
-    if (f->node())
-        return subject{ref_ptr<vnode>(f->node()), {}};
-    return subject{{}, std::move(f)};
+expected<ref_ptr<vnode>> node_of_any_fd(int fd) {
+    return ref_ptr<vnode>(TRY(current_thread().files->get(fd))->node());
 }
 
-expected<subject> find_subject(int at_fd, sys_path path, int32_t flags) {
+// What a call with a path or (AT_EMPTY_PATH) a descriptor is about.
+expected<ref_ptr<vnode>> find_node(int at_fd, sys_path path, int32_t flags) {
     // With AT_EMPTY_PATH a null pointer counts as an empty path.
     if ((flags & AT_EMPTY_PATH_) && path.address.value() == 0)
-        return subject_of_fd(at_fd);
+        return node_of_any_fd(at_fd);
     auto name = TRY(path_buffer::copy(path));
     if (name.length() == 0 && (flags & AT_EMPTY_PATH_)) {
         if (at_fd == at_fdcwd)
-            return subject{current_thread().fs->current_directory(), {}};
-        return subject_of_fd(at_fd);
+            return current_thread().fs->current_directory();
+        return node_of_any_fd(at_fd);
     }
-    return subject{TRY(lookup_path(at_fd, name.c_str(), !(flags & AT_SYMLINK_NOFOLLOW_))), {}};
+    return lookup_path(at_fd, name.c_str(), !(flags & AT_SYMLINK_NOFOLLOW_));
 }
 
-// An inode that is to be changed. EPERM-like errors come from the change itself.
-expected<ref_ptr<vnode>> find_node(int at_fd, sys_path path, int32_t flags) {
-    subject s = TRY(find_subject(at_fd, path, flags));
-    if (!s.node)
-        return fail(Errno::perm);
-    return std::move(s.node);
-}
-
+// Of a descriptor through which the file may be changed.
 expected<ref_ptr<vnode>> node_of_fd(int fd) {
     auto f = TRY(current_thread().files->get(fd));
     if (f->flags() & O_PATH_)
         return fail(Errno::badf);
-    if (!f->node())
-        return fail(Errno::perm);
     return ref_ptr<vnode>(f->node());
+}
+
+linux_stat stat_of(vnode& node) {
+    linux_stat out;
+    node.fill_stat(out);
+    return out;
 }
 
 } // namespace
@@ -79,9 +58,7 @@ sysresult sys_newfstatat(sys_at_fd at, sys_path path, user_ptr<linux_stat> out,
                          sys_at_flags flags) {
     if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_))
         return fail(Errno::inval);
-    subject s = TRY(find_subject(at, path, flags));
-    linux_stat st = TRY(s.stat());
-    TRY(out.write(st));
+    TRY(out.write(stat_of(*TRY(find_node(at, path, flags)))));
     return 0;
 }
 
@@ -94,7 +71,7 @@ sysresult sys_lstat(sys_path path, user_ptr<linux_stat> out) {
 }
 
 sysresult sys_fstat(sys_fd fd, user_ptr<linux_stat> out) {
-    TRY(out.write(TRY(TRY(subject_of_fd(fd)).stat())));
+    TRY(out.write(stat_of(*TRY(node_of_any_fd(fd)))));
     return 0;
 }
 
@@ -119,17 +96,17 @@ static_assert(sizeof(linux_statx) == 256);
 
 sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mask,
                     user_ptr<void> out) {
-    constexpr uint32_t reserved = 1u << 31, basic = 0x7ff, birth = 0x800;
+    constexpr uint32_t reserved = 1u << 31, basic_and_birth = 0xfff;
     constexpr int32_t known =
         AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_ | AT_STATX_SYNC_TYPE_;
     if ((flags.value & ~known) || (mask.value & reserved) ||
         (flags.value & AT_STATX_SYNC_TYPE_) == AT_STATX_SYNC_TYPE_)
         return fail(Errno::inval);
-    subject s = TRY(find_subject(at, path, flags));
-    linux_stat st = TRY(s.stat());
+    ref_ptr<vnode> node = TRY(find_node(at, path, flags));
+    linux_stat st = stat_of(*node);
     auto time = [](const linux_timespec& t) { return statx_time{t.sec, uint32_t(t.nsec), 0}; };
     linux_statx x{};
-    x.mask = basic;
+    x.mask = basic_and_birth;
     x.blksize = uint32_t(st.blksize);
     x.nlink = uint32_t(st.nlink);
     x.uid = st.uid;
@@ -141,11 +118,8 @@ sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mas
     x.atime = time(st.atime);
     x.mtime = time(st.mtime);
     x.ctime = time(st.ctime);
-    if (s.node) {
-        uint64_t born = s.node->attributes().birth;
-        x.btime = {int64_t(born / nanos_per_second), uint32_t(born % nanos_per_second), 0};
-        x.mask |= birth;
-    }
+    uint64_t born = node->attributes().birth;
+    x.btime = {int64_t(born / nanos_per_second), uint32_t(born % nanos_per_second), 0};
     x.rdev_major = device_major(st.rdev);
     x.rdev_minor = device_minor(st.rdev);
     x.dev_major = device_major(st.dev);
@@ -159,13 +133,13 @@ sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mas
 sysresult sys_faccessat2(sys_at_fd at, sys_path path, int32_t mode, sys_at_flags flags) {
     if ((mode & ~7) || (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EACCESS_ | AT_EMPTY_PATH_)))
         return fail(Errno::inval);
-    subject s = TRY(find_subject(at, path, flags));
-    if (!s.node || mode == 0)
+    ref_ptr<vnode> node = TRY(find_node(at, path, flags));
+    if (mode == 0)
         return 0;
-    bool runs = (mode & may_execute) && s.node->is_regular();
-    if (runs && (s.node->fs().mount_flags() & MS_NOEXEC_))
+    bool runs = (mode & may_execute) && node->is_regular();
+    if (runs && (node->fs().mount_flags() & MS_NOEXEC_))
         return fail(Errno::acces);
-    TRY(check_access(*s.node, uint32_t(mode), !(flags.value & AT_EACCESS_)));
+    TRY(check_access(*node, uint32_t(mode), !(flags.value & AT_EACCESS_)));
     return 0;
 }
 

@@ -18,15 +18,14 @@ static constexpr uint32_t most_links = 65000;
 
 // ---- Nodes -----------------------------------------------------------------------------------
 
-tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is) : vnode(fs, inode, is) {}
+tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is)
+    : vnode(fs, inode, is), tmpfs_(fs) {}
 
 tmpfs_node::~tmpfs_node() {
     ASSERT(names_.empty());
     if (target_)
         kmem_free(target_, target_length_ + 1);
 }
-
-tmpfs& tmpfs_node::fs() const { return static_cast<tmpfs&>(vnode::fs()); }
 
 void tmpfs_forget(tmpfs& fs, tmpfs_node& node) {
     lock_guard guard(fs.nodes_lock_);
@@ -147,8 +146,10 @@ expected<ref_ptr<vnode>> tmpfs_node::create(std::string_view name, const new_nod
 status tmpfs_node::link(std::string_view name, vnode& target) {
     if (!is_directory())
         return fail(Errno::notdir);
-    ASSERT(&target.fs() == &vnode::fs());
-    auto& node = static_cast<tmpfs_node&>(target);
+    tmpfs_node* of_tmpfs = target.as_tmpfs();
+    if (!of_tmpfs || &of_tmpfs->fs() != &fs())
+        return fail(Errno::xdev);
+    tmpfs_node& node = *of_tmpfs;
     if (node.is_directory())
         return fail(Errno::perm);
     tmpfs_entry* entry = tmpfs_entry::create(name);

@@ -82,7 +82,9 @@ public:
     ref_ptr<uvm_aobj> memory() override;
     status truncate(uint64_t size) override;
 
-    tmpfs& fs() const;
+    tmpfs_node* as_tmpfs() override { return this; }
+
+    tmpfs& fs() const { return tmpfs_; }
 
 private:
     friend class tmpfs;
@@ -95,6 +97,7 @@ private:
     ref_ptr<tmpfs_node> detach(tmpfs_entry& entry);
     tmpfs_node* parent_node() const; // of a directory; names_ held
 
+    tmpfs& tmpfs_;
     list_node among_nodes_; // of the file system
     // Under fs().names_.
     uint32_t links_ = 0; // st_nlink; 0: no name any more

@@ -24,10 +24,10 @@ constexpr uint64_t largest_file = INT64_MAX & ~uint64_t{page_mask};
 
 class memory_file final : public vnode_file {
 public:
-    memory_file(uint32_t flags, ref_ptr<uvm_aobj> memory)
-        : vnode_file(flags), memory_(std::move(memory)) {}
+    memory_file(vnode& node, uint32_t flags, ref_ptr<uvm_aobj> memory)
+        : vnode_file(node, flags), memory_(std::move(memory)) {}
     ~memory_file() override {
-        if (writable() && node())
+        if (writable())
             node()->put_write_access();
     }
     void last_reference_gone() override;
@@ -39,7 +39,6 @@ public:
     status allocate(uint64_t offset, uint64_t size) override;
     expected<ref_ptr<uvm_object>> mmap_object() override;
     void stored() override;
-    expected<ref_ptr<file>> reopen(uint32_t flags) override { return node()->open(flags); }
 
 protected:
     uint64_t size() override { return memory_->size(); }
@@ -196,12 +195,12 @@ status tmpfs_node::truncate(uint64_t size) {
 expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
     switch (type()) {
     case S_IFREG_: {
-        auto f = ref_ptr<file>::adopt(memory_files.create(flags, memory_));
+        auto f = ref_ptr<file>::adopt(memory_files.create(*this, flags, memory_));
         if (!f)
             return fail(Errno::nomem);
         return f;
     }
-    case S_IFDIR_: return directory_open(flags);
+    case S_IFDIR_: return directory_open(*this, flags);
     case S_IFIFO_: {
         ref_ptr<pipe_channel> channel;
         {
@@ -210,9 +209,9 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
                 fifo_ = TRY(pipe_channel::create());
             channel = fifo_;
         }
-        return pipe_open(std::move(channel), flags);
+        return pipe_open(*this, std::move(channel), flags);
     }
-    case S_IFCHR_: return character_device_open(device(), flags);
+    case S_IFCHR_: return character_device_open(*this, flags);
     default: return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
     }
 }

@@ -86,10 +86,12 @@ struct rename_operation {
 
 status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_name,
                           uint32_t flags) {
-    ASSERT(&to.fs() == &vnode::fs());
-    if (!is_directory() || !to.is_directory())
+    tmpfs_node* of_tmpfs = to.as_tmpfs();
+    if (!of_tmpfs || &of_tmpfs->fs() != &fs())
+        return fail(Errno::xdev);
+    tmpfs_node& destination = *of_tmpfs;
+    if (!is_directory() || !destination.is_directory())
         return fail(Errno::notdir);
-    auto& destination = static_cast<tmpfs_node&>(to);
     rename_operation operation{*this, name, destination, to_name};
     bool exchanging = flags & RENAME_EXCHANGE_;
     operation.fresh = tmpfs_entry::create(to_name);

@@ -84,15 +84,15 @@ void path_file::last_reference_gone() { path_files.destroy(this); }
 
 } // namespace
 
-expected<ref_ptr<file>> directory_open(uint32_t flags) {
-    auto f = ref_ptr<file>::adopt(directory_files.create(flags));
+expected<ref_ptr<file>> directory_open(vnode& node, uint32_t flags) {
+    auto f = ref_ptr<file>::adopt(directory_files.create(node, flags));
     if (!f)
         return fail(Errno::nomem);
     return f;
 }
 
-expected<ref_ptr<file>> path_file_open(uint32_t flags) {
-    auto f = ref_ptr<file>::adopt(path_files.create(flags));
+expected<ref_ptr<file>> path_file_open(vnode& node, uint32_t flags) {
+    auto f = ref_ptr<file>::adopt(path_files.create(node, flags));
     if (!f)
         return fail(Errno::nomem);
     return f;

@@ -8,11 +8,7 @@ enum : int { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_ };
 
 class vnode_file : public file {
 public:
-    explicit vnode_file(uint32_t flags) : file(flags) {}
-    status stat(linux_stat& out) override {
-        node()->fill_stat(out);
-        return {};
-    }
+    using file::file;
     // read() and write() at the position are read_at() and write_at() at it. With O_APPEND,
     // write_at() chooses the place itself; end_of_write() says where it ended.
     expected<int64_t> read(uio& io) override;
@@ -37,6 +33,6 @@ private:
 };
 
 // A directory that is open.
-expected<ref_ptr<file>> directory_open(uint32_t flags);
+expected<ref_ptr<file>> directory_open(vnode& node, uint32_t flags);
 // What O_PATH gives: a place in the name space, nothing to read or write.
-expected<ref_ptr<file>> path_file_open(uint32_t flags);
+expected<ref_ptr<file>> path_file_open(vnode& node, uint32_t flags);

@@ -25,14 +25,14 @@ constexpr size_t chunk_size = 256;
 // A writer that found the ring full is woken when this much is free.
 constexpr size_t enough_room = line_discipline::output_size / 2;
 
-expected<ref_ptr<file>> open(tty& terminal, uint32_t flags) {
+expected<ref_ptr<file>> open(vnode& node, tty& terminal, uint32_t flags) {
     pid_t sid;
     {
         lock_guard tree(process_tree_lock);
         const process& self = current_process();
         sid = self.sess ? self.sess->sid : 0;
     }
-    tty_file* f = tty_files.create(terminal, flags & ~uint32_t{O_NOCTTY_}, sid);
+    tty_file* f = tty_files.create(node, terminal, flags & ~uint32_t{O_NOCTTY_}, sid);
     if (!f)
         return fail(Errno::nomem);
     terminal.opened(*f);
@@ -46,16 +46,16 @@ void tty_init() {
         line.start();
 }
 
-expected<ref_ptr<file>> tty_open(unsigned line, uint32_t flags) {
+expected<ref_ptr<file>> tty_open(vnode& node, unsigned line, uint32_t flags) {
     if (line >= tty_line_count || !lines[line].present())
         return fail(Errno::nxio);
-    ref_ptr<file> f = TRY(open(lines[line], flags));
+    ref_ptr<file> f = TRY(open(node, lines[line], flags));
     if (!(flags & O_NOCTTY_) && f->readable())
         (void)lines[line].acquire(false); // whoever cannot have it goes on without
     return f;
 }
 
-expected<ref_ptr<file>> tty_open_controlling(uint32_t flags) {
+expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags) {
     tty* terminal;
     {
         lock_guard tree(process_tree_lock);
@@ -64,25 +64,12 @@ expected<ref_ptr<file>> tty_open_controlling(uint32_t flags) {
     }
     if (!terminal)
         return fail(Errno::nxio);
-    return open(*terminal, flags);
+    return open(node, *terminal, flags);
 }
 
 void tty_file::last_reference_gone() {
     tty_.closed(*this);
     tty_files.destroy(this);
-}
-
-status tty_file::stat(linux_stat& out) {
-    if (vnode* n = node()) {
-        n->fill_stat(out);
-        return {};
-    }
-    out = {};
-    out.mode = S_IFCHR_ | 0620;
-    out.nlink = 1;
-    out.rdev = tty_.device();
-    out.blksize = page_size;
-    return {};
 }
 
 void tty_file::describe(char* out, size_t size) {

@@ -29,9 +29,9 @@ void tty_init();
 // Opens a line. ENXIO: there is no such port in this machine; ENOMEM. If it is opened for reading
 // without O_NOCTTY by the leader of a session that has no terminal, and it is no other session's,
 // it becomes that session's.
-expected<ref_ptr<file>> tty_open(unsigned line, uint32_t flags);
+expected<ref_ptr<file>> tty_open(vnode& node, unsigned line, uint32_t flags);
 // /dev/tty: the caller's controlling terminal. ENXIO without one.
-expected<ref_ptr<file>> tty_open_controlling(uint32_t flags);
+expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags);
 // The controlling terminal of a process as a device number (for /proc/PID/stat), 0 without one, and
 // its foreground group or -1.
 struct tty_facts {
@@ -118,8 +118,8 @@ private:
 // An open description of a terminal.
 class tty_file final : public file {
 public:
-    tty_file(tty& terminal, uint32_t flags, int32_t session)
-        : file(flags), session_(session), tty_(terminal) {}
+    tty_file(vnode& node, tty& terminal, uint32_t flags, int32_t session)
+        : file(node, flags), session_(session), tty_(terminal) {}
     void last_reference_gone() override;
     expected<int64_t> read(uio& io) override { return tty_.read(*this, io); }
     expected<int64_t> write(uio& io) override { return tty_.write(*this, io); }
@@ -127,7 +127,6 @@ public:
         return tty_.ioctl(*this, command, argument);
     }
     uint32_t poll(poller* p) override { return tty_.poll(*this, p); }
-    status stat(linux_stat& out) override;
     void describe(char* out, size_t size) override;
 
     // After a hang-up reads find the end of file and writes fail with EIO.

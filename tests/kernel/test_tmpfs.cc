@@ -2,6 +2,7 @@
 // make and destroy.
 #include "kernel/fs/cpio.h"
 #include "kernel/fs/lookup.h"
+#include "kernel/fs/pipe.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/vfs.h"
 #include "lib/format.h"
@@ -281,6 +282,20 @@ KTEST(tmpfs, forty_links_are_followed_and_no_more) {
     EXPECT_EQ(error_of(s.look_up("l41", true)), Errno::loop);
 }
 
+KTEST(tmpfs, takes_no_node_of_another_file_system) {
+    scratch one, two;
+    REQUIRE(one && two);
+    ref_ptr<vnode> file = one.make("d/file"), other = two.make("e/file");
+    REQUIRE(file && other);
+    auto ends = pipe_make(0);
+    REQUIRE(ends.has_value());
+    EXPECT_EQ(error_of(one.root()->link("name", *other)), Errno::xdev);
+    EXPECT_EQ(error_of(one.root()->link("name", *ends->read->node())), Errno::xdev);
+    EXPECT_EQ(error_of(one.root()->rename("d", *two.root(), "d", 0)), Errno::xdev);
+    EXPECT_EQ(error_of(one.root()->rename("d", *ends->read->node(), "d", 0)), Errno::xdev);
+    EXPECT(one.find("d/file").get() == file.get());
+}
+
 KTEST(tmpfs, truncation_gives_pages_back) {
     scratch s;
     REQUIRE(s);
@@ -289,7 +304,6 @@ KTEST(tmpfs, truncation_gives_pages_back) {
     REQUIRE(file->get_write_access().has_value());
     auto opened = file->open(O_RDWR_);
     REQUIRE(opened.has_value());
-    (*opened)->set_node(file);
 
     char bytes[100];
     memset(bytes, 'x', sizeof(bytes));

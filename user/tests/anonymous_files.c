@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 
 enum { SYS_CLOSE_RANGE = 436, CLOEXEC_ONLY = 4 }; // newer than some C libraries
 
@@ -122,8 +123,61 @@ static void descriptors(void) {
     is_errno(syscall(SYS_CLOSE_RANGE, 5, 4, 0), EINVAL, "backwards");
 }
 
+// `fd` has one inode: itself, its name in /proc and what O_PATH holds of that are the same.
+static void one_inode(int fd, const char* what) {
+    char path[64];
+    struct stat st, by_name, held;
+    need(fd >= 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    need(fstat(fd, &st) == 0);
+    succeeds(stat(path, &by_name), "%s: stat of its name in /proc", what);
+    ok(by_name.st_dev == st.st_dev && by_name.st_ino == st.st_ino, "%s: one inode", what);
+    ok(by_name.st_mode == st.st_mode && by_name.st_uid == st.st_uid, "%s: mode and owner", what);
+    int place = open(path, O_PATH);
+    ok(place >= 0 && fstat(place, &held) == 0, "%s: held by O_PATH", what);
+    ok(held.st_dev == st.st_dev && held.st_ino == st.st_ino, "%s: the same one", what);
+    char text[64] = "", held_text[64] = "";
+    need(readlink(path, text, sizeof text - 1) > 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", place);
+    need(readlink(path, held_text, sizeof held_text - 1) > 0);
+    is_str(held_text, text, "%s: of one name", what);
+    // Whoever holds it so holds no file of the file system that the link is to be in.
+    is_errno(linkat(AT_FDCWD, path, AT_FDCWD, "link", AT_SYMLINK_FOLLOW), EXDEV, "%s: no link",
+             what);
+}
+
+static void inodes(void) {
+    int first[2], second[2];
+    struct stat st, other;
+    need(pipe(first) == 0 && pipe(second) == 0);
+    one_inode(first[0], "a pipe's end");
+    one_inode(first[1], "its other end");
+    one_inode(second[0], "another pipe");
+    need(fstat(first[0], &st) == 0 && fstat(first[1], &other) == 0);
+    is(st.st_ino, other.st_ino, "two ends, one pipe");
+    need(fchmod(first[0], 0640) == 0 && fstat(first[1], &other) == 0);
+    is(other.st_mode, S_IFIFO | 0640, "whose mode is changed through either");
+    need(fstat(second[0], &other) == 0);
+    ok(st.st_dev == other.st_dev && st.st_ino != other.st_ino, "two pipes are two inodes");
+    int counter = eventfd(0, 0), timer = timerfd_create(CLOCK_MONOTONIC, 0);
+    int memory = memfd_create("m", 0);
+    one_inode(counter, "an event counter");
+    one_inode(timer, "a timer");
+    one_inode(memory, "a memory file");
+    one_inode(open("/dev/null", O_RDWR), "a device");
+    need(fstat(counter, &other) == 0);
+    ok(st.st_dev != other.st_dev, "pipes and counters are of two file systems");
+    need(fstat(memory, &st) == 0);
+    ok(st.st_dev != other.st_dev, "memory files of a third");
+    is_errno(open("/proc/self/fd/99", O_PATH), ENOENT, "a descriptor that is not open");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", counter);
+    is_errno(open(path, O_RDWR), ENXIO, "a counter is not opened again");
+}
+
 int main(void) {
     scratch_begin();
+    subtest("one inode each", inodes);
     subtest("memory files", memory_files);
     subtest("event counters", counters);
     subtest("unlinked files", unlinked);
