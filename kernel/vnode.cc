@@ -20,8 +20,12 @@ vnode::~vnode() {
 }
 
 vattr vnode::attributes() {
-    vattr a;
     lock_guard guard(attribute_lock_);
+    return kept_attributes();
+}
+
+vattr vnode::kept_attributes() const {
+    vattr a;
     a.mode = type_ | permissions_;
     a.uid = uid_;
     a.gid = gid_;
@@ -33,9 +37,7 @@ vattr vnode::attributes() {
     return a;
 }
 
-status vnode::set_attributes(const vattr_change& change) {
-    uint64_t time = file_time_now();
-    lock_guard guard(attribute_lock_);
+void vnode::store(const vattr_change& change, uint64_t time) {
     if (change.mode)
         permissions_ = *change.mode & 07777;
     if (change.uid)
@@ -47,7 +49,6 @@ status vnode::set_attributes(const vattr_change& change) {
     if (change.mtime)
         mtime_ = *change.mtime;
     ctime_ = time;
-    return {};
 }
 
 // Linux's relatime: once a day, or when the last access is not after the last change.
@@ -76,13 +77,6 @@ void vnode::touch_changed() {
     uint64_t time = file_time_now();
     lock_guard guard(attribute_lock_);
     ctime_ = time;
-}
-
-void vnode::drop_privilege_bits() {
-    lock_guard guard(attribute_lock_);
-    permissions_ &= ~S_ISUID_;
-    if (permissions_ & S_IXGRP_)
-        permissions_ &= ~S_ISGID_;
 }
 
 ref_ptr<uvm_aobj> vnode::memory() { return {}; }

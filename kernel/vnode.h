@@ -67,7 +67,7 @@ struct vattr {
     uint64_t atime = 0, mtime = 0, ctime = 0, birth = 0;
 };
 
-// What set_attributes() changes; ctime is set to now with any of them.
+// What change_attributes() is to change; ctime is set to now with any of them.
 struct vattr_change {
     std::optional<uint32_t> mode{}; // permission bits
     std::optional<uint32_t> uid{}, gid{};
@@ -111,14 +111,22 @@ public:
     bool is_symlink() const { return type_ == S_IFLNK_; }
     uint64_t device() const { return device_; }
 
+    // All of one instant.
     virtual vattr attributes();
-    // Permission has been checked. EPERM where the file system cannot.
-    virtual status set_attributes(const vattr_change& change);
+    // One step from what the attributes are to what they become: `rule(const vattr&)` returns an
+    // expected<vattr_change>, and nothing else changes them meanwhile. It may take locks whose rank
+    // is behind `attributes`, such as the caller's credentials. It sees what a vnode keeps: no size
+    // and no links. EPERM or EOPNOTSUPP where the file system has no such changes.
+    template <class Rule> status change_attributes(Rule rule) {
+        TRY(attributes_changeable());
+        const uint64_t time = file_time_now();
+        lock_guard guard(attribute_lock_);
+        store(TRY(rule(kept_attributes())), time);
+        return {};
+    }
     void touch_accessed(); // as relatime and the mount's flags say
     void touch_modified(); // mtime and ctime
     void touch_changed();  // ctime
-    // After a write by somebody who is not the superuser: setuid, and setgid of an executable, go.
-    void drop_privilege_bits();
     void fill_stat(linux_stat& out);
 
     // Directories. Names are single components, never "." or "..". Permissions have been checked,
@@ -215,6 +223,8 @@ public:
     std::atomic<file_lock_list*> advisory_locks{nullptr};
 
 protected:
+    virtual status attributes_changeable() { return {}; }
+
     spin_lock attribute_lock_{lock_rank::attributes, "vnode attributes"};
     uint32_t permissions_ GUARDED_BY(attribute_lock_); // 07777
     uint32_t uid_ GUARDED_BY(attribute_lock_), gid_ GUARDED_BY(attribute_lock_);
@@ -223,6 +233,9 @@ protected:
     const uint64_t birth_;
 
 private:
+    vattr kept_attributes() const REQUIRES(attribute_lock_);
+    void store(const vattr_change& change, uint64_t time) REQUIRES(attribute_lock_);
+
     file_system& fs_;
     const uint64_t inode_;
     const uint32_t type_;

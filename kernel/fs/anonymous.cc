@@ -28,13 +28,13 @@ public:
         : vnode(anon_inodefs, inode, {0600, 0, 0}), name_(name) {}
     void last_reference_gone() override { panic("%s: nobody refers to it", name_); }
     expected<ref_ptr<file>> open(uint32_t) override { return fail(Errno::nxio); }
-    // It is everybody's.
-    status set_attributes(const vattr_change&) override { return fail(Errno::opnotsupp); }
     void pseudo_path(char* out, size_t size) override {
         format_to(out, size, "anon_inode:[%s]", name_);
     }
 
 private:
+    status attributes_changeable() override { return fail(Errno::opnotsupp); } // it is everybody's
+
     const char* const name_;
 };
 

@@ -153,8 +153,10 @@ private:
         if (node->is_regular() && !data.empty())
             TRY(fill(*node, data));
         uint64_t time = uint64_t(h.mtime) * nanos_per_second;
-        return node->set_attributes(
-            {.mode = h.mode & 07777, .uid = h.uid, .gid = h.gid, .atime = time, .mtime = time});
+        return node->change_attributes([&](const vattr&) -> expected<vattr_change> {
+            return vattr_change{
+                .mode = h.mode, .uid = h.uid, .gid = h.gid, .atime = time, .mtime = time};
+        });
     }
 
     // Archives need not list the directories on the way.

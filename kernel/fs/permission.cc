@@ -28,40 +28,44 @@ static caller caller_for(uint32_t gid, bool real_ids) {
     return c;
 }
 
-status check_access(vnode& node, uint32_t wanted, bool real_ids) {
-    bool special = node.type() == S_IFCHR_ || node.type() == S_IFBLK_ || node.type() == S_IFIFO_;
-    if ((wanted & may_write) && node.fs().read_only() && !special)
-        return fail(Errno::rofs);
-    vattr a = node.attributes();
-    caller c = caller_for(a.gid, real_ids);
-    if (c.uid == 0) {
-        // The superuser executes only what somebody may execute.
-        if ((wanted & may_execute) && !node.is_directory() && !(a.mode & 0111))
-            return fail(Errno::acces);
-        return {};
-    }
+// The superuser executes only what somebody may execute.
+static bool allows(const vattr& a, const caller& c, uint32_t wanted) {
+    if (c.uid == 0)
+        return !(wanted & may_execute) || (a.mode & S_IFMT_) == S_IFDIR_ || (a.mode & 0111);
     uint32_t granted = a.mode;
     if (c.uid == a.uid)
         granted >>= 6;
     else if (c.in_group)
         granted >>= 3;
-    if ((granted & wanted) != wanted)
-        return fail(Errno::acces);
-    return {};
+    return (granted & wanted) == wanted;
+}
+
+static bool owns(const vattr& a, const caller& c) { return c.uid == 0 || c.uid == a.uid; }
+
+// The mode without the bits that a change of owner or contents takes away: what the file now is
+// nobody has vouched for.
+static uint32_t without_privileges(const vattr& a, const caller& c) {
+    uint32_t lost = S_ISUID_;
+    if ((a.mode & S_IXGRP_) || (c.uid != 0 && !c.in_group))
+        lost |= S_ISGID_;
+    return a.mode & 07777 & ~lost;
+}
+
+status check_access(vnode& node, uint32_t wanted, bool real_ids) {
+    bool special = node.type() == S_IFCHR_ || node.type() == S_IFBLK_ || node.type() == S_IFIFO_;
+    if ((wanted & may_write) && node.fs().read_only() && !special)
+        return fail(Errno::rofs);
+    vattr a = node.attributes();
+    return allows(a, caller_for(a.gid, real_ids), wanted) ? status() : fail(Errno::acces);
 }
 
 status check_create(vnode& directory) { return check_access(directory, may_write | may_execute); }
 
-bool is_superuser() {
-    process& self = current_process();
-    lock_guard guard(self.lock);
-    return self.cred.fsuid == 0;
-}
+bool is_superuser() { return owner_for_caller().uid == 0; }
 
 bool is_owner(vnode& node) {
     vattr a = node.attributes();
-    caller c = caller_for(a.gid, false);
-    return c.uid == 0 || c.uid == a.uid;
+    return owns(a, caller_for(a.gid, false));
 }
 
 status check_sticky(vnode& directory, vnode& victim) {
@@ -69,9 +73,7 @@ status check_sticky(vnode& directory, vnode& victim) {
     if (!(d.mode & S_ISVTX_))
         return {};
     caller c = caller_for(d.gid, false);
-    if (c.uid == 0 || c.uid == d.uid || c.uid == victim.attributes().uid)
-        return {};
-    return fail(Errno::perm);
+    return owns(d, c) || c.uid == victim.attributes().uid ? status() : fail(Errno::perm);
 }
 
 file_owner owner_for_caller() {
@@ -81,6 +83,7 @@ file_owner owner_for_caller() {
 }
 
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
+    constexpr uint32_t runs_as_group = S_ISGID_ | S_IXGRP_;
     vattr d = directory.attributes();
     caller c = caller_for(d.gid, false);
     new_node is{mode, c.uid, c.gid, device};
@@ -90,6 +93,8 @@ new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
         is.gid = d.gid;
         if ((mode & S_IFMT_) == S_IFDIR_)
             is.mode |= S_ISGID_;
+        else if ((mode & runs_as_group) == runs_as_group && c.uid != 0 && !c.in_group)
+            is.mode &= ~S_ISGID_; // the group is not the caller's to lend
     }
     return is;
 }
@@ -97,38 +102,60 @@ new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
 status change_mode(vnode& node, uint32_t mode) {
     if (node.fs().read_only())
         return fail(Errno::rofs);
-    if (!is_owner(node))
-        return fail(Errno::perm);
-    mode &= 07777;
-    caller c = caller_for(node.attributes().gid, false);
-    if (c.uid != 0 && !c.in_group)
-        mode &= ~S_ISGID_;
-    return node.set_attributes({.mode = mode});
+    return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
+        caller c = caller_for(is.gid, false);
+        if (!owns(is, c))
+            return fail(Errno::perm);
+        const bool keeps_group = c.uid == 0 || c.in_group;
+        return vattr_change{.mode = keeps_group ? mode : mode & ~S_ISGID_};
+    });
 }
 
 status change_owner(vnode& node, uint32_t uid, uint32_t gid) {
     if (node.fs().read_only())
         return fail(Errno::rofs);
-    vattr a = node.attributes();
-    vattr_change change;
-    if (uid != UINT32_MAX)
-        change.uid = uid;
-    if (gid != UINT32_MAX)
-        change.gid = gid;
-    caller c = caller_for(gid, false);
-    if (c.uid != 0) {
+    return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
+        caller c = caller_for(is.gid, false);
+        vattr_change change;
+        if (uid != UINT32_MAX)
+            change.uid = uid;
+        if (gid != UINT32_MAX)
+            change.gid = gid;
+        if (!node.is_directory() && without_privileges(is, c) != (is.mode & 07777))
+            change.mode = without_privileges(is, c);
+        if (c.uid == 0)
+            return change;
         // The owner may give a file to one of his groups, and to nobody else.
-        bool uid_allowed = !change.uid || (c.uid == a.uid && uid == a.uid);
-        bool gid_allowed = !change.gid || (c.uid == a.uid && (c.in_group || gid == a.gid));
-        if (!uid_allowed || !gid_allowed)
+        const bool owner = c.uid == is.uid;
+        const bool uid_allowed = !change.uid || (owner && uid == is.uid);
+        const bool gid_allowed =
+            !change.gid || (owner && (gid == is.gid || caller_for(gid, false).in_group));
+        if (!uid_allowed || !gid_allowed || (change.mode && !owner))
             return fail(Errno::perm);
-    }
-    if ((change.uid || change.gid) && !node.is_directory()) {
-        uint32_t mode = a.mode & 07777 & ~S_ISUID_;
-        if (mode & S_IXGRP_)
-            mode &= ~S_ISGID_;
-        if (mode != (a.mode & 07777))
-            change.mode = mode;
-    }
-    return node.set_attributes(change);
+        return change;
+    });
+}
+
+status change_times(vnode& node, const new_times& times) {
+    if (node.fs().read_only())
+        return fail(Errno::rofs);
+    return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
+        caller c = caller_for(is.gid, false);
+        if (!owns(is, c) && !times.now)
+            return fail(Errno::perm);
+        if (!owns(is, c) && !allows(is, c, may_write))
+            return fail(Errno::acces);
+        return vattr_change{.atime = times.access, .mtime = times.modification};
+    });
+}
+
+void contents_changed(vnode& node) {
+    const uint64_t now = file_time_now();
+    (void)node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
+        vattr_change change{.mtime = now};
+        if (is.mode & (S_ISUID_ | S_ISGID_))
+            if (caller c = caller_for(is.gid, false); c.uid != 0)
+                change.mode = without_privileges(is, c);
+        return change;
+    });
 }

@@ -3,6 +3,8 @@
 
 #include "kernel/vnode.h"
 
+#include <optional>
+
 enum : uint32_t { may_execute = 1, may_write = 2, may_read = 4 }; // also access(2)'s
 
 // EACCES; EROFS for writing on a read-only mount (not to devices and fifos). With `real_ids` the
@@ -23,6 +25,15 @@ file_owner owner_for_caller();
 // What a file that the caller makes in `directory` with `mode` (type and permission bits; the umask
 // is applied here) will be.
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device = 0);
-// chmod and chown with their rules. EPERM EROFS.
+// chmod, chown and utimensat with their rules, each in one step. EPERM EROFS.
 status change_mode(vnode& node, uint32_t mode);
 status change_owner(vnode& node, uint32_t uid, uint32_t gid); // UINT32_MAX: unchanged
+// New times of access and modification; nullopt leaves one as it is.
+struct new_times {
+    std::optional<uint64_t> access, modification;
+    bool now = false; // both: whoever may write may do that
+};
+status change_times(vnode& node, const new_times& times); // also EACCES
+// After every change that the caller has made to a regular file's contents, by whatever way: mtime
+// and ctime, and the set-id bits that must not outlive it.
+void contents_changed(vnode& node);

@@ -30,13 +30,13 @@ public:
     expected<size_t> read_link(char* out, size_t size) override;
     expected<ref_ptr<vnode>> follow_link() override;
     expected<ref_ptr<file>> open(uint32_t flags) override;
-    status set_attributes(const vattr_change&) override { return fail(Errno::perm); }
     status truncate(uint64_t) override { return {}; } // `echo 1 > FILE` opens with O_TRUNC
 
     const proc_entry& entry() const { return entry_; }
     const proc_subject& subject() const { return of_; }
 
 private:
+    status attributes_changeable() override { return fail(Errno::perm); }
     expected<ref_ptr<vnode>> make_child(const proc_entry& entry, const proc_subject& of);
 
     procfs& fs_;

@@ -190,25 +190,6 @@ sysresult sys_fchown(sys_fd fd, uint32_t uid, uint32_t gid) {
 
 namespace {
 
-// New times of access and modification; nullopt leaves one as it is.
-struct new_times {
-    std::optional<uint64_t> access, modification;
-    bool now = false; // both, by utimes with a null pointer: whoever may write may do that
-};
-
-status set_times(vnode& node, const new_times& times) {
-    if (node.fs().read_only())
-        return fail(Errno::rofs);
-    if (!is_owner(node)) {
-        if (!times.now)
-            return fail(Errno::perm);
-        TRY(check_access(node, may_write));
-    }
-    if (!times.access && !times.modification)
-        return {};
-    return node.set_attributes({.atime = times.access, .mtime = times.modification});
-}
-
 new_times times_now() {
     uint64_t now = file_time_now();
     return {now, now, true};
@@ -249,8 +230,8 @@ sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timesp
         return fail(Errno::inval);
     auto node = TRY(by_descriptor ? node_of_fd(at) : find_node(at, path, flags));
     // As on Linux, times that are none are only looked at once the file has been found.
-    TRY(set_times(*node, {TRY(parse_time(given[0])), TRY(parse_time(given[1])),
-                          given[0].nsec == utime_now && given[1].nsec == utime_now}));
+    TRY(change_times(*node, {TRY(parse_time(given[0])), TRY(parse_time(given[1])),
+                             given[0].nsec == utime_now && given[1].nsec == utime_now}));
     return 0;
 }
 
@@ -266,7 +247,7 @@ sysresult sys_utimes(sys_path path, user_ptr<const linux_timeval> times) {
             *out[i] = TRY(parse_time({t.sec, t.usec * 1000}));
         }
     }
-    TRY(set_times(*TRY(find_node(at_fdcwd, path, 0)), wanted));
+    TRY(change_times(*TRY(find_node(at_fdcwd, path, 0)), wanted));
     return 0;
 }
 
@@ -277,6 +258,6 @@ sysresult sys_utime(sys_path path, user_ptr<const int64_t> times) {
         wanted.access = TRY(parse_time({TRY(times.read_at(0)), 0}));
         wanted.modification = TRY(parse_time({TRY(times.read_at(1)), 0}));
     }
-    TRY(set_times(*TRY(find_node(at_fdcwd, path, 0)), wanted));
+    TRY(change_times(*TRY(find_node(at_fdcwd, path, 0)), wanted));
     return 0;
 }

@@ -94,7 +94,6 @@ expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& en
     if (io.remaining() == 0)
         return 0;
     uint64_t file_limit = process_limit(RLIMIT_FSIZE_);
-    bool unprivileged = !is_superuser();
     lock_guard guard(node()->lock());
     uint64_t old_size = memory_->size();
     if (flags() & O_APPEND_)
@@ -115,9 +114,7 @@ expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& en
         (void)memory_->resize(
             std::max(old_size, io.moved() ? reached : 0)); // shrinking does not fail
     if (io.moved()) {
-        node()->touch_modified();
-        if (unprivileged)
-            node()->drop_privilege_bits();
+        contents_changed(*node());
         end = reached;
     }
     return io.result(copied);
@@ -155,7 +152,7 @@ status memory_file::allocate(uint64_t offset, uint64_t size) {
             return fail(page ? Errno::intr : Errno::nospc);
         }
     }
-    node()->touch_modified();
+    contents_changed(*node());
     return {};
 }
 
@@ -165,11 +162,7 @@ expected<ref_ptr<uvm_object>> memory_file::mmap_object() {
     return ref_ptr<uvm_object>(memory_);
 }
 
-void memory_file::stored() {
-    node()->touch_modified();
-    if (!is_superuser())
-        node()->drop_privilege_bits();
-}
+void memory_file::stored() { contents_changed(*node()); }
 
 } // namespace
 
@@ -186,9 +179,7 @@ status tmpfs_node::truncate(uint64_t size) {
         lock_guard guard(lock());
         TRY(memory_->resize(size));
     }
-    touch_modified();
-    if (!is_superuser())
-        drop_privilege_bits();
+    contents_changed(*this);
     return {};
 }
 

@@ -3,6 +3,8 @@
 #include "../lib/scratch.h"
 
 #include <grp.h>
+#include <sched.h>
+#include <sys/sendfile.h>
 #include <sys/wait.h>
 
 enum { STUDENT = 1000, OTHER = 1001, GROUP = 2000 };
@@ -118,6 +120,122 @@ static void inherited_group(void) {
     is(folder.st_mode & 07777, 02750, "which is setgid in turn");
 }
 
+static mode_t mode_of(int fd) {
+    struct stat st;
+    need(fstat(fd, &st) == 0);
+    return st.st_mode & 07777;
+}
+
+// A group's set-gid folder lends its group to whoever may make files there, but not its power.
+static void lent_group(void) {
+    need(mkdir("lent", 0777) == 0 && chown("lent", 0, OTHER) == 0 && chmod("lent", 02777) == 0);
+    need(mkdir("own", 0777) == 0 && chown("own", 0, GROUP) == 0 && chmod("own", 02777) == 0);
+    umask(0);
+    become(STUDENT);
+    int fd = open("lent/program", O_CREAT | O_EXCL | O_RDWR, 02777);
+    is(mode_of(fd), 0777, "a program made in another group's folder does not run as that group");
+    is(mode_of(open("own/program", O_CREAT | O_RDWR, 02777)), 02777,
+       "in one's own group's it does");
+    is(mode_of(open("lent/plain", O_CREAT | O_RDWR, 02666)), 02666, "what cannot run keeps it");
+    need(mknod("lent/node", S_IFREG | 02777, 0) == 0);
+    is(mode_of(open("lent/node", O_RDONLY)), 0777, "nor by mknod");
+    need(mkdir("lent/folder", 0777) == 0);
+    is(mode_of(open("lent/folder", O_RDONLY)), 02777, "a folder lends in turn");
+    is(fchmod(fd, 02777), 0, "chmod afterwards");
+    is(mode_of(fd), 0777, "does not give it either");
+}
+
+static int six(void) {
+    int fd = open("six", O_RDWR | O_CREAT, 0777);
+    need(fd >= 0 && fchmod(fd, 06777) == 0 && mode_of(fd) == 06777);
+    return fd;
+}
+
+// Whatever changes a file's contents or its owner takes its set-id bits.
+static void lost_privileges(void) {
+    need(chmod(".", 0777) == 0);
+    become(STUDENT);
+    struct stat st;
+    int fd = six();
+    need(write(fd, "xy", 2) == 2);
+    is(mode_of(fd), 0777, "write");
+    fd = six();
+    need(pwrite(fd, "xy", 2, 1) == 2);
+    is(mode_of(fd), 0777, "pwrite");
+    fd = six();
+    need(fallocate(fd, 0, 0, 8192) == 0);
+    is(mode_of(fd), 0777, "fallocate");
+    fd = six();
+    need(ftruncate(fd, 1) == 0);
+    is(mode_of(fd), 0777, "ftruncate");
+    fd = six();
+    need(truncate("six", 100) == 0);
+    is(mode_of(fd), 0777, "truncate");
+    fd = six();
+    need(open("six", O_RDONLY | O_TRUNC) >= 0);
+    is(mode_of(fd), 0777, "O_TRUNC");
+    fd = six();
+    int from = open("from", O_RDWR | O_CREAT, 0600);
+    off_t start = 0;
+    need(write(from, "abc", 3) == 3 && sendfile(fd, from, &start, 3) == 3);
+    is(mode_of(fd), 0777, "sendfile");
+    fd = six();
+    need(chown("six", -1, GROUP) == 0 && stat("six", &st) == 0);
+    is(mode_of(fd), 0777, "chown");
+    fd = six();
+    need(fchown(fd, -1, -1) == 0);
+    is(mode_of(fd), 0777, "chown that changes nothing");
+    fd = six();
+    need(fchmod(fd, 06666) == 0 && write(fd, "x", 1) == 1);
+    is(mode_of(fd), 02666, "set-gid without x is something else");
+    fd = six();
+    need(futimens(fd, NULL) == 0 && link("six", "seven") == 0 && rename("seven", "eight") == 0);
+    is(mode_of(fd), 06777, "times and names take nothing");
+}
+
+static void strangers_chown(void) {
+    put_file("plain", 0755, "");
+    put_file("program", 0755, "");
+    need(chmod("program", 04755) == 0);
+    become(STUDENT);
+    is(chown("plain", -1, -1), 0, "a chown that changes nothing is nobody's business");
+    is_errno(chown("program", -1, -1), EPERM, "unless it would take set-id bits");
+}
+
+// chmod is one step: a file that root takes back is never set-user-id by a chmod that was on its
+// way.
+static void owner_races_chmod(void) {
+    put_file("program", 0755, "");
+    int stop[2];
+    need(pipe(stop) == 0);
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        close(stop[1]);
+        need(fcntl(stop[0], F_SETFL, O_NONBLOCK) == 0);
+        become(STUDENT);
+        char c;
+        while (read(stop[0], &c, 1) < 0)
+            (void)chmod("program", 04755);
+        _exit(0);
+    }
+    int bad = 0;
+    struct stat st;
+    for (int round = 0; round < 300; round++) {
+        need(chown("program", STUDENT, STUDENT) == 0);
+        sched_yield();
+        need(chown("program", 0, 0) == 0);
+        for (int look = 0; look < 20; look++) {
+            need(stat("program", &st) == 0);
+            bad += (st.st_mode & S_ISUID) != 0;
+        }
+    }
+    close(stop[1]);
+    int status;
+    need(waitpid(child, &status, 0) == child);
+    is(bad, 0, "root's file is never set-user-id");
+}
+
 static void running(void) {
     int from = open("/proc/self/exe", O_RDONLY), to = open("program", O_CREAT | O_WRONLY, 0755);
     char block[4096];
@@ -160,6 +278,10 @@ int main(int argc, char** argv) {
     subtest("owners", owners);
     subtest("the sticky bit", sticky);
     subtest("inherited groups", inherited_group);
+    subtest("a lent group", lent_group);
+    subtest("bits that are lost", lost_privileges);
+    subtest("a stranger's chown", strangers_chown);
+    subtest("chown beside chmod", owner_races_chmod);
     subtest("running programs", running);
     return done();
 }
