@@ -174,6 +174,7 @@ void thread_exit(int wait_status) {
     TRACE(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
     signal_thread_exiting(self);
+    posix_timers_thread_exiting(self);
     futex_thread_exit(self); // needs the address space
     leave_address_space(self);
     bool last;

@@ -22,10 +22,14 @@ struct cpu_interval_timer {
 struct interval_timers {
     process* owner = nullptr; // outlives it
     cpu_interval_timer user, profile;
+
+    // ITIMER_REAL. A periodic timer is set again when its SIGALRM is taken: however short the
+    // period, it is its owner who is kept busy.
     sleep_lock setting{lock_rank::itimer, "itimer"}; // one setter at a time
-    // Changed only while the event is cancelled, or by fire().
-    std::atomic<nanos_t> deadline{0}; // 0: not set
-    nanos_t interval = 0;
+    spin_lock lock{lock_rank::wait, "itimer"};
+    bool armed GUARDED_BY(lock) = false;   // the event is set, and counts
+    nanos_t deadline GUARDED_BY(lock) = 0; // the next or, if it is not armed, the last one
+    nanos_t interval GUARDED_BY(lock) = 0; // 0: once
     timer_event real;
 };
 
@@ -45,16 +49,11 @@ struct linux_itimerval {
 
 void fire(void* context) {
     auto& timers = *static_cast<interval_timers*>(context);
-    if (timers.interval == 0) {
-        timers.deadline = 0;
-    } else {
-        // Periods that are past already are left out: a program gets one signal for them.
-        const nanos_t time = now();
-        nanos_t next = timers.deadline + timers.interval;
-        if (next <= time)
-            next += (time - next) / timers.interval * timers.interval + timers.interval;
-        timers.deadline = next;
-        timers.real.set(next, fire, context);
+    {
+        lock_guard guard(timers.lock);
+        if (!timers.armed)
+            return;
+        timers.armed = false;
     }
     signal_send_process(*timers.owner, SIGALRM_, nullptr);
 }
@@ -106,27 +105,30 @@ struct setting {
     nanos_t value, interval; // value: until it fires; 0: off
 };
 
-setting remaining(const interval_timers& timers) {
-    const nanos_t deadline = timers.deadline, time = now();
-    if (deadline == 0)
+setting remaining(const interval_timers& timers) REQUIRES(timers.lock) {
+    if (!timers.armed)
         return {0, timers.interval};
+    const nanos_t time = now();
     // One that is about to fire is still set.
-    return {deadline > time ? deadline - time : nanos_per_micro, timers.interval};
+    return {timers.deadline > time ? timers.deadline - time : nanos_per_micro, timers.interval};
 }
 
 expected<setting> set_real(process& p, const setting& wanted) {
     interval_timers& timers = *TRY(timers_of(p));
-    lock_guard guard(timers.setting);
-    timers.real.cancel();
+    lock_guard setter(timers.setting);
+    lock_guard guard(timers.lock);
     const setting before = remaining(timers);
+    timers.armed = false;
+    timers.interval = 0;
+    guard.unlock();
+    timers.real.cancel(); // may wait for fire(), which takes the lock
+    guard.lock();
     timers.interval = wanted.interval;
-    timers.deadline = 0;
     if (wanted.value != 0) {
-        nanos_t deadline;
-        if (__builtin_add_overflow(now(), wanted.value, &deadline))
-            deadline = forever - 1;
-        timers.deadline = deadline;
-        timers.real.set(deadline, fire, &timers);
+        if (__builtin_add_overflow(now(), wanted.value, &timers.deadline))
+            timers.deadline = forever - 1;
+        timers.armed = true;
+        timers.real.set(timers.deadline, fire, &timers);
     }
     return before;
 }
@@ -178,6 +180,24 @@ linux_itimerval itimerval_of(const setting& s) {
 
 } // namespace
 
+void itimer_signal_taken(process& p) {
+    lock_guard guard(p.lock);
+    if (!p.timers)
+        return;
+    interval_timers& timers = *p.timers;
+    lock_guard timers_guard(timers.lock);
+    if (timers.armed || timers.interval == 0)
+        return;
+    // Periods that are past already are left out: a program gets one signal for them.
+    const nanos_t time = now();
+    nanos_t next = timers.deadline + timers.interval;
+    if (next <= time)
+        next += ((time - next) / timers.interval + 1) * timers.interval;
+    timers.deadline = next;
+    timers.armed = true;
+    timers.real.set(next, fire, &timers);
+}
+
 void itimer_process_exiting(process& p) {
     interval_timers* timers;
     {
@@ -220,7 +240,7 @@ sysresult sys_getitimer(int32_t which, user_ptr<linux_timeval> out) {
         lock_guard tree(process_tree_lock);
         s = remaining(p, cpu_timer(timers, which));
     } else {
-        lock_guard guard(timers.setting);
+        lock_guard guard(timers.lock);
         s = remaining(timers);
     }
     TRY(out.as<linux_itimerval>().write(itimerval_of(s)));

@@ -1,8 +1,12 @@
 // timer_create(2), timer_settime(2) and their kin.
 //
 //      timer_settime --> event set --> fire: the signal is pending --> taken: overrun counted
-//                            ^                                             |
-//                            +---------------- periodic -------------------+
+//                            ^           |                                 |
+//                            +-----------+-------- periodic ---------------+
+//                            |           |
+//                            |           +-- the signal is ignored: it rests
+//                            |                                             |
+//                            +---------------- sigaction ------------------+
 //
 // On a clock of used processor time there is a cpu_alarm instead of the event. It stays set while
 // the signal is pending, and counts the periods, since the clock cannot be read where the signal is
@@ -23,12 +27,9 @@ namespace {
 
 constinit pool<posix_timer> timers{"posix_timer"};
 
-enum : int32_t { SIGEV_SIGNAL_ = 0, SIGEV_NONE_ = 1, SIGEV_THREAD_ID_ = 4 };
+// SIGEV_THREAD is the C library's: to the kernel it is SIGEV_SIGNAL.
+enum : int32_t { SIGEV_SIGNAL_ = 0, SIGEV_NONE_ = 1, SIGEV_THREAD_ = 2, SIGEV_THREAD_ID_ = 4 };
 constexpr uint32_t TIMER_ABSTIME_ = 1;
-// How often a periodic timer whose signal is ignored looks whether it still is.
-constexpr nanos_t shortest_ignored_period = 1'000'000;
-
-void fire(void* context);
 
 int add_saturated(int a, int b) {
     int sum;
@@ -42,6 +43,13 @@ int advance(posix_timer& t, nanos_t time) REQUIRES(t.lock) {
     return int(std::min<nanos_t>(missed, INT32_MAX));
 }
 
+void fire(void* context);
+
+void arm(posix_timer& t) REQUIRES(t.lock) {
+    t.armed = true;
+    t.event.set(t.deadline, fire, &t);
+}
+
 void fire(void* context) {
     auto& t = *static_cast<posix_timer*>(context);
     {
@@ -50,16 +58,7 @@ void fire(void* context) {
             return;
         t.armed = false;
     }
-    if (signal_send_entry(*t.owner, t.target.get(), t.entry))
-        return;
-    // The program ignores the signal at present; a periodic timer goes on all the same.
-    lock_guard guard(t.lock);
-    if (t.interval == 0)
-        return;
-    const nanos_t time = now();
-    (void)advance(t, time);
-    t.armed = true;
-    t.event.set(std::max(t.deadline, time + shortest_ignored_period), fire, &t);
+    signal_send_entry(*t.owner, t.target.get(), t.entry);
 }
 
 nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
@@ -74,7 +73,7 @@ nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
             next = t.deadline;
         }
     }
-    (void)signal_send_entry(*t.owner, t.target.get(), t.entry);
+    signal_send_entry(*t.owner, t.target.get(), t.entry);
     return next;
 }
 
@@ -83,12 +82,11 @@ bool on_cpu_clock(const posix_timer& t) { return bool(t.cpu.of); }
 // What its clock shows.
 nanos_t time_of(const posix_timer& t) { return on_cpu_clock(t) ? t.cpu.now() : now(); }
 
-// Stops it: neither its event nor its signal is there any more. Caller holds posix_timers_lock.
-void disarm(posix_timer& t) {
+// It does not come any more, unless its signal is pending yet.
+void stop(posix_timer& t) {
     {
         lock_guard guard(t.lock);
-        t.armed = false;
-        t.interval = 0;
+        t.armed = t.rests = false;
     }
     if (on_cpu_clock(t)) {
         lock_guard tree(process_tree_lock);
@@ -96,6 +94,15 @@ void disarm(posix_timer& t) {
     } else {
         t.event.cancel();
     }
+}
+
+// Neither does its signal. Caller holds posix_timers_lock.
+void disarm(posix_timer& t) {
+    {
+        lock_guard guard(t.lock);
+        t.interval = 0; // taking the signal does not set it again
+    }
+    stop(t);
     signal_drop_entry(*t.owner, t.target.get(), t.entry);
 }
 
@@ -129,7 +136,8 @@ status choose_signal(posix_timer& t, const linux_sigevent& event) {
         t.target = std::move(target);
         break;
     }
-    case SIGEV_SIGNAL_: break;
+    case SIGEV_SIGNAL_:
+    case SIGEV_THREAD_: break;
     default: return fail(Errno::inval);
     }
     if (event.signo < 1 || event.signo > signal_max)
@@ -144,8 +152,7 @@ void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info) {
     t.overrun = std::exchange(t.periods_missed, 0);
     if (!on_cpu_clock(t) && t.interval != 0) {
         t.overrun = advance(t, now());
-        t.armed = true;
-        t.event.set(t.deadline, fire, &t);
+        arm(t);
     }
     info.timer.overrun = t.overrun;
 }
@@ -153,6 +160,32 @@ void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info) {
 void posix_timer_signal_pending_yet(posix_timer& t) {
     lock_guard guard(t.lock);
     t.periods_missed = add_saturated(t.periods_missed, 1);
+}
+
+void posix_timer_signal_ignored(posix_timer& t) {
+    lock_guard guard(t.lock);
+    t.rests = !on_cpu_clock(t) && t.interval != 0;
+}
+
+void posix_timers_go_on(process& p, int signo) {
+    lock_guard guard(p.posix_timers_lock);
+    for (posix_timer& t : p.posix_timers) {
+        lock_guard timer_guard(t.lock);
+        if (t.entry.info.signo == signo && std::exchange(t.rests, false))
+            arm(t); // it is due, and counts what it has left out
+    }
+}
+
+void posix_timers_thread_exiting(thread& self) {
+    process& p = *self.proc;
+    lock_guard guard(p.posix_timers_lock);
+    for (posix_timer& t : p.posix_timers) {
+        if (t.target.get() != &self)
+            continue;
+        t.signals = false;
+        stop(t);
+        t.target = nullptr;
+    }
 }
 
 void posix_timers_delete(process& p) {
@@ -189,7 +222,9 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     if (chosen) {
         lock_guard guard(p.posix_timers_lock);
         t->id = p.next_timer_id;
-        if (p.posix_timers.size() >= process_limit(RLIMIT_SIGPENDING_))
+        if (t->target && (t->target->signal_flags.load() & signal_flag_gone))
+            chosen = fail(Errno::inval);
+        else if (p.posix_timers.size() >= process_limit(RLIMIT_SIGPENDING_))
             chosen = fail(Errno::again);
         else
             chosen = id.write(t->id);
@@ -239,7 +274,7 @@ sysresult sys_timer_settime(int32_t id, sys_hex flags, user_ptr<const linux_itim
             t.armed = t.signals;
         }
         if (t.armed && !by_use)
-            t.event.set(deadline, fire, &t);
+            arm(t);
         const bool set_alarm = t.armed && by_use;
         timer_guard.unlock();
         if (set_alarm) {

@@ -119,7 +119,6 @@ struct process : ref_counted<process> {
     wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
     poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
     bool subreaper = false;
-    bool no_child_zombies = false;                      // SIGCHLD ignored or SA_NOCLDWAIT
     list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
     cpu_alarm cpu_limit;                                // RLIMIT_CPU's
     timer_event cpu_event; // for when one may be due; set by its own threads only

@@ -16,6 +16,7 @@
 // threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal.h"
 
+#include "kernel/itimer.h"
 #include "kernel/posix_timer.h"
 #include "kernel/sched.h"
 #include "kernel/session.h"
@@ -275,6 +276,8 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
     }
     if (!more)
         queue.set &= ~sig_bit(signo);
+    if (signo == SIGALRM_ && &queue == &p.pending)
+        itimer_signal_taken(p);
 }
 
 int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
@@ -365,27 +368,28 @@ status signal_queue_info(process& target, thread* to_thread, int signo, const li
     return send_info(target, to_thread, signo, &info);
 }
 
-bool signal_send_entry(process& p, thread* to_thread,
+void signal_send_entry(process& p, thread* to_thread,
                        pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
     tree_guard tree;
     ref_ptr<sig_handlers> handlers = p.handlers;
     lock_guard guard(handlers->lock_);
     if (entry.on_queue.linked()) {
         posix_timer_signal_pending_yet(*entry.timer);
-        return true;
+        return;
     }
     const int signo = entry.info.signo;
     thread* seen_by = to_thread ? to_thread : first_thread(p);
     if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
-        return false;
+        return;
     change_stop_state(p, signo);
-    if (is_ignored(p, *seen_by, signo))
-        return false;
+    if (is_ignored(p, *seen_by, signo)) {
+        posix_timer_signal_ignored(*entry.timer);
+        return;
+    }
     signal_queue& queue = to_thread ? to_thread->pending : p.pending;
     queue.queued.push_back(entry);
     p.queued_signals++;
     made_pending(p, to_thread, queue, signo);
-    return true;
 }
 
 void signal_drop_entry(process& p, thread* to_thread,

@@ -179,8 +179,8 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info);
 
 // A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread`
-// is null. False if it was ignored. The caller may hold process_tree_lock; any context.
-bool signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
+// is null. Nothing if that has ended. The caller may hold process_tree_lock; any context.
+void signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
 // Takes it back, if it is pending.
 void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);
 

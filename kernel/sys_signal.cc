@@ -2,6 +2,7 @@
 // are in itimer.cc.
 #include "arch/signal_frame.h"
 #include "arch/timer.h"
+#include "kernel/posix_timer.h"
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
 #include "kernel/syscall.h"
@@ -184,6 +185,10 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
             known_action_flags; // as Linux: a program sees from the old action which are known
         wanted.mask &= ~signals_unblockable;
     }
+    auto ignores = [signo](const linux_sigaction& a) {
+        return a.handler == SIG_IGN_ ||
+               (a.handler == SIG_DFL_ && (sig_bit(signo) & signals_ignored_by_default));
+    };
     process& p = current_process();
     {
         lock_guard tree(process_tree_lock);
@@ -192,17 +197,14 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
         before = current;
         if (action) {
             current = wanted;
-            if (signo == SIGCHLD_)
-                p.no_child_zombies = wanted.handler == SIG_IGN_ || (wanted.flags & SA_NOCLDWAIT_);
-            const bool ignored =
-                wanted.handler == SIG_IGN_ ||
-                (wanted.handler == SIG_DFL_ && (sig_bit(signo) & signals_ignored_by_default));
-            if (ignored)
+            if (ignores(wanted))
                 signal_flush_all(p, sig_bit(signo));
             for (thread& t : p.threads)
                 signal_recompute_locked(t);
         }
     }
+    if (action && ignores(before) && !ignores(wanted))
+        posix_timers_go_on(p, signo);
     if (old)
         TRY(old.write(before));
     return 0;

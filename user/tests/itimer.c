@@ -72,6 +72,39 @@ static void longest_interval(void) {
     need(setitimer(ITIMER_REAL, &off, NULL) == 0);
 }
 
+static void nap(long usec) { nanosleep(&(struct timespec){0, usec * 1000}, NULL); }
+
+// However short its period, a timer has one signal under way.
+static void waits_for_its_signal(void) {
+    sigset_t set;
+    struct itimerval value = every(1000, 1000), left;
+    handle(SA_RESTART);
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    need(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    need(setitimer(ITIMER_REAL, &value, NULL) == 0);
+    nap(20000);
+    need(getitimer(ITIMER_REAL, &left) == 0);
+    ok(!timerisset(&left.it_value) && left.it_interval.tv_usec == 1000,
+       "while its signal is pending, it is not set");
+    need(sigwaitinfo(&set, NULL) == SIGALRM);
+    need(getitimer(ITIMER_REAL, &left) == 0);
+    ok(timerisset(&left.it_value) || sigwaitinfo(&set, NULL) == SIGALRM, "then it is again");
+
+    need(signal(SIGALRM, SIG_IGN) != SIG_ERR); // drops what is pending
+    need(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
+    need(setitimer(ITIMER_REAL, &value, NULL) == 0);
+    nap(20000);
+    need(getitimer(ITIMER_REAL, &left) == 0);
+    ok(!timerisset(&left.it_value), "nor is it after a signal that was ignored");
+    handle(SA_RESTART);
+    nap(20000);
+    is(count, 0, "so that a handler gets none");
+    need(kill(getpid(), SIGALRM) == 0);
+    ok(eventually(count > 2), "until somebody else sends one");
+    need(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL) == 0);
+}
+
 static void alarms(void) {
     is(alarm(0), 0, "no alarm is set");
     is(alarm(100), 0, "still none was");
@@ -137,6 +170,7 @@ int main(void) {
     subtest("once", once);
     subtest("repeated", repeated);
     subtest("the longest interval", longest_interval);
+    subtest("waits for its signal", waits_for_its_signal);
     subtest("alarm", alarms);
     subtest("default action", unhandled);
     subtest("an interrupted sleep", sleeps);

@@ -140,6 +140,40 @@ static void to_a_thread(void) {
              "a thread of another process");
 }
 
+static void* end_at_once(void* tid) {
+    *(int*)tid = (int)syscall(SYS_gettid);
+    gate_pass(&helper_ready);
+    return NULL;
+}
+
+static void to_a_thread_that_has_ended(void) {
+    pthread_t thread;
+    static _Atomic int tid;
+    int id;
+    helper_ready = gate_make();
+    need(pthread_create(&thread, NULL, end_at_once, (void*)&tid) == 0);
+    need(eventually(tid != 0));
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGUSR2;
+    ((int*)&event)[4] = tid;
+    need(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) == 0);
+    need(set(id, 0, 1000000000, 100) == 0);
+    gate_open(&helper_ready);
+    need(pthread_join(thread, NULL) == 0);
+    struct itimerspec left = get(id);
+    ok((left.it_value.tv_sec || left.it_value.tv_nsec) && left.it_interval.tv_nsec == 100,
+       "its setting is what it was");
+    is(set(id, 0, 1000, 1000000), 0, "it can be set");
+    breathe();
+    left = get(id);
+    ok(left.it_value.tv_nsec > 0 && left.it_value.tv_nsec <= 1000000, "and goes on");
+    is(syscall(SYS_timer_getoverrun, id), 0, "but nobody gets a signal");
+    is_errno(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id), EINVAL, "no new one for it");
+    is(syscall(SYS_timer_delete, id), 0, "it can be deleted");
+}
+
 static volatile int callbacks;
 static void callback(union sigval value) { callbacks += value.sival_int; }
 
@@ -153,6 +187,15 @@ static void library(void) {
     need(timer_settime(timer, 0, &t, NULL) == 0);
     ok(eventually(callbacks == 5), "its function is called");
     is(timer_delete(timer), 0, "timer_delete");
+
+    sigset_t set_of = block(SIGUSR1);
+    int id;
+    is(create(CLOCK_MONOTONIC, SIGEV_THREAD, SIGUSR1, 0, &id), 0, "SIGEV_THREAD, the kernel's");
+    need(set(id, 0, 1000, 0) == 0);
+    is(sigtimedwait(&set_of, NULL, &(struct timespec){10, 0}), SIGUSR1,
+       "is a signal to the process");
+    is_errno(create(CLOCK_MONOTONIC, SIGEV_THREAD, 0, 0, &id), EINVAL, "which has to be one");
+    is_errno(create(CLOCK_MONOTONIC, 3, SIGUSR1, 0, &id), EINVAL, "there is no 3");
 }
 
 static void errors(void) {
@@ -202,9 +245,14 @@ static void ignored(void) {
     int64_t start = now_ns();
     while (now_ns() - start < 20000000)
         breathe();
-    sigset_t set_of = block(SIGUSR1);
+    sigset_t set_of = block(SIGUSR1), pending;
+    usleep(20000);
+    need(sigpending(&pending) == 0);
+    ok(!sigismember(&pending, SIGUSR1), "one that was ignored rests");
     need(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
-    is(sigwaitinfo(&set_of, NULL), SIGUSR1, "one that was ignored goes on when it no longer is");
+    siginfo_t info;
+    is(sigwaitinfo(&set_of, &info), SIGUSR1, "and goes on when it no longer is");
+    ok(info.si_overrun > 10000, "having counted: %d", info.si_overrun);
 }
 
 // ---- timerfd ---------------------------------------------------------------------------------
@@ -354,6 +402,7 @@ int main(void) {
     subtest("overruns", overruns);
     subtest("SIGEV_NONE", silent);
     subtest("SIGEV_THREAD_ID", to_a_thread);
+    subtest("SIGEV_THREAD_ID of one that has ended", to_a_thread_that_has_ended);
     subtest("SIGEV_THREAD", library);
     subtest("errors", errors);
     subtest("inheritance", inheritance);
