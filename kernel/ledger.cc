@@ -53,7 +53,9 @@ void print_entry(const ledger_entry& e, text_buffer& out) {
     out.print("%llu %s pid %d", ull(e.number), kind_names[unsigned(e.kind)], e.pid);
     if (e.child)
         out.print(" child %d mode %s", e.child, e.mode);
-    out.print(" (%s)\n", e.name);
+    out.append(" (");
+    out.append_escaped(e.name, "\n");
+    out.append(")\n");
     {
         pairs shown(out);
         shown.add("cycles", e.cycles);

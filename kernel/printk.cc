@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 namespace {
 
@@ -29,11 +30,26 @@ struct line {
         length = static_cast<size_t>(format_to(
             text, capacity, "[%5lu.%06lu] ", static_cast<unsigned long>(t / nanos_per_second),
             static_cast<unsigned long>(t % nanos_per_second / 1000)));
-        length += static_cast<size_t>(
-            std::max(0, vformat_to(text + length, capacity - length, format, args)));
-        length = std::min(length, capacity - 2); // one for the newline
-        if (text[length - 1] != '\n')
-            text[length++] = '\n';
+        vformat(
+            [](const char* piece, size_t n, void* to) { static_cast<line*>(to)->add({piece, n}); },
+            this, format, args);
+        text[length++] = '\n';
+    }
+
+    // One message is one line, and no more than text, whatever is in the names that it tells.
+    void add(std::string_view piece) {
+        for (char c : piece) {
+            const bool plain = (c < 0 || c >= ' ' || c == '\t') && c != '\177';
+            const size_t n = plain ? 1 : 4;
+            if (length + n >= capacity) // one for the newline
+                return;
+            if (plain)
+                text[length] = c;
+            else
+                for (size_t i = 0; i < n; i++)
+                    text[length + i] = i ? char('0' + (c >> (9 - 3 * i) & 7)) : '\\';
+            length += n;
+        }
     }
 };
 

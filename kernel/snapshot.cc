@@ -196,11 +196,13 @@ const char* name_of(const vm_map_entry& e) {
 }
 
 void entry_text(process& p, vm_map_entry& e, text_sink& out) {
-    out.print("\n%012llx-%012llx %c%c%c%c %llu %s  %s\n", ull(e.start.value()), ull(e.end.value()),
+    out.print("\n%012llx-%012llx %c%c%c%c %llu %s  ", ull(e.start.value()), ull(e.end.value()),
               allows(e.protection, vm_prot::read) ? 'r' : '-',
               allows(e.protection, vm_prot::write) ? 'w' : '-',
               allows(e.protection, vm_prot::execute) ? 'x' : '-', e.copy_on_write ? 'p' : 's',
-              ull(e.pages()), e.pages() == 1 ? "page" : "pages", name_of(e));
+              ull(e.pages()), e.pages() == 1 ? "page" : "pages");
+    out.append_escaped(name_of(e), "\n");
+    out.append('\n');
     if (e.needs_copy)
         out.append("    needs copy: the amap may be another entry's too\n");
     if (vm_amap* amap = e.aref.amap()) {

@@ -11,6 +11,15 @@ void text_sink::print(const char* format, ...) {
     va_end(args);
 }
 
+void text_sink::append_escaped(std::string_view text, std::string_view special) {
+    for (char c : text) {
+        if (special.contains(c))
+            print("\\%03o", static_cast<unsigned char>(c));
+        else
+            append(c);
+    }
+}
+
 void text_sink::append_json_string(std::string_view text) {
     append('"');
     for (char c : text) {

@@ -1,4 +1,7 @@
 // text_sink: where generated text goes, piece by piece.
+//
+// Names are chosen by programs and may hold line breaks: in a text of lines they go in by
+// append_escaped(), or one program writes another's lines.
 #pragma once
 
 #include <cstdarg>
@@ -12,6 +15,8 @@ public:
     // `text` between quotation marks, as JSON wants it: what is not printable ASCII as \u00XX, a
     // byte each.
     void append_json_string(std::string_view text);
+    // `text`, which somebody else has chosen, with each of the characters in `special` as \ooo.
+    void append_escaped(std::string_view text, std::string_view special);
 
 protected:
     ~text_sink() = default;

@@ -153,7 +153,7 @@ expected<int64_t> kmsg_file::write(uio& io) {
     if (size >= sizeof(line))
         return fail(Errno::inval);
     TRY(io.move(line, size));
-    line[size] = '\0';
+    line[size && line[size - 1] == '\n' ? size - 1 : size] = '\0';
     // "<priority>" may come first.
     const char* text = line;
     if (text[0] == '<')

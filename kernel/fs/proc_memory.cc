@@ -24,7 +24,7 @@ void print_region(const map_region& r, text_buffer& out) {
     if (r.name[0]) {
         for (; n < name_column; n++)
             out.append(' ');
-        out.append(r.name);
+        out.append_escaped(r.name, "\n");
     }
     out.append('\n');
 }

@@ -236,6 +236,7 @@ constexpr proc_numbers fd_numbers{next_fd, [](proc_subject& of, int64_t n) { of.
 
 status show_mounts_of(const proc_subject& of, text_buffer& out) {
     (void)of; // every process sees the same mounts
+    constexpr std::string_view white_space = " \t\n\\";
     mount_description m;
     kmem_array<char> path(path_max);
     if (!path)
@@ -243,9 +244,9 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
     for (unsigned i = 0; mount_describe(i, m); i++) {
         if (!vfs_path_of(*m.root, path.data(), path.size()))
             continue;
-        out.append_escaped(m.source);
+        out.append_escaped(m.source, white_space);
         out.append(' ');
-        out.append_escaped(path.data());
+        out.append_escaped(path.data(), white_space);
         out.print(" %s %s", m.type, m.flags & MS_RDONLY_ ? "ro" : "rw");
         struct option {
             uint32_t flag;

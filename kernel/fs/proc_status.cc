@@ -235,12 +235,26 @@ static void print_memory(vmspace& vm, const vmspace::sizes& s, text_buffer& out)
         out.print("%s:\t%8llu kB\n", l.name, ull(l.kib));
 }
 
+// Unlike all else in Linux's /proc, by letters.
+static void append_name(std::string_view name, text_buffer& out) {
+    for (char c : name) {
+        if (c == '\n')
+            out.append("\\n");
+        else if (c == '\\')
+            out.append("\\\\");
+        else
+            out.append(c);
+    }
+    out.append('\n');
+}
+
 status show_process_status(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     const credentials& c = f.cred;
     ref_ptr<process> p = of.find_process();
     ref_ptr<thread> t = of.find_thread();
-    out.print("Name:\t%s\n", f.name);
+    out.append("Name:\t");
+    append_name(f.name, out);
     if (t) {
         lock_guard guard(t->lock);
         if (t->fs)

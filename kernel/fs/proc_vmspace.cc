@@ -7,15 +7,6 @@
 
 namespace {
 
-class buffer_sink final : public text_sink {
-public:
-    explicit buffer_sink(text_buffer& buffer) : buffer_(buffer) {}
-    void append(std::string_view text) override { buffer_.append(text); }
-
-private:
-    text_buffer& buffer_;
-};
-
 status finish(text_buffer& out) {
     out.append('\n');
     if (!out.complete())
@@ -26,14 +17,13 @@ status finish(text_buffer& out) {
 } // namespace
 
 status show_vmspace(const proc_subject& of, text_buffer& out) {
-    buffer_sink sink(out);
     standstill now;
     process* p = process_look_next(of.pid);
     if (!p || p->pid != of.pid)
         return fail(Errno::srch);
     if (!p->vm)
         return {}; // a zombie
-    snapshot_text(*p, sink);
+    snapshot_text(*p, out);
     if (!out.complete())
         return fail(Errno::nomem);
     return {};
@@ -54,15 +44,13 @@ status store_recorded(const proc_subject& of, std::string_view text) {
 }
 
 status show_vmspace_json(const proc_subject& of, text_buffer& out) {
-    buffer_sink sink(out);
     standstill now;
-    snapshot_json({of.pid, of.pid}, sink);
+    snapshot_json({of.pid, of.pid}, out);
     return finish(out);
 }
 
 status show_all_vmspaces_json(const proc_subject&, text_buffer& out) {
-    buffer_sink sink(out);
     standstill now;
-    snapshot_json({}, sink);
+    snapshot_json({}, out);
     return finish(out);
 }

@@ -1,12 +1,10 @@
 #include "kernel/fs/text_buffer.h"
 
-#include "lib/format.h"
 #include "lib/string.h"
 #include "lib/types.h"
 #include "vm/pool.h"
 
 #include <algorithm>
-#include <cstdarg>
 
 text_buffer::~text_buffer() { clear(); }
 
@@ -35,22 +33,4 @@ void text_buffer::append(std::string_view text) {
     }
     memcpy(data_ + size_, text.data(), text.size());
     size_ += text.size();
-}
-
-void text_buffer::print(const char* format, ...) {
-    va_list args;
-    va_start(args, format);
-    vformat([](const char* text, size_t n,
-               void* self) { static_cast<text_buffer*>(self)->append({text, n}); },
-            this, format, args);
-    va_end(args);
-}
-
-void text_buffer::append_escaped(std::string_view text) {
-    for (char c : text) {
-        if (c == ' ' || c == '\t' || c == '\n' || c == '\\')
-            print("\\%03o", unsigned(uint8_t(c)));
-        else
-            append(c);
-    }
 }

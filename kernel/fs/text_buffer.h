@@ -2,21 +2,19 @@
 // did not find memory is missing, and complete() tells.
 #pragma once
 
-#include <cstddef>
-#include <string_view>
+#include "lib/text_sink.h"
 
-class text_buffer {
+#include <cstddef>
+
+class text_buffer final : public text_sink {
 public:
     text_buffer() = default;
     text_buffer(const text_buffer&) = delete;
     text_buffer& operator=(const text_buffer&) = delete;
     ~text_buffer();
 
-    void append(std::string_view text);
-    void append(char c) { append({&c, 1}); }
-    void print(const char* format, ...) __attribute__((format(printf, 2, 3)));
-    // Appends with white space and backslashes as \ooo, as /proc/mounts and maps have it.
-    void append_escaped(std::string_view text);
+    using text_sink::append;
+    void append(std::string_view text) override;
     void clear();
     std::string_view text() const { return {data_, size_}; }
     bool complete() const { return complete_; }

@@ -1,5 +1,6 @@
 // lib/: lists, reference counts, formatting, memory functions, the lock order checker.
 #include "arch/cpu.h"
+#include "kernel/printk.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/list.h"
@@ -260,4 +261,13 @@ KTEST(held_locks, real_locks_are_noted) {
         EXPECT_EQ(cpu_held_locks().count, 2);
     }
     EXPECT_EQ(cpu_held_locks().count, 1);
+}
+
+KTEST(lib, a_message_is_one_line) {
+    char text[128];
+    uint64_t at = printk_end();
+    printk("# %s", "a\n[    0.000000] b\033[m\tc\177");
+    size_t n = printk_read(at, text);
+    const std::string_view got(text, n);
+    EXPECT(got.ends_with("] # a\\012[    0.000000] b\\033[m\tc\\177\n"));
 }

@@ -270,6 +270,49 @@ static void machine(void) {
     ok(mkdir("/proc/new", 0755) == -1, "nothing can be made there");
 }
 
+// How many lines of a file of /proc begin so.
+static int lines_with(const char* path, const char* start) {
+    int n = 0;
+    char line[512];
+    FILE* f = fopen(path, "r");
+    need(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL)
+        n += strncmp(line, start, strlen(start)) == 0;
+    fclose(f);
+    return n;
+}
+
+// Names that programs choose make no lines of their own.
+static void hostile_names(void) {
+    need(prctl(PR_SET_NAME, "a\\b\nUid:\t0\t0") == 0);
+    is(lines_with("/proc/self/status", "Uid:"), 1, "status: a line break in the program's name");
+    is(lines_with("/proc/self/status", "Name:\ta\\\\b\\nUid:\t0\t0\n"), 1, "is written as \\n");
+    is_str(get_file("/proc/self/comm"), "a\\b\nUid:\t0\t0\n", "comm has it as it is");
+    static const char name[] = "x\\\n7f0000000000-7f0000001000 rwxp";
+    int fd = open(name, O_CREAT | O_RDWR, 0600);
+    need(fd >= 0 && ftruncate(fd, 4096) == 0);
+    char* map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    need(map != MAP_FAILED);
+    is(lines_with("/proc/self/maps", "7f0000000000-"), 0, "maps: one in a file's name");
+    const char* end = strstr(get_file("/proc/self/maps"), "/x\\\\0127f0000000000-7f0000001000 rwxp\n");
+    ok(end != NULL, "is written as \\012");
+    is(lines_with("/proc/self/smaps", "7f0000000000-"), 0, "smaps too");
+    char path[64], link[PATH_MAX] = "";
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    need(readlink(path, link, sizeof link - 1) > 0);
+    ok(strstr(link, name) != NULL, "a link has it as it is");
+    if (access("/proc/self/vmspace", R_OK) == 0) // Spork's own
+        is(lines_with("/proc/self/vmspace", "7f0000000000-"), 0, "vmspace too");
+    if (access("/proc/self/ledger", R_OK) == 0) {
+        pid_t child = fork();
+        need(child >= 0);
+        if (child == 0)
+            _exit(0);
+        need(waitpid(child, NULL, 0) == child);
+        is(lines_with("/proc/self/ledger", "Uid:"), 0, "ledger too");
+    }
+}
+
 int main(int argc, char** argv) {
     (void)argc;
     argv0 = argv[0];
@@ -280,6 +323,7 @@ int main(int argc, char** argv) {
     subtest("this process", own_entries);
     subtest("a thread by its number", a_thread_by_its_number);
     subtest("descriptors", descriptors);
+    subtest("hostile names", hostile_names);
     subtest("the machine", machine);
     return done();
 }
