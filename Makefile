@@ -66,6 +66,8 @@ model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,
                     tests/host/test_vm_model.cc)
 model_tests := $(BUILD)/model/vm_model
 coverage_objects := $(patsubst %,$(BUILD)/coverage/%.o,$(host_sources))
+races_objects := $(patsubst %,$(BUILD)/races/%.o,$(filter-out tests/host/test_%,$(host_sources)) \
+                    tests/host/test_vm_threads.cc)
 fuzz_objects := $(patsubst %,$(BUILD)/fuzz/%.o,$(filter-out tests/host/test_% tests/host/main.cc, \
                     $(host_sources)) tests/host/fuzz/fuzz_vm.cc)
 root_cpio  := $(BUILD)/root.cpio
@@ -112,6 +114,7 @@ host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-rec
 model_cxx    := $(filter-out -O1 -fsanitize% -fno-sanitize%,$(host_cxx)) -O2
 coverage_cxx := $(filter-out -O1 -fsanitize% -fno-sanitize%,$(host_cxx)) -O0 --coverage \
     -fprofile-update=prefer-atomic -DSPORK_COVERAGE
+races_cxx    := $(filter-out -fsanitize% -fno-sanitize%,$(host_cxx)) -fsanitize=thread -Wno-tsan
 FUZZCXX      ?= $(firstword $(shell command -v clang++-19 clang++))
 fuzz_cxx     := $(filter-out -Wno-maybe-uninitialized -fno-sanitize%,$(host_cxx)) \
     -fsanitize=fuzzer-no-link -Wno-c99-designator
@@ -176,6 +179,10 @@ fuzz: $(tools_fuzz) ## let libFuzzer drive vm/ and its model for SECONDS=60
 	$(Q)mkdir -p $(BUILD)/fuzz/corpus
 	$(Q)$(BUILD)/fuzz/vm_fuzz -max_total_time=$(or $(SECONDS),60) -max_len=1800 \
 	    -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 $(BUILD)/fuzz/corpus
+
+races: $(tools_run) $(tools_test) ## the host tests that have threads, under ThreadSanitizer
+	@$(lock) $(MAKE) --no-print-directory $(BUILD)/races/vm_tests
+	$(Q)$(BUILD)/races/vm_tests '[threads]'
 
 coverage: $(tools_run) $(tools_test) $(tools_coverage) ## lines and branches of vm/ that the host tests reach
 	@$(lock) $(MAKE) --no-print-directory $(BUILD)/coverage/vm_tests
@@ -249,7 +256,7 @@ help: ## list these targets
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
-        bench bench-programs libc-build explore fuzz coverage test-faults growth fault-ahead lint format setup \
+        bench bench-programs libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
@@ -276,6 +283,7 @@ $(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
 $(eval $(call remember,$(BUILD)/model/flags,$(HOSTCXX) $(model_cxx)))
 $(eval $(call remember,$(BUILD)/model/objects,$(model_objects)))
 $(eval $(call remember,$(BUILD)/coverage/flags,$(HOSTCXX) $(coverage_cxx)))
+$(eval $(call remember,$(BUILD)/races/flags,$(HOSTCXX) $(races_cxx)))
 $(eval $(call remember,$(BUILD)/fuzz/flags,$(FUZZCXX) $(fuzz_cxx)))
 $(eval $(call remember,$(BUILD)/user/flags,$(MUSL_CC) $(GLIBC_CC) $(user_c) $(user_lib)))
 $(eval $(call remember,$(BUILD)/user/programs,$(programs) $(wildcard /bin/busybox /bin/bash-static)))
@@ -335,6 +343,15 @@ $(BUILD)/coverage/vm_tests: $(coverage_objects)
 	$(call say,LINK,$@)
 	$(Q)$(HOSTCXX) --coverage $(coverage_objects) $(host_libs) -o $@
 
+$(BUILD)/races/%.cc.o: %.cc $(BUILD)/races/flags | $(tools_run) $(tools_test)
+	@mkdir -p $(@D)
+	$(call say,RACES,$<)
+	$(Q)$(HOSTCXX) $(races_cxx) -c $< -o $@
+
+$(BUILD)/races/vm_tests: $(races_objects)
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) -fsanitize=thread $(races_objects) $(host_libs) -o $@
+
 $(BUILD)/fuzz/%.cc.o: %.cc $(BUILD)/fuzz/flags | $(tools_fuzz)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$<)
@@ -384,4 +401,4 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
 -include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) \
-    $(coverage_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d) $(bench_programs:=.d)
+    $(coverage_objects:.o=.d) $(races_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d) $(bench_programs:=.d)

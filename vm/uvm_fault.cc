@@ -235,7 +235,7 @@ fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
 
 // 1B.
 fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
-    auto copy = vm_anon::create_copy(anon.page());
+    auto copy = vm_anon::create_copy(amap.lock(), anon.page());
     if (!copy)
         return out_of_memory();
     uvm_count(uvm_counter::flt_acow);
@@ -243,8 +243,7 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);
-    // The mapping first, the reference second. Once it is dropped, the other holder is alone with
-    // the old page and may write to it at once: no thread of this process may be reading it then.
+    // The mapping first: it may fail, and the old page then stays in its slot.
     fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());
     if (outcome == fault_outcome::resolved) {
         vm_page& page = (*copy)->page();
@@ -330,7 +329,8 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
 // A new anon in the amap: a copy of the object's page `contents`, or zeros.
 fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
     amap.lock().assert_held();
-    auto anon = contents ? vm_anon::create_copy(*contents) : vm_anon::create_zeroed();
+    auto anon = contents ? vm_anon::create_copy(amap.lock(), *contents)
+                         : vm_anon::create_zeroed(amap.lock());
     if (!anon)
         return out_of_memory();
     vm_page& page = (*anon)->page();

@@ -10,22 +10,25 @@ static pool<amap_edge> edge_pool{"amap_edge"};
 
 // ---- Making and ending ----------------------------------------------------------------------
 
-vm_amap::vm_amap(uvm_object* below, uint64_t page) : shadow_(*this, below, page) {
+vm_amap::vm_amap(uvm_object* below, uint64_t page, ref_ptr<amap_lock> lock)
+    : lock_(std::move(lock)), shadow_(*this, below, page) {
     if (below)
         below->add_shadow(shadow_);
 }
 
-expected<ref_ptr<vm_amap>> vm_amap::create(uvm_object* below, uint64_t page) {
+expected<ref_ptr<vm_amap>> vm_amap::create(uvm_object* below, uint64_t page,
+                                           const vm_amap* original) {
+    ref_ptr<amap_lock> lock = original ? original->lock_ : TRY(amap_lock::create());
     amap_edge* edge = edge_pool.create();
     if (!edge)
         return fail(Errno::nomem);
-    vm_amap* amap = amap_pool.create(below, page);
+    vm_amap* amap = amap_pool.create(below, page, std::move(lock));
     if (!amap) {
         edge_pool.destroy(edge);
         return fail(Errno::nomem);
     }
     uvm_count(uvm_counter::amaps_made);
-    lock_guard guard(amap->lock_);
+    lock_guard guard(amap->lock());
     amap->spare_edges_.push_back(*edge);
     amap->edge_total_ = 1;
     TRACE(amap_created, .amap = amap);
@@ -35,7 +38,6 @@ expected<ref_ptr<vm_amap>> vm_amap::create(uvm_object* below, uint64_t page) {
 vm_amap::~vm_amap() {
     if (shadow_.object)
         shadow_.object->remove_shadow(shadow_);
-    lock_guard guard(lock_);
     ASSERT(attached_ == 0 && edges_.empty() && edge_total_ == 1);
     ASSERT(slots_.used() == 0);
     edge_pool.destroy(spare_edges_.pop_front());
@@ -80,9 +82,8 @@ void vm_amap::wipe_everywhere(slot_t first) {
     }
 }
 
-// The lock of an amap that only its maker knows is free: taking it second cannot dead-lock.
 status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
-    lock_.lock_nested();
+    lock().assert_held(); // it is that of `from`
     status result;
     uint64_t shared = 0;
     from.slots_.visit(first, end, [&](slot_t slot, void* found) NO_THREAD_SAFETY_ANALYSIS {
@@ -96,22 +97,20 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
         return true;
     });
     uvm_count(uvm_counter::anons_referenced, shared);
-    lock_.unlock();
     return result;
 }
 
 status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
-    lock_.lock_nested();
+    lock().assert_held(); // as above
     status result;
     slot_t slot = first;
     for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
-        auto copy = vm_anon::create_copy(anon->page());
+        auto copy = vm_anon::create_copy(lock(), anon->page());
         result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
     }
     if (result)
         TRACE(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,
               .pages_copied = slots_.used());
-    lock_.unlock();
     return result;
 }
 
@@ -199,7 +198,7 @@ void vm_amap::count_range(slot_t first, slot_t end, int by) {
 }
 
 void vm_amap::check() {
-    lock_guard guard(lock_);
+    lock_guard guard(lock());
     slots_.check();
     edges_.check();
     uint64_t in_tree = 0;
@@ -218,6 +217,7 @@ void vm_amap::check() {
     slot_t slot = 0;
     while (vm_anon* anon = find_from(slot, UINT64_MAX)) {
         ASSERT(referenced(slot, slot + 1));
+        ASSERT(&anon->lock() == &lock());
         ASSERT(anon->references() >= 1);
         ASSERT(anon->page().owner_kind == page_owner::anon && anon->page().anon == anon);
         slot++;
@@ -266,7 +266,7 @@ void vm_aref::attach(ref_ptr<vm_amap> amap, slot_t first, uint64_t pages) {
     amap_ = std::move(amap);
     first_ = first;
     pages_ = pages;
-    lock_guard guard(amap_->lock_);
+    lock_guard guard(amap_->lock());
     amap_->take_edges_of(*this);
     amap_->count_range(first, first + pages, 1);
     TRACE(amap_referenced, .amap = amap_.get(), .first = first, .slots = pages);
@@ -276,7 +276,7 @@ void vm_aref::release() {
     if (!amap_)
         return;
     {
-        lock_guard guard(amap_->lock_);
+        lock_guard guard(amap_->lock());
         amap_->count_range(first_, first_ + pages_, -1);
         amap_->give_edges_to(*this);
         TRACE(amap_released, .amap = amap_.get(), .first = first_, .slots = pages_);
@@ -300,7 +300,7 @@ void vm_aref::split(uint64_t pages, vm_aref& tail) {
     tail.first_ = first_ + pages;
     tail.pages_ = pages_ - pages;
     pages_ = pages;
-    lock_guard guard(amap_->lock_);
+    lock_guard guard(amap_->lock());
     amap_->take_edges_of(tail);
 }
 
@@ -309,7 +309,7 @@ void vm_aref::join(vm_aref& tail) {
         return;
     ASSERT(followed_by(tail));
     {
-        lock_guard guard(amap_->lock_);
+        lock_guard guard(amap_->lock());
         amap_->give_edges_to(tail);
     }
     pages_ += tail.pages_;
@@ -318,7 +318,7 @@ void vm_aref::join(vm_aref& tail) {
 
 bool vm_aref::grow_back(uint64_t by) {
     slot_t end = first_ + pages_;
-    lock_guard guard(amap_->lock_);
+    lock_guard guard(amap_->lock());
     if (amap_->shared_by_inheritance() || end + by < end || amap_->referenced(end, end + by))
         return false;
     amap_->count_range(end, end + by, 1);
@@ -327,7 +327,7 @@ bool vm_aref::grow_back(uint64_t by) {
 }
 
 bool vm_aref::grow_front(uint64_t by) {
-    lock_guard guard(amap_->lock_);
+    lock_guard guard(amap_->lock());
     if (amap_->shared_by_inheritance() || by > first_ || amap_->referenced(first_ - by, first_))
         return false;
     amap_->count_range(first_ - by, first_, 1);

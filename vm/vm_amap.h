@@ -24,10 +24,11 @@
 // makes none at all). Every vm_aref brings two edges with it when it is attached, and takes two
 // along when it is released: releasing, which must not fail, never allocates.
 //
-// Lock order: vm_map > vm_amap > uvm_object (lib/lock_rank.h).
-// Invariants, checked by check(): an anon is only in a slot that is referenced; edges are sorted
-// and neighbours differ; the amap owns 2 * references + 1 edges (the one more is for the moment
-// in which a reference grows).
+// Lock: lock(), which amaps that may have anons in common share with each other and with the anons
+// (vm/amap_lock.h). Order: vm_map > vm_amap > uvm_object (lib/lock_rank.h).
+// Invariants, checked by check(): an anon is only in a slot that is referenced, and has the amap's
+// lock; edges are sorted and neighbours differ; the amap owns 2 * references + 1 edges (the one
+// more is for the moment in which a reference grows).
 #pragma once
 
 #include "lib/list.h"
@@ -56,49 +57,51 @@ class vm_aref;
 class vm_amap final : public ref_counted<vm_amap> {
 public:
     // An amap without references to slots. It is for entries that have `below`, if anything, as
-    // their object, with the object's page `page` under slot 0. ENOMEM. Does not sleep.
-    static expected<ref_ptr<vm_amap>> create(uvm_object* below = nullptr, uint64_t page = 0);
+    // their object, with the object's page `page` under slot 0; and for copies of what `original`
+    // has, if that is not null, whose lock it shares. ENOMEM. Does not sleep.
+    static expected<ref_ptr<vm_amap>> create(uvm_object* below = nullptr, uint64_t page = 0,
+                                             const vm_amap* original = nullptr);
     amap_shadow& shadow() { return shadow_; }
 
-    sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
+    amap_lock& lock() const RETURN_CAPABILITY(*lock_) { return *lock_; }
 
     // The anon in `slot`, or null.
-    vm_anon* lookup(slot_t slot) const REQUIRES(lock_);
+    vm_anon* lookup(slot_t slot) const REQUIRES(*lock_);
     // The first anon in [slot, end), and its slot; null when there is none.
-    vm_anon* find_from(slot_t& slot, slot_t end) const REQUIRES(lock_);
+    vm_anon* find_from(slot_t& slot, slot_t end) const REQUIRES(*lock_);
     // Fills an empty, referenced slot. ENOMEM: nothing has changed.
-    status add(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(lock_);
+    status add(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(*lock_);
     // Puts `anon` where another one is, whose reference is dropped.
-    void replace(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(lock_);
+    void replace(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(*lock_);
     // Drops the anons in [first, end), which stay referenced: they read as if never touched.
-    void wipe(slot_t first, slot_t end) REQUIRES(lock_);
+    void wipe(slot_t first, slot_t end) REQUIRES(*lock_);
     // Drops the anons from `first` on and takes their pages out of every pmap, whoever else has
     // them.
-    void wipe_everywhere(slot_t first) REQUIRES(lock_);
+    void wipe_everywhere(slot_t first) REQUIRES(*lock_);
 
     // Whether any slot in [first, end) has more than one reference; has one at all.
-    bool shared(slot_t first, slot_t end) const REQUIRES(lock_);
-    bool referenced(slot_t first, slot_t end) const REQUIRES(lock_);
+    bool shared(slot_t first, slot_t end) const REQUIRES(*lock_);
+    bool referenced(slot_t first, slot_t end) const REQUIRES(*lock_);
     // Whether every one of them has.
-    bool referenced_throughout(slot_t first, slot_t end) const REQUIRES(lock_);
+    bool referenced_throughout(slot_t first, slot_t end) const REQUIRES(*lock_);
     // Whether one vm_aref is all that refers to this amap.
-    bool held_once() const REQUIRES(lock_) { return attached_ == 1; }
+    bool held_once() const REQUIRES(*lock_) { return attached_ == 1; }
     // How many slots some entry refers to. Linear in the edges.
-    uint64_t referenced_slots() const REQUIRES(lock_);
+    uint64_t referenced_slots() const REQUIRES(*lock_);
     // Anons in all slots.
-    uint64_t used() const REQUIRES(lock_) { return slots_.used(); }
+    uint64_t used() const REQUIRES(*lock_) { return slots_.used(); }
 
-    // Fills the slots [first, end), which are empty, of this amap, which is known to nobody else:
+    // Fills the slots [first, end), which are empty, of this amap, which shares the lock of `from`:
     // with the anons that `from` has there, whose pages nobody has mapped writable; or with anons
     // of their own that are copies of them. ENOMEM: some slots are filled.
-    status share_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
-    status copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(from.lock_);
+    status share_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(*from.lock_);
+    status copy_anons(vm_amap& from, slot_t first, slot_t end) REQUIRES(*from.lock_);
 
     // Set once two maps write to one amap through inheritance (minherit(2), share): a fork may
     // then not defer its copy, since needs_copy would part the two. Such an amap grows no more: all
     // of its slots have been shared.
-    bool shared_by_inheritance() const REQUIRES(lock_) { return shared_by_inheritance_; }
-    void set_shared_by_inheritance() REQUIRES(lock_) { shared_by_inheritance_ = true; }
+    bool shared_by_inheritance() const REQUIRES(*lock_) { return shared_by_inheritance_; }
+    void set_shared_by_inheritance() REQUIRES(*lock_) { shared_by_inheritance_ = true; }
 
     // Panics unless the invariants hold. Linear in what is touched.
     void check();
@@ -107,26 +110,26 @@ public:
     const vm_serial serial;
     snapshot_mark mark;
 
-    vm_amap(uvm_object* below, uint64_t page);
+    vm_amap(uvm_object* below, uint64_t page, ref_ptr<amap_lock> lock);
     ~vm_amap();
 
 private:
     friend class vm_aref;
 
-    void take_edges_of(vm_aref& aref) REQUIRES(lock_);
-    void give_edges_to(vm_aref& aref) REQUIRES(lock_);
-    amap_edge& edge_at(slot_t slot) REQUIRES(lock_);
-    void drop_if_redundant(amap_edge& edge) REQUIRES(lock_);
-    void count_range(slot_t first, slot_t end, int by) REQUIRES(lock_);
-    const amap_edge* edge_covering(slot_t slot) const REQUIRES(lock_);
+    void take_edges_of(vm_aref& aref) REQUIRES(*lock_);
+    void give_edges_to(vm_aref& aref) REQUIRES(*lock_);
+    amap_edge& edge_at(slot_t slot) REQUIRES(*lock_);
+    void drop_if_redundant(amap_edge& edge) REQUIRES(*lock_);
+    void count_range(slot_t first, slot_t end, int by) REQUIRES(*lock_);
+    const amap_edge* edge_covering(slot_t slot) const REQUIRES(*lock_);
 
-    mutable sleep_lock lock_{lock_rank::vm_amap, "vm_amap"};
-    sparse_slots slots_ GUARDED_BY(lock_); // of vm_anon*, each an owned reference
-    avl_tree<amap_edge, &amap_edge::node> edges_ GUARDED_BY(lock_);
-    list<amap_edge, &amap_edge::spare> spare_edges_ GUARDED_BY(lock_);
-    uint64_t edge_total_ GUARDED_BY(lock_) = 0; // in the tree and spare
-    uint64_t attached_ GUARDED_BY(lock_) = 0;   // vm_arefs
-    bool shared_by_inheritance_ GUARDED_BY(lock_) = false;
+    const ref_ptr<amap_lock> lock_;
+    sparse_slots slots_ GUARDED_BY(*lock_); // of vm_anon*, each an owned reference
+    avl_tree<amap_edge, &amap_edge::node> edges_ GUARDED_BY(*lock_);
+    list<amap_edge, &amap_edge::spare> spare_edges_ GUARDED_BY(*lock_);
+    uint64_t edge_total_ GUARDED_BY(*lock_) = 0; // in the tree and spare
+    uint64_t attached_ GUARDED_BY(*lock_) = 0;   // vm_arefs
+    bool shared_by_inheritance_ GUARDED_BY(*lock_) = false;
     amap_shadow shadow_; // constant, but for its links
 };
 

@@ -78,7 +78,7 @@ status vm_map_entry::copy_for_write() {
     slot_t first = aref.first();
     vm_aref replacement;
     TRY(replacement.prepare());
-    auto copy = TRY(new_amap(first));
+    auto copy = TRY(new_amap(first, old));
     {
         lock_guard guard(old->lock());
         if (!old->shared(first, slot_end())) {
@@ -116,7 +116,7 @@ status vm_map_entry::separate_amap() {
     }
     vm_aref replacement;
     TRY(replacement.prepare());
-    replacement.attach(TRY(new_amap(aref.first())), aref.first(), pages());
+    replacement.attach(TRY(new_amap(aref.first(), old)), aref.first(), pages());
     {
         lock_guard guard(old->lock());
         TRY(replacement.amap()->share_anons(*old, aref.first(), slot_end()));

@@ -65,9 +65,10 @@ struct vm_map_entry {
     bool contains(vaddr_t va) const { return start <= va && va < end; }
     slot_t slot_of(vaddr_t va) const { return aref.first() + ((va - start) >> page_shift); }
     slot_t slot_end() const { return aref.first() + pages(); }
-    // An amap for this entry, whose pages begin at slot `first` of it.
-    expected<ref_ptr<vm_amap>> new_amap(slot_t first) const {
-        return vm_amap::create(object.get(), object ? object_index(start) - first : 0);
+    // An amap for this entry, whose pages begin at slot `first` of it; it will have copies of what
+    // `original`, if there is one, has in its slots.
+    expected<ref_ptr<vm_amap>> new_amap(slot_t first, const vm_amap* original = nullptr) const {
+        return vm_amap::create(object.get(), object ? object_index(start) - first : 0, original);
     }
     uint64_t object_index(vaddr_t va) const { return (offset + (va - start)) >> page_shift; }
     // x86 cannot forbid reading what may be written or executed, and Linux's access check on

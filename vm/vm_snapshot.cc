@@ -133,7 +133,7 @@ template <class Write>
 void each_anon_run(vm_amap& amap, slot_t first, slot_t end, Write write) NO_THREAD_SAFETY_ANALYSIS {
     run_collector<uint64_t, Write> runs(write);
     for (slot_t slot = first; vm_anon* anon = amap.find_from(slot, end); slot++)
-        runs.add(slot, anon->page().physical(), anon->references());
+        runs.add(slot, anon->physical(), anon->references());
 }
 
 template <class Write>

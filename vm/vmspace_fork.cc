@@ -184,7 +184,7 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
         c.aref.attach(ref_ptr<vm_amap>(amap), first, e.pages());
         return {};
     }
-    c.aref.attach(TRY(c.new_amap(first)), first, e.pages());
+    c.aref.attach(TRY(c.new_amap(first, amap)), first, e.pages());
     c.needs_copy = false;
     uvm_count(uvm_counter::amaps_copied);
     lock_guard guard(amap->lock());

@@ -17,7 +17,7 @@ ref_ptr<vm_amap> new_amap() {
 void fill(vm_amap& amap, slot_t first, slot_t end) {
     lock_guard guard(amap.lock());
     for (slot_t s = first; s < end; s++) {
-        auto anon = vm_anon::create_zeroed();
+        auto anon = vm_anon::create_zeroed(amap.lock());
         REQUIRE(anon);
         REQUIRE(amap.add(s, std::move(*anon)));
     }

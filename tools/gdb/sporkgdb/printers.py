@@ -73,7 +73,7 @@ class ProtPrinter:
 
 
 class LockPrinter:
-    """spin_lock, sleep_lock, rw_lock: name and holder."""
+    """spin_lock, sleep_lock, rw_lock, amap_lock: name and holder."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._value = value
@@ -181,7 +181,7 @@ def build() -> gdb.printing.RegexpCollectionPrettyPrinter:
         ("ref_ptr", r"^ref_ptr<.*>$", RefPrinter),
         ("atomic", r"^std::atomic<.*>$", AtomicPrinter),
         ("vm_prot", r"^vm_prot$", ProtPrinter),
-        ("lock", r"^(spin_lock|sleep_lock|rw_lock)$", LockPrinter),
+        ("lock", r"^(spin_lock|sleep_lock|rw_lock|amap_lock)$", LockPrinter),
         ("list", r"^list<.*>$", ListPrinter),
         ("avl_tree", r"^avl_tree<.*>$", TreePrinter),
         ("vm_map_tree", r"^vm_map_tree$", MapTreePrinter),

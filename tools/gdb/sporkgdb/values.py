@@ -218,7 +218,7 @@ def describe_lock(lock: gdb.Value, thread_name: Callable[[int], str]) -> str:
         owner = number(member(lock, "owner_"))
         return f"held by CPU {owner - 1}" if owner else "free"
     state = number(member(lock, "state_"))
-    if kind == "sleep_lock":
+    if kind in ("sleep_lock", "amap_lock"):
         waiting = ", somebody waits" if state & 1 else ""
         owner = state & ~1
         return f"held by {thread_name(owner)}{waiting}" if owner else f"free{waiting}"

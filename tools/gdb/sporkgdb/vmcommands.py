@@ -17,6 +17,7 @@ from .values import (
     number,
     references,
     describe_lock,
+    target,
 )
 
 
@@ -87,7 +88,7 @@ def show_entry_amap(entry: gdb.Value) -> None:
 
 
 def show_amap(amap: gdb.Value, first: int = 0, end: int = 1 << 64) -> None:
-    lock = describe_lock(member(amap, "lock_"), kernel.thread_label)
+    lock = describe_lock(target(member(amap, "lock_")).dereference(), kernel.thread_label)
     say(f"amap {int(amap.address):#x}: {plural(int(member(amap, 'attached_')), 'map entry')} "
         .replace("entrys", "entries")
         + f"attached, {plural(int(member(member(amap, 'slots_'), 'used_')), 'anon')}; {lock}")

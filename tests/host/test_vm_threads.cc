@@ -1,0 +1,151 @@
+// Several processes, a thread for each, at memory that they have in common: what one takes from all
+// while another looks at its own.
+#include "tests/host/vm_world.h"
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+namespace {
+
+constexpr vaddr_t at{0x100000};
+
+// Runs `one` again and again until `other`, which runs in a thread of its own, has come to its end.
+// Whether both always returned true: Catch is for one thread.
+bool beside(const std::function<bool()>& one, const std::function<bool()>& other) {
+    std::atomic<bool> begun{false}, ended{false};
+    bool one_worked = true, other_worked = false;
+    std::thread thread([&] {
+        while (!begun)
+            std::this_thread::yield();
+        other_worked = other();
+        ended = true;
+    });
+    do {
+        begun = true;
+        one_worked &= one();
+    } while (!ended);
+    thread.join();
+    return one_worked && other_worked;
+}
+
+// mlock2(MLOCK_ONFAULT) and munlock: both go by what is mapped.
+bool wire_and_unwire(vm_ref& vm, uint64_t count) {
+    return vm->lock_pages(at, pages(count), true) && vm->unlock_pages(at, pages(count));
+}
+
+} // namespace
+
+// The anons that the child has not written are in the slots of two amaps. A file that is truncated
+// empties one after the other, and takes the pages from everybody at the first.
+TEST_CASE("threads: mlock of private pages of a file that is truncated", "[threads]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    constexpr uint64_t count = 48;
+    auto file = uvm_aobj::create(pages(count), "file", false);
+    REQUIRE(file);
+    for (int round = 0; round < 40; round++) {
+        REQUIRE((*file)->resize(pages(count)));
+        vm_ref parent = new_space();
+        map_object(parent, at.value(), count, *file, false);
+        for (uint64_t i = 0; i < count; i++)
+            REQUIRE(store(parent, at + pages(i), 1) == 1);
+        vm_ref child = fork_of(parent);
+        REQUIRE(store(child, at, 2) == 2);
+        for (uint64_t i = 1; i < count; i++)
+            REQUIRE(load(child, at + pages(i)) == 1);
+        REQUIRE(beside([&] { return wire_and_unwire(child, count); },
+                       [&] { return bool((*file)->resize(0)); }));
+        REQUIRE(load(child, at) == -3);
+        child->check();
+        parent->check();
+    }
+}
+
+// Two processes write to one amap, and a third has a copy of it: the first write to a page takes
+// the old one from all three, so that nobody goes on reading it in the first two.
+TEST_CASE("threads: mlock of a copy of memory that two others write to", "[threads]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    constexpr uint64_t count = 48;
+    for (int round = 0; round < 40; round++) {
+        vm_ref one = new_space();
+        map_private(one, at.value(), count);
+        REQUIRE(one->inherit(at, pages(count), vm_inherit::share));
+        for (uint64_t i = 0; i < count; i++)
+            REQUIRE(store(one, at + pages(i), 1) == 1);
+        vm_ref two = fork_of(one);
+        REQUIRE(one->inherit(at, pages(count), vm_inherit::copy));
+        vm_ref three = fork_of(one);
+        for (uint64_t i = 0; i < count; i++)
+            REQUIRE(load(three, at + pages(i)) == 1);
+        auto stores = [&] {
+            bool all = true;
+            for (uint64_t i = 0; i < count; i++)
+                all &= store(i % 2 ? one : two, at + pages(i), 2) == 2;
+            return all;
+        };
+        REQUIRE(beside([&] { return wire_and_unwire(three, count); }, stores));
+        for (uint64_t i = 0; i < count; i++) {
+            REQUIRE(load(one, at + pages(i)) == 2);
+            REQUIRE(load(three, at + pages(i)) == 1);
+        }
+        for (vm_ref* vm : {&one, &two, &three})
+            (*vm)->check();
+    }
+}
+
+// Four processes of one family, each in a thread: they write, forget, wire, fork and end, and each
+// reads what it wrote or what there was before.
+TEST_CASE("threads: a family writes, forgets, wires and forks at once", "[threads]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    constexpr uint64_t count = 24;
+    constexpr unsigned processes = 4;
+    for (int round = 0; round < 10; round++) {
+        vm_ref first = new_space();
+        map_private(first, at.value(), count);
+        for (uint64_t i = 0; i < count; i++)
+            REQUIRE(store(first, at + pages(i), 9) == 9);
+        std::atomic<unsigned> ready{0}, wrong{0};
+        auto program = [&](vm_ref vm, unsigned me) {
+            uint8_t want[count];
+            std::fill(std::begin(want), std::end(want), uint8_t{9});
+            for (ready++; ready < processes;)
+                std::this_thread::yield();
+            uint32_t random = 77 * me + static_cast<uint32_t>(round);
+            for (int step = 0; step < 120; step++) {
+                random = random * 1664525 + 1013904223;
+                const uint64_t i = (random >> 8) % count;
+                const vaddr_t page = at + pages(i);
+                switch ((random >> 20) % 8) {
+                case 0:
+                    wrong += !vm->advise(page, page_size, linux_abi::madv_dontneed);
+                    want[i] = 0;
+                    break;
+                case 1: wrong += !wire_and_unwire(vm, count); break;
+                case 2: // the parent ends
+                    if (auto child = vm->fork(random >> 24 & 1 ? fork_mode::cow : fork_mode::copy))
+                        vm = *child;
+                    break;
+                case 3: (void)vm->fork(fork_mode::cow_pte); break; // the child ends
+                default:
+                    want[i] = uint8_t(10 + me);
+                    wrong += store(vm, page, want[i]) != want[i];
+                    break;
+                }
+                wrong += load(vm, page) != want[i];
+            }
+            for (uint64_t i = 0; i < count; i++)
+                wrong += load(vm, at + pages(i)) != want[i];
+            vm->check();
+        };
+        std::thread others[processes - 1];
+        for (unsigned k = 0; k + 1 < processes; k++)
+            others[k] = std::thread(program, fork_of(first), k + 1);
+        program(std::move(first), 0);
+        for (std::thread& other : others)
+            other.join();
+        REQUIRE(wrong == 0);
+    }
+}
