@@ -136,6 +136,7 @@ private:
 // counted. A file that a call takes out is dropped after the lock is: its end may sleep.
 class fd_table : public ref_counted<fd_table> {
 public:
+    static constexpr auto end_takes = lock_rank::pipe; // as its files
     static expected<ref_ptr<fd_table>> create();
     expected<ref_ptr<fd_table>> copy(); // fork. ENOMEM
     ~fd_table();

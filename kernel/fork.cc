@@ -92,6 +92,33 @@ struct reserved_pid {
     void keep() { pid = 0; }
 };
 
+// Threads and processes end wherever somebody drops the last reference, under spin locks too: what
+// they have, whose end may sleep, is let go of first. exit does that, and this for a child that is
+// never published.
+class unborn_child {
+public:
+    // `p` is null when the thread is to be one of the parent's; `child` is filled in later.
+    unborn_child(process* p, ref_ptr<thread>& child) : process_(p), thread_(child) {}
+    ~unborn_child() {
+        if (born_)
+            return;
+        if (thread_) {
+            thread_->files.reset();
+            thread_->fs.reset();
+        }
+        if (process_) {
+            process_->vm.reset();
+            process_set_executable(*process_, nullptr);
+        }
+    }
+    void born() { born_ = true; }
+
+private:
+    process* process_;
+    ref_ptr<thread>& thread_;
+    bool born_ = false;
+};
+
 // A descriptor whose number is told before it can be used: the caller's other threads have it only
 // when the child has been published, and never see it otherwise.
 class new_descriptor {
@@ -150,7 +177,9 @@ expected<created_process> create(const clone_args& args) {
         return fail(Errno::again);
     ref_ptr<process> p =
         TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
-    ref_ptr<thread> child = TRY(thread_create(*p));
+    ref_ptr<thread> child;
+    unborn_child unborn(set(CLONE_THREAD_) ? nullptr : p.get(), child);
+    child = TRY(thread_create(*p));
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
     const memory_choice memory = choose_memory(args, parent);
@@ -177,6 +206,7 @@ expected<created_process> create(const clone_args& args) {
 
     // From here on it exists, or nothing has happened.
     TRY(publish(*p, *child, self, args));
+    unborn.born();
     result.pid = std::exchange(pid.pid, 0);
     pidfd.install();
     release.install();
@@ -260,9 +290,9 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         p->fork_modes.inherit(parent.fork_modes);
         p->timer_slack = parent.timer_slack;
     }
-    process_set_executable(*p, std::move(program));
     if (!p->cred.superuser() && process_count_of(p->cred.uid) >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
+    process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());
     p->dumpable = parent.dumpable;
     p->no_new_privileges = parent.no_new_privileges;

@@ -54,6 +54,7 @@ struct afork_record {
 // the address space. The child's thread (thread::vfork_parent) holds a reference, and so does the
 // parent's thread or the descriptor's file.
 struct vfork_wait : ref_counted<vfork_wait> {
+    static constexpr auto end_takes = lock_rank::pool;
     // ENOMEM.
     static expected<ref_ptr<vfork_wait>> create();
     void last_reference_gone();

@@ -85,7 +85,7 @@ process::process() { std::copy(std::begin(default_limits), std::end(default_limi
 process::~process() {
     ASSERT(threads.empty() && children.empty() && cpu_alarms.empty());
     ASSERT(!among_children.linked() && !in_table.linked());
-    process_set_executable(*this, nullptr); // one that was never published
+    ASSERT(!vm && !executable);
 }
 
 void process_tell_limits(process& p) {

@@ -52,6 +52,7 @@ enum : unsigned {
 
 // A session and its controlling terminal. TREE.
 struct session : ref_counted<session> {
+    static constexpr auto end_takes = lock_rank::pool;
     explicit session(pid_t id) : sid(id) {}
     void last_reference_gone();
     pid_t sid;
@@ -69,6 +70,7 @@ struct usage {
 };
 
 struct process : ref_counted<process> {
+    static constexpr auto end_takes = lock_rank::pool;
     process();
     ~process();
     void last_reference_gone();

@@ -139,6 +139,7 @@ struct signal_queue {
 
 class sig_handlers : public ref_counted<sig_handlers> {
 public:
+    static constexpr auto end_takes = lock_rank::pool;
     static expected<ref_ptr<sig_handlers>> create(); // all default. ENOMEM
     expected<ref_ptr<sig_handlers>> copy();          // fork
     void reset_for_exec();                           // caught ones to default, ignored stay

@@ -11,7 +11,8 @@
 //      the last detach      the object ends, and leaves the table
 //
 // The table's lock guards the table and every field of the segments that can change. A segment
-// is found by a pointer that owns nothing, and try_add_reference.
+// is found by a pointer that owns nothing, and try_add_reference; the reference is dropped without
+// the lock, which the segment's end takes.
 #include "kernel/sysv_shm.h"
 
 #include "kernel/clock.h"
@@ -175,8 +176,11 @@ ref_ptr<shm_segment> segment_at(unsigned index) REQUIRES(table_lock) {
 
 // EINVAL.
 expected<ref_ptr<shm_segment>> find_segment(int32_t id) {
-    lock_guard guard(table_lock);
-    ref_ptr<shm_segment> s = id < 0 ? nullptr : segment_at(unsigned(id % ids_per_turn));
+    ref_ptr<shm_segment> s; // let go of without the lock if it is another one's place by now
+    if (id >= 0) {
+        lock_guard guard(table_lock);
+        s = segment_at(unsigned(id % ids_per_turn));
+    }
     if (!s || s->id != id)
         return fail(Errno::inval);
     return s;

@@ -56,6 +56,7 @@ private:
 };
 
 struct thread : ref_counted<thread> {
+    static constexpr auto end_takes = lock_rank::pmap; // its stack is unmapped
     thread();
     ~thread();
     void last_reference_gone();

@@ -16,6 +16,7 @@ class vnode;
 // Where a thread's paths start: root, current directory, umask. Shared by CLONE_FS, else copied.
 class fs_context : public ref_counted<fs_context> {
 public:
+    static constexpr auto end_takes = lock_rank::pipe; // as its directory
     fs_context();
     ~fs_context();
     static expected<ref_ptr<fs_context>> create(); // at the root. ENOMEM

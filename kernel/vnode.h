@@ -99,6 +99,7 @@ enum : uint32_t { RENAME_NOREPLACE_ = 1, RENAME_EXCHANGE_ = 2 };
 
 class vnode : public ref_counted<vnode> {
 public:
+    static constexpr auto end_takes = lock_rank::pipe; // one in /proc/PID/fd has a file
     vnode(file_system& fs, uint64_t inode, const new_node& is);
     virtual ~vnode();
     virtual void last_reference_gone() = 0;

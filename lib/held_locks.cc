@@ -1,6 +1,8 @@
 // Which locks are held, and whether taking a further one keeps the order of lib/lock_rank.h.
+#include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/ref_ptr.h"
 
 #include <algorithm>
 
@@ -41,3 +43,32 @@ bool held_locks::holds(const void* lock) const {
             return true;
     return false;
 }
+
+#if SPORK_CHECKS
+// ---- The ends of objects: lib/ref_ptr.h -------------------------------------------------------
+
+// Sleep locks come before all spin locks: they forbid no spin lock's rank, and a held spin lock
+// forbids all of theirs.
+void assert_may_end(lock_rank lowest) {
+    const held_locks& spin = cpu_held_locks();
+    const held_locks& held = spin.count != 0 || is_spin_rank(lowest) ? spin : thread_held_locks();
+    if (held.count != 0 && held.entries[held.count - 1].highest >= lowest) [[unlikely]]
+        panic("a reference is dropped while %s (rank %u) is held: the object's end may take a lock "
+              "of rank %u",
+              held.conflict(lowest)->name, unsigned(held.conflict(lowest)->rank), unsigned(lowest));
+}
+
+// As if a lock of the rank just before were held.
+end_of_object::end_of_object(lock_rank lowest) : spins_(is_spin_rank(lowest)) {
+    if (spins_)
+        cpu::interrupts_push_off();
+    (spins_ ? cpu_held_locks() : thread_held_locks())
+        .push(this, "the end of an object", lock_rank(unsigned(lowest) - 1), true);
+}
+
+end_of_object::~end_of_object() {
+    (spins_ ? cpu_held_locks() : thread_held_locks()).pop(this);
+    if (spins_)
+        cpu::interrupts_pop_off();
+}
+#endif

@@ -23,7 +23,7 @@ enum class lock_rank : uint8_t {
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
     ledger,         // ledger::lock_: what a process's calls cost
-    // Spin locks.
+    // Spin locks: is_spin_rank().
     process_tree, // the pid table, parents, children, groups, sessions
     sysv_shm,     // the table of System V segments
     fd_table,     // fd_table::lock_
@@ -49,3 +49,5 @@ enum class lock_rank : uint8_t {
     console,      // printk's buffer
     trace,        // the trace port
 };
+
+constexpr bool is_spin_rank(lock_rank rank) { return rank >= lock_rank::process_tree; }

@@ -2,13 +2,41 @@
 //
 // A class derives from ref_counted<T> and provides `void last_reference_gone()`, which gives
 // the object back to wherever it came from (its pool). A raw pointer never owns.
+//
+// It also declares `end_takes`: the lowest rank of the locks that its end may take, itself or by
+// what it drops in its turn. A reference may be dropped only where a lock of that rank may be
+// taken, whether or not it is the last: who holds the others is nobody's business here, and they
+// may all be gone by now. Builds with checks panic at any drop that breaks this, and at an end that
+// takes a lock below the rank it declares.
 #pragma once
 
 #include "lib/assert.h"
+#include "lib/lock_rank.h"
 
 #include <atomic>
 #include <cstdint>
 #include <utility>
+
+#if SPORK_CHECKS
+// Panics if a lock is held that forbids taking one of `lowest`.
+void assert_may_end(lock_rank lowest);
+// Around an end: until then no lock below `lowest` may be taken. One of a spin lock's rank keeps
+// interrupts off and may not sleep.
+class end_of_object {
+public:
+    explicit end_of_object(lock_rank lowest);
+    ~end_of_object();
+    end_of_object(const end_of_object&) = delete;
+
+private:
+    const bool spins_;
+};
+#else
+inline void assert_may_end(lock_rank) {}
+struct end_of_object {
+    explicit end_of_object(lock_rank) {}
+};
+#endif
 
 template <class T> class ref_counted {
 public:
@@ -21,14 +49,18 @@ public:
         CHECK_ASSERT(before != 0);
     }
     void drop_reference() {
+        assert_may_end(T::end_takes);
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before != 0);
-        if (before == 1)
-            static_cast<T*>(this)->last_reference_gone();
+        if (before != 1)
+            return;
+        [[maybe_unused]] end_of_object ending(T::end_takes);
+        static_cast<T*>(this)->last_reference_gone();
     }
     // As drop_reference(), but leaves the end of the object to the caller: returns whether this was
     // the last reference. For chains of objects, which are freed in a loop.
     [[nodiscard]] bool drop_reference_and_keep() {
+        assert_may_end(T::end_takes);
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before != 0);
         return before == 1;

@@ -26,6 +26,7 @@
 
 class CAPABILITY("amap_lock") amap_lock final : public sleep_lock, public ref_counted<amap_lock> {
 public:
+    static constexpr auto end_takes = lock_rank::pool;
     // The lock of a new family. ENOMEM. Does not sleep.
     static expected<ref_ptr<amap_lock>> create();
     void last_reference_gone();

@@ -19,6 +19,7 @@ class vm_amap;
 // claimed until the last of them is gone. vm/ counts the references and tells it of stores.
 class uvm_handle : public ref_counted<uvm_handle> {
 public:
+    static constexpr auto end_takes = lock_rank::pipe; // an open pipe: it has one end less
     virtual ~uvm_handle() = default;
     virtual void last_reference_gone() = 0; // no VM lock is held
     // A fault has just made a page of a shared mapping writable. The object is locked, the map for
@@ -39,6 +40,7 @@ struct amap_shadow {
 
 class uvm_object : public ref_counted<uvm_object> {
 public:
+    static constexpr auto end_takes = lock_rank::uvm_object;
     virtual ~uvm_object() = default;
     virtual void last_reference_gone() = 0;
 

@@ -36,6 +36,7 @@
 
 class vm_aftermath final : public ref_counted<vm_aftermath> {
 public:
+    static constexpr auto end_takes = lock_rank::pool;
     enum class side : uint8_t { parent, child };
     enum class kind : uint8_t {
 #define X(name, text) name,

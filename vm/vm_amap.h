@@ -56,6 +56,7 @@ class vm_aref;
 
 class vm_amap final : public ref_counted<vm_amap> {
 public:
+    static constexpr auto end_takes = lock_rank::vm_amap;
     // An amap without references to slots. It is for entries that have `below`, if anything, as
     // their object, with the object's page `page` under slot 0; and for copies of what `original`
     // has, if that is not null, whose lock it shares. ENOMEM. Does not sleep.

@@ -15,6 +15,7 @@
 
 class vm_anon final : public ref_counted<vm_anon> {
 public:
+    static constexpr auto end_takes = lock_rank::pmap;
     // A new anon, for an amap that has this lock, with a page: zeros, or a copy of `contents`.
     // ENOMEM. Does not sleep.
     static expected<ref_ptr<vm_anon>> create_zeroed(amap_lock& lock) REQUIRES(lock);

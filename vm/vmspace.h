@@ -133,6 +133,7 @@ struct uvm_faultinfo;
 
 class vmspace : public ref_counted<vmspace> {
 public:
+    static constexpr auto end_takes = uvm_handle::end_takes; // lower than its map
     // Empty. ENOMEM.
     static expected<ref_ptr<vmspace>> create();
 

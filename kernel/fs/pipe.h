@@ -13,6 +13,7 @@
 
 class pipe_channel final : public ref_counted<pipe_channel> {
 public:
+    static constexpr auto end_takes = lock_rank::pool;
     static constexpr uint64_t atomic_size = 4096; // PIPE_BUF
     static constexpr uint64_t default_capacity = 64 * 1024;
     static constexpr uint64_t largest_capacity = 1024 * 1024;

@@ -6,6 +6,7 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "lib/lock.h"
+#include "lib/ref_ptr.h"
 #include "tests/host/catch.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
@@ -249,4 +250,45 @@ TEST_CASE("machine: sleep locks keep threads apart", "[machine]") {
     for (std::thread& worker : workers)
         worker.join();
     CHECK(total == threads * rounds);
+}
+
+namespace {
+
+// Its end takes a lock of rank pmap.
+struct mapped_thing : ref_counted<mapped_thing> {
+    static constexpr auto end_takes = lock_rank::pmap;
+    spin_lock lock;
+    bool gone = false;
+    explicit mapped_thing(lock_rank rank) : lock(rank, "thing") {}
+    void last_reference_gone() {
+        lock_guard guard(lock);
+        gone = true;
+    }
+};
+
+} // namespace
+
+TEST_CASE("machine: no reference is dropped under a lock that the end may take", "[machine]") {
+    mapped_thing thing(lock_rank::pmap);
+    thing.add_reference();
+    spin_lock before(lock_rank::vm_commit, "before");
+    {
+        lock_guard guard(before);
+        thing.drop_reference(); // not the last: a drop is judged all the same
+    }
+    CHECK_THAT(host_panic_of([&] {
+                   lock_guard guard(thing.lock);
+                   thing.drop_reference();
+               }),
+               Contains("a reference is dropped while thing"));
+    CHECK(thing.references() == 1);
+    thing.drop_reference();
+    CHECK(thing.gone);
+    CHECK(cpu_held_locks().count == 0);
+}
+
+TEST_CASE("machine: an end takes no lock below the rank that it declares", "[machine]") {
+    mapped_thing thing(lock_rank::vm_commit);
+    CHECK_THAT(host_panic_of([&] { thing.drop_reference(); }), Contains("the end of an object"));
+    CHECK(cpu_held_locks().count == 0);
 }

@@ -109,6 +109,8 @@ static void places(void) {
     is_fault(store_fault(ro), SIGSEGV, SEGV_ACCERR, ro, "read-only");
     is_errno(mprotect(ro, PAGE, PROT_READ | PROT_WRITE), EACCES, "for good");
     is_errno(shmat(id + 1000, NULL, 0), EINVAL, "no such segment");
+    const int other = id < 32768 ? id + 32768 : id - 32768; // an id is turn * 32768 + place
+    is_errno(shmat(other, NULL, 0), EINVAL, "one that had the same place in the table");
     is_errno(shmat(-1, NULL, 0), EINVAL, "none at all");
     char* at = shmat(id, NULL, 0);
     need(at != (char*)-1 && munmap(at + PAGE, PAGE) == 0);
