@@ -296,18 +296,20 @@ void line_discipline::drop_last(bool show) {
     }
 }
 
-// How wide a tab at `position` of the line being edited is shown.
+// How wide a tab at `position` of the line being edited is shown. What is before the last tab
+// before it does not matter, so that erasing a whole line looks at each byte twice and no more.
 unsigned line_discipline::tab_width_before(uint32_t position) const {
-    unsigned column = line_column_;
-    for (uint32_t p = ended_; p != position; p++) {
-        uint8_t c = in(p);
-        if (c == '\t')
-            column = (column / tab_stop + 1) * tab_stop;
-        else if (is_control(c))
+    unsigned column = 0;
+    uint32_t p = position;
+    for (; p != ended_ && in(p - 1) != '\t'; p--) {
+        uint8_t c = in(p - 1);
+        if (is_control(c))
             column += local(ECHOCTL_) ? 2 : 0;
         else if (!input(IUTF8_) || !is_utf8_continuation(c))
             column++;
     }
+    if (p == ended_)
+        column += line_column_;
     return tab_stop - column % tab_stop;
 }
 

@@ -51,7 +51,7 @@ expected<ref_ptr<file>> tty_open(vnode& node, unsigned line, uint32_t flags) {
         return fail(Errno::nxio);
     ref_ptr<file> f = TRY(open(node, lines[line], flags));
     if (!(flags & O_NOCTTY_) && f->readable())
-        (void)lines[line].acquire(false); // whoever cannot have it goes on without
+        (void)lines[line].acquire(true, false); // whoever cannot have it goes on without
     return f;
 }
 

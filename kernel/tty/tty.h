@@ -57,8 +57,9 @@ public:
     void opened(tty_file& by);
     void closed(tty_file& by);
     // Makes it the controlling terminal of the running process's session, which the process leads.
-    // `steal`: even if it is another session's. EPERM.
-    status acquire(bool steal);
+    // `may_read`: the caller could read from it, as its owner will. `steal`: even if it is another
+    // session's. EPERM.
+    status acquire(bool may_read, bool steal);
 
     expected<int64_t> read(tty_file& by, uio& io);
     expected<int64_t> write(tty_file& by, uio& io);

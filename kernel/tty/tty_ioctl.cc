@@ -223,7 +223,7 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
             lock_guard guard(self.lock);
             superuser = self.cred.superuser();
         }
-        TRY(acquire(argument == 1 && superuser));
+        TRY(acquire(by.readable() || superuser, argument == 1 && superuser));
         return 0;
     }
     case TIOCNOTTY_: TRY(release_by_process()); return 0;

@@ -4,7 +4,7 @@
 #include "kernel/syscall.h"
 #include "kernel/tty/tty.h"
 
-status tty::acquire(bool steal) {
+status tty::acquire(bool may_read, bool steal) {
     lock_guard tree(process_tree_lock);
     process& self = current_process();
     if (!self.sess || self.sess->sid != self.pid ||
@@ -12,11 +12,10 @@ status tty::acquire(bool steal) {
         return fail(Errno::perm);
     if (self.sess->terminal == this)
         return {};
-    if (session_) {
-        if (!steal)
-            return fail(Errno::perm);
+    if (!may_read || (session_ && !steal))
+        return fail(Errno::perm);
+    if (session_)
         session_->terminal = nullptr;
-    }
     session_ = self.sess.get();
     session_->terminal = this;
     foreground_ = self.group;

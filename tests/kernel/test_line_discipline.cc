@@ -1,4 +1,5 @@
 // The line discipline: what is typed, what a program reads, and what the terminal shows.
+#include "arch/timer.h"
 #include "kernel/tty/line_discipline.h"
 #include "tests/kernel/ktest.h"
 
@@ -122,6 +123,31 @@ KTEST(line_discipline, erasing_a_tab_goes_back_over_all_of_it) {
     EXPECT(t.shown() == "abc\t\b\b\b");
     t.type("\t\tx\x7f\x7f");
     EXPECT(t.shown() == "\t\tx\b \b\b\b\b\b\b\b\b\b");
+    t.type("ab\tc\x16\x01\t\x7f"); // what is between two tabs counts, a ^A for two
+    EXPECT(t.shown() == "ab\tc^\b^A\t\b\b\b\b\b");
+}
+
+// The column that a tab begins at was counted anew from the start of the line for each: 8 million
+// steps for one key, in the interrupt.
+KTEST(line_discipline, erasing_a_line_of_tabs_is_no_work) {
+    terminal t;
+    const auto time_to_erase = [&](char c) {
+        uint64_t least = UINT64_MAX;
+        for (int i = 0; i < 5; i++) {
+            while (t->receive_room() > 1)
+                t->receive(static_cast<uint8_t>(c));
+            t->flush_output();
+            const nanos_t start = now();
+            t->receive(0x15); // ^U
+            least = std::min(least, now() - start);
+            t->flush_output();
+        }
+        return least;
+    };
+    const nanos_t plain = time_to_erase('x');
+    EXPECT(time_to_erase('\t') < 50 * plain);
+    t.type("\x12"); // the line is empty: reprint shows no more than that
+    EXPECT(t.shown() == "^R\r\n");
 }
 
 KTEST(line_discipline, erasing_in_other_styles) {

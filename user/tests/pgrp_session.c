@@ -1,6 +1,9 @@
 // Process groups and sessions. (Groups and terminals are tests/system's.)
 #include "../lib/proc.h"
 
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
 static void hold(void* gate) { gate_pass(gate); }
 
 static void groups(void) {
@@ -108,6 +111,31 @@ static void no_terminal(void* unused) {
     need(open("/dev/tty", O_RDWR) == -1 && errno == ENXIO);
 }
 
+// A terminal for this test: a new one, or on Spork, which has no such, the machine's line.
+static const char* a_terminal(void) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0)
+        return "/dev/ttyS0";
+    need(grantpt(master) == 0 && unlockpt(master) == 0);
+    return ptsname(master);
+}
+
+static void take_terminal(void* unused) {
+    (void)unused;
+    const char* name = a_terminal();
+    int to_write = open(name, O_WRONLY | O_NOCTTY), both = open(name, O_RDWR | O_NOCTTY);
+    need(to_write >= 0 && both >= 0 && setsid() > 0);
+    drop_root();
+    need(ioctl(to_write, TIOCSCTTY, 0) == -1 && errno == EPERM);
+    need(ioctl(both, TIOCSCTTY, 0) == 0);
+    need(ioctl(to_write, TIOCSCTTY, 0) == 0); // it is already
+}
+
+static void terminal_to_write(void) {
+    is_exit(status_of(take_terminal, NULL), 0,
+            "who may only write to a terminal does not make it his session's");
+}
+
 static void without_terminal(void) {
     is_exit(status_of(no_terminal, NULL), 0, "a new session has no terminal: /dev/tty is ENXIO");
 }
@@ -152,6 +180,8 @@ int main(void) {
     subtest("errors of groups", group_errors);
     subtest("sessions", sessions);
     subtest("no terminal", without_terminal);
+    if (geteuid() == 0)
+        subtest("a terminal to write to", terminal_to_write);
     subtest("orphaned groups", orphaned_group);
     return done();
 }
