@@ -49,14 +49,19 @@ bool sums_to_zero(const void* data, size_t size) {
     return sum == 0;
 }
 
+// Whether it can be read. Firmware's addresses may be anything, so nothing is added to them.
+constexpr bool within_reach(uint64_t address, uint64_t size) {
+    return address != 0 && size <= reachable && address <= reachable - size;
+}
+
 // The table at `address` if it is whole, or null.
-const table_header* table_at(uint64_t address, bool checked = true) {
-    if (address == 0 || address + sizeof(table_header) > reachable)
+const table_header* table_at(uint64_t address) {
+    if (!within_reach(address, sizeof(table_header)))
         return nullptr;
     const auto* t = direct_map_as<table_header>(paddr_t(address));
-    if (t->length < sizeof *t || address + t->length > reachable)
+    if (t->length < sizeof *t || !within_reach(address, t->length))
         return nullptr;
-    return !checked || sums_to_zero(t, t->length) ? t : nullptr;
+    return sums_to_zero(t, t->length) ? t : nullptr;
 }
 
 const rsdp_table* rsdp_at(uint64_t address) {
@@ -65,7 +70,7 @@ const rsdp_table* rsdp_at(uint64_t address) {
 }
 
 const rsdp_table* find_rsdp(paddr_t given) {
-    if (given.value() && given.value() + sizeof(rsdp_table) <= reachable)
+    if (within_reach(given.value(), sizeof(rsdp_table)))
         if (const rsdp_table* r = rsdp_at(given.value()))
             return r;
     // The first KiB of the extended BIOS data area, whose segment is at 0x40e; then the BIOS
