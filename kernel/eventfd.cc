@@ -18,6 +18,7 @@ public:
 
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
+    expected<int64_t> seek(int64_t, int) override { return 0; }
     uint32_t poll(poller* p) override;
 
 private:

@@ -57,6 +57,7 @@ struct signal_file final : public file {
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
+    expected<int64_t> seek(int64_t, int) override { return 0; }
     uint32_t poll(poller* p) override {
         thread& self = current_thread();
         sig_handlers& handlers = *self.proc->handlers;
@@ -107,7 +108,11 @@ expected<int64_t> signal_file::read(uio& io) {
             return fail(taken.error());
         }
         signalfd_info out = to_signalfd(*taken);
-        TRY(io.move(&out, sizeof out));
+        if (status copied = io.move(&out, sizeof out); !copied) {
+            if (done > 0) // as Linux: those that have arrived count, and this one is lost
+                break;
+            return fail(copied.error());
+        }
         done += sizeof out;
     }
     return done;

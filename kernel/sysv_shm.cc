@@ -405,6 +405,8 @@ sysresult give_status(int32_t id, int32_t command, user_ptr<void> out) {
 sysresult change_owner(int32_t id, user_ptr<void> in) {
     linux_shmid_ds ds;
     TRY(copy_in(&ds, in.address(), sizeof ds));
+    if (ds.perm.uid == UINT32_MAX || ds.perm.gid == UINT32_MAX) // which are nobody
+        return fail(Errno::inval);
     const credentials self = current_credentials();
     ref_ptr<shm_segment> s = TRY(find_segment(id));
     lock_guard guard(table_lock);

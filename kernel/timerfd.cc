@@ -18,6 +18,7 @@ struct timer_file final : public file {
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
+    expected<int64_t> seek(int64_t, int) override { return 0; }
     uint32_t poll(poller* p) override {
         if (p)
             p->add(pollers_);

@@ -187,7 +187,9 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
         // Both of one rank: always the reader's first, and nothing else takes the two together.
         lock_guard reading(read_lock_);
         write_lock_.lock_nested();
-        {
+        if (ring.size() == ring_.size()) {
+            fits = true; // and nothing moves
+        } else {
             lock_guard guard(state_);
             // Whole pages move to the new ring, so they are counted from the first that is still in
             // use.

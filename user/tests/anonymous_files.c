@@ -110,6 +110,16 @@ static void places(void) {
     int link = open("link", O_PATH | O_NOFOLLOW);
     char text[8] = "";
     is(readlinkat(link, "", text, sizeof text), 4, "a link itself can be held");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", link);
+    need(stat(path, &st) == 0);
+    ok(S_ISLNK(st.st_mode), "and is not followed where /proc leads to it");
+    snprintf(path, sizeof path, "/proc/self/fd/%d/", fd);
+    is_errno(stat(path, &st), ENOTDIR, "a file is no folder, by /proc neither");
+    snprintf(path, sizeof path, "/proc/self/fd/%d/.", fd);
+    is_errno(stat(path, &st), ENOTDIR, "nor has it a dot");
+    snprintf(path, sizeof path, "/proc/self/fd/%d/file", folder);
+    is(stat(path, &st), 0, "a folder has files");
 }
 
 static void descriptors(void) {
@@ -169,6 +179,8 @@ static void inodes(void) {
     ok(st.st_dev != other.st_dev, "pipes and counters are of two file systems");
     need(fstat(memory, &st) == 0);
     ok(st.st_dev != other.st_dev, "memory files of a third");
+    ok(lseek(counter, 7, SEEK_SET) == 0 && lseek(timer, 7, SEEK_SET) == 0, "nothing to seek");
+    is_errno(lseek(first[0], 0, SEEK_SET), ESPIPE, "in a pipe not even that");
     is_errno(open("/proc/self/fd/99", O_PATH), ENOENT, "a descriptor that is not open");
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", counter);

@@ -82,6 +82,12 @@ static void non_blocking(void) {
     is(ioctl(p.in, FIONREAD, &count), 0, "FIONREAD");
     is(count, 65536 - 100, "counts what can be read");
     drop(p);
+    p = make(O_NONBLOCK);
+    need(write(p.out, block, 100) == 100 && read(p.in, block, 100) == 100);
+    while (write(p.out, block, sizeof block) > 0)
+        ;
+    is(fcntl(p.in, F_SETPIPE_SZ, 65536), 65536, "a full pipe may keep its size");
+    drop(p);
 }
 
 enum { RECORD = 512, RECORDS = 400, WRITERS = 4 };

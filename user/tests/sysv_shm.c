@@ -194,6 +194,8 @@ static void permissions(void) {
     ds.shm_perm.mode = 0604;
     succeeds(shmctl(the_segment, IPC_SET, &ds), "IPC_SET");
     is(status_now(the_segment).shm_perm.mode & 0777, 0604, "changes the permissions");
+    ds.shm_perm.uid = (uid_t)-1;
+    is_errno(shmctl(the_segment, IPC_SET, &ds), EINVAL, "nobody is no owner");
     if (geteuid() == 0)
         is_exit(status_of(as_another_user, NULL), 0, "another user may read it and no more");
     succeeds(shmctl(the_segment, SHM_LOCK, NULL), "SHM_LOCK");

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -390,6 +391,12 @@ static void signal_files(void) {
     reap(child);
     reap(second);
     is_errno(signalfd(0, &set_of, 0), EINVAL, "a file that is none");
+    is(lseek(fd, 7, SEEK_SET), 0, "a place that never moves");
+    for (int i = 0; i < 2; i++)
+        need(sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 50 + i}) == 0);
+    char* pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(pages != MAP_FAILED && munmap(pages + 4096, 4096) == 0);
+    is(read(fd, pages + 4096 - sizeof info[0], sizeof info), 128, "room for one, and then none");
     is_errno(signalfd(99, &set_of, 0), EBADF, "no file");
     is_errno(syscall(SYS_signalfd4, -1, &set_of, 8, 0x40), EINVAL, "no such flag");
     is_errno(syscall(SYS_signalfd4, -1, &set_of, 7, 0), EINVAL, "another size");
