@@ -131,8 +131,8 @@ public:
     void fill_stat(linux_stat& out);
 
     // Directories. Names are single components, never "." or "..". Permissions have been checked,
-    // except the sticky bit's rule, which needs the victim. The caller holds no lock of rank
-    // directory.
+    // except those that need the victim: the sticky bit's rule, and writing a directory that moves.
+    // The caller holds no lock of rank directory.
     virtual expected<ref_ptr<vnode>> lookup(std::string_view name) {
         (void)name;
         return fail(Errno::notdir);
@@ -218,7 +218,13 @@ public:
     status deny_write_access();
     void allow_write_access();
 
-    // What is mounted here: see kernel/fs/mount.h.
+    // What is mounted here: see kernel/fs/mount.h. ENOENT: this directory has been removed. Called
+    // with the mount table locked; set under the file system's names too, so that a directory is
+    // never removed under a mount.
+    virtual status mount_here(mount_point& m) {
+        mounted_here.store(&m);
+        return {};
+    }
     std::atomic<mount_point*> mounted_here{nullptr};
     // Advisory locks: see kernel/fs/file_lock.cc.
     std::atomic<file_lock_list*> advisory_locks{nullptr};

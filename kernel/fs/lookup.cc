@@ -19,17 +19,9 @@ status path_walk::expand(vnode& link, std::string_view rest) {
     if (++links_followed_ > symlink_max)
         return fail(Errno::loop);
     if (ref_ptr<vnode> jump = TRY(link.follow_link())) {
-        // A link to a vnode takes the place of the directory; "." makes it the last component, too.
-        kmem_array<char> text(rest.size() + 3);
-        if (!text)
-            return fail(Errno::nomem);
-        memcpy(text.data(), "./", 2);
-        memcpy(text.data() + 2, rest.data(), rest.size());
-        if (rest.empty())
-            text[1] = '\0';
+        // It takes the place of the directory: without further components it is the last one.
         directory_ = std::move(jump);
-        buffer_ = std::move(text);
-        rest_ = buffer_.data();
+        rest_ = rest.data();
         return {};
     }
     kmem_array<char> target(path_max);
@@ -54,9 +46,10 @@ status path_walk::expand(vnode& link, std::string_view rest) {
 }
 
 status path_walk::to_last() {
-    if (!*rest_)
+    if (!*rest_ && links_followed_ == 0)
         return fail(Errno::noent);
     for (;;) {
+        const bool slash = *rest_ == '/';
         while (*rest_ == '/')
             rest_++;
         const char* end = rest_;
@@ -65,8 +58,7 @@ status path_walk::to_last() {
         name_ = {rest_, size_t(end - rest_)};
         if (name_.size() > name_max)
             return fail(Errno::nametoolong);
-        if (!name_.empty() && (name_ != "." || *end)) {
-            // A link to a file is walked as "file/.", and that is the file.
+        if (!name_.empty()) {
             if (!directory_->is_directory())
                 return fail(Errno::notdir);
             TRY(check_access(*directory_, may_execute));
@@ -75,7 +67,7 @@ status path_walk::to_last() {
         while (*after == '/')
             after++;
         if (!*after) {
-            trailing_slash_ = after != end;
+            trailing_slash_ = after != end || (name_.empty() && slash);
             return {};
         }
         ref_ptr<vnode> next = TRY(step(name_));
@@ -98,7 +90,8 @@ expected<ref_ptr<vnode>> path_walk::last(bool follow) {
                 return ref_ptr<vnode>();
             return fail(node.error());
         }
-        if ((*node)->is_symlink() && (follow || trailing_slash_)) {
+        // Where a link to a vnode has led is not followed any further.
+        if (!name_.empty() && (*node)->is_symlink() && (follow || trailing_slash_)) {
             const char* end = name_.data() + name_.size();
             TRY(expand(**node, end));
             TRY(to_last());

@@ -46,9 +46,10 @@ status mount_on(ref_ptr<vnode> directory, file_system& fs, const char* source) {
             error = Errno::busy;
         else if (here && here->covered && !strcmp(here->fs->type(), fs.type()))
             error = Errno::busy; // the same thing once more in the same place
+        else if (status s = directory->mount_here(*m); !s)
+            error = s.error();
         else {
             m->covered = std::move(directory);
-            m->covered->mounted_here.store(m);
             mounts.push_back(*m);
             return {};
         }

@@ -70,6 +70,8 @@ expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags,
 
     path_walk walk(TRY(start_directory(at_fd, path)), path);
     TRY(walk.to_last());
+    if ((flags & O_CREAT_) && walk.trailing_slash() && !walk.dot_name())
+        return fail(Errno::isdir);
     for (;;) {
         ref_ptr<vnode> node = TRY(walk.last(follow));
         if (node) {

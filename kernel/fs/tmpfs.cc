@@ -14,8 +14,6 @@
 static constinit pool<tmpfs_node> tmpfs_nodes{"tmpfs_node"};
 static constinit pool<tmpfs> tmpfs_systems{"tmpfs"};
 
-static constexpr uint32_t most_links = 65000;
-
 // ---- Nodes -----------------------------------------------------------------------------------
 
 tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is)
@@ -130,8 +128,6 @@ expected<ref_ptr<vnode>> tmpfs_node::create(std::string_view name, const new_nod
             error = Errno::noent;
         else if (entries_.find(name))
             error = Errno::exist;
-        else if (node->is_directory() && links_ >= most_links)
-            error = Errno::mlink;
         else
             attach(*entry, node);
     }
@@ -162,8 +158,6 @@ status tmpfs_node::link(std::string_view name, vnode& target) {
             error = Errno::noent;
         else if (entries_.find(name))
             error = Errno::exist;
-        else if (node.links_ >= most_links)
-            error = Errno::mlink;
         else
             attach(*entry, ref_ptr<tmpfs_node>(&node));
     }
@@ -209,6 +203,13 @@ status tmpfs_node::remove(std::string_view name, bool directory) {
     victim->touch_changed();
     touch_modified();
     return {};
+}
+
+status tmpfs_node::mount_here(mount_point& m) {
+    lock_guard guard(fs().names_);
+    if (removed())
+        return fail(Errno::noent);
+    return vnode::mount_here(m);
 }
 
 status tmpfs_node::read_directory(uint64_t& position, dir_sink& sink) {

@@ -22,6 +22,11 @@ struct rename_operation {
         tmpfs_entry::destroy(fresh_back);
     }
 
+    // A directory that moves gets another "..": that is writing to it.
+    status may_get_another_parent(tmpfs_node& moved) const {
+        return moved.is_directory() && &from != &to ? check_access(moved, may_write) : status();
+    }
+
     // Finds both names and applies the rules that every rename has.
     status look_up(uint32_t flags) {
         source = from.entries_.find(from_name);
@@ -36,6 +41,7 @@ struct rename_operation {
             return fail(Errno::noent);
         tmpfs_node& moved = *source->node;
         TRY(check_sticky(from, moved));
+        TRY(may_get_another_parent(moved));
         if (moved.mounted_here.load())
             return fail(Errno::busy);
         // A directory cannot be put below itself, nor replace one that it is in.
@@ -72,6 +78,7 @@ struct rename_operation {
             return {};
         }
         TRY(check_sticky(to, other));
+        TRY(may_get_another_parent(other));
         if (other.mounted_here.load())
             return fail(Errno::busy);
         if (other.is_directory() && from.within(other))

@@ -282,6 +282,39 @@ KTEST(tmpfs, forty_links_are_followed_and_no_more) {
     EXPECT_EQ(error_of(s.look_up("l41", true)), Errno::loop);
 }
 
+KTEST(tmpfs, a_file_has_as_many_names_as_there_is_memory_for) {
+    scratch s;
+    REQUIRE(s);
+    ref_ptr<vnode> file = s.make("file");
+    REQUIRE(file);
+    constexpr unsigned more = 65'100;
+    char name[16];
+    unsigned linked = 0;
+    for (; linked < more; linked++) {
+        format_to(name, sizeof(name), "l%u", linked);
+        if (!s.root()->link(name, *file))
+            break;
+    }
+    EXPECT_EQ(linked, more);
+    EXPECT_EQ(file->attributes().links, linked + 1);
+}
+
+// Whichever comes first, the other one fails.
+KTEST(tmpfs, a_removed_directory_takes_no_mount) {
+    scratch s;
+    REQUIRE(s);
+    ref_ptr<vnode> gone = s.make("gone/"), kept = s.make("kept/");
+    REQUIRE(gone && kept);
+    EXPECT(s.root()->remove("gone", true).has_value());
+    auto fs = tmpfs::create("tmpfs", directory_755);
+    REQUIRE(fs.has_value());
+    EXPECT_EQ(error_of(mount_on(gone, **fs, "none")), Errno::noent);
+    EXPECT(mount_on(kept, **fs, "none").has_value());
+    EXPECT_EQ(error_of(s.root()->remove("kept", true)), Errno::busy);
+    EXPECT(unmount((*fs)->root()).has_value());
+    EXPECT(s.root()->remove("kept", true).has_value());
+}
+
 KTEST(tmpfs, takes_no_node_of_another_file_system) {
     scratch one, two;
     REQUIRE(one && two);

@@ -146,6 +146,13 @@ struct entry { // of getdents64
     char name[];
 };
 
+static void trailing_slashes(void) {
+    need(symlink("round", "round") == 0);
+    is_errno(open("round", O_RDONLY), ELOOP, "a link to itself");
+    is_errno(open("round/", O_CREAT | O_RDWR, 0600), EISDIR, "a slash makes no file, link or not");
+    is_errno(open("nothing/", O_CREAT | O_RDWR, 0600), EISDIR, "nor where nothing is");
+}
+
 static void listing(void) {
     enum { FILES = 300 };
     char name[16];
@@ -225,6 +232,7 @@ int main(void) {
     subtest("rename", renaming);
     subtest("hard links", hard_links);
     subtest("symbolic links", symbolic_links);
+    subtest("trailing slashes", trailing_slashes);
     subtest("listing", listing);
     subtest("the working directory", working_directory);
     return done();

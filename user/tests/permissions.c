@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <sched.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { STUDENT = 1000, OTHER = 1001, GROUP = 2000 };
@@ -193,6 +194,29 @@ static void lost_privileges(void) {
     is(mode_of(fd), 06777, "times and names take nothing");
 }
 
+// A folder that one may read and not search, entered while one could, and renames that would change
+// a folder that one may not write: both sides of an exchange are asked.
+static void folders_of_others(void) {
+    struct stat st;
+    need(mkdir("unsearchable", 0666) == 0 && chmod("unsearchable", 0666) == 0);
+    need(mkdir("west", 0777) == 0 && chmod("west", 0777) == 0 && mkdir("west/own", 0700) == 0);
+    need(mkdir("east", 0777) == 0 && chmod("east", 0777) == 0 && mkdir("east/closed", 0555) == 0);
+    need(chown("west/own", STUDENT, STUDENT) == 0);
+    need(chdir("unsearchable") == 0);
+    become(STUDENT);
+    is_errno(stat(".", &st), EACCES, "no way even to the folder itself");
+    is_errno(stat("./", &st), EACCES, "with a slash");
+    is_errno(open(".", O_RDONLY), EACCES, "or to open it");
+    is(stat("/proc/self/cwd", &st), 0, "but by a link that leads there");
+    need(chdir(scratch_path) == 0);
+    enum { EXCHANGE = 2 };
+    is_errno(syscall(SYS_renameat2, AT_FDCWD, "west/own", AT_FDCWD, "east/closed", EXCHANGE),
+             EACCES, "exchange with a folder that may not be written");
+    is_errno(rename("east/closed", "west/closed"), EACCES, "or moving it");
+    is(rename("east/closed", "east/other"), 0, "but it may get another name where it is");
+    is(rename("west/own", "east/own"), 0, "and one's own moves");
+}
+
 static void strangers_chown(void) {
     put_file("plain", 0755, "");
     put_file("program", 0755, "");
@@ -281,6 +305,7 @@ int main(int argc, char** argv) {
     subtest("a lent group", lent_group);
     subtest("bits that are lost", lost_privileges);
     subtest("a stranger's chown", strangers_chown);
+    subtest("folders of others", folders_of_others);
     subtest("chown beside chmod", owner_races_chmod);
     subtest("running programs", running);
     return done();
