@@ -40,11 +40,15 @@ private:
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdangling-pointer"
 #endif
-status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline) {
+status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
+                         wait_place place) {
     guard.assert_held();
     thread& self = current_thread();
     waiter w{.on_queue = {}, .sleeper = &self, .woken = false};
-    waiters_.push_back(w);
+    if (place == wait_place::first)
+        waiters_.push_front(w);
+    else
+        waiters_.push_back(w);
     status result;
     {
         sleep_deadline limit(self, deadline);
@@ -75,8 +79,8 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nan
 #pragma GCC diagnostic pop
 #endif
 
-void wait_queue::wait(spin_lock& guard, const char* why) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever);
+void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
+    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, place);
 }
 
 status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline) {
@@ -87,14 +91,14 @@ status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t dead
     return sleep(guard, sleep_kind::killable, why, deadline);
 }
 
-unsigned wait_queue::wake_one() {
+thread* wait_queue::wake_one() {
     waiter* w = waiters_.pop_front();
     if (!w)
-        return 0;
+        return nullptr;
     // The sleeper cannot leave before it has the guard, which the caller holds.
     w->woken = true;
     sched_wake(*w->sleeper);
-    return 1;
+    return w->sleeper;
 }
 
 unsigned wait_queue::wake_all() {

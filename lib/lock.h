@@ -1,11 +1,16 @@
 // The kernel's locks. Each knows its rank (lib/lock_rank.h); take them through the guards at
 // the end of this file.
 //
-//   spin_lock    short, interrupts off while held, usable in interrupt handlers. A CPU that
-//                waits for one keeps answering TLB shootdowns, so its holder may wait for
-//                every other CPU to flush.
+//   spin_lock    short. Interrupts are off while one is held that interrupt handlers take too,
+//                and stay on with the others: its rank says which it is. A CPU that waits for one
+//                keeps answering TLB shootdowns, so its holder may wait for every other CPU to
+//                flush.
 //   sleep_lock   a mutex: the waiter sleeps. Never in interrupt handlers.
-//   rw_lock      many readers or one writer; the waiter sleeps, and writers go first.
+//   rw_lock      many readers or one writer; the waiter sleeps. Writers go before new readers,
+//                and readers that wait go before the next writer.
+//
+// The wait for a sleep_lock or rw_lock is bounded: who has waited and then found it taken by
+// somebody who came later gets it next.
 //
 // All three work on arch/host too, where a waiter is a host thread.
 #pragma once
@@ -69,6 +74,7 @@ private:
     std::atomic<uintptr_t> state_{0}; // owner and waiting bit: see lib/sleep_lock.cc
     spin_lock guard_{lock_rank::sleep_lock, "sleep_lock guard"};
     wait_queue waiters_ GUARDED_BY(guard_);
+    uint32_t losers_ GUARDED_BY(guard_) = 0; // the first so many waiters are handed the lock
     lock_rank rank_;
 };
 
@@ -100,6 +106,7 @@ private:
     void release_waited_for();
     void release_shared_waited_for();
     uint64_t waiting_bit() const REQUIRES(guard_);
+    uint64_t wake_writer() REQUIRES(guard_);
 
     const char* name_;
     std::atomic<uint64_t> state_{0};       // writer, waiting, readers: see lib/rw_lock.cc
@@ -108,6 +115,8 @@ private:
     wait_queue readers_waiting_ GUARDED_BY(guard_);
     wait_queue writers_waiting_ GUARDED_BY(guard_);
     uint32_t writers_wanting_ GUARDED_BY(guard_) = 0;
+    uint32_t losers_ GUARDED_BY(guard_) = 0; // the first so many writers are handed the lock
+    thread* handed_to_ GUARDED_BY(guard_) = nullptr; // the writer that has it and does not know yet
     lock_rank rank_;
 };
 

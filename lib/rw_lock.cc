@@ -6,7 +6,10 @@
 //
 // A reader does not pass a writer that waits: writers_wanting_ counts those from their first
 // look at the state to the moment when they own it, including the time between being woken and
-// running.
+// running. When a writer releases the lock, all readers that wait are let in before the next
+// writer: they own it from that moment. So neither kind keeps the other out, however many come.
+// Among writers it is as with a sleep_lock: one that was woken and found the lock taken again is
+// handed it at the next release.
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
@@ -52,14 +55,30 @@ inline void rw_lock::acquire(bool nested) {
 [[gnu::noinline, gnu::cold]] void rw_lock::wait_and_take() {
     lock_guard guard(guard_);
     writers_wanting_++;
-    for (;;) {
-        uint64_t before = state_.fetch_or(waiting, std::memory_order_acquire);
-        if ((before & ~waiting) == 0)
+    for (bool lost = false;; lost = true) {
+        const uint64_t before = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
+        if (before == 0)
             break;
-        writers_waiting_.wait(guard_, name_);
+        if (before == writing && handed_to_ == cpu::current()) {
+            handed_to_ = nullptr;
+            break;
+        }
+        losers_ += lost;
+        writers_waiting_.wait(guard_, name_, lost ? wait_place::first : wait_place::last);
     }
     writers_wanting_--;
     state_.store(writing | waiting_bit(), std::memory_order_relaxed);
+}
+
+// Wakes the first writer, who is the owner from now on if it has lost the lock before. Returns the
+// state without its waiting bit.
+uint64_t rw_lock::wake_writer() {
+    thread* next = writers_waiting_.wake_one();
+    if (losers_ == 0)
+        return 0;
+    losers_--;
+    handed_to_ = next;
+    return writing;
 }
 
 void rw_lock::lock() { acquire(false); }
@@ -89,11 +108,9 @@ void rw_lock::unlock() {
 
 [[gnu::noinline, gnu::cold]] void rw_lock::release_waited_for() {
     lock_guard guard(guard_);
-    if (writers_wanting_ != 0)
-        writers_waiting_.wake_one();
-    else
-        readers_waiting_.wake_all();
-    state_.store(waiting_bit(), std::memory_order_release);
+    const uint64_t readers = readers_waiting_.wake_all();
+    const uint64_t state = readers != 0 ? readers * one_reader : wake_writer();
+    state_.store(state | waiting_bit(), std::memory_order_release);
 }
 
 void rw_lock::lock_shared() {
@@ -108,14 +125,11 @@ void rw_lock::lock_shared() {
 
 [[gnu::noinline, gnu::cold]] void rw_lock::wait_and_share() {
     lock_guard guard(guard_);
-    uint64_t state;
-    for (;;) {
-        state = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
-        if (!(state & writing) && writers_wanting_ == 0)
-            break;
-        readers_waiting_.wait(guard_, name_);
-    }
-    state_.store((state + one_reader) | waiting_bit(), std::memory_order_relaxed);
+    const uint64_t state = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
+    if ((state & writing) || writers_wanting_ != 0)
+        readers_waiting_.wait(guard_, name_); // whoever wakes it has counted it as a reader
+    else
+        state_.store((state + one_reader) | waiting_bit(), std::memory_order_relaxed);
 }
 
 void rw_lock::unlock_shared() {
@@ -133,10 +147,9 @@ void rw_lock::unlock_shared() {
     lock_guard guard(guard_);
     // Read again: the bit may have gone since, and then other readers come and go freely. Setting
     // it makes the state ours to change.
-    const uint64_t state =
-        (state_.fetch_or(waiting, std::memory_order_relaxed) & ~waiting) - one_reader;
-    if (!has_readers(state) && writers_wanting_ != 0)
-        writers_waiting_.wake_one();
+    uint64_t state = (state_.fetch_or(waiting, std::memory_order_relaxed) & ~waiting) - one_reader;
+    if (!has_readers(state))
+        state = wake_writer();
     state_.store(state | waiting_bit(), std::memory_order_release);
 }
 
@@ -145,9 +158,8 @@ void rw_lock::downgrade() {
     writer_.store(nullptr, std::memory_order_relaxed);
     lock_guard guard(guard_);
     state_.fetch_or(waiting, std::memory_order_relaxed);
-    if (writers_wanting_ == 0)
-        readers_waiting_.wake_all();
-    state_.store(one_reader | waiting_bit(), std::memory_order_release);
+    const uint64_t others = writers_wanting_ == 0 ? readers_waiting_.wake_all() : 0;
+    state_.store((1 + others) * one_reader | waiting_bit(), std::memory_order_release);
 }
 
 bool rw_lock::held_exclusive() const {

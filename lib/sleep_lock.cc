@@ -3,6 +3,11 @@
 // owner must go through guard_, under which waiters test the state before they sleep, so that a
 // wake-up is never missed. Those ways are out of line, so that the usual one saves no registers for
 // them.
+//
+// A release wakes the first in the queue and leaves the lock to whoever takes it first, mostly one
+// that runs already: a lock that waited for its new owner to run would be idle meanwhile. But a
+// waiter loses only once: then it goes to the head of the queue, and the next release makes it the
+// owner.
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
@@ -40,14 +45,17 @@ inline void sleep_lock::acquire(bool nested) {
 
 [[gnu::noinline, gnu::cold]] void sleep_lock::wait_and_take(uintptr_t me) {
     lock_guard guard(guard_);
-    for (;;) {
+    for (bool lost = false;; lost = true) {
         // With the bit set, only a holder of guard_ changes the state.
-        uintptr_t before = state_.fetch_or(waiting, std::memory_order_acquire);
-        if ((before & ~waiting) == 0) {
+        const uintptr_t owner = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
+        if (owner == me) // handed over
+            return;
+        if (owner == 0) {
             state_.store(waiters_.empty() ? me : me | waiting, std::memory_order_relaxed);
             return;
         }
-        waiters_.wait(guard_, name_);
+        losers_ += lost;
+        waiters_.wait(guard_, name_, lost ? wait_place::first : wait_place::last);
     }
 }
 
@@ -78,10 +86,14 @@ void sleep_lock::unlock() {
 
 [[gnu::noinline, gnu::cold]] void sleep_lock::release_waited_for() {
     lock_guard guard(guard_);
-    // The one that is woken competes for the lock with whoever comes by; it or the next release
-    // looks after the others, because the bit stays while any are queued.
-    waiters_.wake_one();
-    state_.store(waiters_.empty() ? 0 : waiting, std::memory_order_release);
+    // The bit stays while any are queued, so that the next release looks after them.
+    thread* next = waiters_.wake_one();
+    uintptr_t owner = 0;
+    if (losers_ != 0) { // they are the first
+        losers_--;
+        owner = reinterpret_cast<uintptr_t>(next);
+    }
+    state_.store(waiters_.empty() ? owner : owner | waiting, std::memory_order_release);
 }
 
 bool sleep_lock::held() const {

@@ -27,13 +27,17 @@ struct waiter {
     bool woken = false;
 };
 
+// Where in the queue a sleeper waits: the first is woken first.
+enum class wait_place : uint8_t { last, first };
+
 class wait_queue {
 public:
     constexpr wait_queue() = default;
 
     // Sleeps until woken; signals do not end it. `guard` is released meanwhile. `why` names the
     // reason for ps and panics ("pipe_read", "vfork"), as NetBSD's wmesg does.
-    void wait(spin_lock& guard, const char* why) REQUIRES(guard);
+    void wait(spin_lock& guard, const char* why, wait_place place = wait_place::last)
+        REQUIRES(guard);
     // Sleeps until woken, until `deadline` (absolute, since boot) is past: timedout, or until a
     // signal that is not blocked is pending: intr. Callers turn intr into restartsys as fits.
     status wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline = forever)
@@ -42,14 +46,15 @@ public:
     status wait_killable(spin_lock& guard, const char* why, nanos_t deadline = forever)
         REQUIRES(guard);
 
-    // Wakes the longest sleeper or all. The caller holds the guard. Return how many were woken.
-    unsigned wake_one();
+    // Wakes the first sleeper, and returns it or null; or all, and returns how many. The caller
+    // holds the guard.
+    thread* wake_one();
     unsigned wake_all();
     bool empty() const { return waiters_.empty(); }
 
 private:
-    status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline)
-        REQUIRES(guard);
+    status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
+                 wait_place place = wait_place::last) REQUIRES(guard);
 
     list<waiter, &waiter::on_queue> waiters_;
 };

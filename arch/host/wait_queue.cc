@@ -21,11 +21,15 @@ constexpr nanos_t longest_sleep = 120 * nanos_per_second;
 
 } // namespace
 
-status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t deadline) {
+status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t deadline,
+                         wait_place place) {
     host_thread& me = host_thread::self();
     ASSERT(guard.held() && me.cpu_locks.count == 1 && me.interrupt_depth == 1);
     waiter w{.sleeper = me.as_thread()};
-    waiters_.push_back(w);
+    if (place == wait_place::first)
+        waiters_.push_front(w);
+    else
+        waiters_.push_back(w);
     guard.unlock();
 
     const nanos_t started = now();
@@ -48,8 +52,8 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t 
     return fail(Errno::timedout);
 }
 
-void wait_queue::wait(spin_lock& guard, const char* why) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever);
+void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
+    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, place);
 }
 
 status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline) {
@@ -60,21 +64,21 @@ status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t dead
     return sleep(guard, sleep_kind::killable, why, deadline);
 }
 
-unsigned wait_queue::wake_one() {
+thread* wait_queue::wake_one() {
     waiter* w = waiters_.pop_front();
     if (!w)
-        return 0;
+        return nullptr;
     // The waiter is gone as soon as its thread has the guard, which the caller holds.
     host_thread& sleeper = host_thread::of(w->sleeper);
     std::lock_guard sleeping(sleeper.sleeping);
     w->woken = true;
     sleeper.wake.notify_one();
-    return 1;
+    return w->sleeper;
 }
 
 unsigned wait_queue::wake_all() {
     unsigned n = 0;
-    while (wake_one() != 0)
+    while (wake_one())
         n++;
     return n;
 }
