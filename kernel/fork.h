@@ -61,7 +61,7 @@ struct vfork_wait : ref_counted<vfork_wait> {
 
     // The child: the address space is let go of. The parent goes on.
     void release(const afork_record& record = {});
-    // The parent: sleeps until then. Signals stay pending.
+    // The parent: sleeps until then, or until it is to die. Other signals stay pending.
     void wait();
     // afork's file: waits for the record. EAGAIN instead of waiting if `nonblocking`; ERESTARTSYS.
     expected<afork_record> wait_for_record(bool nonblocking);

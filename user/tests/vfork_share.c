@@ -2,6 +2,7 @@
 // called exec or has ended, in whatever way.
 #include "../lib/proc.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 enum { ROUNDS = 1000 };
@@ -151,10 +152,42 @@ static void parent_sleeps(void) {
     for (int i = 0; i < 20; i++)
         breathe();
     is(*resumed, 0, "the parent has not gone on while the child waits");
-    kill(middle, SIGTERM); // may only take effect once the child has let go, or at once: see below
+    kill(middle, SIGTERM);
+    is_killed(reap(middle), SIGTERM, "a fatal signal kills the waiting parent at once");
     gate_open(&release);
-    int status = reap(middle);
-    ok(killed_by(status, SIGTERM), "a fatal signal to the waiting parent kills it");
+}
+
+static struct gate held;
+
+static void* vfork_and_hold(void* in_child) {
+    pid_t child = vfork();
+    if (child == 0) {
+        char byte = 0;
+        const struct gate* gate = in_child;
+        if (write(gate->fd[1], &byte, 1) != 1 || read(held.fd[0], &byte, 1) != 1)
+            _exit(1);
+        _exit(0);
+    }
+    return NULL;
+}
+
+// The exec of one thread ends the others, also one that waits for its child of vfork.
+static void exec_by_another_thread(void) {
+    struct gate in_child = gate_make();
+    held = gate_make();
+    pid_t middle = fork();
+    need(middle >= 0);
+    if (middle == 0) {
+        pthread_t waiting;
+        need(pthread_create(&waiting, NULL, vfork_and_hold, &in_child) == 0);
+        gate_pass(&in_child);
+        int null = open("/dev/null", O_RDONLY);
+        need(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO);
+        execl(self, "vfork_share", "wait-for-end-of-file", (char*)NULL);
+        _exit(1);
+    }
+    is_exit(reap(middle), 42, "exec by a thread does not wait for the child of another's vfork");
+    gate_open(&held);
 }
 
 static void grandchildren(void) {
@@ -196,6 +229,7 @@ int main(int argc, char** argv) {
     subtest("an exec that fails does not", failed_exec_does_not_release);
     subtest("death by a signal lets the parent go on", death_releases);
     subtest("the parent sleeps until then", parent_sleeps);
+    subtest("exec by another thread", exec_by_another_thread);
     subtest("nested", grandchildren);
     return done();
 }
