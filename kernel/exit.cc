@@ -72,8 +72,9 @@ void drop_files(thread& self) {
 }
 
 // Who gets the children of a process that ends: the nearest ancestor that asked for it, or init.
+// Only where some ancestor has asked is it looked for: a chain of processes may be deep.
 process& new_parent_for_children(process& p) REQUIRES(process_tree_lock) {
-    for (process* a = p.parent; a && a != init_process; a = a->parent)
+    for (process* a = p.below_subreaper ? p.parent : nullptr; a && a != init_process; a = a->parent)
         if (a->subreaper && a->live_threads != 0)
             return *a;
     return *init_process;
@@ -137,9 +138,16 @@ void leave_children(process& p, const thread& self) REQUIRES(process_tree_lock) 
 // Hands the children over. Zombies among them that nobody wants go to `discarded`.
 void reparent_children(process& p, list<process, &process::among_children>& discarded)
     REQUIRES(process_tree_lock) {
+    if (p.children.empty())
+        return;
     process& reaper = new_parent_for_children(p);
     while (process* child = p.children.pop_front()) {
+        const bool news = child->among_news.linked();
+        if (news)
+            p.news.remove(*child);
         child->set_parent(&reaper);
+        if (news)
+            process_has_news(*child);
         child->exit_signal = SIGCHLD_;
         reaper.children.push_back(*child);
         child->parent_thread = reaper.threads.front();
@@ -157,6 +165,7 @@ void become_zombie(process& p, list<process, &process::among_children>& discarde
         panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
     reparent_children(p, discarded);
     p.state = process_state::zombie;
+    process_has_news(p);
     TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
     if (notify_parent(p)) {
         process_unpublish(p);
@@ -240,6 +249,7 @@ void process_report_stop(process& p, int signo) {
     p.stop_signal = signo;
     p.stop_reported = false;
     p.continue_reported = true;
+    process_has_news(p);
     linux_siginfo info = child_siginfo(p);
     info.code = CLD_STOPPED_;
     info.child.status = signo;
@@ -255,6 +265,7 @@ void process_report_continue(process& p) {
     p.state = process_state::alive;
     p.stop_reported = true;
     p.continue_reported = false;
+    process_has_news(p);
     linux_siginfo info = child_siginfo(p);
     info.code = CLD_CONTINUED_;
     info.child.status = SIGCONT_;

@@ -35,10 +35,12 @@
 //           |                     its reference is dropped ......   references: 1
 //      awake <----- release ----  vfork_release
 //
-// A signal to the sleeping parent stays pending; one that kills takes effect when it is awake
-// again, and the child is not harmed. Other threads of the parent run all the time. The terminal's
-// stop signals to the child wait until it has let go: stopped, it would keep its parent asleep, and
-// the parent may well be the shell that is to continue it.
+// A signal to the sleeping parent stays pending, but for one that kills: the parent dies at once,
+// and so does a thread that waits here when another thread of its process calls exec or exit_group.
+// The child is not harmed; the address space stays as long as it has it. Other threads of the
+// parent run all the time. The terminal's stop signals to the child wait until it has let go:
+// stopped, it would keep its parent asleep, and the parent may well be the shell that is to
+// continue it.
 #include "kernel/fork.h"
 
 #include "arch/cpu.h"
@@ -401,6 +403,7 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
         p.parent_thread = parent.parent_thread;
         p.exit_signal = parent.exit_signal;
     }
+    p.below_subreaper = real_parent->below_subreaper || real_parent->subreaper;
     p.add_reference(); // the parent's, dropped by wait
     process_publish(p, child, *real_parent);
     if (p.limits[RLIMIT_CPU_].current != UINT64_MAX)
@@ -443,7 +446,8 @@ void vfork_wait::release(const afork_record& record) {
 void vfork_wait::wait() {
     lock_guard guard(lock_);
     while (!released_)
-        parent_.wait(lock_, "vfork");
+        if (!parent_.wait_killable(lock_, "vfork"))
+            return;
 }
 
 expected<afork_record> vfork_wait::wait_for_record(bool nonblocking) {

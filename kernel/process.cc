@@ -13,6 +13,8 @@
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 
 spin_lock process_tree_lock{lock_rank::process_tree, "process tree"};
 process* init_process = nullptr;
@@ -21,13 +23,17 @@ namespace {
 
 constinit pool<process> processes{"process"};
 
-// Pids: a bit for each in use, and two hash tables to find who has it.
+// Pids: a bit for each in use, and two hash tables to find who has it. Of those some are
+// processes', and a process group or session may be called by one whose process has gone.
 constexpr pid_t first_recycled_pid = 300; // as Linux: low numbers are given out once
 constexpr unsigned buckets = 256;
 constinit uint64_t pids_in_use[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+constinit uint64_t pids_of_processes[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+constinit uint64_t pids_of_groups[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+// How many processes are in the group, and in the session, of this number.
+constinit uint16_t members[pid_max] GUARDED_BY(process_tree_lock) = {};
 // 1 is init's, which asks for it by being the first user process.
 constinit pid_t next_pid GUARDED_BY(process_tree_lock) = 2;
-constinit bool wrapped GUARDED_BY(process_tree_lock) = false;
 list<process, &process::in_table> process_table[buckets] GUARDED_BY(process_tree_lock);
 list<thread, &thread::in_tid_table> thread_table[buckets] GUARDED_BY(process_tree_lock);
 constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
@@ -35,12 +41,37 @@ constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
 bool in_use(pid_t pid) REQUIRES(process_tree_lock) {
     return pids_in_use[pid / 64] >> (pid % 64) & 1;
 }
-void mark(pid_t pid, bool used) REQUIRES(process_tree_lock) {
+void mark(uint64_t (&pids)[pid_max / 64], pid_t pid, bool used) {
     uint64_t bit = uint64_t{1} << (pid % 64);
     if (used)
-        pids_in_use[pid / 64] |= bit;
+        pids[pid / 64] |= bit;
     else
-        pids_in_use[pid / 64] &= ~bit;
+        pids[pid / 64] &= ~bit;
+}
+void mark(pid_t pid, bool used) REQUIRES(process_tree_lock) { mark(pids_in_use, pid, used); }
+
+// The first number from `from` on for which bits_of(i) has its bit set in the word for 64 numbers;
+// pid_max if there is none.
+template <class Bits> pid_t first_with_bit(pid_t from, Bits bits_of) {
+    uint64_t mask = UINT64_MAX << (from % 64);
+    for (pid_t word = from / 64; word < pid_max / 64; word++, mask = UINT64_MAX)
+        if (uint64_t bits = bits_of(word) & mask)
+            return word * 64 + std::countr_zero(bits);
+    return pid_max;
+}
+
+pid_t first_free(pid_t from) REQUIRES(process_tree_lock) {
+    return first_with_bit(from, [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
+        return ~(pids_in_use[word] | pids_of_groups[word]);
+    });
+}
+
+// One more process (or one less) is in the group and in the session of `p`.
+void count_member(const process& p, int by) REQUIRES(process_tree_lock) {
+    for (pid_t number : {p.group, p.sess ? p.sess->sid : 0}) {
+        members[number] = uint16_t(members[number] + by);
+        mark(pids_of_groups, number, members[number] != 0);
+    }
 }
 
 process* lookup_process(pid_t pid) REQUIRES(process_tree_lock) {
@@ -48,15 +79,6 @@ process* lookup_process(pid_t pid) REQUIRES(process_tree_lock) {
         if (p.pid == pid)
             return &p;
     return nullptr;
-}
-
-// Whether a process group or session is still called by a number whose process has gone.
-bool names_a_group(pid_t pid) REQUIRES(process_tree_lock) {
-    for (auto& bucket : process_table)
-        for (process& p : bucket)
-            if (p.group == pid || (p.sess && p.sess->sid == pid))
-                return true;
-    return false;
 }
 
 constexpr linux_rlimit default_limits[rlimit_count] = {
@@ -83,8 +105,8 @@ constexpr linux_rlimit default_limits[rlimit_count] = {
 process::process() { std::copy(std::begin(default_limits), std::end(default_limits), limits); }
 
 process::~process() {
-    ASSERT(threads.empty() && children.empty() && cpu_alarms.empty());
-    ASSERT(!among_children.linked() && !in_table.linked());
+    ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.empty());
+    ASSERT(!among_children.linked() && !among_news.linked() && !in_table.linked());
     ASSERT(!vm && !executable);
 }
 
@@ -122,18 +144,14 @@ void usage::add(const usage& other) {
 
 pid_t pid_allocate() {
     lock_guard guard(process_tree_lock);
-    for (pid_t tries = 0; tries < pid_max; tries++) {
-        pid_t candidate = next_pid++;
-        if (next_pid == pid_max) {
-            next_pid = first_recycled_pid;
-            wrapped = true;
-        }
-        if (in_use(candidate) || (wrapped && names_a_group(candidate)))
-            continue;
-        mark(candidate, true);
-        return candidate;
-    }
-    return 0;
+    pid_t pid = first_free(next_pid);
+    if (pid == pid_max)
+        pid = first_free(first_recycled_pid);
+    if (pid == pid_max)
+        return 0;
+    mark(pid, true);
+    next_pid = pid + 1 < pid_max ? pid + 1 : first_recycled_pid;
+    return pid;
 }
 
 void pid_release(pid_t pid) {
@@ -165,16 +183,12 @@ ref_ptr<thread> thread_find(pid_t tid) {
 }
 
 process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
-    for (pid_t pid = std::max(from, 1); pid < pid_max; pid++) {
-        if (pids_in_use[pid / 64] == 0) {
-            pid |= 63;
-            continue;
-        }
-        if (in_use(pid))
-            if (process* p = lookup_process(pid))
-                return p;
-    }
-    return nullptr;
+    if (from >= pid_max)
+        return nullptr;
+    const pid_t pid = first_with_bit(std::max(from, 1), [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
+        return pids_of_processes[word];
+    });
+    return pid == pid_max ? nullptr : lookup_process(pid);
 }
 
 ref_ptr<process> process_next(pid_t from) {
@@ -200,6 +214,8 @@ void process_publish(process& p, thread& first, process& parent) {
     p.set_parent(&parent);
     parent.children.push_back(p);
     process_table[unsigned(p.pid) % buckets].push_back(p);
+    mark(pids_of_processes, p.pid, true);
+    count_member(p, 1);
     process_total++;
     thread_publish(first);
 }
@@ -234,11 +250,30 @@ void thread_take_over_pid(thread& t) {
 void process_unpublish(process& p) {
     ASSERT(p.state == process_state::zombie);
     p.parent->children.remove(p);
+    if (p.among_news.linked())
+        p.parent->news.remove(p);
     p.set_parent(nullptr);
     process_table[unsigned(p.pid) % buckets].remove(p);
     process_total--;
+    count_member(p, -1);
+    mark(pids_of_processes, p.pid, false);
     mark(p.pid, false);
 }
+
+void process_has_news(process& p) {
+    if (!p.among_news.linked())
+        p.parent->news.push_back(p);
+}
+
+void process_regroup(process& p, pid_t group, ref_ptr<session>* sess) {
+    count_member(p, -1);
+    p.group = group;
+    if (sess)
+        std::swap(p.sess, *sess);
+    count_member(p, 1);
+}
+
+bool group_has_members(pid_t group) { return members[group] != 0; }
 
 void process_set_executable(process& p, ref_ptr<vnode> node) {
     if (node) {

@@ -103,6 +103,10 @@ struct process : ref_counted<process> {
         nullptr; // of `parent`, which made it or took it over; may be null
     list_node among_children;
     list<process, &process::among_children> children;
+    list_node among_news;
+    // Of `children`, those with something that wait4 might report: ended, stopped, continued. In
+    // the order in which it came.
+    list<process, &process::among_news> news;
     list<thread, &thread::in_process> threads;
     unsigned live_threads = 0; // of `threads`, those that have not begun to exit
     wait_queue thread_gone;    // exec waits here for the other threads; guard: process_tree_lock
@@ -118,9 +122,10 @@ struct process : ref_counted<process> {
     int stop_signal = 0;
     usage own_usage; // of threads that have ended
     usage child_usage;
-    wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
-    poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
-    bool subreaper = false;
+    wait_queue child_changed;     // wait4 sleeps here; guard: process_tree_lock
+    poll_queue end_pollers;       // poll on its pidfds: notified when it becomes a zombie
+    bool subreaper = false;       // PR_SET_CHILD_SUBREAPER
+    bool below_subreaper = false; // some ancestor is one, or was
     list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
     cpu_alarm cpu_limit;                                // RLIMIT_CPU's
     timer_event cpu_event; // for when one may be due; set by its own threads only
@@ -176,6 +181,9 @@ process* process_look_next(pid_t from);
 unsigned process_count();
 unsigned process_count_of(uint32_t uid); // of one user: RLIMIT_NPROC
 
+// Something has happened to `p` that its parent may wait for.
+void process_has_news(process& p) REQUIRES(process_tree_lock);
+
 // Puts a complete process or thread, and its first or a further thread, where others find them. The
 // reference that the parent's list of children (for a process) and the list of threads stand for is
 // the caller's, handed over.
@@ -185,6 +193,12 @@ void thread_publish(thread& t) REQUIRES(process_tree_lock);
 void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
+// Moves a process into another group, and swaps its session for `*sess`, which the caller lets go
+// of without the lock.
+void process_regroup(process& p, pid_t group, ref_ptr<session>* sess = nullptr)
+    REQUIRES(process_tree_lock);
+// Whether some process is in the group or in the session of this number.
+bool group_has_members(pid_t group) REQUIRES(process_tree_lock);
 // Takes a zombie that has been waited for out of the tree and the table. The parent's reference is
 // the caller's then.
 void process_unpublish(process& p) REQUIRES(process_tree_lock);

@@ -49,16 +49,18 @@ expected<ref_ptr<session>> session_create(pid_t sid) {
     return ref_ptr<session>::adopt(s);
 }
 
-process* process_tree_next(process& p) {
+process* process_tree_next(process& p, const process* root) {
     if (process* child = p.children.front())
         return child;
-    for (process* at = &p; at != init_process && at->parent; at = at->parent)
+    for (process* at = &p; at != root && at->parent; at = at->parent)
         if (process* sibling = at->parent->children.next(*at))
             return sibling;
     return nullptr;
 }
 
 bool group_exists(pid_t group, const session* of) {
+    if (group < 0 || group >= pid_max || !group_has_members(group))
+        return false;
     for (process* p = init_process; p; p = process_tree_next(*p))
         if (p->group == group && (!of || p->sess.get() == of))
             return true;
@@ -116,7 +118,7 @@ sysresult sys_setpgid(sys_pid pid, sys_pid group) {
         return fail(Errno::perm); // a session's leader leads its group too
     if (wanted != target->pid && !group_exists(wanted, target->sess.get()))
         return fail(Errno::perm);
-    target->group = wanted;
+    process_regroup(*target, wanted);
     return 0;
 }
 
@@ -138,13 +140,10 @@ sysresult sys_getsid(sys_pid pid) {
 
 sysresult sys_setsid() {
     process& self = current_process();
-    ref_ptr<session> fresh = TRY(session_create(self.pid));
-    ref_ptr<session> old; // given back without the lock
+    ref_ptr<session> fresh = TRY(session_create(self.pid)); // then the old one
     lock_guard tree(process_tree_lock);
     if (self.group == self.pid || group_exists(self.pid, nullptr))
         return fail(Errno::perm);
-    old = self.sess;
-    self.sess = fresh;
-    self.group = self.pid;
+    process_regroup(self, self.pid, &fresh);
     return self.pid;
 }

@@ -18,7 +18,8 @@ void session_process_exiting(process& p);
 
 // The process after `p` in the family tree, parents first; null at the end. Begin with
 // init_process.
-process* process_tree_next(process& p) REQUIRES(process_tree_lock);
+process* process_tree_next(process& p, const process* root = init_process)
+    REQUIRES(process_tree_lock);
 
 // Whether a process is in `group`; one that has ended is until it is waited for, so that a pipeline
 // whose first process is gone already is still a group. `of`: only if it is of that session (null:

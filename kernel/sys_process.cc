@@ -6,6 +6,7 @@
 #include "kernel/process.h"
 #include "kernel/random.h"
 #include "kernel/sched.h"
+#include "kernel/session.h"
 #include "kernel/signal.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
@@ -326,6 +327,8 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
     case PR_SET_CHILD_SUBREAPER_: {
         lock_guard guard(process_tree_lock);
         p.subreaper = a2 != 0;
+        for (process* q = &p; p.subreaper && q; q = process_tree_next(*q, &p))
+            q->below_subreaper |= q != &p;
         return 0;
     }
     case PR_GET_CHILD_SUBREAPER_: TRY(user_ptr<int32_t>(a2).write(p.subreaper)); return 0;

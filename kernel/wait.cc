@@ -49,6 +49,11 @@ bool matches(const process& child, wait_for what, pid_t id, const process* exact
     return (options & WALL_) || is_clone == ((options & WCLONE_) != 0);
 }
 
+bool has_news(const process& child) REQUIRES(process_tree_lock) {
+    return child.state == process_state::zombie || !child.continue_reported ||
+           (child.state == process_state::stopped && !child.stop_reported);
+}
+
 // What there is to say about one child now; takes note of having said it unless WNOWAIT.
 std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_tree_lock) {
     news n{.pid = child.pid, .uid = child.cred.uid, .wait_status = 0, .used = {}};
@@ -87,14 +92,14 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
     process& self = current_process();
     lock_guard guard(process_tree_lock);
     for (;;) {
-        bool any = false;
-        for (process& child : self.children) {
+        for (process& child : self.news) {
             if (!matches(child, what, id, exactly, options))
                 continue;
-            any = true;
             std::optional<news> n = news_of(child, options);
             if (!n)
                 continue;
+            if (!has_news(child))
+                self.news.remove(child);
             if (child.state == process_state::zombie && !(options & WNOWAIT_)) {
                 self.child_usage.add(n->used);
                 process_unpublish(child);
@@ -105,7 +110,10 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
             }
             return *n;
         }
-        if (!any)
+        process* waited_for = self.children.front();
+        while (waited_for && !matches(*waited_for, what, id, exactly, options))
+            waited_for = self.children.next(*waited_for);
+        if (!waited_for)
             return fail(Errno::child);
         if (options & WNOHANG_)
             return news{};
