@@ -19,8 +19,10 @@ unsigned count(); // CPUs that run threads
 void interrupts_push_off();
 void interrupts_pop_off();
 bool interrupts_enabled();
+// Whether an interrupt handler runs on the calling CPU; for assertions.
+bool in_interrupt();
 
-// What a CPU does in a loop that waits for another CPU with interrupts off: a pause, and
+// What a CPU does in a loop that waits for another CPU: a pause and, if interrupts are off,
 // answering TLB shootdowns that are addressed to it.
 void relax();
 

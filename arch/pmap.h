@@ -20,6 +20,7 @@
 
 #include <machine/pmap_machine.h>
 #include <optional>
+#include <span>
 
 struct vm_page;
 
@@ -99,7 +100,9 @@ public:
     // Loads this pmap on the calling CPU (context switch, interrupts off).
     void activate();
 
-    uint64_t resident_pages() const; // mappings, without locks: a statistic
+    uint64_t resident_pages() const;  // mappings, without locks: a statistic
+    uint64_t anonymous_pages() const; // of those, the ones of anons
+    uint64_t object_pages() const;    // and of objects; the rest map the page of zeros
     uint64_t wired_pages() const;
     uint64_t table_pages() const; // page-table pages it owns
 
@@ -107,6 +110,8 @@ public:
     // access. Kernel pmap only. ENOMEM.
     static status kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device = false);
     static void kernel_remove(vaddr_t va, size_t size);
+    // Several ranges of `size` bytes each, which nobody uses any more, with one flush.
+    static void kernel_remove(std::span<const vaddr_t> starts, size_t size);
 
     // Panics unless counts agree with the tables and every pv entry with its mapping.
     void check() const;

@@ -1,6 +1,7 @@
 #include "kernel/exec_strings.h"
 
 #include "arch/memory.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/vmspace.h"
 
@@ -65,6 +66,7 @@ status exec_strings::append_string_from_user(vaddr_t at, uint64_t& budget) {
     // Short steps: most strings end within the first.
     constexpr size_t step = 128;
     for (uint64_t length = 0;;) {
+        TRY(long_work::go_on());
         chunk* c = TRY(room());
         size_t n = std::min<size_t>({step, sizeof c->data - c->used, page_size - at.page_offset()});
         char* to = c->data + c->used;
@@ -92,6 +94,7 @@ status exec_strings::append_from_user(vaddr_t array, uint64_t& budget) {
     if (array.value() == 0)
         return {};
     for (uint64_t i = 0;; i++) {
+        TRY(long_work::go_on());
         uint64_t string = TRY(user_ptr<const uint64_t>(array).read_at(i));
         TRY(charge(budget, pointer_size));
         if (string == 0)
@@ -134,6 +137,7 @@ status exec_strings::store(vmspace& vm, vaddr_t to, vaddr_t pointers) const {
         TRY(vm.write_memory(to, c.data + c.first, c.used - c.first, true));
         for (uint32_t i = c.first; i < c.used; i++) {
             if (starts) {
+                long_work::pause();
                 uint64_t address = (to + (i - c.first)).value();
                 TRY(vm.write_memory(pointers, &address, sizeof address, true));
                 pointers += pointer_size;

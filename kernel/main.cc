@@ -137,7 +137,6 @@ void kernel_main(boot_info& info) {
     vm_page_statistics memory = vm_page_get_statistics();
     printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
            memory.free >> (20 - page_shift));
-    vm_is_killed = [] { return signal_kill_pending(current_thread()); };
     random_init();
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))

@@ -9,6 +9,7 @@
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
+#include "lib/long_work.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -143,6 +144,7 @@ expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t
     TRY(copy_in(fds.data(), user.address(), count * sizeof(linux_pollfd)));
     auto files = TRY(polled_files::create(count));
     for (uint32_t i = 0; i < count; i++) {
+        TRY(long_work::go_on());
         fds[i].revents = 0;
         if (fds[i].fd >= 0 && !files.look_up(i, fds[i].fd))
             fds[i].revents = POLLNVAL_;
@@ -150,6 +152,7 @@ expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t
     int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
         int64_t n = 0;
         for (uint32_t i = 0; i < count; i++) {
+            long_work::pause();
             if (files[i]) {
                 uint32_t wanted = uint16_t(fds[i].events) | POLLERR_ | POLLHUP_;
                 // Once one is ready the call will not sleep: there is no need to register more.
@@ -159,9 +162,11 @@ expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t
         }
         return n;
     }));
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        TRY(long_work::go_on());
         TRY(copy_out(user.address() + i * sizeof(linux_pollfd) + offsetof(linux_pollfd, revents),
                      &fds[i].revents, sizeof(fds[i].revents)));
+    }
     return ready;
 }
 
@@ -199,6 +204,7 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
 
     auto files = TRY(polled_files::create(descriptors));
     for (size_t fd = 0; fd < descriptors; fd++) {
+        TRY(long_work::go_on());
         uint64_t bit = uint64_t{1} << (fd % 64);
         bool wanted = false;
         for (unsigned s = 0; s < 3; s++)
@@ -209,6 +215,7 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
     int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
         int64_t n = 0;
         for (size_t fd = 0; fd < descriptors; fd++) {
+            long_work::pause();
             if (!files[fd])
                 continue;
             uint32_t events = files[fd]->poll(n ? nullptr : p);

@@ -2,6 +2,7 @@
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/uio.h"
+#include "lib/long_work.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -92,8 +93,8 @@ sysresult transfer(uio::direction way, pid_t pid, user_ptr<const linux_iovec> lo
             }
             rest.address += n;
             rest.size -= n;
-            if (moved && signal_kill_pending(current_thread()))
-                moved = fail(Errno::intr);
+            if (moved)
+                moved = long_work::go_on();
         }
     }
     return io.result(moved);

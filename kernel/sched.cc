@@ -25,6 +25,7 @@
 // whoever queues something for it after that sees that its idle thread is the current one, and
 // sends an interrupt, which ends the halt.
 //
+// Kernel code is not preempted; long work in it asks whether its slice is over (lib/long_work.h).
 // Time slices exist only where somebody waits: a CPU's slice is started when a second thread comes
 // to its queue.
 #include "kernel/sched.h"
@@ -36,6 +37,7 @@
 #include "kernel/process.h"
 #include "kernel/standstill.h"
 #include "kernel/thread.h"
+#include "lib/long_work.h"
 #include "lib/trace.h"
 
 #include <algorithm>
@@ -340,6 +342,19 @@ void sched_exit() {
     self.state.store(thread_state::dead);
     switch_away(false);
     panic("a dead thread runs");
+}
+
+void long_work::pause() {
+    CHECK_ASSERT(cpu::interrupts_enabled() && cpu_held_locks().count == 0);
+    if (sched_should_yield()) [[unlikely]]
+        thread_yield();
+}
+
+status long_work::go_on() {
+    pause();
+    if (signal_kill_pending(current_thread())) [[unlikely]]
+        return fail(Errno::intr);
+    return {};
 }
 
 // With interrupts on: kernel code stays on its CPU while it does not sleep.

@@ -2,6 +2,7 @@
 
 #include "arch/uaccess.h"
 #include "lib/assert.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 
 #include <algorithm>
@@ -11,8 +12,8 @@ uio::uio(direction d, vaddr_t user, uint64_t size)
       remaining_(size) {}
 
 uio::uio(direction d, void* kernel, uint64_t size)
-    : direction_(d), kernel_(true), segments_(&single_), count_(1),
-      single_{reinterpret_cast<uint64_t>(kernel), size}, remaining_(size) {}
+    : direction_(d), kernel_(true), segments_(&single_),
+      count_(1), single_{reinterpret_cast<uint64_t>(kernel), size}, remaining_(size) {}
 
 uio::uio(direction d, const uio_segment* segments, size_t count)
     : direction_(d), kernel_(false), segments_(segments), count_(count) {
@@ -27,6 +28,9 @@ void uio::advance(uint64_t n) {
     moved_ += n;
 }
 
+// What is copied in one go: some thousand instructions, and the page faults of a few pages.
+constexpr uint64_t piece_max = 64 * 1024;
+
 // Calls copy(address, n, done so far), which says how much it could copy, for each contiguous
 // piece.
 template <class Copy> status uio::each_piece(uint64_t size, Copy copy) {
@@ -39,7 +43,8 @@ template <class Copy> status uio::each_piece(uint64_t size, Copy copy) {
             count_--;
             offset_ = 0;
         }
-        uint64_t n = std::min(size - done, segments_->size - offset_);
+        TRY(long_work::go_on());
+        uint64_t n = std::min({size - done, segments_->size - offset_, piece_max});
         uint64_t copied = copy(segments_->address + offset_, n, done);
         advance(copied);
         if (copied < n)

@@ -32,8 +32,8 @@ public:
     uint64_t moved() const { return moved_; }
     direction dir() const { return direction_; }
     // Copies `size` (at most remaining()) bytes between `kernel` and the segments and advances.
-    // EFAULT: what was moved before the bad address counts in moved(). May sleep; no spin lock may
-    // be held.
+    // EFAULT: what was moved before the bad address counts in moved(). EINTR when the caller is to
+    // die. May sleep; no spin lock may be held. However much it is, others get their turn.
     status move(void* kernel, uint64_t size);
     status move_zeros(uint64_t size); // direction read
     // Counts `size` bytes as moved without touching them (direction write): /dev/null.

@@ -23,21 +23,23 @@ enum class lock_rank : uint8_t {
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
     ledger,         // ledger::lock_: what a process's calls cost
-    // Spin locks: is_spin_rank().
+    // Spin locks: is_spin_rank(). First those that no interrupt handler takes: interrupts stay on
+    // while they are held.
+    sysv_shm,   // the table of System V segments
+    fd_table,   // fd_table::lock_
+    attributes, // vnode::attribute_lock_
+    vm_shadows, // uvm_object::shadows_
+    vm_commit,  // the commit account
+    pmap,       // pmap::lock_
+    pv,         // pv lists of pages
+    // Those that interrupt handlers take too.
     process_tree, // the pid table, parents, children, groups, sessions
-    sysv_shm,     // the table of System V segments
-    fd_table,     // fd_table::lock_
-    attributes,   // vnode::attribute_lock_
     pipe_state,   // pipe::state_
     signal,       // sig_handlers::lock_, pending signals
     futex,        // a futex hash bucket
     poll,         // poll_queue::lock_
     tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
     process,      // process::lock_
-    vm_shadows,   // uvm_object::shadows_
-    vm_commit,    // the commit account
-    pmap,         // pmap::lock_
-    pv,           // pv lists of pages
     wait,         // wait_queue guards that have no better name
     sleep_lock,   // the spin lock inside a sleep lock
     timer,        // timer queues
@@ -50,4 +52,8 @@ enum class lock_rank : uint8_t {
     trace,        // the trace port
 };
 
-constexpr bool is_spin_rank(lock_rank rank) { return rank >= lock_rank::process_tree; }
+constexpr bool is_spin_rank(lock_rank rank) { return rank >= lock_rank::sysv_shm; }
+// Whether interrupts are off while a spin lock of this rank is held, as they must be where a
+// handler takes it: it would wait for ever for what it has interrupted. These come last in the
+// order, so that what a handler takes is inside whatever it has interrupted, too.
+constexpr bool taken_by_interrupts(lock_rank rank) { return rank >= lock_rank::process_tree; }

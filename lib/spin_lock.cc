@@ -2,18 +2,28 @@
 #include "lib/assert.h"
 #include "lib/lock.h"
 
+// Changes the CPU's record of locks, which is an interrupt handler's, too.
+template <class Change> static void change_record([[maybe_unused]] Change change) {
+#if SPORK_CHECKS
+    cpu::interrupts_push_off();
+    change(cpu_held_locks());
+    cpu::interrupts_pop_off();
+#endif
+}
+
 // The usual case: nobody has it. The order is checked with the lock taken; before a wait it is
 // checked by wait_for_release(), so that a violation is reported and not dead-locked on.
 inline void spin_lock::acquire(bool nested) {
-    cpu::interrupts_push_off();
+    if (taken_by_interrupts(rank_))
+        cpu::interrupts_push_off();
+    else
+        CHECK_ASSERT(!cpu::in_interrupt());
     const uint32_t self = cpu::id() + 1;
     uint32_t expected = 0;
     if (!owner_.compare_exchange_strong(expected, self, std::memory_order_acquire,
                                         std::memory_order_relaxed)) [[unlikely]]
         wait_for_release(self, nested); // and takes it
-#if SPORK_CHECKS
-    cpu_held_locks().push(this, name_, rank_, nested);
-#endif
+    change_record([&](held_locks& held) { held.push(this, name_, rank_, nested); });
 }
 
 // Kept out of line, so that the usual case saves no registers for it.
@@ -22,9 +32,11 @@ inline void spin_lock::acquire(bool nested) {
 #if SPORK_CHECKS
     if (owner_.load(std::memory_order_relaxed) == self)
         panic("spin_lock %s: taken twice by CPU %u", name_, self - 1);
-    cpu_held_locks().push(this, name_, rank_, nested);
-    cpu_held_locks().pop(this);
 #endif
+    change_record([&](held_locks& held) {
+        held.push(this, name_, rank_, nested);
+        held.pop(this);
+    });
     uint32_t expected;
     do {
         // Read until it looks free: only then is an atomic write worth the bus traffic. relax()
@@ -40,31 +52,30 @@ void spin_lock::lock() { acquire(false); }
 void spin_lock::lock_nested() { acquire(true); }
 
 bool spin_lock::try_lock() {
-    cpu::interrupts_push_off();
+    if (taken_by_interrupts(rank_))
+        cpu::interrupts_push_off();
     uint32_t expected = 0;
     if (!owner_.compare_exchange_strong(expected, cpu::id() + 1, std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
-        cpu::interrupts_pop_off();
+        if (taken_by_interrupts(rank_))
+            cpu::interrupts_pop_off();
         return false;
     }
-#if SPORK_CHECKS
     // It did not wait, so it cannot be part of a dead-lock, whatever its rank.
-    cpu_held_locks().push(this, name_, rank_, true);
-#endif
+    change_record([&](held_locks& held) { held.push(this, name_, rank_, true); });
     return true;
 }
 
 void spin_lock::unlock() {
-#if SPORK_CHECKS
-    ASSERT(held());
-    cpu_held_locks().pop(this);
-#endif
+    CHECK_ASSERT(held());
+    change_record([&](held_locks& held) { held.pop(this); });
     owner_.store(0, std::memory_order_release);
-    cpu::interrupts_pop_off();
+    if (taken_by_interrupts(rank_))
+        cpu::interrupts_pop_off();
 }
 
-// Without the lock, interrupts may be on; but kernel code does not change its CPU unless it
-// sleeps, so that the two numbers are of one moment for all that matters here.
+// Interrupts may be on; but kernel code does not change its CPU unless it sleeps, so that the two
+// numbers are of one moment for all that matters here.
 bool spin_lock::held() const { return owner_.load(std::memory_order_relaxed) == cpu::id() + 1; }
 
 void spin_lock::assert_held() const { CHECK_ASSERT(held()); }

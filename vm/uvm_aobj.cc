@@ -1,6 +1,7 @@
 #include "vm/uvm_aobj.h"
 
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/pool.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvmexp.h"
@@ -118,6 +119,7 @@ void uvm_aobj::free_pages_from(uint64_t index) {
             page->object = nullptr; // let_go() frees it
             orphans_++;
         }
+        long_work::pause();
     }
 }
 

@@ -1,6 +1,7 @@
 // From an object to the private copies of its pages.
 #include "vm/uvm_object.h"
 
+#include "lib/long_work.h"
 #include "vm/vm_amap.h"
 
 #include <algorithm>
@@ -32,6 +33,7 @@ void uvm_object::drop_private_copies(uint64_t first) {
         amap = std::move(following);
         if (!amap)
             return;
+        long_work::pause();
         auto slot = static_cast<int64_t>(first - amap->shadow().page);
         lock_guard guard(amap->lock());
         amap->wipe_everywhere(static_cast<slot_t>(std::max<int64_t>(slot, 0)));

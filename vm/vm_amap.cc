@@ -1,6 +1,7 @@
 #include "vm/vm_amap.h"
 
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/uvmexp.h"
@@ -70,8 +71,10 @@ void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
 }
 
 void vm_amap::wipe(slot_t first, slot_t end) {
-    for (slot_t slot = first; find_from(slot, end); slot++)
+    for (slot_t slot = first; find_from(slot, end); slot++) {
         vm_anon::leave_slot(*static_cast<vm_anon*>(slots_.take(slot)));
+        long_work::pause();
+    }
 }
 
 void vm_amap::wipe_everywhere(slot_t first) {
@@ -91,10 +94,11 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
         result = add(slot, ref_ptr<vm_anon>(anon));
         if (!result)
             return false;
-        shared++;
+        if (++shared % 64 == 0) // a few instructions each
+            result = long_work::go_on();
         TRACE(anon_referenced, .anon = anon, .amap = this, .slot = slot,
               .references = anon->references());
-        return true;
+        return result.has_value();
     });
     uvm_count(uvm_counter::anons_referenced, shared);
     return result;
@@ -107,6 +111,8 @@ status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
     for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
         auto copy = vm_anon::create_copy(lock(), anon->page());
         result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
+        if (result)
+            result = long_work::go_on();
     }
     if (result)
         TRACE(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,

@@ -1,5 +1,6 @@
 #include "vm/vm_map.h"
 
+#include "lib/long_work.h"
 #include "lib/trace.h"
 
 // ---- entry_stock ----------------------------------------------------------------------------
@@ -33,8 +34,10 @@ vm_map_entry& entry_stock::take() {
 }
 
 void release_entries(entry_list& dead) {
-    while (vm_map_entry* entry = dead.pop_front())
+    while (vm_map_entry* entry = dead.pop_front()) {
         vm_map_entry_destroy(entry);
+        long_work::pause();
+    }
 }
 
 // ---- Looking ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "arch/cpu.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
+#include "lib/long_work.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
 #include "vm/sanitize.h"
@@ -403,15 +404,21 @@ uint64_t vm_page_in_stocks() {
 
 uint64_t vm_page_count_mapped() {
     uint64_t n = 0;
-    for (uint64_t i = 0; i < frame_count; i++)
+    for (uint64_t i = 0; i < frame_count; i++) {
         n += pages[i].owner_kind == page_owner::object && pages[i].md.mapped();
+        if (i % 1024 == 0)
+            long_work::pause();
+    }
     return n;
 }
 
 uint64_t vm_page_count_wired() {
     uint64_t n = 0;
-    for (uint64_t i = 0; i < frame_count; i++)
+    for (uint64_t i = 0; i < frame_count; i++) {
         n += pages[i].md.mapped() && pmap::is_wired(pages[i]);
+        if (i % 1024 == 0)
+            long_work::pause();
+    }
     return n;
 }
 

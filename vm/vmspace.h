@@ -122,9 +122,6 @@ extern std::atomic<bool> uvm_fault_ahead_enabled;
 extern std::atomic<bool> uvm_zero_page_enabled;
 // That page, which belongs to the kernel; null before memory is up.
 vm_page* uvm_zero_page();
-// Whether the caller is being killed, so that what takes long is better left. The kernel sets it
-// once: who calls is nothing that vm/ knows of. Until then nobody is.
-extern bool (*vm_is_killed)();
 // Whether every operation that changes an address space ends with vmspace::check(), in builds with
 // SPORK_CHECKS. Off at first: the check is linear in the size of the address space.
 extern std::atomic<bool> uvm_check_at_seams;
@@ -205,11 +202,12 @@ public:
     // The region at or after `from`; nullopt at the end. For /proc. `usage`: what it has in memory;
     // linear in what is resident.
     std::optional<map_region> region_at_or_after(vaddr_t from, vm_usage* usage = nullptr);
-    vm_usage get_usage(); // of all regions
-    // resident_pages: mappings, those of the page of zeros with them.
+    // resident_pages: mappings, those of the page of zeros with them; of those the anons' and the
+    // objects'.
     struct sizes {
-        uint64_t virtual_pages, resident_pages, data_pages, stack_pages, text_pages, shared_pages,
-            locked_pages, peak_virtual_pages, peak_resident_pages;
+        uint64_t virtual_pages, resident_pages, anonymous_pages, object_pages, data_pages,
+            stack_pages, text_pages, shared_pages, locked_pages, peak_virtual_pages,
+            peak_resident_pages;
     };
     sizes get_sizes();
     uint64_t commit_charge() const; // pages

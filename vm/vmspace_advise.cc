@@ -1,5 +1,6 @@
 // madvise(2), minherit(2), mincore(2), msync(2): what a program says and asks about its mappings.
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/vmspace.h"
 
 using namespace linux_abi;
@@ -119,8 +120,10 @@ status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_on
     if (!stock.reserve(map_.clips_needed(start, end)))
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
-    for (; e && e->start < end; e = map_.next(*e))
+    for (; e && e->start < end; e = map_.next(*e)) {
         drop_pages_of(*e);
+        long_work::pause();
+    }
     map_.merge_range(start, end);
     return hole ? status(fail(Errno::nomem)) : status();
 }
@@ -158,8 +161,7 @@ void vmspace::wipe_unshared(vm_amap& amap, slot_t first, slot_t end) {
 // of its object.
 status vmspace::populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) {
     for (vaddr_t va = start; va < end; va += page_size) {
-        if (vm_is_killed())
-            return fail(Errno::intr);
+        TRY(long_work::go_on());
         switch (fault_page(va, access, false)) {
         case fault_outcome::resolved: break;
         case fault_outcome::maperr: return fail(Errno::nomem);
@@ -181,8 +183,10 @@ status vmspace::mincore(vaddr_t start, uint64_t size, uint8_t* vec) {
         return fail(Errno::nomem);
     for (vm_map_entry* e = map_.lookup(start); e && e->start < end; e = map_.next(*e)) {
         vaddr_t last = std::min(end, e->end);
-        for (vaddr_t va = std::max(start, e->start); va < last; va += page_size)
+        for (vaddr_t va = std::max(start, e->start); va < last; va += page_size) {
+            TRY(long_work::go_on());
             *vec++ = page_resident(*e, va);
+        }
     }
     return {};
 }
@@ -209,6 +213,7 @@ status vmspace::sync(vaddr_t start, uint64_t size, int flags) {
     vaddr_t end = TRY(range_end(start, size, Errno::nomem));
     bool hole = false;
     for (vaddr_t va = start; va < end;) {
+        TRY(long_work::go_on());
         ref_ptr<uvm_handle> handle;
         ref_ptr<uvm_object> object;
         uint64_t first = 0, last = 0;

@@ -17,6 +17,7 @@
 // writable pages, which are write-protected. Mode cow_pte also gives the child the parent's page
 // tables as they then are, which saves the child the faults of the pages that it only reads.
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "lib/trace.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvmexp.h"
@@ -40,9 +41,11 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_aftermath* la
     TRY(child->inherit_map(*this, mode, later, promise));
 
     // Nothing can fail any more. Only now is the parent touched.
-    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
         if (copy_is_deferred(*e, mode))
             write_protect_for_fork(*e, later);
+        long_work::pause();
+    }
     if (mode == fork_mode::cow_pte)
         child->seed_page_tables(*this);
     uvm_count(uvm_counter::forks);
@@ -56,8 +59,11 @@ status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later
                             commit_reservation& promise) {
     map_.lock().lock_nested();
     status result;
-    for (vm_map_entry* e = parent.map_.first(); e && result; e = parent.map_.next(*e))
-        result = inherit_entry(parent, *e, mode, later);
+    for (vm_map_entry* e = parent.map_.first(); e && result; e = parent.map_.next(*e)) {
+        result = long_work::go_on();
+        if (result)
+            result = inherit_entry(parent, *e, mode, later);
+    }
     // Whatever has been inherited is this map's to give back, also if the rest has failed.
     promise.hand_over(map_.totals().charged);
     brk_start_ = parent.brk_start_;
@@ -194,8 +200,10 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
     // whoever writes to one next, in whichever process, gets a copy.
     TRY(c.aref.amap()->share_anons(*amap, first, e.slot_end()));
     slot_t slot = first;
-    for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++)
+    for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++) {
         pmap::page_protect(anon->page(), vm_prot::rx);
+        long_work::pause();
+    }
     TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
           .pages_copied = 0);
     e.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};

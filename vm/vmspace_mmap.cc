@@ -4,6 +4,7 @@
 // entries for clipping) comes first, under the map's lock; from the first change on nothing can.
 // The entries that a call removes are released after the lock is (release_entries()).
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
@@ -156,15 +157,11 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
     return start;
 }
 
-static bool nobody_is_killed() { return false; }
-bool (*vm_is_killed)() = nobody_is_killed;
-
 // Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM
 // when a page cannot be accessed (the errors of mlock(2)), EINTR when the caller is killed.
 status vmspace::populate(vaddr_t start, vaddr_t end) {
     for (vaddr_t va = start; va < end; va += page_size) {
-        if (vm_is_killed())
-            return fail(Errno::intr);
+        TRY(long_work::go_on());
         vm_prot access;
         {
             read_guard guard(map_.lock());
@@ -243,6 +240,7 @@ uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, e
         map_.remove(*entry);
         dead.push_back(*entry);
         entry = following;
+        long_work::pause();
     }
     return charged;
 }
@@ -348,6 +346,7 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool wh
 
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e)) {
+        long_work::pause();
         vm_prot before = e->effective_protection();
         map_.alter(*e, [&](vm_map_entry& entry) {
             entry.charged |= becomes_accountable(entry, prot) && promised(entry.no_reserve);

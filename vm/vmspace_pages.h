@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/vmspace.h"
 
 // Calls visit(va, page, mapping) for each page of the entry's layers that is mapped. Goes by what
@@ -15,14 +16,18 @@ template <class Visit> void vmspace::for_each_mapped_page(vm_map_entry& e, Visit
     if (vm_amap* amap = e.aref.amap()) {
         lock_guard guard(amap->lock());
         slot_t slot = e.aref.first();
-        for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++)
+        for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++) {
             look(e.start + ((slot - e.aref.first()) << page_shift), anon->page());
+            long_work::pause();
+        }
     }
     if (e.object) {
         lock_guard guard(e.object->lock());
         const uint64_t first = e.object_index(e.start);
         uint64_t index = first;
-        for (; vm_page* page = e.object->next_resident(index, first + e.pages()); index++)
+        for (; vm_page* page = e.object->next_resident(index, first + e.pages()); index++) {
             look(e.start + ((index - first) << page_shift), *page);
+            long_work::pause();
+        }
     }
 }

@@ -3,6 +3,7 @@
 // Moving moves entries, not pages: each keeps its amap and its slots, and only the page tables
 // are forgotten.
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 
@@ -153,6 +154,7 @@ expected<vaddr_t> vmspace::move_locked(const move& m, entry_list& dead) {
         pmap_->remove(m.from, from_end);
     }
     while (vm_map_entry* e = moving.pop_front()) {
+        long_work::pause();
         e->end = m.to + (e->end - m.from);
         e->start = m.to + (e->start - m.from);
         map_.insert(*e);

@@ -69,16 +69,6 @@ std::optional<map_region> vmspace::region_at_or_after(vaddr_t from, vm_usage* us
     return region;
 }
 
-vm_usage vmspace::get_usage() {
-    vm_usage usage;
-    read_guard guard(map_.lock());
-    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
-        for_each_mapped_page(*e, [&](vaddr_t, vm_page& page, const pmap_mapping& mapping) {
-            usage.add_page(page, mapping);
-        });
-    return usage;
-}
-
 // Before anything is taken away.
 void vmspace::note_peaks() {
     peak_virtual_ = std::max(peak_virtual_, map_.totals().all);
@@ -91,6 +81,8 @@ vmspace::sizes vmspace::get_sizes() {
     const uint64_t resident = pmap_->resident_pages();
     return {.virtual_pages = t.all,
             .resident_pages = resident,
+            .anonymous_pages = pmap_->anonymous_pages(),
+            .object_pages = pmap_->object_pages(),
             .data_pages = t.data,
             .stack_pages = t.stack,
             .text_pages = t.text,

@@ -87,6 +87,8 @@ void interrupts_pop_off() {
     me.interrupt_depth--;
 }
 
+bool in_interrupt() { return false; }
+
 bool interrupts_enabled() { return host_thread::self().interrupt_depth == 0; }
 
 void relax() { sched_yield(); }

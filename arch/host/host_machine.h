@@ -54,6 +54,10 @@ template <class Run> std::string host_panic_of(Run&& run) {
     return {};
 }
 
+// Whether the calling thread is being killed, for long_work::go_on(). Nobody is, until a test says
+// so.
+extern bool (*host_is_killed)();
+
 // For tests of the machine itself: the next `count` TLB flushes are lost.
 void host_lose_flushes(unsigned count);
 

@@ -40,6 +40,15 @@ pte_t* make_pte(pmap_machine& m, uint64_t va) REQUIRES(host_bus) {
     return &pte_in(table, va);
 }
 
+void count_mapping(pmap_machine& m, const vm_page& page, int by) {
+    const auto more = static_cast<uint64_t>(int64_t{by});
+    m.resident += more;
+    if (page.owner_kind == page_owner::anon)
+        m.anons += more;
+    else if (page.owner_kind == page_owner::object)
+        m.objects += more;
+}
+
 // Fills an empty entry. False when there is no memory for the pv entry.
 bool fill_pte(pmap_machine& m, uint64_t va, pte_t& pte, pte_t value) REQUIRES(host_bus) {
     ASSERT(!pte_present(pte));
@@ -47,7 +56,7 @@ bool fill_pte(pmap_machine& m, uint64_t va, pte_t& pte, pte_t value) REQUIRES(ho
         return false;
     pte = value;
     m.tables.at(va >> region_shift)->md.table_entries++;
-    m.resident++;
+    count_mapping(m, *vm_page_of(pte_frame(value)), 1);
     m.wired += (value & pte_wired) != 0;
     return true;
 }
@@ -87,7 +96,7 @@ void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
     ASSERT(pte_present(old));
     pte = 0;
     m.tables.at(va >> region_shift)->md.table_entries--;
-    m.resident--;
+    count_mapping(m, *vm_page_of(pte_frame(old)), -1);
     uvm_count(uvm_counter::ptes_removed);
     m.wired -= (old & pte_wired) != 0;
     pv_remove(*vm_page_of(pte_frame(old)), m, va, old);
@@ -308,6 +317,8 @@ void pmap::for_each_entry(vaddr_t start, vaddr_t end,
 void pmap::activate() {}
 
 uint64_t pmap::resident_pages() const { return md_.resident.load(std::memory_order_relaxed); }
+uint64_t pmap::anonymous_pages() const { return md_.anons.load(std::memory_order_relaxed); }
+uint64_t pmap::object_pages() const { return md_.objects.load(std::memory_order_relaxed); }
 uint64_t pmap::wired_pages() const { return md_.wired.load(std::memory_order_relaxed); }
 uint64_t pmap::table_pages() const { return md_.table_pages.load(std::memory_order_relaxed); }
 uint64_t pmap_table_pages_in_use() { return all_table_pages.load(std::memory_order_relaxed); }

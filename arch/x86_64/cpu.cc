@@ -169,11 +169,14 @@ void subtract_counters(uint64_t* from, unsigned n) {
         from[i] -= counters[i];
 }
 
+bool in_interrupt() { return this_cpu()->interrupts_under_way != 0; }
+
 unsigned count() { return cpu_count.load(std::memory_order_acquire); }
 
 void relax() {
     pause_instruction();
-    tlb::poll();
+    if (!interrupts_enabled())
+        tlb::poll();
 }
 
 void set_current(thread* t) { this_cpu()->current = t; }

@@ -1,8 +1,11 @@
 // Kernel stacks: slots of address space, each with unmapped room below the stack, so that an
 // overflow is a double fault and not somebody else's data.
 //
-// A freed stack stays mapped in a small cache: fork and exit would otherwise pay for four mappings
-// and a TLB shootdown each.
+// A freed stack stays mapped in a stock: fork and exit would otherwise pay for four mappings and a
+// TLB shootdown each. When the stock is full, half of it is unmapped with one shootdown, so that
+// the end of very many threads costs each a small part of one. Stacks in the stock are nobody's:
+// the memory counts as the kernel's (KernelStack in /proc/meminfo) and their threads as freed
+// (process::unfreed_threads), and a leak check empties the stock first (kernel_stack_trim).
 #include <machine/kernel_stack.h>
 
 #include "arch//pmap.h"
@@ -13,11 +16,13 @@
 
 #include <bit>
 #include <machine/layout.h>
+#include <span>
 
 namespace {
 
 constexpr size_t max_slots = 16384;
-constexpr size_t max_cached = 32;
+constexpr size_t max_cached = 64;
+constexpr size_t unmapped_at_once = max_cached / 2;
 static_assert(kernel_stacks_base + max_slots * kernel_stack_slot <= kernel_mappings_end);
 
 spin_lock stacks_lock{lock_rank::pool, "kernel_stacks"};
@@ -40,30 +45,49 @@ uint64_t take_slot() REQUIRES(stacks_lock) {
     return 0;
 }
 
-void give_slot_back(uint64_t base) {
+void give_slot_back(uint64_t base) REQUIRES(stacks_lock) {
     size_t slot = (base - kernel_stacks_base) / kernel_stack_slot;
-    lock_guard guard(stacks_lock);
     ASSERT(base == stack_of_slot(slot) && (used_slots[slot / 64] >> slot % 64 & 1));
     used_slots[slot / 64] &= ~(uint64_t{1} << slot % 64);
 }
 
-// Unmaps the lowest `size` bytes of a stack and frees their pages.
-void unmap_pages(uint64_t base, uint64_t size) {
-    constexpr size_t pages = kernel_stack_size / page_size;
-    vm_page* freed[pages] = {};
-    for (size_t i = 0; i < size / page_size; i++)
-        freed[i] = vm_page_of(pmap::kernel().lookup(vaddr_t(base + i * page_size))->pa);
+// Unmaps the lowest `size` bytes of each stack, frees their pages and gives the slots back.
+void unmap(std::span<const vaddr_t> bases, uint64_t size) {
+    list<vm_page, &vm_page::queue> freed;
+    for (vaddr_t base : bases)
+        for (uint64_t offset = 0; offset < size; offset += page_size)
+            freed.push_back(*vm_page_of(pmap::kernel().lookup(base + offset)->pa));
     if (size)
-        pmap::kernel_remove(vaddr_t(base), size);
-    for (size_t i = 0; i < size / page_size; i++)
-        vm_page_free(freed[i]);
+        pmap::kernel_remove(bases, size);
+    while (vm_page* page = freed.pop_front())
+        vm_page_free(page);
+    for (vaddr_t base : bases) {
+        lock_guard guard(stacks_lock);
+        give_slot_back(base.value());
+    }
 }
 
+// Unmaps up to unmapped_at_once stacks of the stock, unless there are not more than `left`. False
+// when there were none.
+bool shrink_stock(size_t left) {
+    vaddr_t bases[unmapped_at_once];
+    size_t n = 0;
+    {
+        lock_guard guard(stacks_lock);
+        while (cached_count > left && n < unmapped_at_once)
+            bases[n++] = vaddr_t(cached[--cached_count]);
+    }
+    unmap({bases, n}, kernel_stack_size);
+    return n != 0;
+}
+
+// False when out of memory: the slot has been given back.
 bool map_pages(uint64_t base) {
     for (uint64_t offset = 0; offset < kernel_stack_size; offset += page_size) {
         owned_page page(vm_page_alloc(page_owner::kernel));
         if (!page || !pmap::kernel_enter(vaddr_t(base + offset), page->physical(), vm_prot::rw)) {
-            unmap_pages(base, offset);
+            const vaddr_t begun[] = {vaddr_t(base)};
+            unmap(begun, offset);
             return false;
         }
         (void)page.release();
@@ -83,23 +107,22 @@ expected<uint64_t> kernel_stack_allocate() {
     }
     if (!base)
         return fail(Errno::nomem);
-    if (!map_pages(base)) {
-        give_slot_back(base);
+    if (!map_pages(base))
         return fail(Errno::nomem);
-    }
     return base;
 }
 
 void kernel_stack_free(uint64_t base) {
-    {
-        lock_guard guard(stacks_lock);
-        if (cached_count < max_cached) {
-            cached[cached_count++] = base;
-            return;
+    for (;;) {
+        {
+            lock_guard guard(stacks_lock);
+            if (cached_count < max_cached) {
+                cached[cached_count++] = base;
+                return;
+            }
         }
+        shrink_stock(max_cached - unmapped_at_once);
     }
-    unmap_pages(base, kernel_stack_size);
-    give_slot_back(base);
 }
 
 uint64_t machine_kernel_stack_bytes() {
@@ -111,15 +134,6 @@ uint64_t machine_kernel_stack_bytes() {
 }
 
 void kernel_stack_trim() {
-    for (;;) {
-        uint64_t base;
-        {
-            lock_guard guard(stacks_lock);
-            if (cached_count == 0)
-                return;
-            base = cached[--cached_count];
-        }
-        unmap_pages(base, kernel_stack_size);
-        give_slot_back(base);
+    while (shrink_stock(0)) {
     }
 }

@@ -8,6 +8,7 @@
 
 #include "arch/cpu.h"
 #include "lib/assert.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
@@ -25,8 +26,7 @@ namespace {
 constinit pool<pmap> pmaps{"pmap"};
 constinit pmap kernel_pmap;
 
-// How many level-1 tables a range operation changes before it lets go of the lock, with which
-// interrupts are off.
+// How many level-1 tables a range operation changes before it lets go of the lock.
 constexpr unsigned tables_at_once = 8;
 
 // Whether the eight entries from `pte` on are all clear. Most of a table is, where little memory is
@@ -116,11 +116,11 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
                 }
                 pv_remove(*page, m, at, old);
                 removed++;
+                pmap_count_mapping(m, *page, -1);
                 if (old & pte_wired)
                     pmap_add(m.wired, -1);
             },
             [&](pte_t* table, uint64_t first) NO_THREAD_SAFETY_ANALYSIS {
-                pmap_add(m.resident, -removed);
                 pmap_entries_changed(table, -removed);
                 all += static_cast<uint64_t>(std::exchange(removed, 0));
                 pmap_prune(m, first, dead);
@@ -169,6 +169,7 @@ template <class Pass> uint64_t whole_range(vaddr_t start, vaddr_t end, Pass pass
         const progress p = pass(va);
         va = p.next;
         mappings += p.mappings;
+        long_work::pause();
     }
     return mappings;
 }
@@ -213,7 +214,8 @@ void pmap::destroy() {
     tlb::unload(md_);
     if (md_.resident != 0)
         remove(vaddr_t(0), user_max);
-    ASSERT(md_.resident == 0 && md_.wired == 0 && md_.tables == 1 && md_.loaded_on == 0);
+    ASSERT(md_.resident == 0 && md_.anons == 0 && md_.objects == 0 && md_.wired == 0 &&
+           md_.tables == 1 && md_.loaded_on == 0);
     pmap_count_table(md_, -1);
     vm_page_free(vm_page_of(direct_map_address(md_.root)));
     pmaps.destroy(this);
@@ -251,13 +253,15 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
             // From here on nothing can fail.
             if (old & pte_present) {
                 old = pte_atomic(*pte).exchange(0);
-                pv_remove(*vm_page_of(pte_frame(old)), m, va.value(), old);
+                vm_page& before = *vm_page_of(pte_frame(old));
+                pv_remove(before, m, va.value(), old);
+                pmap_count_mapping(m, before, -1);
                 if (pte_needs_flush(old, 0))
                     flush.add(va.value());
             } else {
                 pmap_entries_changed(pte, 1);
-                pmap_add(m.resident, 1);
             }
+            pmap_count_mapping(m, page, 1);
             pte_atomic(*pte).store(entry, std::memory_order_release);
         } else { // out of memory
             if (pte)
@@ -332,6 +336,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     page_list dead;
     bool memory_left = true;
     for (uint64_t va = start.value(); va < end.value() && memory_left;) {
+        long_work::pause();
         // The source stays locked, so that page_protect() cannot take a page away between the
         // two. A second pmap lock is safe: this pmap is new, so nobody holds its lock and waits
         // for another pmap's.
@@ -347,14 +352,15 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                     return;
                 const pte_t value =
                     pte_load(pte) & ~(pte_write | pte_wired | pte_accessed | pte_dirty);
-                if (!copied || !pv_insert(*vm_page_of(pte_frame(value)), target, at)) {
+                vm_page& page = *vm_page_of(pte_frame(value));
+                if (!copied || !pv_insert(page, target, at)) {
                     memory_left = false;
                     if (copied)
                         pmap_prune(target, at, dead);
                     return;
                 }
                 pmap_entries_changed(copied, 1);
-                pmap_add(target.resident, 1);
+                pmap_count_mapping(target, page, 1);
                 pte_atomic(*copied).store(value, std::memory_order_release);
                 uvm_count(uvm_counter::ptes_copied);
             },
@@ -373,6 +379,8 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
 void pmap::activate() { tlb::activate(md_); }
 
 uint64_t pmap::resident_pages() const { return md_.resident.load(std::memory_order_relaxed); }
+uint64_t pmap::anonymous_pages() const { return md_.anons.load(std::memory_order_relaxed); }
+uint64_t pmap::object_pages() const { return md_.objects.load(std::memory_order_relaxed); }
 uint64_t pmap::wired_pages() const { return md_.wired.load(std::memory_order_relaxed); }
 uint64_t pmap::table_pages() const { return md_.tables.load(std::memory_order_relaxed); }
 
@@ -405,14 +413,14 @@ status pmap::kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device) {
     return {};
 }
 
-void pmap::kernel_remove(vaddr_t va, size_t size) {
-    ASSERT(va.page_aligned() && (size & page_mask) == 0);
-    ASSERT(va.value() >= kernel_mappings_base && va.value() + size <= kernel_mappings_end);
+void pmap::kernel_remove(std::span<const vaddr_t> starts, size_t size) {
     pmap_machine& m = pmap_kernel_machine();
     page_list dead;
-    {
+    tlb::batch flush;
+    for (vaddr_t va : starts) {
+        ASSERT(va.page_aligned() && (size & page_mask) == 0);
+        ASSERT(va.value() >= kernel_mappings_base && va.value() + size <= kernel_mappings_end);
         lock_guard guard(m.lock);
-        tlb::batch flush;
         for (uint64_t at = va.value(); at < va.value() + size; at += page_size) {
             pte_t* pte = pmap_find_pte(m, at);
             ASSERT(pte && (pte_load(*pte) & pte_present));
@@ -422,15 +430,17 @@ void pmap::kernel_remove(vaddr_t va, size_t size) {
             pmap_prune(m, at, dead);
             flush.add(at);
         }
-        tlb::flush(m, flush);
     }
+    tlb::flush(m, flush);
     pmap_free_tables(dead);
 }
+
+void pmap::kernel_remove(vaddr_t va, size_t size) { kernel_remove({&va, 1}, size); }
 
 namespace {
 
 struct totals {
-    uint64_t resident = 0, wired = 0, tables = 0;
+    uint64_t resident = 0, wired = 0, tables = 0, anons = 0, objects = 0;
 };
 
 // Checks the table at `level` that maps the addresses from `base` on, and those below it.
@@ -455,6 +465,8 @@ void check_table(const pmap_machine& m, pte_t* table, unsigned level, uint64_t b
         pv_check(*page, m, va);
         sum.resident++;
         sum.wired += (entry & pte_wired) != 0;
+        sum.anons += page->owner_kind == page_owner::anon;
+        sum.objects += page->owner_kind == page_owner::object;
     }
     ASSERT(used != 0 || level == root_level);
     ASSERT(vm_page_of(direct_map_address(table))->md.table_entries == used);
@@ -469,6 +481,7 @@ void pmap::check() const {
     totals sum;
     check_table(m, m.root, root_level, 0, sum);
     ASSERT(sum.resident == m.resident && sum.wired == m.wired && sum.tables == m.tables);
+    ASSERT(sum.anons == m.anons && sum.objects == m.objects);
     const pte_t* kernel_root = pmap_kernel_machine().root;
     for (size_t i = first_kernel_slot; i < table_size; i++)
         ASSERT(m.root[i] == kernel_root[i]);

@@ -130,7 +130,7 @@ void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead
     harvest(page, old);
     unlink_entry(page, m, va);
     uvm_count(uvm_counter::ptes_removed);
-    pmap_add(m.resident, -1);
+    pmap_count_mapping(m, page, -1);
     if (old & pte_wired)
         pmap_add(m.wired, -1);
     pmap_entries_changed(pte, -1);

@@ -108,6 +108,15 @@ inline void pmap_add(std::atomic<uint64_t>& statistic, int64_t by) {
                     std::memory_order_relaxed);
 }
 
+// One more mapping of the page (or one less). The pmap's lock is held.
+inline void pmap_count_mapping(pmap_machine& m, const vm_page& page, int by) {
+    pmap_add(m.resident, by);
+    if (page.owner_kind == page_owner::anon)
+        pmap_add(m.anons, by);
+    else if (page.owner_kind == page_owner::object)
+        pmap_add(m.objects, by);
+}
+
 // ---- pv lists (pmap_pv.cc)
 
 // Records that `owner` maps `page` at `va`. False when out of memory. The pmap's lock is held.

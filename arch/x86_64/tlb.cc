@@ -34,7 +34,8 @@
 // for a spin lock that the initiator holds, or for their own requests. Every loop that waits
 // with interrupts off calls cpu::relax(), which calls poll(): so each CPU that waits for another
 // answers, and a CPU that does not wait goes on until it turns interrupts on and takes the
-// interrupt. poll() itself takes no lock and waits for nothing. A CPU that is told to stop by a
+// interrupt, as one does at once that waits with them on. poll() itself takes no lock and waits for
+// nothing. A CPU that is told to stop by a
 // panic answers no more, but then so does the machine.
 //
 // Adding rights needs none of this: an old entry with fewer rights, or none, costs a fault that
@@ -167,7 +168,7 @@ void tlb::interrupt() {
 void tlb::flush(pmap_machine& m, const batch& b) {
     if (b.empty())
         return;
-    CHECK_ASSERT(!cpu::interrupts_enabled());
+    no_interrupts guard; // they are on with the pmap's lock; the CPU's one request is for one user
     const unsigned self = cpu::id();
     // The change of the tables before the look at the set.
     std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -208,23 +208,27 @@ void idt_load() {
 void prepare_return_to_user(trap_frame* frame) {
     machine_thread& running = *this_cpu()->running;
     interrupts_off();
-    while (running.work_pending.load()) [[unlikely]] {
-        // Cleared before looking: what is set from here on is seen above, with interrupts off.
-        running.work_pending.store(false);
-        interrupts_on();
-        before_return_to_user(*frame);
-        interrupts_off();
-    }
+    while (running.work_pending.load())
+        [[unlikely]] {
+            // Cleared before looking: what is set from here on is seen above, with interrupts off.
+            running.work_pending.store(false);
+            interrupts_on();
+            before_return_to_user(*frame);
+            interrupts_off();
+        }
     leaving_kernel(*frame);
     CHECK_ASSERT(frame->from_user() && frame->interrupts_enabled());
     CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);
 }
 
 trap_frame* trap_dispatch(trap_frame* frame) {
-    if (frame->vector < 32)
+    if (frame->vector < 32) {
         frame = exception(frame);
-    else
+    } else {
+        this_cpu()->interrupts_under_way++;
         interrupt(*frame);
+        this_cpu()->interrupts_under_way--;
+    }
     if (frame->from_user())
         prepare_return_to_user(frame);
     return frame;

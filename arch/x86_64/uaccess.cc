@@ -4,6 +4,7 @@
 #include "arch/cpu.h"
 #include "arch/memory.h"
 #include "lib/assert.h"
+#include "lib/lock.h"
 
 #include <algorithm>
 
@@ -22,7 +23,7 @@ bool in_user_half(vaddr_t start, size_t size) {
 }
 
 // The faults of these accessors may sleep.
-void assert_may_sleep() { CHECK_ASSERT(cpu::interrupts_enabled()); }
+void assert_may_sleep() { CHECK_ASSERT(cpu::interrupts_enabled() && cpu_held_locks().count == 0); }
 
 template <class T> T* user_address(vaddr_t a) { return reinterpret_cast<T*>(a.value()); }
 

@@ -2,6 +2,7 @@
 
 #include "kernel/fs/permission.h"
 #include "kernel/thread.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 
 path_walk::path_walk(ref_ptr<vnode> start, const char* path)
@@ -49,6 +50,7 @@ status path_walk::to_last() {
     if (!*rest_ && links_followed_ == 0)
         return fail(Errno::noent);
     for (;;) {
+        TRY(long_work::go_on());
         const bool slash = *rest_ == '/';
         while (*rest_ == '/')
             rest_++;

@@ -20,14 +20,6 @@ struct process_facts {
     sigset pending = 0, shared_pending = 0, blocked = 0, ignored = 0, caught = 0;
     ref_ptr<vmspace> vm;
     vmspace::sizes sizes{};
-    // Others in the same address space, and what they have to do with it.
-    enum class sharing : uint8_t { lender, borrower, sharer };
-    struct sharer {
-        pid_t pid;
-        sharing what;
-    };
-    sharer sharers[8];
-    unsigned sharer_count = 0; // of `sharers`; more are left out
 };
 
 // ESRCH when it is gone. May sleep.

@@ -3,6 +3,7 @@
 #include "kernel/fs/proc_facts.h"
 #include "kernel/oom.h"
 #include "lib/format.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 
 #include <algorithm>
@@ -34,6 +35,7 @@ template <class Each> status each_region(const proc_subject& of, bool with_usage
     ref_ptr<vmspace> vm = TRY(vmspace_of(of));
     vaddr_t from{};
     while (vm) {
+        TRY(long_work::go_on());
         vm_usage usage;
         std::optional<map_region> r = vm->region_at_or_after(from, with_usage ? &usage : nullptr);
         if (!r)

@@ -5,6 +5,7 @@
 #include "kernel/session.h"
 #include "kernel/thread.h"
 #include "kernel/wait.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 
 #include <algorithm>
@@ -17,6 +18,8 @@ using image_facts = decltype(vmspace::image);
 
 constexpr uint64_t ticks_per_second = 100; // the unit of times in stat: USER_HZ
 constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
+// The page of zeros is nobody's: as on Linux, its mappings do not count.
+uint64_t resident_pages(const vmspace::sizes& s) { return s.anonymous_pages + s.object_pages; }
 constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
 
 char state_of(const process& p, const thread& t) {
@@ -26,7 +29,7 @@ char state_of(const process& p, const thread& t) {
     if (p.state == process_state::stopped && p.stopping)
         return 'T';
     switch (t.state.load()) {
-    case thread_state::sleeping: return t.sleep.load() == sleep_kind::uninterruptible ? 'D' : 'S';
+    case thread_state::sleeping: return t.sleep.load() == sleep_kind::interruptible ? 'S' : 'D';
     case thread_state::stopped: return 'T';
     case thread_state::dead: return 'X';
     default: return 'R';
@@ -47,25 +50,32 @@ bool has_vmspace(process& p, const vmspace& vm) {
     return p.vm.get() == &vm;
 }
 
-// Who else has the address space f.vm.
-void find_sharers(process& p, process_facts& f) {
-    using sharing = process_facts::sharing;
+// What `q` has to do with the address space of `p`, which it has too.
+const char* relation(process& p, process& q) {
     lock_guard tree(process_tree_lock);
-    for (process* q = init_process; q; q = process_tree_next(*q)) {
-        if (q == &p || !has_vmspace(*q, *f.vm) || f.sharer_count == std::size(f.sharers))
-            continue;
-        f.sharers[f.sharer_count++] = {q->pid, lender_of(p) == q->pid   ? sharing::lender
-                                               : lender_of(*q) == p.pid ? sharing::borrower
-                                                                        : sharing::sharer};
-    }
+    return lender_of(p) == q.pid   ? "borrowed from"
+           : lender_of(q) == p.pid ? "lent to"
+                                   : "shared with";
 }
 
-void print_sharers(const process_facts& f, text_buffer& out) {
-    static constexpr const char* words[] = {"borrowed from", "lent to", "shared with"};
-    out.print("VmSpace:\t%s", f.sharer_count ? "" : "own");
-    for (unsigned i = 0; i < f.sharer_count; i++)
-        out.print("%s%s %d", i ? ", " : "", words[unsigned(f.sharers[i].what)], f.sharers[i].pid);
-    out.append('\n');
+// Who else has the address space `vm` of `p`, and what they have to do with it.
+void print_sharers(process& p, vmspace& vm, text_buffer& out) {
+    constexpr unsigned most = 8; // more are left out
+    unsigned found = 0;
+    out.print("VmSpace:\t");
+    // The process has a reference, and our caller.
+    for (pid_t from = 1; vm.references() > 2 && found < most;) {
+        ref_ptr<process> q = process_next(from);
+        if (!q)
+            break;
+        from = q->pid + 1;
+        long_work::pause();
+        if (q.get() == &p || !has_vmspace(*q, vm))
+            continue;
+        const char* what = relation(p, *q);
+        out.print("%s%s %d", found++ ? ", " : "", what, q->pid);
+    }
+    out.print("%s\n", found ? "" : "own");
 }
 
 } // namespace
@@ -129,11 +139,8 @@ expected<process_facts> facts_of(const proc_subject& of) {
         }
     }
     f.vm = process_vmspace(*p);
-    if (f.vm) {
+    if (f.vm)
         f.sizes = f.vm->get_sizes();
-        if (f.vm->references() > 2) // the process's own, and ours
-            find_sharers(*p, f);
-    }
     return f;
 }
 
@@ -162,8 +169,7 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
               ull(ticks_of(f.children.system_time)));
     out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
     const uint64_t virtual_size = f.sizes.virtual_pages * page_size;
-    out.print(" %llu %llu %llu", ull(virtual_size),
-              ull(f.vm ? f.vm->get_usage().resident >> page_shift : 0), ull(rss_limit));
+    out.print(" %llu %llu %llu", ull(virtual_size), ull(resident_pages(f.sizes)), ull(rss_limit));
     out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),
               ull(image.stack_start.value()));
     // Signals as far as they fit in 31 bits; status has them all.
@@ -188,10 +194,8 @@ status show_process_statm(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     const auto& s = f.sizes;
     const uint64_t data_pages = s.data_pages + s.stack_pages;
-    const vm_usage u = f.vm ? f.vm->get_usage() : vm_usage{};
-    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(u.resident >> page_shift),
-              ull((u.resident - u.anonymous) >> page_shift), ull(f.vm ? text_pages(*f.vm) : 0),
-              ull(data_pages));
+    out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(resident_pages(s)),
+              ull(s.object_pages), ull(f.vm ? text_pages(*f.vm) : 0), ull(data_pages));
     return {};
 }
 
@@ -208,7 +212,6 @@ static const char* state_name(char state) {
 
 // Every file is in memory and of tmpfs, which Linux counts as shared memory.
 static void print_memory(vmspace& vm, const vmspace::sizes& s, text_buffer& out) {
-    const vm_usage u = vm.get_usage();
     const uint64_t text = text_pages(vm);
     const struct {
         const char* name;
@@ -219,10 +222,10 @@ static void print_memory(vmspace& vm, const vmspace::sizes& s, text_buffer& out)
         {"VmLck", kib_of_pages(s.locked_pages)},
         {"VmPin", 0},
         {"VmHWM", kib_of_pages(s.peak_resident_pages)},
-        {"VmRSS", u.resident / 1024},
-        {"RssAnon", u.anonymous / 1024},
+        {"VmRSS", kib_of_pages(resident_pages(s))},
+        {"RssAnon", kib_of_pages(s.anonymous_pages)},
         {"RssFile", 0},
-        {"RssShmem", (u.resident - u.anonymous) / 1024},
+        {"RssShmem", kib_of_pages(s.object_pages)},
         {"VmData", kib_of_pages(s.data_pages)},
         {"VmStk", kib_of_pages(s.stack_pages)},
         {"VmExe", kib_of_pages(text)},
@@ -278,7 +281,7 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
     out.append('\n');
     if (f.vm) {
         print_memory(*f.vm, f.sizes, out);
-        print_sharers(f, out);
+        print_sharers(*p, *f.vm, out);
     }
     out.print("Threads:\t%u\n", f.threads);
     out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%"

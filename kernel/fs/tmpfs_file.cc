@@ -12,6 +12,7 @@
 #include "kernel/process.h"
 #include "kernel/thread.h"
 #include "kernel/vfs.h"
+#include "lib/long_work.h"
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 
@@ -147,7 +148,8 @@ status memory_file::allocate(uint64_t offset, uint64_t size) {
         TRY(memory_->resize(end));
     for (uint64_t index = offset >> page_shift; index < pages_of(end); index++) {
         auto page = memory_->hold(index, true);
-        if (!page || signal_kill_pending(current_thread())) {
+        status alive = long_work::go_on();
+        if (!page || !alive) {
             (void)memory_->resize(old_size);
             return fail(page ? Errno::intr : Errno::nospc);
         }

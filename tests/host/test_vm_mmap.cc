@@ -1,4 +1,5 @@
 // The calls on mappings: munmap, mremap, madvise, mincore, mlock, brk, limits, exec; and aobj.
+#include "arch/host/host_machine.h"
 #include "tests/host/vm_world.h"
 
 using namespace linux_abi;
@@ -302,8 +303,13 @@ TEST_CASE("regions: what /proc shows", "[proc]") {
     CHECK_FALSE(vm->region_at_or_after(region->end));
     vm_ref other = new_space();
     load(other, map_object(other, 0x300000, 4, object, true) + pages(1));
-    vm_usage total = vm->get_usage();
-    total.add(other->get_usage());
+    vm_usage total, of_other;
+    REQUIRE(vm->region_at_or_after(vaddr_t(0x1000), &total));
+    REQUIRE(other->region_at_or_after(vaddr_t(0x1000), &of_other));
+    total.add(of_other);
+    CHECK(vm->get_sizes().anonymous_pages == 1);
+    CHECK(vm->get_sizes().object_pages == 1);
+    CHECK(other->get_sizes().object_pages == 1);
     CHECK(total.resident == pages(3));
     CHECK(total.shared_dirty == pages(2));
     CHECK(total.proportional >> vm_usage::fraction_bits == pages(2)); // what is in use
@@ -370,7 +376,7 @@ TEST_CASE("mlock, populate: whoever is killed brings in no more", "[mlock]") {
     vm_world world;
     vm_ref vm = new_space();
     vaddr_t a = map_private(vm, 0x100000, 8);
-    bool (*const asked)() = std::exchange(vm_is_killed, killed_after_some);
+    bool (*const asked)() = std::exchange(host_is_killed, killed_after_some);
     pages_until_killed = 3;
     CHECK(error_of(vm->lock_pages(a, pages(8))) == Errno::intr);
     CHECK(anon_pages() == 3);
@@ -385,7 +391,7 @@ TEST_CASE("mlock, populate: whoever is killed brings in no more", "[mlock]") {
     request.populate = true;
     CHECK(vm->map(request));
     CHECK(anon_pages() == 7);
-    vm_is_killed = asked;
+    host_is_killed = asked;
 }
 
 TEST_CASE("mlockall: what is mapped, and what will be", "[mlock]") {

@@ -256,7 +256,7 @@ KTEST(held_locks, real_locks_are_noted) {
     lock_guard guard(outer);
     EXPECT(cpu_held_locks().holds(&outer) && outer.held() && !inner.held());
     EXPECT(!cpu_held_locks().conflict(lock_rank::pv));
-    EXPECT(cpu_held_locks().conflict(lock_rank::futex));
+    EXPECT(cpu_held_locks().conflict(lock_rank::fd_table));
     {
         lock_guard second(inner);
         EXPECT_EQ(cpu_held_locks().count, 2);

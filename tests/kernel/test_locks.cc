@@ -42,8 +42,19 @@ KTEST(spin_lock, excludes) {
     EXPECT_EQ(counter, uint64_t{threads} * rounds);
 }
 
+KTEST(spin_lock, interrupts_stay_on_where_no_handler_takes_it) {
+    spin_lock outer{lock_rank::pmap, "outer"}, inner{lock_rank::device, "inner"};
+    lock_guard guard(outer);
+    EXPECT(cpu::interrupts_enabled());
+    inner.lock();
+    EXPECT(!cpu::interrupts_enabled());
+    inner.unlock();
+    EXPECT(cpu::interrupts_enabled());
+    EXPECT(outer.held());
+}
+
 KTEST(spin_lock, interrupts_are_off_while_held) {
-    spin_lock outer{lock_rank::pmap, "outer"}, inner{lock_rank::pv, "inner"};
+    spin_lock outer{lock_rank::timer, "outer"}, inner{lock_rank::device, "inner"};
     EXPECT(cpu::interrupts_enabled());
     outer.lock();
     EXPECT(!cpu::interrupts_enabled());
@@ -104,6 +115,74 @@ KTEST(sleep_lock, waiter_sleeps_until_it_is_released) {
         lock.unlock();
     }
     EXPECT(got_it.load());
+}
+
+// One thread takes the lock again and again and never sleeps between; on one processor, where the
+// other that waits is woken at each release and never runs before the lock is taken again, it gets
+// it all the same.
+template <class Take, class Release>
+static void expect_waiter_is_not_overtaken(Take take, Release release, std::atomic<bool>& got_it) {
+    unsigned rounds = 0;
+    for (; !got_it && rounds < 100; rounds++) {
+        take();
+        thread_yield();
+        release();
+    }
+    EXPECT(rounds < 6);
+}
+
+KTEST(sleep_lock, waiter_is_overtaken_once) {
+    sleep_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<bool> got_it{false};
+    on_cpu self(0, [&] {
+        on_cpu waiter(0, [&] {
+            lock_guard guard(lock);
+            got_it = true;
+        });
+        expect_waiter_is_not_overtaken([&]() NO_THREAD_SAFETY_ANALYSIS { lock.lock(); },
+                                       [&]() NO_THREAD_SAFETY_ANALYSIS { lock.unlock(); }, got_it);
+    });
+}
+
+KTEST(rw_lock, no_waiter_is_overtaken_for_ever) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    on_cpu self(0, [&] {
+        for (bool reads : {false, true}) {
+            std::atomic<bool> got_it{false};
+            on_cpu waiter(0, [&]() NO_THREAD_SAFETY_ANALYSIS {
+                reads ? lock.lock_shared() : lock.lock();
+                got_it = true;
+                reads ? lock.unlock_shared() : lock.unlock();
+            });
+            expect_waiter_is_not_overtaken([&]() NO_THREAD_SAFETY_ANALYSIS { lock.lock(); },
+                                           [&]() NO_THREAD_SAFETY_ANALYSIS { lock.unlock(); },
+                                           got_it);
+        }
+    });
+}
+
+// Two writers in turn, so that there is always one that waits.
+KTEST(rw_lock, writers_do_not_keep_a_reader_out) {
+    rw_lock lock{lock_rank::vm_map, "test"};
+    std::atomic<bool> got_it{false}, stop{false};
+    std::atomic<unsigned> writes{0};
+    auto write = [&] {
+        for (unsigned i = 0; !stop && i < 1000; i++) {
+            lock_guard guard(lock);
+            writes++;
+            thread_yield();
+        }
+    };
+    on_cpu a(0, write), b(0, write);
+    spin_until([&] { return writes > 10; });
+    unsigned begun = 0;
+    on_cpu reader(0, [&] {
+        begun = writes;
+        read_guard guard(lock);
+        got_it = true;
+        stop = true;
+        EXPECT(writes - begun < 6);
+    });
 }
 
 static void write_then_read(rw_lock& lock, watch& w) NO_THREAD_SAFETY_ANALYSIS {

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
+#include "vm/uvmexp.h"
 #include "vm/vm_page.h"
 
 #include <machine/boot.h>
@@ -81,6 +82,24 @@ KTEST(paging, a_kernel_stack_has_nothing_below_it) {
     EXPECT(!kernel_address_mapped(*stack - page_size));
     kernel_stack_free(*stack);
     EXPECT(!kernel_address_mapped(reinterpret_cast<uint64_t>(boot_stack_guard)));
+}
+
+KTEST(paging, the_end_of_many_kernel_stacks_is_few_flushes) {
+    kernel_stack_trim();
+    constexpr size_t count = 300;
+    static uint64_t stacks[count];
+    size_t made = 0;
+    for (; made < count; made++) {
+        auto stack = kernel_stack_allocate();
+        if (!stack)
+            break;
+        stacks[made] = *stack;
+    }
+    REQUIRE(made == count);
+    const uint64_t before = uvm_read(uvm_counter::flushes_local);
+    for (uint64_t stack : stacks)
+        kernel_stack_free(stack);
+    EXPECT(uvm_read(uvm_counter::flushes_local) - before < 20);
 }
 
 KTEST(boot, memory_map_is_sorted_and_free_of_the_kernel) {

@@ -40,4 +40,5 @@ struct pmap_machine {
     vm_page* root = nullptr;             // stands for the upper levels: one page for each pmap
     // Statistics: written under host_bus, read without.
     std::atomic<uint64_t> resident{0}, wired{0}, table_pages{0};
+    std::atomic<uint64_t> anons{0}, objects{0}; // of `resident`, by the owner of the page
 };

@@ -42,7 +42,8 @@ struct alignas(64) cpu_data {
     pmap_machine* loaded_pmap;     // what is in CR3, null before the first; written by tlb.cc alone
     alignas(64) uint64_t counters[cpu::counter_count]; // arch/cpu.h's; others read them
     held_locks spin_locks;
-    uint64_t idle_stack_top; // the stack it was started on
+    uint32_t interrupts_under_way; // interrupt handlers that have begun and not ended
+    uint64_t idle_stack_top;       // the stack it was started on
     task_state_segment tss;
     uint64_t gdt[TSS_SELECTOR / 8 + 2];
 };

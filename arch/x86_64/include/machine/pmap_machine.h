@@ -42,4 +42,5 @@ struct pmap_machine {
     std::atomic<uint32_t> loaded_on{0};
     // Statistics: written under lock, read without.
     std::atomic<uint64_t> resident{0}, wired{0}, tables{0};
+    std::atomic<uint64_t> anons{0}, objects{0}; // of `resident`, by the owner of the page
 };

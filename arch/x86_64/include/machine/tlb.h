@@ -31,18 +31,18 @@ private:
 };
 
 // Flushes the batch on every CPU that may hold translations of `m`; after it returns none uses
-// an old one. The page tables have been changed before. Interrupts are off, as they are while the
-// pmap's lock is held; answers the requests of other CPUs while it waits.
+// an old one. The page tables have been changed before. Answers the requests of other CPUs while it
+// waits.
 void flush(pmap_machine& m, const batch& b);
 // Makes every CPU that has `m` loaded load the kernel's page table instead. Nobody may
 // activate `m` meanwhile.
 void unload(pmap_machine& m);
 // Loads `m` on the calling CPU; interrupts off.
 void activate(pmap_machine& m);
-// Whether `m` is loaded on the calling CPU; interrupts off.
+// Whether `m` is loaded on the calling CPU.
 bool loaded_here(const pmap_machine& m);
 // Whether other CPUs may have translations of `m`, for one who has just changed an entry by an
-// atomic operation. Interrupts off.
+// atomic operation.
 bool loaded_elsewhere(const pmap_machine& m);
 // Forgets one translation on the calling CPU.
 inline void invalidate_here(uint64_t va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }

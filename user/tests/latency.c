@@ -1,0 +1,376 @@
+// No call keeps a processor, however much it is asked to do: another process, which only counts,
+// gets its turn beside each of them, and a killed caller comes to its end.
+//
+// With the argument "measure" it is meant for one processor on which a nanosecond is an instruction
+// (tools/spork run --icount): the calls are large, and the longest time that the counting process
+// did not get is printed and limited. A call stands between two long no-ops whose operand has its
+// number, so that a plugin of QEMU's can tell them apart (tools/qemu/irqs_off.c). Without the
+// argument the calls are small and only their results are looked at.
+#include "../lib/proc.h"
+#include "../lib/spork.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+// Both are at the lowest priority, where a turn is 0.5 ms: what exceeds it is the call's doing.
+enum { TURN = 500000, LONGEST_GAP = TURN + 1500000 };
+
+static bool measuring;
+static size_t megabytes = 2; // what most calls are about
+static int many = 200;       // and how many things others are
+
+// ---- The calls -------------------------------------------------------------------------------
+
+static char* memory;
+static size_t size;
+static int file = -1;
+static struct iovec pieces[1024];
+
+static void no_memory(void) {}
+
+static void map_memory(void) {
+    size = megabytes << 20;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(memory != MAP_FAILED);
+}
+
+static void touch_memory(void) {
+    map_memory();
+    for (size_t i = 0; i < size; i += 4096)
+        memory[i] = 1;
+}
+
+static void long_pieces(void) {
+    map_memory();
+    for (int i = 0; i < 1024; i++)
+        pieces[i] = (struct iovec){memory, measuring ? 1 << 20 : 64};
+}
+
+static void open_file(void) {
+    char path[] = "/tmp/latency-XXXXXX";
+    file = mkstemp(path);
+    need(file >= 0 && unlink(path) == 0);
+}
+
+static void empty_file(void) {
+    touch_memory();
+    open_file();
+}
+
+static void filled_file(void) {
+    empty_file();
+    need(write(file, memory, size) == (ssize_t)size && lseek(file, 0, SEEK_SET) == 0);
+}
+
+static void mapped_file(void) {
+    filled_file();
+    memory = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+    need(memory != MAP_FAILED);
+}
+
+static void many_mappings(void) {
+    size = (size_t)many * 2 * 4096;
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(memory != MAP_FAILED);
+    for (int i = 0; i < many; i++)
+        need(mprotect(memory + (size_t)i * 2 * 4096, 4096, PROT_READ) == 0);
+}
+
+static void many_descriptors(void) {
+    struct rlimit limit = {(rlim_t)many * 4, 1 << 20};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max > (rlim_t)many * 4)
+        limit.rlim_cur = (rlim_t)many * 4;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    while (dup(0) >= 0)
+        continue;
+    need(errno == EMFILE);
+}
+
+static void copying_fork(void) {
+    if (on_spork())
+        need(spork_forkmode(FORK_COPY, MODE_UNCHANGED) >= 0);
+}
+
+static void touched_copying_fork(void) {
+    touch_memory();
+    copying_fork();
+}
+
+static void* stay(void* unused) {
+    for (;;)
+        pause();
+    return unused;
+}
+
+static void many_threads(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 16384);
+    for (int i = 0; i < (measuring ? 200 : 20); i++)
+        need(pthread_create(&thread, &attributes, stay, NULL) == 0);
+}
+
+static void many_children(void) {
+    const pid_t parent = getpid();
+    for (int i = 0; i < (measuring ? 200 : 20); i++) {
+        pid_t child = fork();
+        need(child >= 0);
+        if (child == 0) {
+            need(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+            if (getppid() == parent)
+                stay(NULL);
+            _exit(0);
+        }
+    }
+}
+
+static char long_link[32], long_path[4096];
+static void links_to_links(void) {
+    // Each of 39 links is a path of very many steps that ends in the next.
+    char name[32];
+    need(mkdir("/tmp/latency", 0777) == 0 || errno == EEXIST);
+    for (int i = 0; i < 39; i++) {
+        memset(long_path, '/', sizeof long_path);
+        for (size_t at = 0; at + 1 < 3900; at += 2)
+            long_path[at] = '.';
+        snprintf(long_path + 3900, 64, "l%d", i + 1);
+        snprintf(name, sizeof name, "/tmp/latency/l%d", i);
+        (void)unlink(name);
+        need(symlink(long_path, name) == 0);
+    }
+    (void)unlink("/tmp/latency/l39");
+    need(mkdir("/tmp/latency/l39", 0777) == 0 || errno == EEXIST);
+    snprintf(long_link, sizeof long_link, "/tmp/latency/l0");
+}
+
+static void do_nothing(void) { sched_yield(); }
+static void do_read_random(void) {
+    file = open("/dev/urandom", O_RDONLY);
+    need(readv(file, pieces, 1024) > 0);
+}
+static void do_read_zeros(void) {
+    file = open("/dev/zero", O_RDONLY);
+    need(readv(file, pieces, 1024) > 0);
+}
+static void do_process_vm(void) {
+    need(process_vm_readv(getpid(), pieces, 1024, pieces, 1024, 0) > 0);
+}
+static void do_write(void) { need(write(file, memory, size) == (ssize_t)size); }
+static void do_read(void) { need(read(file, memory, size) == (ssize_t)size); }
+static void do_truncate(void) { need(ftruncate(file, 0) == 0); }
+static void do_close(void) { need(close(file) == 0); }
+static void do_sendfile(void) {
+    int from = file;
+    open_file();
+    need(sendfile(file, from, NULL, size) > 0);
+}
+static void do_fallocate(void) { need(posix_fallocate(file, 0, (off_t)size) == 0); }
+static void do_munmap(void) { need(munmap(memory, size) == 0); }
+static void do_dontneed(void) { need(madvise(memory, size, MADV_DONTNEED) == 0); }
+static void do_mprotect(void) { need(mprotect(memory, size, PROT_READ) == 0); }
+static void do_mremap(void) {
+    need(mremap(memory, size, size + 4096 * 1024, MREMAP_MAYMOVE) != MAP_FAILED);
+}
+static void do_msync(void) { need(msync(memory, size, MS_SYNC) == 0); }
+static void do_mincore(void) {
+    static unsigned char resident[1 << 16];
+    need(mincore(memory, size, resident) == 0);
+}
+static void do_mlock(void) {
+    need(mlock(memory, size) == 0);
+    need(munlock(memory, size) == 0);
+}
+static void do_populate(void) {
+    need(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
+              0) != MAP_FAILED);
+}
+static void do_fork(void) {
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0)
+        _exit(0);
+    need(exited_with(reap(child), 0));
+}
+static void do_exit(void) { _exit(0); }
+static void do_exec(void) {
+    execl("/proc/self/exe", "latency", "exit", NULL);
+    need(false);
+}
+static void do_exec_long(void) {
+    static char text[100000];
+    static char name[] = "latency", what[] = "exit";
+    char* words[20] = {name, what};
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 2; i < 19; i++)
+        words[i] = text;
+    execv("/proc/self/exe", words);
+    need(false);
+}
+static void do_poll(void) {
+    int count = many * 4;
+    struct pollfd* fds = calloc((size_t)count, sizeof *fds);
+    for (int i = 0; i < count; i++)
+        fds[i] = (struct pollfd){.fd = 0, .events = POLLPRI};
+    need(poll(fds, (nfds_t)count, 0) >= 0);
+}
+static void read_all(const char* path) {
+    char text[4096];
+    int fd = open(path, O_RDONLY);
+    need(fd >= 0);
+    while (read(fd, text, sizeof text) > 0)
+        continue;
+    close(fd);
+}
+static void do_maps(void) { read_all("/proc/self/maps"); }
+static void do_smaps(void) { read_all("/proc/self/smaps"); }
+static void do_meminfo(void) { read_all("/proc/meminfo"); }
+static void do_stat_links(void) {
+    struct stat st;
+    need(stat(long_link, &st) == 0);
+}
+static void do_wait_any(void) {
+    for (int i = 0; i < 100; i++)
+        need(waitpid(-1, NULL, WNOHANG) == 0);
+}
+static void do_kill_children(void) {
+    need(signal(SIGTERM, SIG_IGN) != SIG_ERR && kill(0, SIGTERM) == 0);
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+}
+static void do_status(void) { read_all("/proc/self/status"); }
+
+enum ending { by_itself, killed };
+static const struct call {
+    const char* name;
+    void (*prepare)(void);
+    void (*run)(void);
+    enum ending ending;
+} calls[] = {
+    {"sched_yield", no_memory, do_nothing, by_itself},
+    {"readv of /dev/urandom, 1 GiB", long_pieces, do_read_random, killed},
+    {"readv of /dev/zero, 1 GiB", long_pieces, do_read_zeros, killed},
+    {"process_vm_readv, 1 GiB", long_pieces, do_process_vm, killed},
+    {"write to a file", empty_file, do_write, by_itself},
+    {"read of a file", filled_file, do_read, by_itself},
+    {"sendfile", filled_file, do_sendfile, by_itself},
+    {"fallocate", empty_file, do_fallocate, by_itself},
+    {"ftruncate", filled_file, do_truncate, by_itself},
+    {"ftruncate, mapped", mapped_file, do_truncate, by_itself},
+    {"close of a file without a name", filled_file, do_close, by_itself},
+    {"munmap", touch_memory, do_munmap, by_itself},
+    {"munmap, many mappings", many_mappings, do_munmap, by_itself},
+    {"mprotect", touch_memory, do_mprotect, by_itself},
+    {"mprotect, many mappings", many_mappings, do_mprotect, by_itself},
+    {"madvise(DONTNEED)", touch_memory, do_dontneed, by_itself},
+    {"mremap", touch_memory, do_mremap, by_itself},
+    {"msync", mapped_file, do_msync, by_itself},
+    {"mincore", touch_memory, do_mincore, by_itself},
+    {"mlock, munlock", touch_memory, do_mlock, by_itself},
+    {"mmap(POPULATE)", map_memory, do_populate, by_itself},
+    {"fork", touch_memory, do_fork, by_itself},
+    {"fork, copying", touched_copying_fork, do_fork, by_itself},
+    {"fork, many mappings", many_mappings, do_fork, by_itself},
+    {"fork, many descriptors", many_descriptors, do_fork, by_itself},
+    {"exit", touch_memory, do_exit, by_itself},
+    {"exit, many mappings", many_mappings, do_exit, by_itself},
+    {"exit, many descriptors", many_descriptors, do_exit, by_itself},
+    {"exit, many threads", many_threads, do_exit, by_itself},
+    {"exit, many children", many_children, do_exit, by_itself},
+    {"exec", touch_memory, do_exec, by_itself},
+    {"exec, 1.7 MB of arguments", no_memory, do_exec_long, by_itself},
+    {"poll, many descriptors", many_descriptors, do_poll, by_itself},
+    {"/proc/PID/maps, many mappings", many_mappings, do_maps, by_itself},
+    {"/proc/PID/smaps", touch_memory, do_smaps, by_itself},
+    {"/proc/PID/status", touch_memory, do_status, by_itself},
+    {"/proc/meminfo", touch_memory, do_meminfo, by_itself},
+    {"stat, 39 long links", links_to_links, do_stat_links, by_itself},
+    {"wait4, many children", many_children, do_wait_any, by_itself},
+    {"kill of a group, many children", many_children, do_kill_children, by_itself},
+};
+enum { CALLS = sizeof calls / sizeof *calls };
+
+// ---- Beside them -----------------------------------------------------------------------------
+
+// Runs a long no-op with `operand`.
+static void mark(uint32_t operand) {
+    unsigned char code[] = {0x0f, 0x1f, 0x80, 0, 0, 0, 0, 0xc3}; // nopl operand(%rax); ret
+    unsigned char* page =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(page != MAP_FAILED);
+    memcpy(code + 3, &operand, sizeof operand);
+    memcpy(page, code, sizeof code);
+    need(mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0);
+    ((void (*)(void))page)();
+    need(munmap(page, 4096) == 0);
+}
+
+static struct gate prepared, go;
+
+static void call_it(void* of) {
+    const struct call* call = of;
+    need(setpgid(0, 0) == 0);
+    call->prepare();
+    gate_open(&prepared);
+    gate_pass(&go);
+    mark(0x5a5b0000 + (uint32_t)(call - calls));
+    call->run();
+}
+
+// The parent does nothing but look at the clock and whether the child has ended.
+static void call_beside_us(const struct call* call) {
+    pid_t child = spawn(call_it, (void*)call);
+    gate_pass(&prepared);
+    const int64_t begun = now_ns(), limit = measuring ? 20000000 : 0;
+    int64_t last = begun, gap = 0;
+    int status = 0;
+    pid_t ended = 0;
+    bool told = call->ending == by_itself;
+    gate_open(&go);
+    while (ended == 0) {
+        ended = waitpid(child, &status, WNOHANG);
+        const int64_t time = now_ns();
+        if (time - last > gap)
+            gap = time - last;
+        last = time;
+        if (ended == 0 && !told && time - begun > limit) {
+            told = true;
+            need(kill(child, SIGKILL) == 0);
+        }
+    }
+    mark(0x5a5c0000);
+    need(ended == child);
+    if (call->ending == killed && measuring)
+        is_killed(status, SIGKILL, "%s: killed", call->name);
+    else
+        ok(exited_with(status, 0) || killed_by(status, SIGKILL), "%s: done", call->name);
+    if (!measuring)
+        return;
+    diag("gap %9lld of %10lld: %s", (long long)gap, (long long)(last - begun), call->name);
+    ok(gap <= LONGEST_GAP, "%s: others had their turn", call->name);
+}
+
+int main(int argc, char** argv) {
+    if (argc > 1 && strcmp(argv[1], "exit") == 0)
+        return 0; // what exec has made
+    measuring = argc > 1 && strcmp(argv[1], "measure") == 0;
+    if (measuring) {
+        megabytes = 48;
+        many = 6000;
+        need(setpriority(PRIO_PROCESS, 0, 19) == 0);
+    }
+    prepared = gate_make();
+    go = gate_make();
+    for (int i = 0; i < CALLS; i++)
+        if (argc < 3 || strstr(calls[i].name, argv[2]))
+            call_beside_us(&calls[i]);
+    return done();
+}
