@@ -241,34 +241,11 @@ void process_exit_group(int wait_status) {
     thread_exit(status);
 }
 
-void process_report_stop(process& p, int signo) {
-    lock_guard guard(process_tree_lock);
-    if (p.state == process_state::zombie)
-        return;
-    p.state = process_state::stopped;
-    p.stop_signal = signo;
-    p.stop_reported = false;
-    p.continue_reported = true;
+void process_tell_parent(process& p, int32_t code) {
     process_has_news(p);
     linux_siginfo info = child_siginfo(p);
-    info.code = CLD_STOPPED_;
-    info.child.status = signo;
-    if (!signal_parent_ignores_stops(*p.parent))
-        signal_send_process(*p.parent, SIGCHLD_, &info);
-    p.parent->child_changed.wake_all();
-}
-
-void process_report_continue(process& p) {
-    lock_guard guard(process_tree_lock);
-    if (p.state == process_state::zombie)
-        return;
-    p.state = process_state::alive;
-    p.stop_reported = true;
-    p.continue_reported = false;
-    process_has_news(p);
-    linux_siginfo info = child_siginfo(p);
-    info.code = CLD_CONTINUED_;
-    info.child.status = SIGCONT_;
+    info.code = code;
+    info.child.status = code == CLD_STOPPED_ ? p.stop_signo : SIGCONT_;
     if (!signal_parent_ignores_stops(*p.parent))
         signal_send_process(*p.parent, SIGCHLD_, &info);
     p.parent->child_changed.wake_all();

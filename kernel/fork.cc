@@ -182,6 +182,7 @@ expected<created_process> create(const clone_args& args) {
     ref_ptr<thread> child;
     unborn_child unborn(set(CLONE_THREAD_) ? nullptr : p.get(), child);
     child = TRY(thread_create(*p));
+    child->timer_slack = child->default_timer_slack = self.timer_slack;
     ref_ptr<vfork_wait> wait =
         set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
     const memory_choice memory = choose_memory(args, parent);
@@ -290,7 +291,6 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         memcpy(p->limits, parent.limits, sizeof p->limits);
         program = parent.executable;
         p->fork_modes.inherit(parent.fork_modes);
-        p->timer_slack = parent.timer_slack;
     }
     if (!p->cred.superuser() && process_count_of(p->cred.uid) >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);

@@ -3,9 +3,12 @@
 //
 // A word is known by its key: in private memory the address space and the address, so that a copy
 // made by fork is another word; in shared memory the object and the offset, so that it is one word
-// at whatever addresses it is mapped. Neither is held while somebody waits: the serial number of an
-// object that is gone is never another's. Waiters are in a hash table by key; the bucket's
-// lock makes "the word still has that value, so I sleep" one step against wakers.
+// at whatever addresses it is mapped. Whoever says FUTEX_PRIVATE means another word than who does
+// not, also in private memory: as on Linux, where the kernel's own wake-ups (the end of a thread,
+// robust lists) say nothing of the kind, and programs rely on whom these do not wake. Neither is
+// held while somebody waits: the serial number of an object that is gone is never another's.
+// Waiters are in a hash table by key; the bucket's lock makes "the word still has that value, so I
+// sleep" one step against wakers.
 //
 // A waiter that is requeued changes its bucket while it sleeps, with the locks of both held: which
 // it is in says its home (lib/home.h). The sleeper locks that before it returns, which keeps it
@@ -46,6 +49,7 @@ constexpr unsigned robust_list_limit = 2048; // as Linux: a list may be a ring
 struct futex_key {
     const vmspace* space; // whose thread waits; null for shared memory
     memory_place place;
+    bool said_private; // FUTEX_PRIVATE
     friend bool operator==(const futex_key&, const futex_key&) = default;
 };
 
@@ -123,11 +127,11 @@ expected<futex_key> key_of(vaddr_t word, bool is_private) {
         return fail(Errno::fault);
     vmspace& vm = *current_process().vm;
     if (is_private)
-        return futex_key{&vm, {0, word.value()}};
+        return futex_key{&vm, {0, word.value()}, true};
     // Not said to be private: the mapping decides.
     TRY(touch(word, false));
     memory_place place = TRY(vm.place_of(word));
-    return futex_key{place.shared_by ? nullptr : &vm, place};
+    return futex_key{place.shared_by ? nullptr : &vm, place, false};
 }
 
 unsigned wake_some(bucket& b, const futex_key& key, int count, uint32_t bits) REQUIRES(b.lock) {

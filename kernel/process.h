@@ -85,7 +85,6 @@ struct process : ref_counted<process> {
     own_fork_modes fork_modes;         // inherited
     ledger costs;                      // of what its threads called
     nanos_t start_time = 0;
-    uint64_t timer_slack = 50000;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
     bool dumpable = true;                  // PR_SET_DUMPABLE; not after a change of user. Inherited
@@ -118,8 +117,9 @@ struct process : ref_counted<process> {
     int exit_signal = 17;    // SIGCHLD
     int wait_status = 0;     // as wait4 reports it
     char last_name[16] = {}; // comm of the last thread, for ps, once there is none any more
+    // What wait4 has told of the state. It changes with handlers->lock_ held too, so that senders
+    // of SIGCONT and SIGKILL change it themselves.
     bool stop_reported = true, continue_reported = true;
-    int stop_signal = 0;
     usage own_usage; // of threads that have ended
     usage child_usage;
     wait_queue child_changed;     // wait4 sleeps here; guard: process_tree_lock
@@ -137,14 +137,10 @@ struct process : ref_counted<process> {
     int group_exit_status = 0;
     bool stopping = false;   // a stop signal took effect; threads park in signal_deliver
     wait_queue stop_queue;   // guard: handlers->lock_
-    unsigned stop_count = 0; // threads that have still to park before the stop is reported
-    int stop_signo = 0;      // what it will be reported with
+    unsigned stop_count = 0; // threads that have still to park; then `state` is stopped
+    int stop_signo = 0;      // what it is reported with
     bool stop_dequeued =
         false; // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
-    bool stop_reporting = false; // a thread is in process_report_stop
-    bool continue_due =
-        false; // SIGCONT came after a reported stop: process_report_continue is to be called
-    bool stop_complete = false;  // every thread has parked
     unsigned queued_signals = 0; // pending_signals that are queued, here and with its threads
 
     // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
@@ -207,9 +203,9 @@ void process_unpublish(process& p) REQUIRES(process_tree_lock);
 [[noreturn]] void process_exit_group(int wait_status);
 // Ends the running thread; the last one takes the process with it.
 [[noreturn]] void thread_exit(int wait_status);
-// The parent's news: stopped, continued. Wakes wait4 and sends SIGCHLD as SA_NOCLDSTOP says.
-void process_report_stop(process& p, int signo);
-void process_report_continue(process& p);
+// The parent's news, `code`: CLD_STOPPED or CLD_CONTINUED. Wakes wait4 and sends SIGCHLD as
+// SA_NOCLDSTOP says.
+void process_tell_parent(process& p, int32_t code) REQUIRES(process_tree_lock);
 
 // What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's
 // program (ETXTBSY): the caller has write access denied already (exec_file, or the parent's

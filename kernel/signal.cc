@@ -102,7 +102,9 @@ thread* choose_thread(process& p, int signo) {
     return nullptr;
 }
 
-void resume(process& p) {
+void resume(process& p) REQUIRES(process_tree_lock) {
+    if (p.state == process_state::stopped)
+        p.state = process_state::alive;
     p.stopping = false;
     p.stop_count = 0;
     for (thread& t : p.threads)
@@ -115,13 +117,13 @@ void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
     if (sig_bit(signo) & signals_that_stop) {
         signal_flush_all(p, sig_bit(SIGCONT_));
     } else if (signo == SIGCONT_ || signo == SIGKILL_) {
-        if (signo == SIGCONT_)
+        if (signo == SIGCONT_) {
             signal_flush_all(p, signals_that_stop);
+            if (p.state == process_state::stopped)
+                p.continue_reported = false;
+        }
         p.stop_dequeued = false;
         if (p.stopping) {
-            if (signo == SIGCONT_ && p.stop_complete)
-                p.continue_due = true;
-            p.stop_complete = false;
             resume(p);
             for (thread& t : p.threads)
                 signal_recompute_locked(t);
@@ -182,7 +184,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     if (signo < signal_first_real_time && (queue.set & sig_bit(signo)))
         return {};
     pending_signal* entry = nullptr;
-    const bool kernels_own = info.code > 0 && signo < signal_first_real_time;
+    const bool kernels_own = info.code >= 0 && signo < signal_first_real_time;
     if (kernels_own || p.queued_signals < p.limits[RLIMIT_SIGPENDING_].current)
         entry = infos.create();
     if (entry) {
@@ -198,14 +200,46 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     return {};
 }
 
+// After a signal was sent: the parent hears of SIGCONT from its sender.
+void tell_if_continued(process& p, bool was_stopped) REQUIRES(process_tree_lock) {
+    if (was_stopped && !p.continue_reported)
+        process_tell_parent(p, CLD_CONTINUED_);
+}
+
 status send_info(process& p, thread* only, int signo,
                  const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
     tree_guard tree;
     ref_ptr<sig_handlers> handlers = p.handlers;
     if (!handlers)
         return {};
-    lock_guard guard(handlers->lock_);
-    return send(p, only, signo, info ? *info : kernel_info(signo));
+    const bool was_stopped = p.state == process_state::stopped;
+    status sent;
+    {
+        lock_guard guard(handlers->lock_);
+        sent = send(p, only, signo, info ? *info : kernel_info(signo));
+    }
+    tell_if_continued(p, was_stopped);
+    return sent;
+}
+
+void send_entry(process& p, thread* to_thread, pending_signal& entry) REQUIRES(process_tree_lock) {
+    if (entry.on_queue.linked()) {
+        posix_timer_signal_pending_yet(*entry.timer);
+        return;
+    }
+    const int signo = entry.info.signo;
+    thread* seen_by = to_thread ? to_thread : first_thread(p);
+    if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
+        return;
+    change_stop_state(p, signo);
+    if (is_ignored(p, *seen_by, signo)) {
+        posix_timer_signal_ignored(*entry.timer);
+        return;
+    }
+    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    queue.queued.push_back(entry);
+    p.queued_signals++;
+    made_pending(p, to_thread, queue, signo);
 }
 
 // Other threads may take what `p` has pending of `which`: the one that would have is not going to.
@@ -333,7 +367,7 @@ void signal_recompute_locked(thread& t) {
         t.signal_flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
     if (p.exiting && p.exec_survivor != &t)
         flags |= signal_flag_pending | signal_flag_kill;
-    if (p.stopping || p.continue_due)
+    if (p.stopping)
         flags |= signal_flag_stop;
     for (sigset rest = signal_ready(t); rest; rest &= rest - 1) {
         flags |= signal_flag_pending;
@@ -372,24 +406,12 @@ void signal_send_entry(process& p, thread* to_thread,
                        pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
     tree_guard tree;
     ref_ptr<sig_handlers> handlers = p.handlers;
-    lock_guard guard(handlers->lock_);
-    if (entry.on_queue.linked()) {
-        posix_timer_signal_pending_yet(*entry.timer);
-        return;
+    const bool was_stopped = p.state == process_state::stopped;
+    {
+        lock_guard guard(handlers->lock_);
+        send_entry(p, to_thread, entry);
     }
-    const int signo = entry.info.signo;
-    thread* seen_by = to_thread ? to_thread : first_thread(p);
-    if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
-        return;
-    change_stop_state(p, signo);
-    if (is_ignored(p, *seen_by, signo)) {
-        posix_timer_signal_ignored(*entry.timer);
-        return;
-    }
-    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
-    queue.queued.push_back(entry);
-    p.queued_signals++;
-    made_pending(p, to_thread, queue, signo);
+    tell_if_continued(p, was_stopped);
 }
 
 void signal_drop_entry(process& p, thread* to_thread,
@@ -448,7 +470,7 @@ bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
     p.exiting = true;
     p.exec_survivor = survivor;
     p.group_exit_status = wait_status;
-    p.stop_dequeued = p.stop_complete = p.continue_due = false;
+    p.stop_dequeued = false;
     resume(p);
     for (thread& t : p.threads)
         if (&t != survivor)
@@ -466,31 +488,34 @@ void signal_end_exec(process& p) {
         signal_recompute_locked(t);
 }
 
+void signal_stop_counted(thread& self) {
+    process& p = *self.proc;
+    lock_guard tree(process_tree_lock);
+    {
+        lock_guard guard(p.handlers->lock_);
+        if (!self.stop_counted)
+            return;
+        self.stop_counted = false;
+        if (--p.stop_count != 0 || !first_thread(p))
+            return;
+        p.state = process_state::stopped;
+        p.stop_reported = false;
+        p.continue_reported = true;
+    }
+    // Nobody can continue it before this is told.
+    process_tell_parent(p, CLD_STOPPED_);
+}
+
 void signal_thread_exiting(thread& self) {
     process& p = *self.proc;
-    int stop_signo = 0;
     {
         lock_guard tree(process_tree_lock);
         lock_guard guard(p.handlers->lock_);
         self.signal_flags.fetch_or(signal_flag_gone);
         signal_flush(p, self.pending, ~sigset{0});
         retarget(p, self, ~self.blocked);
-        if (self.stop_counted) {
-            self.stop_counted = false;
-            if (--p.stop_count == 0 && p.stopping && first_thread(p)) {
-                p.stop_complete = p.stop_reporting = true;
-                stop_signo = p.stop_signo;
-            }
-        }
     }
-    if (stop_signo) {
-        process_report_stop(p, stop_signo);
-        lock_guard tree(process_tree_lock);
-        lock_guard guard(p.handlers->lock_);
-        p.stop_reporting = false;
-        if (thread* t = p.continue_due ? first_thread(p) : nullptr)
-            signal_notice(*t, signal_flag_stop);
-    }
+    signal_stop_counted(self);
 }
 
 bool signal_parent_discards_children(process& parent) {

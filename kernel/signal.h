@@ -156,10 +156,9 @@ public:
 enum : uint32_t {
     signal_flag_pending = 1, // an unblocked signal can be taken
     signal_flag_kill = 2,    // ... and it kills, or the process is exiting
-    signal_flag_stop =
-        4, // the process is stopping (or has news for its parent): the thread is to see to it
-    signal_flag_gone = 8,   // thread_exit has begun: no signal is sent to it any more
-    signal_flag_clock = 16, // cpu_alarms_check() is to be called: no reason to end a sleep
+    signal_flag_stop = 4,    // the process is stopping: the thread is to park
+    signal_flag_gone = 8,    // thread_exit has begun: no signal is sent to it any more
+    signal_flag_clock = 16,  // cpu_alarms_check() is to be called: no reason to end a sleep
 };
 
 // Sends, from any context. `info` may be null (SI_KERNEL). Ignored signals are discarded, SIGCONT

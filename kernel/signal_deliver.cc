@@ -5,7 +5,7 @@
 //       take_next       the next signal that has a handler; on the way there
 //         thread_exit, process_exit_group     the process is ending, or the default action ends it
 //         begin_stop, park                    the process stops: every thread parks, the last one
-//                                             tells the parent, and so does the first after SIGCONT
+//                                             tells the parent (of SIGCONT its sender does)
 //       settle_call     the system call that the signal interrupted: EINTR, or once more
 //       run_handler     a frame on the user stack (arch/signal_frame.h)
 #include "arch/signal_frame.h"
@@ -78,8 +78,6 @@ void begin_stop(thread& self, int signo) {
     if (signo != SIGSTOP_ && group_orphaned(p.group, nullptr))
         return;
     p.stopping = true;
-    p.stop_complete = false;
-    p.continue_due = false;
     p.stop_signo = signo;
     p.stop_count = 0;
     for (thread& t : p.threads) {
@@ -92,20 +90,10 @@ void begin_stop(thread& self, int signo) {
 }
 
 // Sleeps until the process goes on. The last thread to come tells the parent.
-void park(thread& self, lock_guard<spin_lock>& guard) NO_THREAD_SAFETY_ANALYSIS {
+void park(thread& self) {
     process& p = *self.proc;
-    if (self.stop_counted) {
-        self.stop_counted = false;
-        if (--p.stop_count == 0) {
-            p.stop_complete = true;
-            p.stop_reporting = true; // until then another thread does not report SIGCONT
-            int signo = p.stop_signo;
-            guard.unlock();
-            process_report_stop(p, signo);
-            guard.lock();
-            p.stop_reporting = false;
-        }
-    }
+    signal_stop_counted(self);
+    lock_guard guard(p.handlers->lock_);
     while (p.stopping && !p.exiting)
         p.stop_queue.wait(p.handlers->lock_, "stopped");
 }
@@ -127,15 +115,10 @@ taken_signal take_next(thread& self) NO_THREAD_SAFETY_ANALYSIS {
             guard.unlock();
             thread_exit(wait_status);
         }
-        if (p.continue_due && !p.stop_reporting) {
-            p.continue_due = false;
-            guard.unlock();
-            process_report_continue(p);
-            guard.lock();
-            continue;
-        }
         if (p.stopping) {
-            park(self, guard);
+            guard.unlock();
+            park(self);
+            guard.lock();
             continue;
         }
         sigset ready = signal_ready(self);

@@ -46,6 +46,9 @@ void signal_flush_all(process& p, sigset which) REQUIRES(process_tree_lock);
 // Takes one of `wanted` that is pending for `self`, the running thread: its number, 0 if there is
 // none. Caller holds the handlers' lock.
 int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info);
+// The running thread parks, or ends: a stop does not wait for it any more. Tells the parent if it
+// was the last.
+void signal_stop_counted(thread& self) EXCLUDES(process_tree_lock);
 // signal_recompute for callers that hold the handlers' lock.
 void signal_recompute_locked(thread& t);
 // Sets `flags` in t's signal_flags and brings it to notice. Caller holds the handlers' lock.

@@ -95,8 +95,9 @@ template <class F> static expected<unsigned> for_priority(int32_t which, int32_t
     unsigned n = 0;
     if (which == PRIO_PROCESS_) {
         ref_ptr<thread> t = who == 0 ? ref_ptr(&current_thread()) : thread_find(who);
-        if (t) {
-            f(*t->proc);
+        // A zombie has no threads any more.
+        if (ref_ptr<process> p = t ? ref_ptr(t->proc) : process_find(who)) {
+            f(*p);
             n++;
         }
     } else {
@@ -285,7 +286,6 @@ enum : int32_t {
     PR_GET_NO_NEW_PRIVS_ = 39,
 };
 constexpr uint64_t last_capability = 40;
-constexpr uint64_t default_timer_slack = 50'000;
 
 } // namespace
 
@@ -320,10 +320,8 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         if (a2 > last_capability)
             return fail(Errno::inval);
         return 1;
-    case PR_SET_TIMERSLACK_:
-        p.timer_slack = a2 == 0 || a2 > INT64_MAX ? default_timer_slack : a2;
-        return 0;
-    case PR_GET_TIMERSLACK_: return int64_t(p.timer_slack);
+    case PR_SET_TIMERSLACK_: self.timer_slack = a2 == 0 ? self.default_timer_slack : a2; return 0;
+    case PR_GET_TIMERSLACK_: return int64_t(self.timer_slack);
     case PR_SET_CHILD_SUBREAPER_: {
         lock_guard guard(process_tree_lock);
         p.subreaper = a2 != 0;

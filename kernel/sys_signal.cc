@@ -6,6 +6,7 @@
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
 #include "kernel/syscall.h"
+#include "kernel/vnode.h"
 #include "lib/string.h"
 
 #include <algorithm>
@@ -298,9 +299,11 @@ sysresult sys_pidfd_send_signal(sys_fd fd, sys_signal signo, user_ptr<const linu
     if (flags)
         return fail(Errno::inval);
     ref_ptr<file> opened = TRY(current_thread().files->get(fd));
-    process* target = opened->pidfd_process();
-    if (!target)
+    ref_ptr<process> target(opened->pidfd_process());
+    if (!target && (opened->flags() & O_PATH_))
         return fail(Errno::badf);
+    if (!target)
+        target = TRY(opened->node()->described_process());
     linux_siginfo info = info_from_caller(signo, SI_USER_);
     if (from) {
         const linux_siginfo given = TRY(from.read());

@@ -14,7 +14,7 @@
 
 struct process;
 
-enum class thread_state : uint8_t { created, runnable, running, sleeping, stopped, dead };
+enum class thread_state : uint8_t { created, runnable, running, sleeping, dead };
 
 // A thread's processor time by mode, user's and kernel's, taken at each way in and out. In cycles,
 // which one instruction reads; now() costs several times as much. Its own thread's alone; others
@@ -105,6 +105,8 @@ struct thread : ref_counted<thread> {
     sigset held = 0; // of a vfork child: what waits until it has let go of the address space
     bool stop_counted = false;               // process::stop_count waits for it to park
     std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
+    // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.
+    uint64_t timer_slack = 50'000, default_timer_slack = 50'000;
     linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
     nanos_t restart_deadline = 0;

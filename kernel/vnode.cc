@@ -3,6 +3,7 @@
 #include "kernel/clock.h"
 #include "kernel/fs/file_lock.h"
 #include "kernel/fs/mount.h"
+#include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "vm/uvm_aobj.h"
 
@@ -80,6 +81,8 @@ void vnode::touch_changed() {
 }
 
 ref_ptr<uvm_aobj> vnode::memory() { return {}; }
+
+expected<ref_ptr<process>> vnode::described_process() { return fail(Errno::badf); }
 
 static linux_timespec timespec_of(uint64_t nanos) {
     return {int64_t(nanos / nanos_per_second), int64_t(nanos % nanos_per_second)};

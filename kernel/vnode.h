@@ -21,6 +21,7 @@
 #include <string_view>
 
 class file_system;
+struct process;
 class tmpfs_node;
 class uvm_aobj;
 struct mount_point;
@@ -180,6 +181,8 @@ public:
     }
     // This node as one of tmpfs's; null for all others.
     virtual tmpfs_node* as_tmpfs() { return nullptr; }
+    // The process whose directory of /proc this is: EBADF for all others, ESRCH once it is gone.
+    virtual expected<ref_ptr<process>> described_process();
     // "..": the root of a file system is its own parent.
     virtual ref_ptr<vnode> parent() { return ref_ptr<vnode>(this); }
     // A name of this vnode and the directory that has it: `out` holds name_max + 1 bytes. ENOENT

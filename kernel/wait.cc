@@ -44,6 +44,9 @@ bool matches(const process& child, wait_for what, pid_t id, const process* exact
         (what == wait_for::pidfd && &child != exactly) ||
         (what == wait_for::group && child.group != id))
         return false;
+    // One that has ended, and whose end is not asked for, has no more to tell.
+    if (child.state == process_state::zombie && !(options & WEXITED_))
+        return false;
     // A "clone child" is one that tells its end by another signal than SIGCHLD.
     bool is_clone = child.exit_signal != SIGCHLD_;
     return (options & WALL_) || is_clone == ((options & WCLONE_) != 0);
@@ -58,12 +61,10 @@ bool has_news(const process& child) REQUIRES(process_tree_lock) {
 std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_tree_lock) {
     news n{.pid = child.pid, .uid = child.cred.uid, .wait_status = 0, .used = {}};
     if (child.state == process_state::zombie) {
-        if (!(options & WEXITED_))
-            return std::nullopt;
         n.wait_status = child.wait_status;
     } else if (child.state == process_state::stopped && !child.stop_reported &&
                (options & WSTOPPED_)) {
-        n.wait_status = child.stop_signal << 8 | 0x7f;
+        n.wait_status = child.stop_signo << 8 | 0x7f;
         child.stop_reported = !(options & WNOWAIT_);
     } else if (!child.continue_reported && (options & WCONTINUED_)) {
         n.wait_status = 0xffff;

@@ -12,7 +12,7 @@ struct process_facts {
     char state = 'Z';
     const char* wait_reason = nullptr;
     unsigned threads = 0, cpu = 0;
-    int exit_signal = 0, wait_status = 0;
+    int exit_signal = 0, wait_status = 0, nice = 0;
     usage own, children;
     nanos_t start_time = 0;
     tty_facts terminal{0, -1};

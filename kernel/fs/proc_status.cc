@@ -25,12 +25,11 @@ constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 10
 char state_of(const process& p, const thread& t) {
     if (p.state == process_state::zombie)
         return 'Z';
-    // Reported as stopped: its threads are parked, or on their last steps to there.
-    if (p.state == process_state::stopped && p.stopping)
+    // Its threads are parked, or on their last steps to there.
+    if (p.state == process_state::stopped)
         return 'T';
     switch (t.state.load()) {
     case thread_state::sleeping: return t.sleep.load() == sleep_kind::interruptible ? 'S' : 'D';
-    case thread_state::stopped: return 'T';
     case thread_state::dead: return 'X';
     default: return 'R';
     }
@@ -99,6 +98,7 @@ expected<process_facts> facts_of(const proc_subject& of) {
         f.session = p->sess ? p->sess->sid : 0;
         f.threads = unsigned(p->threads.size());
         f.exit_signal = p->exit_signal;
+        f.nice = p->nice;
         f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
         f.children = p->child_usage;
         if (of.tid && !of.whole) {
@@ -159,7 +159,6 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     } else {
         return fail(Errno::srch);
     }
-    constexpr int priority = 20, nice = 0;
     out.print("%d (%s) %c %d %d %d %d %d %u", of.tid ? f.tid : f.pid, f.name, f.state, f.parent,
               f.group, f.session, int(f.terminal.device), f.terminal.foreground, 0u);
     out.print(" %llu %llu %llu %llu", ull(f.own.minor_faults), ull(f.children.minor_faults),
@@ -167,7 +166,7 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     out.print(" %llu %llu %llu %llu", ull(ticks_of(f.own.user_time)),
               ull(ticks_of(f.own.system_time)), ull(ticks_of(f.children.user_time)),
               ull(ticks_of(f.children.system_time)));
-    out.print(" %d %d %u 0 %llu", priority, nice, f.threads, ull(ticks_of(f.start_time)));
+    out.print(" %d %d %u 0 %llu", 20 + f.nice, f.nice, f.threads, ull(ticks_of(f.start_time)));
     const uint64_t virtual_size = f.sizes.virtual_pages * page_size;
     out.print(" %llu %llu %llu", ull(virtual_size), ull(resident_pages(f.sizes)), ull(rss_limit));
     out.print(" %llu %llu %llu 0 0", ull(image.code_start.value()), ull(image.code_end.value()),

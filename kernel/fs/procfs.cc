@@ -25,6 +25,7 @@ public:
     vattr attributes() override;
     expected<ref_ptr<vnode>> lookup(std::string_view name) override;
     status read_directory(uint64_t& position, dir_sink& sink) override;
+    expected<ref_ptr<process>> described_process() override;
     ref_ptr<vnode> parent() override;
     expected<ref_ptr<vnode>> name_in_parent(char* out) override;
     expected<size_t> read_link(char* out, size_t size) override;
@@ -180,6 +181,15 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
             return {};
         position = first_number + uint64_t(n) + 1;
     }
+}
+
+expected<ref_ptr<process>> proc_node::described_process() {
+    if (&entry_ != &proc_process_entry)
+        return fail(Errno::badf);
+    ref_ptr<process> p = of_.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    return p;
 }
 
 ref_ptr<vnode> proc_node::parent() { return ref_ptr<vnode>(parent_ ? parent_.get() : this); }

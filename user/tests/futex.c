@@ -144,6 +144,7 @@ static void private_futexes(void) {
         _exit((int)futex(&private_word, WAKE | PRIVATE, 10, NULL, NULL, 0));
     is_exit(reap(copy), 0, "a copy of the word is not the word");
     private_word = 1;
+    is(futex(&private_word, WAKE, 10, NULL, NULL, 0), 0, "nor is it to who does not say PRIVATE");
     is(futex(&private_word, WAKE | PRIVATE, 10, NULL, NULL, 0), 1, "the word is");
     is_exit(reap((pid_t)child), 0, "and the sleeper ends");
 }

@@ -1,6 +1,7 @@
 // What a program can ask about the machine, the system and itself.
 #include "../lib/proc.h"
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -119,6 +120,8 @@ static void registers(void) {
     is_errno(syscall(SYS_arch_prctl, 0x7777, 0), EINVAL, "an operation that is none");
 }
 
+static void gate_opened(void* gate) { gate_pass(gate); }
+
 static void priority(void) {
     pid_t child = fork();
     if (child == 0) {
@@ -134,6 +137,50 @@ static void priority(void) {
         _exit(0);
     }
     is_exit(reap(child), 0, "a process can be nice, and knows it");
+
+    struct gate gate = gate_make();
+    child = spawn(gate_opened, &gate);
+    const int wanted = getpriority(PRIO_PROCESS, 0) + 3;
+    is(setpriority(PRIO_PROCESS, (id_t)child, wanted), 0, "so can its child");
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", child);
+    int fd = open(path, O_RDONLY);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    need(n > 0 && close(fd) == 0);
+    text[n] = 0;
+    long priority_shown = 0, nice_shown = 0;
+    is(sscanf(strrchr(text, ')'),
+              ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %ld %ld",
+              &priority_shown, &nice_shown),
+       2, "/proc/PID/stat");
+    ok(priority_shown == 20 + wanted && nice_shown == wanted, "shows both");
+    gate_open(&gate);
+    need(eventually(proc_state(child) == 'Z'));
+    is(getpriority(PRIO_PROCESS, (id_t)child), wanted, "a zombie has one too");
+    reap(child);
+}
+
+static void* own_slack(void* unused) {
+    (void)unused;
+    bool inherited = prctl(PR_GET_TIMERSLACK) == 70000;
+    prctl(PR_SET_TIMERSLACK, 80000L);
+    return (void*)(long)inherited;
+}
+
+static void timer_slack(void) {
+    need(prctl(PR_SET_TIMERSLACK, 70000L) == 0);
+    pthread_t thread;
+    void* inherited;
+    need(pthread_create(&thread, NULL, own_slack, NULL) == 0);
+    need(pthread_join(thread, &inherited) == 0);
+    ok(inherited != NULL, "a thread has its maker's");
+    is(prctl(PR_GET_TIMERSLACK), 70000, "and changes its own");
+    pid_t child = fork();
+    if (child == 0) {
+        need(prctl(PR_SET_TIMERSLACK, 60000L) == 0 && prctl(PR_SET_TIMERSLACK, 0L) == 0);
+        _exit(prctl(PR_GET_TIMERSLACK) == 70000 ? 0 : 1);
+    }
+    is_exit(reap(child), 0, "0 makes it what the maker had");
 }
 
 // Every register but rax, rcx and r11 is as it was after a call.
@@ -161,6 +208,7 @@ int main(void) {
     subtest("limits", limits);
     subtest("thread pointer", registers);
     subtest("priority", priority);
+    subtest("timer slack", timer_slack);
     subtest("registers", preserved_registers);
     return done();
 }

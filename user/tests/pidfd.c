@@ -69,6 +69,22 @@ static void signals(void) {
 
 static void end_at_once(void* arg) {}
 
+static void directories(void) {
+    struct gate gate = gate_make();
+    pid_t child = spawn(wait_at_gate, &gate);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d", child);
+    int fd = open(path, O_RDONLY | O_DIRECTORY), named = open(path, O_PATH);
+    need(fd >= 0 && named >= 0);
+    is(pidfd_kill(fd, 0, NULL, 0), 0, "a directory of /proc stands for its process");
+    is_errno(pidfd_kill(named, 0, NULL, 0), EBADF, "not one that was opened by O_PATH");
+    is(pidfd_kill(fd, SIGTERM, NULL, 0), 0, "SIGTERM");
+    is_killed(reap(child), SIGTERM, "the process dies of it");
+    is_errno(pidfd_kill(fd, 0, NULL, 0), ESRCH, "then it stands for nobody");
+    need(close(fd) == 0 && (fd = open("/proc/self/fd", O_RDONLY)) >= 0);
+    is_errno(pidfd_kill(fd, 0, NULL, 0), EBADF, "other directories do not");
+}
+
 static void errors(void) {
     is_errno(pidfd_open_(0, 0), EINVAL, "pid 0");
     is_errno(pidfd_open_(-1, 0), EINVAL, "pid -1");
@@ -158,6 +174,7 @@ static void outlives(void) {
 int main(void) {
     subtest("pidfd_open, poll, waitid", open_and_poll);
     subtest("pidfd_send_signal", signals);
+    subtest("directories of /proc", directories);
     subtest("errors", errors);
     subtest("O_NONBLOCK", nonblocking);
     subtest("clone with CLONE_PIDFD", clone_gives_one);

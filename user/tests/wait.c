@@ -92,6 +92,19 @@ static void stop_and_continue(void) {
     ok(WIFCONTINUED(status), "as continued");
     is(waitpid(child, &status, WCONTINUED | WNOHANG), 0, "once");
 
+    int at_once = 0;
+    for (int i = 0; i < 20; i++) {
+        need(kill(child, SIGSTOP) == 0 && waitpid(child, &status, WUNTRACED) == child);
+        need(kill(child, SIGCONT) == 0);
+        at_once += waitpid(child, &status, WCONTINUED | WNOHANG) == child && WIFCONTINUED(status);
+    }
+    is(at_once, 20, "a child is continued as soon as SIGCONT is sent");
+    need(kill(child, SIGSTOP) == 0 && waitpid(child, &status, WUNTRACED) == child);
+    need(kill(child, SIGCONT) == 0 && kill(child, SIGSTOP) == 0);
+    is(waitpid(child, &status, WUNTRACED), child, "stopped again, it is stopped");
+    is(waitpid(child, &status, WCONTINUED | WNOHANG), 0, "and nothing else");
+    need(kill(child, SIGCONT) == 0 && waitpid(child, &status, WCONTINUED) == child);
+
     need(kill(child, SIGTSTP) == 0);
     is(waitpid(child, &status, WUNTRACED), child, "SIGTSTP stops too");
     is(WSTOPSIG(status), SIGTSTP, "and is told");

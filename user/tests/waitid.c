@@ -49,6 +49,8 @@ static void news(void) {
     is(ask(P_ALL, 0, WEXITED | WNOWAIT), 0, "WEXITED, WNOWAIT");
     ok(is_news(child, CLD_EXITED, 7), "exited with 7");
     is(proc_state(child), 'Z', "it is a zombie still");
+    is_errno(ask(P_PID, child, WSTOPPED | WNOHANG), ECHILD, "which will not stop any more");
+    is_errno(ask(P_ALL, 0, WCONTINUED), ECHILD, "nor continue");
     is(ask(P_PGID, getpgrp(), WEXITED | WSTOPPED), 0, "P_PGID, WEXITED");
     ok(is_news(child, CLD_EXITED, 7), "the same");
     is_errno(ask(P_ALL, 0, WEXITED), ECHILD, "now there is no child");
