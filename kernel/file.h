@@ -165,6 +165,9 @@ public:
     int next_open(int from);
     unsigned open_count();
 
+    // Its threads that wait for a record lock: kernel/fs/file_lock.cc, under waits_lock there.
+    struct file_lock_wait* lock_waits = nullptr;
+
 private:
     struct slot {
         ref_ptr<file> open;

@@ -23,6 +23,7 @@ enum class lock_rank : uint8_t {
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
     ledger,         // ledger::lock_: what a process's calls cost
+    file_locks,     // file_lock_list::guard: the advisory locks on one file
     // Spin locks: is_spin_rank(). First those that no interrupt handler takes: interrupts stay on
     // while they are held.
     sysv_shm,   // the table of System V segments
@@ -40,6 +41,8 @@ enum class lock_rank : uint8_t {
     poll,         // poll_queue::lock_
     tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
     process,      // process::lock_
+    accounts,     // what users make the kernel hold
+    lock_waits,   // who waits for an advisory lock, and for whose
     wait,         // wait_queue guards that have no better name
     sleep_lock,   // the spin lock inside a sleep lock
     timer,        // timer queues

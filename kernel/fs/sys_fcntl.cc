@@ -64,7 +64,7 @@ status parse_range(file& f, const linux_flock& from, file_lock_request& out) {
     return {};
 }
 
-sysresult record_lock(file& f, int32_t command, user_ptr<linux_flock> argument) {
+sysresult record_lock(sys_fd fd, file& f, int32_t command, user_ptr<linux_flock> argument) {
     linux_flock wanted = TRY(argument.read());
     bool of_description = command >= F_OFD_GETLK_;
     bool query = command == F_GETLK_ || command == F_OFD_GETLK_;
@@ -75,7 +75,7 @@ sysresult record_lock(file& f, int32_t command, user_ptr<linux_flock> argument) 
             return fail(Errno::inval);
         request.owner = &f;
     } else {
-        request.owner = current_thread().files.get();
+        request.owner = request.table = current_thread().files.get();
         request.pid = current_process().pid;
     }
     switch (wanted.type) {
@@ -104,7 +104,7 @@ sysresult record_lock(file& f, int32_t command, user_ptr<linux_flock> argument) 
     }
     if ((wanted.type == F_RDLCK_ && !f.readable()) || (wanted.type == F_WRLCK_ && !f.writable()))
         return fail(Errno::badf);
-    TRY(file_lock_set(*f.node(), request, wait));
+    TRY(file_lock_set(*f.node(), request, {fd, &f}, wait));
     return 0;
 }
 
@@ -145,7 +145,7 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
     case F_SETLKW_:
     case F_OFD_GETLK_:
     case F_OFD_SETLK_:
-    case F_OFD_SETLKW_: return record_lock(*f, command, user_ptr<linux_flock>(argument));
+    case F_OFD_SETLKW_: return record_lock(fd, *f, command, user_ptr<linux_flock>(argument));
     default: return fail(Errno::inval);
     }
 }
@@ -162,6 +162,6 @@ sysresult sys_flock(sys_fd fd, int32_t operation) {
     case LOCK_UN_: break;
     default: return fail(Errno::inval);
     }
-    TRY(file_lock_set(*f->node(), request, !(operation & LOCK_NB_)));
+    TRY(file_lock_set(*f->node(), request, {fd, f.get()}, !(operation & LOCK_NB_)));
     return 0;
 }
