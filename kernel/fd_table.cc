@@ -1,6 +1,7 @@
 #include "kernel/file.h"
 #include "kernel/fs/file_lock.h"
 #include "kernel/process.h"
+#include "kernel/sync_point.h"
 #include "kernel/vnode.h"
 #include "vm/pool.h"
 
@@ -96,10 +97,15 @@ expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
 }
 
 expected<ref_ptr<file>> fd_table::get(int fd) {
-    lock_guard guard(lock_);
-    if (!valid(fd))
-        return fail(Errno::badf);
-    return slots_[fd].open;
+    ref_ptr<file> found;
+    {
+        lock_guard guard(lock_);
+        if (!valid(fd))
+            return fail(Errno::badf);
+        found = slots_[fd].open;
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
 }
 
 unsigned fd_table::lowest_free(unsigned from) const {
@@ -110,6 +116,7 @@ unsigned fd_table::lowest_free(unsigned from) const {
 
 expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
     int fd = TRY(reserve(from));
+    at_sync_point(sync_point::about_to_publish);
     fill(fd, std::move(f), close_on_exec);
     return fd;
 }

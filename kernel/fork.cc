@@ -208,6 +208,7 @@ expected<created_process> create(const clone_args& args) {
     }
 
     // From here on it exists, or nothing has happened.
+    at_sync_point(sync_point::about_to_publish);
     TRY(publish(*p, *child, self, args));
     unborn.born();
     result.pid = std::exchange(pid.pid, 0);

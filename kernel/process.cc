@@ -5,6 +5,7 @@
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/cpu_clock.h"
+#include "kernel/sync_point.h"
 #include "kernel/vnode.h"
 #include "kernel/wait.h"
 #include "lib/format.h"
@@ -170,16 +171,25 @@ pid_t pid_allocate_for_init() {
 }
 
 ref_ptr<process> process_find(pid_t pid) {
-    lock_guard guard(process_tree_lock);
-    return ref_ptr<process>(lookup_process(pid));
+    ref_ptr<process> found;
+    {
+        lock_guard guard(process_tree_lock);
+        found = ref_ptr<process>(lookup_process(pid));
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
 }
 
 ref_ptr<thread> thread_find(pid_t tid) {
-    lock_guard guard(process_tree_lock);
-    for (thread& t : thread_table[unsigned(tid) % buckets])
-        if (t.tid == tid)
-            return ref_ptr<thread>(&t);
-    return nullptr;
+    ref_ptr<thread> found;
+    {
+        lock_guard guard(process_tree_lock);
+        for (thread& t : thread_table[unsigned(tid) % buckets])
+            if (t.tid == tid)
+                found = ref_ptr<thread>(&t);
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
 }
 
 process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {

@@ -2,9 +2,11 @@
 // brings about an order of events that no program could force.
 //
 // A process with the superuser's rights writes "+NAME" to /proc/sys/kernel/sync_points. From then
-// on its descendants stop at that point, wherever they run, until it writes "-NAME" or ends. Read,
-// the file tells for each point who holds it and which threads are there. Only in builds with
-// SPORK_CHECKS; there a point that nobody holds costs one load.
+// on its descendants stop at that point, wherever they run, until it writes "-NAME" or ends.
+// "+NAME TID N" holds one thread, of itself or a descendant, when it comes there for the N-th time;
+// that is gone when it has been held. Read, the file tells for each point who holds it and which
+// threads are there. Only in builds with SPORK_CHECKS; there a point that nobody holds costs one
+// load.
 #pragma once
 
 #include "lib/result.h"
@@ -15,13 +17,18 @@
 
 class text_buffer;
 
+// The last three are in all kinds of calls. A thread that holds a lock is not stopped at `lock`,
+// nor for locks below a process's.
 #define SYNC_POINTS(X)                                                                             \
-    X(vfork_waits)    /* the parent, before it goes to sleep */                                    \
-    X(vfork_releases) /* the child, before its parent is woken, by exec or exit */                 \
-    X(vfork_released) /* ... and after */                                                          \
-    X(exec_is_ready)  /* all is made ready; the other threads of the process still run */          \
-    X(exec_commits)   /* at the point of no return, before the old address space is left */        \
-    X(exit_begins)    /* before anything of the thread is gone */
+    X(vfork_waits)      /* the parent, before it goes to sleep */                                  \
+    X(vfork_releases)   /* the child, before its parent is woken, by exec or exit */               \
+    X(vfork_released)   /* ... and after */                                                        \
+    X(exec_is_ready)    /* all is made ready; the other threads of the process still run */        \
+    X(exec_commits)     /* at the point of no return, before the old address space is left */      \
+    X(exit_begins)      /* before anything of the thread is gone */                                \
+    X(object_found)     /* a reference to it has been got, and it is not yet used */               \
+    X(about_to_publish) /* all that can fail has been done, and nobody can see it yet */           \
+    X(lock)             /* about to take one, with none held */
 
 enum class sync_point : uint8_t {
 #define X(name) name,
@@ -32,7 +39,7 @@ enum class sync_point : uint8_t {
 #if SPORK_CHECKS
 extern std::atomic<uint32_t> sync_points_held; // a bit for each
 void sync_point_reached(sync_point where);
-// No locks held.
+// No spin lock held; whoever holds a sleep lock keeps it meanwhile.
 inline void at_sync_point(sync_point where) {
     if (sync_points_held.load(std::memory_order_relaxed) >> unsigned(where) & 1) [[unlikely]]
         sync_point_reached(where);

@@ -13,6 +13,7 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/lock_watch.h"
 
 namespace {
 
@@ -81,7 +82,10 @@ uint64_t rw_lock::wake_writer() {
     return writing;
 }
 
-void rw_lock::lock() { acquire(false); }
+void rw_lock::lock() {
+    about_to_lock(rank_);
+    acquire(false);
+}
 void rw_lock::lock_nested() { acquire(true); }
 
 bool rw_lock::try_lock() {
@@ -114,6 +118,7 @@ void rw_lock::unlock() {
 }
 
 void rw_lock::lock_shared() {
+    about_to_lock(rank_);
     note_acquire(false);
     uint64_t state = state_.load(std::memory_order_relaxed);
     while (!(state & (writing | waiting)))

@@ -11,6 +11,7 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/lock_watch.h"
 
 namespace {
 
@@ -59,7 +60,10 @@ inline void sleep_lock::acquire(bool nested) {
     }
 }
 
-void sleep_lock::lock() { acquire(false); }
+void sleep_lock::lock() {
+    about_to_lock(rank_);
+    acquire(false);
+}
 void sleep_lock::lock_nested() { acquire(true); }
 
 bool sleep_lock::try_lock() {

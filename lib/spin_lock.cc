@@ -1,6 +1,7 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/lock_watch.h"
 
 // Changes the CPU's record of locks, which is an interrupt handler's, too.
 template <class Change> static void change_record([[maybe_unused]] Change change) {
@@ -48,7 +49,10 @@ inline void spin_lock::acquire(bool nested) {
                                            std::memory_order_relaxed));
 }
 
-void spin_lock::lock() { acquire(false); }
+void spin_lock::lock() {
+    about_to_lock(rank_);
+    acquire(false);
+}
 void spin_lock::lock_nested() { acquire(true); }
 
 bool spin_lock::try_lock() {

@@ -1,6 +1,7 @@
 #include "kernel/fs/lookup.h"
 
 #include "kernel/fs/permission.h"
+#include "kernel/sync_point.h"
 #include "kernel/thread.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
@@ -124,5 +125,6 @@ expected<ref_ptr<vnode>> lookup_path(int at_fd, const char* path, bool follow) {
     ref_ptr<vnode> node = TRY(walk.last(follow));
     if (!node)
         return fail(Errno::noent);
+    at_sync_point(sync_point::object_found);
     return node;
 }

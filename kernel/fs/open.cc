@@ -2,6 +2,7 @@
 #include "kernel/fs/lookup.h"
 #include "kernel/fs/permission.h"
 #include "kernel/fs/vnode_file.h"
+#include "kernel/sync_point.h"
 #include "kernel/thread.h"
 #include "kernel/vfs.h"
 
@@ -84,6 +85,7 @@ expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags,
         if (walk.trailing_slash())
             return fail(Errno::isdir);
         TRY(check_create(walk.directory()));
+        at_sync_point(sync_point::about_to_publish);
         auto made = walk.directory().create(
             walk.name(), node_for_caller(walk.directory(), S_IFREG_ | (mode & 07777)));
         if (made)

@@ -1,6 +1,7 @@
 // System calls that change names: directories, links, removal, renaming.
 #include "kernel/fs/lookup.h"
 #include "kernel/fs/permission.h"
+#include "kernel/sync_point.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
 #include "kernel/vfs.h"
@@ -36,6 +37,7 @@ status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device,
     TRY(check_create(walk.directory()));
     new_node is = node_for_caller(walk.directory(), mode, device);
     is.target = target;
+    at_sync_point(sync_point::about_to_publish);
     TRY(walk.directory().create(walk.name(), is));
     return {};
 }
@@ -109,6 +111,7 @@ sysresult sys_linkat(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path
     if (&walk.directory().fs() != &target->fs())
         return fail(Errno::xdev);
     TRY(check_create(walk.directory()));
+    at_sync_point(sync_point::about_to_publish);
     TRY(walk.directory().link(walk.name(), *target));
     return 0;
 }
@@ -134,6 +137,7 @@ sysresult sys_unlinkat(sys_at_fd at, sys_path path, sys_at_flags flags) {
     if (walk.trailing_slash() && !directory)
         return fail(victim->is_directory() ? Errno::isdir : Errno::notdir);
     TRY(check_create(walk.directory()));
+    at_sync_point(sync_point::about_to_publish);
     TRY(walk.directory().remove(walk.name(), directory));
     return 0;
 }
@@ -167,6 +171,7 @@ sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_p
         return fail(Errno::notdir);
     TRY(check_create(source.directory()));
     TRY(check_create(target.directory()));
+    at_sync_point(sync_point::about_to_publish);
     TRY(source.directory().rename(source.name(), target.directory(), target.name(), flags.value));
     return 0;
 }
