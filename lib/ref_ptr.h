@@ -57,6 +57,12 @@ public:
         [[maybe_unused]] end_of_object ending(T::end_takes);
         static_cast<T*>(this)->last_reference_gone();
     }
+    // Of an object to which the caller keeps another reference until it returns: no end, so that any
+    // lock may be held.
+    void drop_spare_reference() {
+        uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
+        ASSERT(before > 1);
+    }
     // As drop_reference(), but leaves the end of the object to the caller: returns whether this was
     // the last reference. For chains of objects, which are freed in a loop.
     [[nodiscard]] bool drop_reference_and_keep() {

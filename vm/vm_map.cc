@@ -212,6 +212,8 @@ bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
     alter(low, [&](vm_map_entry& e) { e.end = high.end; });
     if (vm_map_entry* after = entries_.next(low))
         tree_.gap_changed(*after, &low);
+    if (high.handle) // `low` has it, too
+        high.handle.leak()->drop_spare_reference();
     vm_map_entry_destroy(&high);
     TRACE(map_entry_merged, .map = this, .entry = &low, .start = low.start, .end = low.end);
     return true;

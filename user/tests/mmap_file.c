@@ -131,6 +131,17 @@ static void cut_off(void) {
     is(shared[2 * PAGE + 1], 0, "which may be copied again");
 }
 
+// Two mappings of one file that lie side by side become one.
+static void joined(void) {
+    int fd = make_file("joined", 3);
+    char* at = map_file(fd, 3, PROT_READ, MAP_PRIVATE, 0);
+    need(munmap(at + PAGE, PAGE) == 0);
+    need(mmap(at + PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, PAGE) == at + PAGE);
+    need(close(fd) == 0);
+    ok(at[0] == 'a' && at[PAGE] == 'b' && at[2 * PAGE] == 'c', "a hole that is mapped again");
+    is(munmap(at, 3 * PAGE), 0, "all is unmapped at once");
+}
+
 static void errors(void) {
     int fd = make_file("errors", 1), readable = open("errors", O_RDONLY), pipes[2];
     int writable = open("errors", O_WRONLY);
@@ -181,6 +192,7 @@ int main(void) {
     subtest("after fork", after_fork);
     subtest("the end of the file", ends);
     subtest("truncation", cut_off);
+    subtest("side by side", joined);
     subtest("errors", errors);
     subtest("without a name", unlinked);
     subtest("code", executable);
