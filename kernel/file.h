@@ -62,6 +62,8 @@ public:
         (void)io;
         return fail(Errno::inval);
     }
+    // Whether read_at() and write_at() are for it: a stream has no places.
+    virtual bool has_places() const { return false; }
     virtual expected<int64_t> read_at(uio& io, uint64_t offset) {
         (void)io;
         (void)offset;

@@ -21,6 +21,7 @@ class device_file : public file {
 public:
     using file::file;
     expected<int64_t> seek(int64_t, int) override { return 0; }
+    bool has_places() const override { return true; }
     expected<int64_t> read_at(uio& io, uint64_t) override { return read(io); }
     expected<int64_t> write_at(uio& io, uint64_t) override { return write(io); }
 
@@ -95,8 +96,7 @@ public:
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
     expected<int64_t> seek(int64_t offset, int whence) override;
-    expected<int64_t> read_at(uio&, uint64_t) override { return fail(Errno::spipe); }
-    expected<int64_t> write_at(uio&, uint64_t) override { return fail(Errno::spipe); }
+    bool has_places() const override { return false; }
 
 private:
     static constexpr size_t longest_line = 512;

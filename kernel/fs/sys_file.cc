@@ -28,6 +28,16 @@ static expected<ref_ptr<file>> writable_file(int fd) {
     return f;
 }
 
+// The same for a read or write at a place of the file. ESPIPE comes first, as on Linux.
+static expected<ref_ptr<file>> placed_file(int fd, bool (file::*usable)() const) {
+    auto f = TRY(files().get(fd));
+    if (!f->has_places())
+        return fail(Errno::spipe);
+    if (!(*f.*usable)())
+        return fail(Errno::badf);
+    return f;
+}
+
 // ---- read and write --------------------------------------------------------------------------
 
 // Whether a buffer lies within the user half; what the copy itself would find out too late or, for
@@ -62,7 +72,7 @@ sysresult sys_write(sys_fd fd, sys_in_bytes buffer, uint64_t size) {
 sysresult sys_pread64(sys_fd fd, sys_out_bytes buffer, uint64_t size, int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
-    auto f = TRY(readable_file(fd));
+    auto f = TRY(placed_file(fd, &file::readable));
     TRY(check_range(buffer.address, size));
     TRY(check_place(offset, size));
     uio io(uio::direction::read, buffer.address, std::min(size, uio_max));
@@ -72,7 +82,7 @@ sysresult sys_pread64(sys_fd fd, sys_out_bytes buffer, uint64_t size, int64_t of
 sysresult sys_pwrite64(sys_fd fd, sys_in_bytes buffer, uint64_t size, int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
-    auto f = TRY(writable_file(fd));
+    auto f = TRY(placed_file(fd, &file::writable));
     TRY(check_range(buffer.address, size));
     TRY(check_place(offset, size));
     uio io(uio::direction::write, buffer.address, std::min(size, uio_max));
@@ -142,7 +152,7 @@ sysresult sys_preadv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t co
                      int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
-    auto f = TRY(readable_file(fd));
+    auto f = TRY(placed_file(fd, &file::readable));
     segment_list list;
     TRY(list.copy(segments, count));
     uio io(uio::direction::read, list.data(), list.size());
@@ -154,7 +164,7 @@ sysresult sys_pwritev(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t c
                       int64_t offset) {
     if (offset < 0)
         return fail(Errno::inval);
-    auto f = TRY(writable_file(fd));
+    auto f = TRY(placed_file(fd, &file::writable));
     segment_list list;
     TRY(list.copy(segments, count));
     uio io(uio::direction::write, list.data(), list.size());

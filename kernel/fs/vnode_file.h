@@ -9,6 +9,7 @@ enum : int { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_ };
 class vnode_file : public file {
 public:
     using file::file;
+    bool has_places() const override { return true; }
     // read() and write() at the position are read_at() and write_at() at it. With O_APPEND,
     // write_at() chooses the place itself; end_of_write() says where it ended.
     expected<int64_t> read(uio& io) override;

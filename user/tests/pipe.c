@@ -2,8 +2,10 @@
 #include "../lib/proc.h"
 
 #include <limits.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 struct ends {
     int in, out; // read from `in` what was written to `out`
@@ -191,6 +193,22 @@ static void wake_ups(void) {
 }
 
 // An end opened anew by its name in /proc, as shells do for <(...): the same pipe, and no waiting.
+// A pipe has no places to read or write at, whatever else may be wrong with the call.
+static void no_places(void) {
+    struct ends p = make(0);
+    char byte = 0;
+    struct iovec bad = {(void*)-1L, 1};
+    is_errno(pwrite(p.out, &byte, 1, 0), ESPIPE, "pwrite");
+    is_errno(pwrite(p.in, &byte, 1, 0), ESPIPE, "even at the other end");
+    is_errno(pread(p.in, (void*)-1L, 1, 0), ESPIPE, "pread to nowhere");
+    is_errno(pwritev(p.out, &bad, 1, 0), ESPIPE, "pwritev of a bad segment");
+    is_errno(preadv(p.in, NULL, 5000, 0), ESPIPE, "preadv of too many");
+    is_errno(pwritev(p.out, &bad, 1, -1), EINVAL, "before the start");
+    int counter = eventfd(1, 0);
+    is_errno(pread(counter, &byte, 1, 0), ESPIPE, "nor has a counter");
+    drop(p);
+}
+
 static void by_name(void) {
     char name[32], text[8];
     struct ends p = make(0);
@@ -241,6 +259,7 @@ int main(void) {
     subtest("small writes are whole", atomicity);
     subtest("big writes", big_write);
     subtest("sleepers wake", wake_ups);
+    subtest("no places", no_places);
     subtest("by name", by_name);
     subtest("another program", through_cat);
     return done();

@@ -294,7 +294,8 @@ static void hostile_names(void) {
     char* map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
     need(map != MAP_FAILED);
     is(lines_with("/proc/self/maps", "7f0000000000-"), 0, "maps: one in a file's name");
-    const char* end = strstr(get_file("/proc/self/maps"), "/x\\\\0127f0000000000-7f0000001000 rwxp\n");
+    const char* end =
+        strstr(get_file("/proc/self/maps"), "/x\\\\0127f0000000000-7f0000001000 rwxp\n");
     ok(end != NULL, "is written as \\012");
     is(lines_with("/proc/self/smaps", "7f0000000000-"), 0, "smaps too");
     char path[64], link[PATH_MAX] = "";
