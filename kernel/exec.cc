@@ -3,14 +3,17 @@
 //      open_program          the file; for "#!" its interpreter's; the headers of both
 //      exec_strings          argv and envp, copied out of the old address space
 //      check_room            the new image fits into the limits and the commit account
-//      vmspace::create       and own copies of what is shared with others
+//      new_parts::make       whom the program runs as, its (empty) address space, and own copies of
+//                            what is shared with others
 //      kill_other_threads    the calling thread is the process
 //        Anything wrong up to here is an errno, and the process is still whole.
-//      own_copies::make      once more, if there were other threads
+//      new_parts::make       once more, if there were other threads
 //
 //      ---- point of no return ----
-//      enter_address_space   the old one is torn down, or left to those who share it (vfork)
+//      leave_old_program     others see, in one step, that the process has the new rights and no
+//                            memory; the old memory is torn down, or left to its sharers (vfork)
 //      reset_for_exec        handlers; and close-on-exec descriptors are closed
+//      enter_new_program     others see, in one step, the new memory, if the new rights let them
 //      vfork_release         the parent goes on
 //      load                  segments, stack, auxv
 //        What fails here kills: there is no program left that an errno could return to.
@@ -73,6 +76,11 @@ enum : uint64_t { // auxv
 struct program {
     elf_image image;
     std::optional<elf_image> interpreter; // PT_INTERP
+
+    // Whether its caller may read all that will be mapped.
+    bool readable() const {
+        return image.file().readable() && (!interpreter || interpreter->file().readable());
+    }
 };
 
 // "#!interpreter argument": 0-terminates both in `line`, which holds `size` bytes of the file.
@@ -173,19 +181,63 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, const 
     }
 }
 
-// What exec gives a process of its own, instead of what it shares with others. Null: it has it for
-// itself already.
-struct own_copies {
+// As whom the program runs: Linux's bprm_creds_from_file.
+struct program_rights {
+    credentials cred;
+    bool secure;   // AT_SECURE: it has, or was offered, rights that its caller has not
+    bool changed;  // it has others than the program before it
+    bool dumpable; // others of the same user may look into it
+};
+
+program_rights choose_rights(thread& self, const credentials& old, const program& what) {
+    const bool no_new = self.proc->no_new_privileges;
+    const vattr is = what.image.file().attributes(); // once: mode and owner belong together
+    program_rights r{.cred = old, .secure = false, .changed = false, .dumpable = false};
+    credentials& c = r.cred;
+    if (!no_new && (is.mode & S_ISUID_))
+        c.euid = is.uid;
+    if (!no_new && (is.mode & (S_ISGID_ | S_IXGRP_)) == (S_ISGID_ | S_IXGRP_))
+        c.egid = is.gid;
+    r.secure = c.euid != old.uid || c.egid != old.gid;
+    // Who shares its current directory and umask could steer the program by them: no new rights
+    // then. Descriptors and handlers need no such care, exec makes them its own.
+    const bool gains = c.euid != old.euid || c.egid != old.egid;
+    if (gains && self.fs->references() > 1 && !old.superuser()) {
+        c.euid = c.uid;
+        c.egid = c.gid;
+    }
+    c.suid = c.fsuid = c.euid;
+    c.sgid = c.fsgid = c.egid;
+    r.changed =
+        c.euid != old.euid || c.egid != old.egid || c.fsuid != old.fsuid || c.fsgid != old.fsgid;
+    r.dumpable = !r.changed && old.euid == old.uid && old.egid == old.gid && what.readable();
+    return r;
+}
+
+// What the new program gets. All of it is made before the point of no return.
+struct new_parts {
+    ref_ptr<security_context> context; // with an address space in case the old one is not free
+    bool secure, changed;              // as program_rights
+    // Instead of what is shared with others; null: the process has it for itself already.
     ref_ptr<fd_table> files;
     ref_ptr<sig_handlers> handlers;
 
-    static expected<own_copies> make(thread& self) { // ENOMEM
-        own_copies own;
+    static expected<new_parts> make(thread& self, const program& what) { // ENOMEM
+        const program_rights rights = choose_rights(self, current_credentials(), what);
+        new_parts parts{
+            .context = TRY(security_context::create(rights.cred, rights.dumpable,
+                                                    security_context::new_program())),
+            .secure = rights.secure,
+            .changed = rights.changed,
+            .files = {},
+            .handlers = {},
+        };
+        parts.context->vm = TRY(vmspace::create());
         if (self.files->references() > 1)
-            own.files = TRY(self.files->copy());
+            parts.files = TRY(self.files->copy());
         if (self.proc->handlers->references() > 1)
-            own.handlers = TRY(self.proc->handlers->copy());
-        return own;
+            parts.handlers = TRY(self.proc->handlers->copy());
+        return parts;
     }
 };
 
@@ -216,49 +268,27 @@ status kill_other_threads(thread& self) {
     return {};
 }
 
-// The other address space that this process is in from now on.
-void enter_address_space(thread& self, ref_ptr<vmspace> fresh) {
-    process& p = *self.proc;
-    ref_ptr<vmspace> old;
-    {
-        lock_guard guard(p.lock);
-        old = std::move(p.vm);
-    }
-    cpu::interrupts_push_off();
-    self.user_map = nullptr;
-    pmap::kernel().activate();
-    cpu::interrupts_pop_off();
+// Whoever could look into the old program cannot from here on; whoever does has a reference to its
+// memory, which then is not reused. `next` gets the address space that the new program will have.
+void leave_old_program(process& p, security_context& next) {
+    ref_ptr<vmspace> old = process_exchange_context(p, next.without_memory)->vm;
+    thread_enter_vmspace(nullptr);
     const trace::addr left = old.get();
-    const uint32_t others = old ? old->references() - 1 : 0;
-    ref_ptr<vmspace> vm = vmspace::exec(std::move(old), std::move(fresh));
-    const bool reused = left.value == trace::addr(vm.get()).value;
-    if (!reused && others)
+    const uint32_t others = old->references() - 1;
+    next.vm = vmspace::exec(std::move(old), std::move(next.vm));
+    if (left.value != trace::addr(next.vm.get()).value && others)
         TRACE(vmspace_released, .vmspace = left, .references = others);
-    cpu::interrupts_push_off();
-    self.user_map = &vm->physical_map();
-    self.user_map->activate();
-    cpu::interrupts_pop_off();
-    {
-        lock_guard guard(p.lock);
-        p.vm = std::move(vm);
-        process_tell_limits(p);
-    }
-    TRACE(exec_commit, .vmspace = p.vm.get(), .reused = trace::yes_if(reused));
 }
 
-// Whether the program runs with rights that its caller does not have.
-bool change_credentials(process& p, const exec_file& file) {
-    const vattr is = file.attributes();
-    const uint32_t mode = p.no_new_privileges ? 0 : is.mode;
-    lock_guard guard(p.lock);
-    if (mode & S_ISUID_)
-        p.cred.euid = is.uid;
-    if ((mode & (S_ISGID_ | S_IXGRP_)) == (S_ISGID_ | S_IXGRP_))
-        p.cred.egid = is.gid;
-    p.cred.suid = p.cred.fsuid = p.cred.euid;
-    p.cred.sgid = p.cred.fsgid = p.cred.egid;
-    process_tell_limits(p);
-    return p.cred.euid != p.cred.uid || p.cred.egid != p.cred.gid;
+void enter_new_program(process& p, ref_ptr<const security_context> next, bool reused) {
+    vmspace& vm = *next->vm;
+    (void)process_exchange_context(p, std::move(next));
+    thread_enter_vmspace(&vm);
+    {
+        lock_guard guard(p.lock);
+        process_tell_limits(p);
+    }
+    TRACE(exec_commit, .vmspace = &vm, .reused = trace::yes_if(reused));
 }
 
 void set_name(thread& self, const char* path) {
@@ -288,7 +318,7 @@ struct stack_contents {
 //            (16-byte boundary)
 //            auxv, envp, argv, argc                 <- the stack pointer
 // Returns the stack pointer; records the places of the strings.
-expected<vaddr_t> build_stack(process& p, vmspace& vm, vaddr_t top, const stack_contents& c) {
+expected<vaddr_t> build_stack(vmspace& vm, vaddr_t top, const stack_contents& c) {
     auto push = [&](const void* data, size_t size) -> expected<vaddr_t> {
         top -= size;
         TRY(vm.write_memory(top, data, size, true));
@@ -307,11 +337,7 @@ expected<vaddr_t> build_stack(process& p, vmspace& vm, vaddr_t top, const stack_
     top -= c.arguments.bytes();
     vm.image.arg_start = top;
 
-    credentials cred;
-    {
-        lock_guard guard(p.lock);
-        cred = p.cred;
-    }
+    const credentials cred = current_credentials();
     const elf_image& image = c.what.image;
     const auxv_entry auxv[] = {
         {AT_HWCAP_, machine_hwcap()},
@@ -408,7 +434,7 @@ status check_room(process& p, const program& what, const layout& at) {
 status load(thread& self, const program& what, const layout& at, exec_strings& arguments,
             exec_strings& environment, const char* path, bool secure) {
     process& p = *self.proc;
-    vmspace& vm = *p.vm;
+    vmspace& vm = *self.vm;
     vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
     const uint64_t bias = at.bias;
     elf_image::placement main = TRY(what.image.map(vm, bias));
@@ -443,7 +469,7 @@ status load(thread& self, const program& what, const layout& at, exec_strings& a
     // Not always at the same place within the page, either.
     vaddr_t top = at.stack_top - 8 - (random_page_offset(2) ? random_u64() & 0xff0 : 0);
     vaddr_t sp =
-        TRY(build_stack(p, vm, top, {what, main, base, arguments, environment, path, secure}));
+        TRY(build_stack(vm, top, {what, main, base, arguments, environment, path, secure}));
 
     machine_thread_reset_user_state(self.machine);
     machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
@@ -484,53 +510,55 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
                              (arguments.count() + environment.count()) * 8 + strlen(path);
     const layout at = choose_layout(p, what.image, strings);
     TRY(check_room(p, what, at));
-    ref_ptr<vmspace> fresh = TRY(vmspace::create());
     const bool had_threads = has_other_threads(self);
-    own_copies own = TRY(own_copies::make(self));
+    new_parts parts = TRY(new_parts::make(self, what));
     at_sync_point(sync_point::exec_is_ready);
     TRY(kill_other_threads(self));
     // What the process's other threads shared is its alone now that they are gone, and only now is
     // what they did to the rest complete. To be without them is no state to go on in: as on Linux,
     // what fails from here on kills.
     if (had_threads) {
-        auto again = own_copies::make(self);
+        auto again = new_parts::make(self, what);
         if (!again) {
             signal_force(self, SIGKILL_, SI_KERNEL_, 0);
             return fail(again.error());
         }
-        own = std::move(*again);
+        parts = std::move(*again);
     }
 
     at_sync_point(sync_point::exec_commits);
     // ---- The point of no return ----
     futex_thread_exit(self); // what the thread owes in the old address space
-    enter_address_space(self, std::move(fresh));
+    const vmspace* fresh = parts.context->vm.get();
+    leave_old_program(p, *parts.context);
+    at_sync_point(sync_point::exec_has_left);
     {
         lock_guard tree(process_tree_lock);
         p.executed = true;
         p.exit_signal = SIGCHLD_;
-        if (own.handlers)
-            std::swap(p.handlers, own.handlers);
+        if (parts.handlers)
+            std::swap(p.handlers, parts.handlers);
     }
     posix_timers_delete(p);
     p.handlers->reset_for_exec();
     self.alt_stack = {0, 2 /* SS_DISABLE */, 0, 0};
     self.set_child_tid = 0;
-    if (own.files) {
+    if (parts.files) {
         lock_guard guard(self.lock);
-        std::swap(self.files, own.files);
+        std::swap(self.files, parts.files);
     }
     self.files->close_all_on_exec();
-    bool secure = change_credentials(p, what.image.file());
-    p.dumpable = !secure;
-    if (secure)
+    if (parts.secure || parts.changed)
         self.parent_death_signal = 0;
     process_set_executable(p, what.image.file().node());
     set_name(self, path);
+    const bool reused = parts.context->vm.get() != fresh;
+    enter_new_program(p, std::move(parts.context), reused);
+    at_sync_point(sync_point::exec_enters);
     vfork_release(self);
     cost.keep();
 
-    if (status loaded = load(self, what, at, arguments, environment, path, secure); !loaded) {
+    if (status loaded = load(self, what, at, arguments, environment, path, parts.secure); !loaded) {
         signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
         return loaded;
     }

@@ -35,23 +35,10 @@
 
 namespace {
 
-// From here on the thread runs in the kernel's half alone.
-void leave_address_space(thread& self) {
-    cpu::interrupts_push_off();
-    self.user_map = nullptr;
-    pmap::kernel().activate();
-    cpu::interrupts_pop_off();
-}
-
 void drop_address_space(process& p) {
-    ref_ptr<vmspace> vm;
     process_set_executable(p, nullptr);
-    {
-        lock_guard guard(p.lock);
-        vm = std::move(p.vm);
-    }
-    if (!vm)
-        return;
+    ref_ptr<vmspace> vm = process_vmspace(p);
+    (void)process_exchange_context(p, process_context(p)->without_memory);
     p.own_usage.max_rss_pages =
         std::max(p.own_usage.max_rss_pages, vm->get_sizes().peak_resident_pages);
     const trace::addr left = vm.get();
@@ -91,11 +78,13 @@ linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
 // Tells the parent about a zombie. Returns true if nobody is going to wait for it.
 bool notify_parent(process& p) REQUIRES(process_tree_lock) {
     process& parent = *p.parent;
-    bool discard = p.exit_signal == SIGCHLD_ && signal_parent_discards_children(parent);
-    if (p.exit_signal > 0 && p.exit_signal <= signal_max) {
+    // Another program than the one that chose the signal does not expect it.
+    const int signo = p.parent_program == process_program(parent) ? p.exit_signal : SIGCHLD_;
+    bool discard = signo == SIGCHLD_ && signal_parent_discards_children(parent);
+    if (signo > 0 && signo <= signal_max) {
         linux_siginfo info = exit_info(p);
-        info.signo = p.exit_signal;
-        signal_send_process(parent, p.exit_signal, &info);
+        info.signo = signo;
+        signal_send_process(parent, signo, &info);
     }
     parent.child_changed.wake_all();
     p.end_pollers.notify();
@@ -103,7 +92,7 @@ bool notify_parent(process& p) REQUIRES(process_tree_lock) {
 }
 
 // PR_SET_PDEATHSIG: what the threads of `child` asked for when the one that made it would end.
-void send_death_signals(process& child, const process& parent) REQUIRES(process_tree_lock) {
+void send_death_signals(process& child, process& parent) REQUIRES(process_tree_lock) {
     for (thread& t : child.threads) {
         const int signo = t.parent_death_signal;
         if (!signo)
@@ -112,7 +101,7 @@ void send_death_signals(process& child, const process& parent) REQUIRES(process_
         info.signo = signo;
         info.code = SI_USER_;
         info.child.pid = parent.pid;
-        info.child.uid = parent.cred.uid;
+        info.child.uid = process_uid(parent);
         signal_send_process(child, signo, &info);
     }
 }
@@ -185,7 +174,7 @@ void thread_exit(int wait_status) {
     signal_thread_exiting(self);
     posix_timers_thread_exiting(self);
     futex_thread_exit(self); // needs the address space
-    leave_address_space(self);
+    thread_enter_vmspace(nullptr);
     bool last;
     {
         lock_guard guard(process_tree_lock);

@@ -109,7 +109,7 @@ public:
             thread_->fs.reset();
         }
         if (process_) {
-            process_->vm.reset();
+            (void)process_exchange_context(*process_, security_context::of_the_kernel());
             process_set_executable(*process_, nullptr);
         }
     }
@@ -188,12 +188,19 @@ expected<created_process> create(const clone_args& args) {
     const memory_choice memory = choose_memory(args, parent);
     child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
     child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
+    child->vm = self.vm;
     if (!set(CLONE_THREAD_)) {
         p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
         if (set(CLONE_CLEAR_SIGHAND_))
             p->handlers->reset_for_exec();
-        p->vm = TRY(memory.shared ? share(parent.vm)
-                                  : parent.vm->fork(memory.copied, cost.expect_faults()));
+        // Made first: a fork of memory that has come about is not taken back.
+        const auto its = process_context(parent);
+        auto context = TRY(
+            security_context::create(its->cred, its->dumpable, security_context::new_program()));
+        context->vm = TRY(memory.shared ? share(its->vm)
+                                        : its->vm->fork(memory.copied, cost.expect_faults()));
+        child->vm = context->vm.get();
+        (void)process_exchange_context(*p, std::move(context));
     }
     child->tid = pid.pid;
     copy_thread(*child, self, args);
@@ -223,9 +230,9 @@ expected<created_process> create(const clone_args& args) {
     if (memory.shared && !set(CLONE_THREAD_))
         uvm_count(uvm_counter::forks_sharevm);
     if (memory.shared && !set(CLONE_THREAD_))
-        TRACE(vmspace_shared, .vmspace = p->vm.get(), .references = p->vm->references());
+        TRACE(vmspace_shared, .vmspace = child->vm, .references = child->vm->references());
     TRACE(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
-          .child_tid = result.pid, .vmspace = p->vm.get());
+          .child_tid = result.pid, .vmspace = child->vm);
     sched_make_runnable(*child);
     child.reset();
     if (set(CLONE_VFORK_)) {
@@ -268,10 +275,8 @@ status check_flags(const clone_args& args) {
         args.pidfd.address() == args.parent_tid.address())
         return fail(Errno::inval);
     // What there is not: name spaces, tracing, control groups.
-    if (any(new_spaces)) {
-        lock_guard guard(current_process().lock);
-        return fail(current_process().cred.superuser() ? Errno::inval : Errno::perm);
-    }
+    if (any(new_spaces))
+        return fail(current_credentials().superuser() ? Errno::inval : Errno::perm);
     if (any(CLONE_NEWUSER_ | CLONE_PTRACE_ | CLONE_UNTRACED_ | CLONE_INTO_CGROUP_))
         return fail(Errno::inval);
     if (any(CLONE_SETTLS_) && args.tls >= user_max.value())
@@ -288,16 +293,15 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     ref_ptr<vnode> program;
     {
         lock_guard guard(parent.lock);
-        p->cred = parent.cred;
         memcpy(p->limits, parent.limits, sizeof p->limits);
         program = parent.executable;
         p->fork_modes.inherit(parent.fork_modes);
     }
-    if (!p->cred.superuser() && process_count_of(p->cred.uid) >= p->limits[RLIMIT_NPROC_].current)
+    const credentials cred = current_credentials();
+    if (!cred.superuser() && process_count_of(cred.uid) >= p->limits[RLIMIT_NPROC_].current)
         return fail(Errno::again);
     process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());
-    p->dumpable = parent.dumpable;
     p->no_new_privileges = parent.no_new_privileges;
     p->recorded = parent.recorded;
     p->oom_score_adj.store(parent.oom_score_adj.load());
@@ -348,13 +352,12 @@ trace::copy_mode traced_mode(const clone_args& args) {
 // What the child's thread starts with: the caller's registers, but for its result, its stack and
 // its TLS.
 void copy_thread(thread& child, thread& self, const clone_args& args) {
-    process& p = *child.proc;
     memcpy(child.name, self.name, sizeof child.name);
     cpu::interrupts_push_off();
     child.cpu = cpu::id();
     cpu::interrupts_pop_off();
     child.allowed_cpus = self.allowed_cpus.load();
-    child.user_map = &(args.flags & CLONE_THREAD_ ? self.proc->vm : p.vm)->physical_map();
+    child.user_map = &child.vm->physical_map();
 
     child.blocked = self.restore_mask ? self.saved_mask : self.blocked;
     // On another stack in the same address space, the alternate one is not its own to use.
@@ -399,9 +402,11 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
     p.sess = parent.sess;
     process* real_parent = &parent;
     p.parent_thread = &self;
+    p.parent_program = process_program(parent);
     if (args.flags & CLONE_PARENT_) {
         real_parent = parent.parent;
         p.parent_thread = parent.parent_thread;
+        p.parent_program = parent.parent_program;
         p.exit_signal = parent.exit_signal;
     }
     p.below_subreaper = real_parent->below_subreaper || real_parent->subreaper;
@@ -416,7 +421,7 @@ status publish(process& p, thread& child, thread& self, const clone_args& args) 
 void child_first_run(void* argument) {
     sched_first_run();
     auto& self = *static_cast<thread*>(argument);
-    TRACE(fork_child_runs, .vmspace = self.proc->vm.get());
+    TRACE(fork_child_runs, .vmspace = self.vm);
     if (self.set_child_tid)
         (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
 }

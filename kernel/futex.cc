@@ -114,7 +114,7 @@ status touch(vaddr_t word, bool for_write) {
     TRY(copy_in(&value, word, sizeof value));
     if (!for_write)
         return {};
-    return current_process().vm->fault(word, vm_prot::write) == fault_outcome::resolved
+    return current_vmspace().fault(word, vm_prot::write) == fault_outcome::resolved
                ? status{}
                : fail(Errno::fault);
 }
@@ -125,7 +125,7 @@ expected<futex_key> key_of(vaddr_t word, bool is_private) {
         return fail(Errno::inval);
     if (word >= user_max)
         return fail(Errno::fault);
-    vmspace& vm = *current_process().vm;
+    vmspace& vm = current_vmspace();
     if (is_private)
         return futex_key{&vm, {0, word.value()}, true};
     // Not said to be private: the mapping decides.
@@ -388,7 +388,7 @@ void futex_thread_exit(thread& self) {
         vaddr_t word(self.clear_child_tid);
         self.clear_child_tid = 0;
         // Where nobody else has the address space, nobody can look.
-        if (self.proc->vm->references() > 1 || self.proc->live_threads > 1) {
+        if (self.vm->references() > 1 || self.proc->live_threads > 1) {
             uint32_t zero = 0;
             if (copy_out(word, &zero, sizeof zero))
                 (void)futex_wake(word, false, 1, any_bit);
@@ -490,7 +490,15 @@ sysresult sys_get_robust_list(sys_pid pid, user_ptr<uint64_t> head, user_ptr<uin
         ref_ptr<thread> t = thread_find(pid);
         if (!t)
             return fail(Errno::srch);
-        value = t->robust_list;
+        process& p = *t->proc;
+        ref_ptr<const security_context> context;
+        {
+            lock_guard guard(p.lock); // exec has cleared the one before it changes the other
+            context = p.context;
+            value = t->robust_list;
+        }
+        if (!may_access(p, *context, access_mode::realcreds))
+            return fail(Errno::perm);
     }
     TRY(size.write(24));
     TRY(head.write(value));

@@ -82,8 +82,11 @@ status start_init() {
         return fail(Errno::nomem);
     ref_ptr<thread> t = TRY(thread_create(*p));
     p->handlers = TRY(sig_handlers::create());
-    p->vm = TRY(vmspace::create());
-    t->user_map = &p->vm->physical_map();
+    auto context = TRY(security_context::create({}, true, security_context::new_program()));
+    context->vm = TRY(vmspace::create());
+    t->vm = context->vm.get();
+    t->user_map = &t->vm->physical_map();
+    (void)process_exchange_context(*p, std::move(context));
     t->fs = TRY(fs_context::create());
     t->files = TRY(fd_table::create());
     p->sess = TRY(session_create(0)); // init is in session and group 0, as on Linux

@@ -103,23 +103,25 @@ constexpr linux_rlimit default_limits[rlimit_count] = {
 
 } // namespace
 
-process::process() { std::copy(std::begin(default_limits), std::end(default_limits), limits); }
+process::process() : context(security_context::of_the_kernel()) {
+    std::copy(std::begin(default_limits), std::end(default_limits), limits);
+}
 
 process::~process() {
     ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.empty());
     ASSERT(!among_children.linked() && !among_news.linked() && !in_table.linked());
-    ASSERT(!vm && !executable);
+    ASSERT(!context->vm && !executable);
 }
 
 void process_tell_limits(process& p) {
-    if (!p.vm)
+    if (!p.context->vm)
         return;
     auto limit = [&](unsigned resource) { return p.limits[resource].current; };
-    vm_limits& vm = p.vm->limits;
+    vm_limits& vm = p.context->vm->limits;
     vm.address_space.store(limit(RLIMIT_AS_));
     vm.data.store(limit(RLIMIT_DATA_));
     vm.stack.store(limit(RLIMIT_STACK_));
-    vm.memlock.store(p.cred.superuser() ? vm_limits::unlimited : limit(RLIMIT_MEMLOCK_));
+    vm.memlock.store(p.context->cred.superuser() ? vm_limits::unlimited : limit(RLIMIT_MEMLOCK_));
 }
 
 process* process_allocate() { return processes.create(); }
@@ -216,7 +218,7 @@ unsigned process_count_of(uint32_t uid) {
     unsigned n = 0;
     for (auto& bucket : process_table)
         for (process& p : bucket)
-            n += p.cred.uid == uid;
+            n += process_uid(p) == uid;
     return n;
 }
 
@@ -297,14 +299,4 @@ void process_set_executable(process& p, ref_ptr<vnode> node) {
     }
     if (old)
         old->allow_write_access();
-}
-
-ref_ptr<vmspace> process_vmspace(process& p) {
-    lock_guard guard(p.lock);
-    return p.vm;
-}
-
-bool credentials_may_signal(const credentials& sender, const credentials& target) {
-    return sender.superuser() || sender.euid == target.suid || sender.euid == target.uid ||
-           sender.uid == target.suid || sender.uid == target.uid;
 }

@@ -9,23 +9,16 @@
 #include "kernel/fork_mode.h"
 #include "kernel/ledger.h"
 #include "kernel/posix_timer.h"
+#include "kernel/security.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
-#include "vm/vmspace.h"
+#include "vm/vm_serial.h"
 
 struct session;
 class tty;
-
-struct credentials {
-    uint32_t uid = 0, euid = 0, suid = 0, fsuid = 0;
-    uint32_t gid = 0, egid = 0, sgid = 0, fsgid = 0;
-    uint32_t group_count = 0;
-    uint32_t groups[32] = {};
-    bool superuser() const { return euid == 0; }
-};
 
 struct linux_rlimit {
     uint64_t current, maximum;
@@ -76,10 +69,12 @@ struct process : ref_counted<process> {
     void last_reference_gone();
 
     pid_t pid = 0;
-    ref_ptr<vmspace> vm;            // under `lock`; null for the kernel process and zombies
+    const vm_serial serial;         // a pid may be given again
     ref_ptr<sig_handlers> handlers; // set at creation; exec may replace it
     spin_lock lock{lock_rank::process, "process"};
-    credentials cred;                  // under `lock`; written by its own threads
+    // Who it is and what memory it has (kernel/security.h). Never null; replaced by its own
+    // threads.
+    ref_ptr<const security_context> context GUARDED_BY(lock);
     linux_rlimit limits[rlimit_count]; // under `lock`
     ref_ptr<vnode> executable;         // under `lock`
     own_fork_modes fork_modes;         // inherited
@@ -87,7 +82,6 @@ struct process : ref_counted<process> {
     nanos_t start_time = 0;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
-    bool dumpable = true;                  // PR_SET_DUMPABLE; not after a change of user. Inherited
     bool recorded = false;                 // kernel/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
@@ -114,9 +108,10 @@ struct process : ref_counted<process> {
     ref_ptr<session> sess;
     bool executed = false; // setpgid by the parent is refused after exec
     process_state state = process_state::alive;
-    int exit_signal = 17;    // SIGCHLD
-    int wait_status = 0;     // as wait4 reports it
-    char last_name[16] = {}; // comm of the last thread, for ps, once there is none any more
+    int exit_signal = 17; // SIGCHLD; it is that also if the parent runs another program by then
+    uint64_t parent_program = 0; // its security_context::program when it made this one
+    int wait_status = 0;         // as wait4 reports it
+    char last_name[16] = {};     // comm of the last thread, for ps, once there is none any more
     // What wait4 has told of the state. It changes with handlers->lock_ held too, so that senders
     // of SIGCONT and SIGKILL change it themselves.
     bool stop_reported = true, continue_reported = true;
@@ -147,7 +142,6 @@ struct process : ref_counted<process> {
     // that a process that has been waited for has left nothing behind.
     std::atomic<unsigned> unfreed_threads{0};
 
-    sleep_lock exec_lock{lock_rank::exec, "exec"};
     struct interval_timers* timers = nullptr; // kernel/itimer.cc
     sleep_lock posix_timers_lock{lock_rank::itimer, "posix timers"};
     list<posix_timer, &posix_timer::of_process> posix_timers; // under posix_timers_lock
@@ -212,17 +206,12 @@ void process_tell_parent(process& p, int32_t code) REQUIRES(process_tree_lock);
 // program). Null when the process ends.
 void process_set_executable(process& p, ref_ptr<vnode> node);
 
-// The vmspace of a process with a reference, or null (kernel process, zombie).
-ref_ptr<vmspace> process_vmspace(process& p);
 // The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
 inline uint64_t process_limit(unsigned resource) {
     process& self = current_process();
     lock_guard guard(self.lock);
     return self.limits[resource].current;
 }
-credentials current_credentials(); // a copy
 // Tells the address space of its resource limits; RLIMIT_MEMLOCK does not bind the superuser.
 // Called whenever one of the three changes.
 void process_tell_limits(process& p) REQUIRES(p.lock);
-// Permission for kill(2).
-bool credentials_may_signal(const credentials& sender, const credentials& target);

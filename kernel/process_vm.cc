@@ -30,30 +30,17 @@ expected<kmem_array<uio_segment>> copy_segments(user_ptr<const linux_iovec> from
     return segments;
 }
 
-// What ptrace(2) asks of a debugger: the same user in every respect, or root.
-bool may_access(const credentials& self, const credentials& other, bool dumpable) {
-    if (self.superuser())
-        return true;
-    return dumpable && self.uid == other.uid && self.uid == other.euid && self.uid == other.suid &&
-           self.gid == other.gid && self.gid == other.egid && self.gid == other.sgid;
-}
-
 // ESRCH, EPERM.
 expected<ref_ptr<vmspace>> memory_of(pid_t pid) {
     ref_ptr<process> p = process_find(pid);
     if (!p)
         return fail(Errno::srch);
-    const credentials self = current_credentials();
-    ref_ptr<vmspace> vm;
-    {
-        lock_guard guard(p->lock);
-        if (p.get() != &current_process() && !may_access(self, p->cred, p->dumpable))
-            return fail(Errno::perm);
-        vm = p->vm;
-    }
-    if (!vm)
+    const auto context = process_context(*p);
+    if (!may_access(*p, *context, access_mode::realcreds))
+        return fail(Errno::perm);
+    if (!context->vm)
         return fail(Errno::srch);
-    return vm;
+    return context->vm;
 }
 
 // Page by page of the other process, through a page of the kernel's: neither side's locks are held

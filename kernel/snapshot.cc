@@ -69,6 +69,9 @@ pid_t awaited_by(const process& p) {
     return 0;
 }
 
+// Without the lock: the machine stands still.
+vmspace* look_at_vmspace(process& p) NO_THREAD_SAFETY_ANALYSIS { return p.context->vm.get(); }
+
 template <class Visit> void each_process(const snapshot_set& set, Visit visit) {
     for (process* p = process_look_next(set.first); p && p->pid <= set.last;
          p = process_look_next(p->pid + 1))
@@ -83,8 +86,8 @@ template <class Visit> void each_entry(vmspace& vm, Visit visit) {
 
 template <class Visit> void each_vmspace_of(const snapshot_set& set, Visit visit) {
     each_process(set, [&](process& p) {
-        if (p.vm)
-            visit(*p.vm);
+        if (vmspace* vm = look_at_vmspace(p))
+            visit(*vm);
     });
     if (set.being_made)
         visit(*set.being_made);
@@ -149,17 +152,15 @@ void process_json(process& p, text_sink& out, bool only_changes) {
     out.print(",\"waits_for\":%d,\"ledger\":", awaited_by(p));
     ledger_json(p.costs, out, only_changes);
     out.append(",\"vmspace\":");
-    if (p.vm)
-        out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(p.vm.get())));
+    if (vmspace* vm = look_at_vmspace(p))
+        out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(vm)));
     else
         out.append("null");
     out.append('}');
 }
 
 // What was written of the counters with `only_changes`.
-constinit struct {
-    uint64_t counters[uvm_counters], others[uvm_counters];
-} last_written{};
+constinit struct { uint64_t counters[uvm_counters], others[uvm_counters]; } last_written{};
 
 template <class Read>
 void counters_json(const char* name, Read read, uint64_t (&last)[uvm_counters], bool only_changes,
@@ -182,7 +183,8 @@ void counters_json(const char* name, Read read, uint64_t (&last)[uvm_counters], 
 template <class Has> void append_others(const process& p, Has has, text_sink& out) {
     bool any = false;
     each_process({}, [&](process& other) {
-        if (&other == &p || !other.vm || !has(*other.vm))
+        vmspace* vm = look_at_vmspace(other);
+        if (&other == &p || !vm || !has(*vm))
             return;
         out.print("%s %d", any ? "" : ", with", other.pid);
         any = true;
@@ -196,6 +198,7 @@ const char* name_of(const vm_map_entry& e) {
 }
 
 void entry_text(process& p, vm_map_entry& e, text_sink& out) {
+    vmspace& own = *look_at_vmspace(p);
     out.print("\n%012llx-%012llx %c%c%c%c %llu %s  ", ull(e.start.value()), ull(e.end.value()),
               allows(e.protection, vm_prot::read) ? 'r' : '-',
               allows(e.protection, vm_prot::write) ? 'w' : '-',
@@ -213,7 +216,7 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
             [&](vmspace& vm) {
                 bool found = false;
                 each_entry(vm, [&](vm_map_entry& x) { found |= x.aref.amap() == amap; });
-                return found && &vm != p.vm.get();
+                return found && &vm != &own;
             },
             out);
         out.append('\n');
@@ -225,7 +228,7 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
                   e.object->kind());
         entry_snapshot_pages(e, out);
     }
-    entry_snapshot_mappings(*p.vm, e, out);
+    entry_snapshot_mappings(own, e, out);
 }
 
 } // namespace
@@ -274,7 +277,9 @@ void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
 }
 
 void snapshot_text(process& p, text_sink& out) {
-    vmspace& vm = *p.vm;
+    if (!look_at_vmspace(p))
+        return;
+    vmspace& vm = *look_at_vmspace(p);
     out.print("process %d", p.pid);
     if (pid_t child = awaited_by(p))
         out.print(", asleep until its vfork child %d lets go of this address space", child);
@@ -283,7 +288,8 @@ void snapshot_text(process& p, text_sink& out) {
                   p.parent ? p.parent->pid : 0);
     out.print("\nvmspace %llx  references %llu", ull(reinterpret_cast<uint64_t>(&vm)),
               ull(vm.references()));
-    append_others(p, [&](vmspace& other) { return &other == &vm; }, out);
+    append_others(
+        p, [&](vmspace& other) { return &other == &vm; }, out);
     pmap& map = vm.physical_map();
     uint64_t charged = 0;
     each_entry(vm, [&](vm_map_entry& e) { charged += e.charged ? e.pages() : 0; });

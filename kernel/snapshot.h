@@ -20,5 +20,5 @@ struct snapshot_set {
 // snapshot with `only_changes` is written as {"id":ID,"same":true}.
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes = false);
 
-// One process's address space for people, at most 80 columns wide.
+// One process's address space for people, at most 80 columns wide; nothing of one without.
 void snapshot_text(process& p, text_sink& out);

@@ -25,6 +25,8 @@ class text_buffer;
     X(vfork_released)   /* ... and after */                                                        \
     X(exec_is_ready)    /* all is made ready; the other threads of the process still run */        \
     X(exec_commits)     /* at the point of no return, before the old address space is left */      \
+    X(exec_has_left)    /* the old address space is left or gone; the new one not yet entered */   \
+    X(exec_enters)      /* others see the new address space, which is empty yet */                 \
     X(exit_begins)      /* before anything of the thread is gone */                                \
     X(object_found)     /* a reference to it has been got, and it is not yet used */               \
     X(about_to_publish) /* all that can fail has been done, and nobody can see it yet */           \

@@ -13,10 +13,10 @@ constexpr uint32_t unchanged = UINT32_MAX;
 
 // One of the two sets of ids in credentials, so that each rule is written once.
 struct id_set {
-    uint32_t credentials::* real;
-    uint32_t credentials::* effective;
-    uint32_t credentials::* saved;
-    uint32_t credentials::* filesystem;
+    uint32_t credentials::*real;
+    uint32_t credentials::*effective;
+    uint32_t credentials::*saved;
+    uint32_t credentials::*filesystem;
 };
 constexpr id_set user_ids{&credentials::uid, &credentials::euid, &credentials::suid,
                           &credentials::fsuid};
@@ -28,76 +28,87 @@ bool has(const credentials& c, const id_set& s, uint32_t id) {
     return c.*s.real == id || c.*s.effective == id || c.*s.saved == id;
 }
 
-// After each change, by the one who has seen `before`: whoever could look into the program, or
-// asked for a signal from its parent, did so as somebody else. Caller holds p.lock.
-void credentials_changed(process& p, const credentials& before) REQUIRES(p.lock) {
-    const credentials& c = p.cred;
-    if (c.euid != before.euid || c.egid != before.egid || c.fsuid != before.fsuid ||
-        c.fsgid != before.fsgid) {
-        p.dumpable = false;
-        current_thread().parent_death_signal = 0;
+// Gives the process the credentials that `change` makes of its present ones, unless `change` says
+// why not. ENOMEM.
+template <class Change> status change_credentials(Change change) {
+    process& p = current_process();
+    for (;;) {
+        const ref_ptr<const security_context> before = process_context(p);
+        credentials c = before->cred;
+        TRY(change(c));
+        // Whoever could look into the program, or asked for a signal from its parent, did so as
+        // somebody else.
+        const credentials& was = before->cred;
+        const bool somebody_else = c.euid != was.euid || c.egid != was.egid ||
+                                   c.fsuid != was.fsuid || c.fsgid != was.fsgid;
+        auto next =
+            TRY(security_context::create(c, before->dumpable && !somebody_else, before->program));
+        next->vm = before->vm;
+        if (!process_replace_context(p, before, std::move(next)))
+            continue; // another thread was quicker
+        {
+            lock_guard guard(p.lock);
+            process_tell_limits(p);
+        }
+        if (somebody_else)
+            current_thread().parent_death_signal = 0;
+        return {};
     }
-    process_tell_limits(p);
 }
 
 // setuid: all three for the superuser, else the effective one.
 sysresult set_id(const id_set& s, uint32_t id) {
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    credentials& c = p.cred;
-    const credentials before = c;
     if (id == unchanged)
         return fail(Errno::inval);
-    if (c.superuser())
-        c.*s.real = c.*s.saved = id;
-    else if (c.*s.real != id && c.*s.saved != id)
-        return fail(Errno::perm);
-    c.*s.effective = c.*s.filesystem = id;
-    credentials_changed(p, before);
+    TRY(change_credentials([&](credentials& c) -> status {
+        if (c.superuser())
+            c.*s.real = c.*s.saved = id;
+        else if (c.*s.real != id && c.*s.saved != id)
+            return fail(Errno::perm);
+        c.*s.effective = c.*s.filesystem = id;
+        return {};
+    }));
     return 0;
 }
 
 // setreuid: the saved id follows the effective one when the real one is set, or it differs from the
 // real one.
 sysresult set_real_effective(const id_set& s, uint32_t real, uint32_t effective) {
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    credentials& c = p.cred;
-    const credentials before = c;
-    if (!c.superuser()) {
-        if (real != unchanged && c.*s.real != real && c.*s.effective != real)
-            return fail(Errno::perm);
-        if (effective != unchanged && !has(c, s, effective))
-            return fail(Errno::perm);
-    }
-    if (real != unchanged)
-        c.*s.real = real;
-    if (effective != unchanged)
-        c.*s.effective = effective;
-    if (real != unchanged || (effective != unchanged && effective != before.*s.real))
-        c.*s.saved = c.*s.effective;
-    c.*s.filesystem = c.*s.effective;
-    credentials_changed(p, before);
+    TRY(change_credentials([&](credentials& c) -> status {
+        const uint32_t real_before = c.*s.real;
+        if (!c.superuser()) {
+            if (real != unchanged && c.*s.real != real && c.*s.effective != real)
+                return fail(Errno::perm);
+            if (effective != unchanged && !has(c, s, effective))
+                return fail(Errno::perm);
+        }
+        if (real != unchanged)
+            c.*s.real = real;
+        if (effective != unchanged)
+            c.*s.effective = effective;
+        if (real != unchanged || (effective != unchanged && effective != real_before))
+            c.*s.saved = c.*s.effective;
+        c.*s.filesystem = c.*s.effective;
+        return {};
+    }));
     return 0;
 }
 
 sysresult set_all(const id_set& s, uint32_t real, uint32_t effective, uint32_t saved) {
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    credentials& c = p.cred;
-    const credentials before = c;
-    if (!c.superuser())
-        for (uint32_t id : {real, effective, saved})
-            if (id != unchanged && !has(c, s, id))
-                return fail(Errno::perm);
-    if (real != unchanged)
-        c.*s.real = real;
-    if (effective != unchanged)
-        c.*s.effective = effective;
-    if (saved != unchanged)
-        c.*s.saved = saved;
-    c.*s.filesystem = c.*s.effective;
-    credentials_changed(p, before);
+    TRY(change_credentials([&](credentials& c) -> status {
+        if (!c.superuser())
+            for (uint32_t id : {real, effective, saved})
+                if (id != unchanged && !has(c, s, id))
+                    return fail(Errno::perm);
+        if (real != unchanged)
+            c.*s.real = real;
+        if (effective != unchanged)
+            c.*s.effective = effective;
+        if (saved != unchanged)
+            c.*s.saved = saved;
+        c.*s.filesystem = c.*s.effective;
+        return {};
+    }));
     return 0;
 }
 
@@ -110,25 +121,19 @@ sysresult get_all(const id_set& s, user_ptr<uint32_t> real, user_ptr<uint32_t> e
     return 0;
 }
 
-// setfsuid never fails: it returns the old id.
+// setfsuid never fails: it returns the old id, changed or not.
 sysresult set_filesystem(const id_set& s, uint32_t id) {
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    credentials& c = p.cred;
-    const credentials before = c;
-    if (id != unchanged && (c.superuser() || has(c, s, id)))
-        c.*s.filesystem = id;
-    credentials_changed(p, before);
-    return before.*s.filesystem;
+    uint32_t before = 0;
+    (void)change_credentials([&](credentials& c) -> status {
+        before = c.*s.filesystem;
+        if (id != unchanged && (c.superuser() || has(c, s, id)))
+            c.*s.filesystem = id;
+        return {};
+    });
+    return before;
 }
 
 } // namespace
-
-credentials current_credentials() {
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    return p.cred;
-}
 
 sysresult sys_getuid() { return current_credentials().uid; }
 sysresult sys_geteuid() { return current_credentials().euid; }
@@ -168,10 +173,13 @@ sysresult sys_setgroups(int32_t size, user_ptr<const uint32_t> list) {
     if (size < 0 || size_t(size) > std::size(groups))
         return fail(Errno::inval);
     TRY(copy_in(groups, list.address(), size_t(size) * sizeof groups[0]));
-    process& p = current_process();
-    lock_guard guard(p.lock);
-    std::copy_n(groups, size, p.cred.groups);
-    p.cred.group_count = uint32_t(size);
+    TRY(change_credentials([&](credentials& c) -> status {
+        if (!c.superuser())
+            return fail(Errno::perm);
+        std::copy_n(groups, size, c.groups);
+        c.group_count = uint32_t(size);
+        return {};
+    }));
     return 0;
 }
 
@@ -200,11 +208,7 @@ sysresult sys_capget(user_ptr<void> header, user_ptr<void> data) {
     ref_ptr<process> p = asked.pid == 0 ? ref_ptr(&current_process()) : process_find(asked.pid);
     if (!p)
         return fail(Errno::srch);
-    bool all;
-    {
-        lock_guard guard(p->lock);
-        all = p->cred.superuser();
-    }
+    const bool all = process_credentials(*p).superuser();
     constexpr uint32_t high_capabilities = 0x1ff; // 32 to 40
     const cap_data low{all ? UINT32_MAX : 0, all ? UINT32_MAX : 0, 0};
     const cap_data high{all ? high_capabilities : 0, all ? high_capabilities : 0, 0};

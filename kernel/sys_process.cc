@@ -59,21 +59,27 @@ static expected<ref_ptr<thread>> thread_or_self(pid_t tid) {
     return t;
 }
 
-static bool may_schedule(const process& target) {
-    credentials self = current_credentials();
-    return self.superuser() || self.euid == target.cred.euid || self.euid == target.cred.uid;
+// The rights of the caller, `self`, and what he does with them, are one step for the target: it
+// does not change who it is in between.
+static bool may_schedule(const credentials& self, const process& target) REQUIRES(target.lock) {
+    return credentials_may_schedule(self, target.context->cred);
 }
 
 sysresult sys_sched_setaffinity(sys_pid pid, uint64_t size, user_ptr<const uint64_t> mask) {
     uint64_t wanted = 0;
     TRY(copy_in(&wanted, mask.address(), std::min(size, sizeof wanted)));
     ref_ptr<thread> t = TRY(thread_or_self(pid));
-    if (!may_schedule(*t->proc))
-        return fail(Errno::perm);
-    auto allowed = uint32_t(wanted) & ((1u << cpu::count()) - 1);
-    if (allowed == 0)
-        return fail(Errno::inval);
-    t->allowed_cpus = allowed;
+    const auto allowed = uint32_t(wanted) & ((1u << cpu::count()) - 1);
+    const credentials self = current_credentials();
+    {
+        process& p = *t->proc;
+        lock_guard guard(p.lock);
+        if (!may_schedule(self, p))
+            return fail(Errno::perm);
+        if (allowed == 0)
+            return fail(Errno::inval);
+        t->allowed_cpus = allowed;
+    }
     sched_affinity_changed(*t);
     return 0;
 }
@@ -106,10 +112,10 @@ template <class F> static expected<unsigned> for_priority(int32_t which, int32_t
         if (who == 0) {
             lock_guard guard(process_tree_lock);
             group = current_process().group;
-            uid = current_process().cred.uid;
+            uid = process_uid(current_process());
         }
         for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
-            if (which == PRIO_PGRP_ ? p->group == group : p->cred.uid == uid) {
+            if (which == PRIO_PGRP_ ? p->group == group : process_uid(*p) == uid) {
                 f(*p);
                 n++;
             }
@@ -126,18 +132,20 @@ sysresult sys_getpriority(int32_t which, int32_t who) {
 }
 
 // How far a program may go back with its niceness without being root: RLIMIT_NICE.
-static bool may_have_nice(const process& p, int priority) {
-    return current_credentials().superuser() ||
-           uint64_t(20 - priority) <= p.limits[RLIMIT_NICE_].current;
+static bool may_have_nice(const credentials& self, const process& p, int priority)
+    REQUIRES(p.lock) {
+    return self.superuser() || uint64_t(20 - priority) <= p.limits[RLIMIT_NICE_].current;
 }
 
 sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
     priority = std::clamp(priority, -20, 19);
     Errno refused{};
+    const credentials self = current_credentials();
     TRY(for_priority(which, who, [&](process& p) {
-        if (!may_schedule(p))
+        lock_guard guard(p.lock);
+        if (!may_schedule(self, p))
             refused = Errno::perm;
-        else if (priority < p.nice.load() && !may_have_nice(p, priority))
+        else if (priority < p.nice.load() && !may_have_nice(self, p, priority))
             refused = Errno::acces;
         else
             p.nice.store(priority);
@@ -162,7 +170,7 @@ sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {
     thread& self = current_thread();
     process& p = *self.proc;
     usage u;
-    uint64_t resident = p.vm->get_sizes().resident_pages;
+    uint64_t resident = current_vmspace().get_sizes().resident_pages;
     switch (who) {
     case of_self: {
         lock_guard guard(process_tree_lock);
@@ -205,25 +213,12 @@ sysresult sys_times(user_ptr<void> out) {
     return int64_t(now() / tick);
 }
 
-static status set_limit(process& p, unsigned resource, const linux_rlimit& wanted) {
+static status check_limit(unsigned resource, const linux_rlimit& wanted) {
     constexpr uint64_t most_files = 1 << 20;
     if (wanted.current > wanted.maximum)
         return fail(Errno::inval);
     if (resource == RLIMIT_NOFILE_ && wanted.maximum > most_files)
         return fail(Errno::perm);
-    bool superuser = current_credentials().superuser();
-    {
-        lock_guard guard(p.lock);
-        if (wanted.maximum > p.limits[resource].maximum && !superuser)
-            return fail(Errno::perm);
-        p.limits[resource] = wanted;
-        process_tell_limits(p);
-    }
-    if (resource == RLIMIT_CPU_) {
-        lock_guard tree(process_tree_lock);
-        if (p.live_threads != 0)
-            cpu_limit_changed(p);
-    }
     return {};
 }
 
@@ -234,22 +229,29 @@ sysresult sys_prlimit64(sys_pid pid, int32_t resource, user_ptr<const linux_rlim
     ref_ptr<process> p = pid == 0 ? ref_ptr(&current_process()) : process_find(pid);
     if (!p)
         return fail(Errno::srch);
-    if (p.get() != &current_process()) {
-        credentials self = current_credentials();
-        lock_guard guard(p->lock);
-        const credentials& c = p->cred;
-        if (!self.superuser() && (self.uid != c.uid || self.uid != c.euid || self.uid != c.suid ||
-                                  self.gid != c.gid || self.gid != c.egid || self.gid != c.sgid))
-            return fail(Errno::perm);
-    }
+    linux_rlimit wanted{};
+    if (new_limit)
+        wanted = TRY(new_limit.read());
+    const credentials self = current_credentials();
     linux_rlimit old;
     {
+        // Asked and done in one step: a program that runs with other rights is not meant.
         lock_guard guard(p->lock);
+        if (p.get() != &current_process() && !credentials_may_limit(self, p->context->cred))
+            return fail(Errno::perm);
         old = p->limits[resource];
+        if (new_limit) {
+            TRY(check_limit(unsigned(resource), wanted));
+            if (wanted.maximum > old.maximum && !self.superuser())
+                return fail(Errno::perm);
+            p->limits[resource] = wanted;
+            process_tell_limits(*p);
+        }
     }
-    if (new_limit) {
-        const linux_rlimit wanted = TRY(new_limit.read());
-        TRY(set_limit(*p, unsigned(resource), wanted));
+    if (new_limit && resource == RLIMIT_CPU_) {
+        lock_guard tree(process_tree_lock);
+        if (p->live_threads != 0)
+            cpu_limit_changed(*p);
     }
     if (old_limit)
         TRY(old_limit.write(old));
@@ -287,6 +289,19 @@ enum : int32_t {
 };
 constexpr uint64_t last_capability = 40;
 
+// ENOMEM.
+status set_dumpable(process& p, bool value) {
+    for (;;) {
+        const auto before = process_context(p);
+        if (before->dumpable == value)
+            return {};
+        auto next = TRY(security_context::create(before->cred, value, before->program));
+        next->vm = before->vm;
+        if (process_replace_context(p, before, std::move(next)))
+            return {};
+    }
+}
+
 } // namespace
 
 sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
@@ -299,11 +314,11 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         self.parent_death_signal = int(a2);
         return 0;
     case PR_GET_PDEATHSIG_: TRY(user_ptr<int32_t>(a2).write(self.parent_death_signal)); return 0;
-    case PR_GET_DUMPABLE_: return p.dumpable;
+    case PR_GET_DUMPABLE_: return current_context()->dumpable;
     case PR_SET_DUMPABLE_:
         if (a2 > 1)
             return fail(Errno::inval);
-        p.dumpable = a2 != 0;
+        TRY(set_dumpable(p, a2 != 0));
         return 0;
     case PR_SET_NAME_: {
         char name[sizeof self.name] = {};

@@ -29,20 +29,14 @@ linux_siginfo info_from_caller(int signo, int32_t code) {
     info.signo = signo;
     info.code = code;
     info.child.pid = self.pid;
-    lock_guard guard(self.lock);
-    info.child.uid = self.cred.uid;
+    info.child.uid = process_uid(self);
     return info;
-}
-
-credentials credentials_of(process& p) {
-    lock_guard guard(p.lock);
-    return p.cred;
 }
 
 // Whether the caller, whose credentials are `mine`, may send `signo` to `target`.
 bool may_signal(const credentials& mine, process& target, int signo) REQUIRES(process_tree_lock) {
     process& self = current_process();
-    if (&target == &self || credentials_may_signal(mine, credentials_of(target)))
+    if (&target == &self || credentials_may_signal(mine, process_credentials(target)))
         return true;
     return signo == SIGCONT_ &&
            target.sess == self.sess; // a shell may continue a job that changed its user
@@ -59,7 +53,7 @@ status send_to(const credentials& mine, process& target, thread* to_thread,
 }
 
 status kill_one(pid_t pid, const linux_siginfo& info) {
-    const credentials mine = credentials_of(current_process());
+    const credentials mine = process_credentials(current_process());
     ref_ptr<process> target = process_find(pid);
     if (!target) {
         // Any thread's id stands for its process.
@@ -77,7 +71,7 @@ constexpr pid_t everybody = -1; // but init and the caller
 // kill of a group, or of everybody.
 status kill_many(pid_t group, const linux_siginfo& info) {
     process& self = current_process();
-    const credentials mine = credentials_of(self);
+    const credentials mine = process_credentials(self);
     bool any_sent = false;
     Errno error = Errno::srch;
     lock_guard tree(process_tree_lock);
@@ -98,7 +92,7 @@ status kill_many(pid_t group, const linux_siginfo& info) {
 
 // tkill, tgkill, rt_tgsigqueueinfo. `pid` 0: whichever process the thread is of.
 status kill_thread(pid_t pid, pid_t tid, const linux_siginfo& info) {
-    const credentials mine = credentials_of(current_process());
+    const credentials mine = process_credentials(current_process());
     ref_ptr<thread> target = thread_find(tid);
     if (!target || (pid != 0 && target->proc->pid != pid))
         return fail(Errno::srch);
@@ -313,7 +307,7 @@ sysresult sys_pidfd_send_signal(sys_fd fd, sys_signal signo, user_ptr<const linu
     }
     if (!valid_signal_or_0(signo))
         return fail(Errno::inval);
-    const credentials mine = credentials_of(current_process());
+    const credentials mine = process_credentials(current_process());
     lock_guard tree(process_tree_lock);
     if (!target->parent) // waited for, or not in the tree yet
         return fail(Errno::srch);

@@ -150,12 +150,8 @@ sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> valu
     nanos_t time = TRY(from_timespec(wanted));
     if (clock != CLOCK_REALTIME_)
         return fail(Errno::inval);
-    {
-        process& p = current_process();
-        lock_guard guard(p.lock);
-        if (!p.cred.superuser())
-            return fail(Errno::perm);
-    }
+    if (!current_credentials().superuser())
+        return fail(Errno::perm);
     wall_clock_set.store(int64_t(time - boot_wall_clock() - now()));
     return 0;
 }

@@ -45,13 +45,11 @@ enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
 enum : uint32_t { MCL_CURRENT_ = 1, MCL_FUTURE_ = 2, MCL_ONFAULT_ = 4 };
 enum : uint32_t { MLOCK_ONFAULT_ = 1 };
 
-vmspace& own_vmspace() { return *current_process().vm; }
-
 // EPERM for one who may lock nothing at all.
 status may_lock() {
     process& self = current_process();
     lock_guard guard(self.lock);
-    if (!self.cred.superuser() && self.limits[RLIMIT_MEMLOCK_].current == 0)
+    if (!self.context->cred.superuser() && self.limits[RLIMIT_MEMLOCK_].current == 0)
         return fail(Errno::perm);
     return {};
 }
@@ -131,7 +129,7 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
         request.offset = offset;
         TRY(map_file(request, fd, flags));
     }
-    return int64_t(TRY(own_vmspace().map(request)).value());
+    return int64_t(TRY(current_vmspace().map(request)).value());
 }
 
 sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
@@ -144,29 +142,29 @@ sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
         return 0;
     if (address + page_round_up(size) < address || page_round_up(size) < size)
         return fail(Errno::nomem);
-    TRY(own_vmspace().protect(address.address(), size, vm_prot(bits & prot_bits),
-                              bits & PROT_GROWSDOWN_));
+    TRY(current_vmspace().protect(address.address(), size, vm_prot(bits & prot_bits),
+                                  bits & PROT_GROWSDOWN_));
     return 0;
 }
 
 sysresult sys_munmap(sys_address address, uint64_t size) {
-    TRY(own_vmspace().unmap(address.address(), size));
+    TRY(current_vmspace().unmap(address.address(), size));
     return 0;
 }
 
 sysresult sys_brk(sys_address wanted) {
-    return int64_t(own_vmspace().set_brk(wanted.address()).value());
+    return int64_t(current_vmspace().set_brk(wanted.address()).value());
 }
 
 sysresult sys_mremap(sys_address old, uint64_t old_size, uint64_t new_size, sys_hex flags,
                      sys_address to) {
-    return int64_t(
-        TRY(own_vmspace().remap(old.address(), old_size, new_size, int(flags.value), to.address()))
-            .value());
+    return int64_t(TRY(current_vmspace().remap(old.address(), old_size, new_size, int(flags.value),
+                                               to.address()))
+                       .value());
 }
 
 sysresult sys_msync(sys_address address, uint64_t size, sys_hex flags) {
-    TRY(own_vmspace().sync(address.address(), size, int(flags.value)));
+    TRY(current_vmspace().sync(address.address(), size, int(flags.value)));
     return 0;
 }
 
@@ -182,8 +180,8 @@ sysresult sys_mincore(sys_address address, uint64_t size, user_ptr<uint8_t> vec)
     const uint64_t pages = pages_of(size);
     for (uint64_t done = 0; done < pages;) {
         uint64_t n = std::min(pages - done, pages_at_once);
-        TRY(own_vmspace().mincore(address.address() + done * page_size, n * page_size,
-                                  answers.data()));
+        TRY(current_vmspace().mincore(address.address() + done * page_size, n * page_size,
+                                      answers.data()));
         TRY(copy_out(vec.address() + done, answers.data(), n));
         done += n;
     }
@@ -191,7 +189,7 @@ sysresult sys_mincore(sys_address address, uint64_t size, user_ptr<uint8_t> vec)
 }
 
 sysresult sys_madvise(sys_address address, uint64_t size, int32_t advice) {
-    TRY(own_vmspace().advise(address.address(), size, advice));
+    TRY(current_vmspace().advise(address.address(), size, advice));
     return 0;
 }
 
@@ -205,18 +203,18 @@ sysresult sys_minherit(sys_address address, uint64_t size, int32_t inherit) {
     case 4: value = vm_inherit::zero; break;
     default: return fail(Errno::inval);
     }
-    TRY(own_vmspace().inherit(address.address(), size, value));
+    TRY(current_vmspace().inherit(address.address(), size, value));
     return 0;
 }
 
 sysresult sys_mlock(sys_address address, uint64_t size) {
     TRY(may_lock());
-    TRY(own_vmspace().lock_pages(address.address(), size));
+    TRY(current_vmspace().lock_pages(address.address(), size));
     return 0;
 }
 
 sysresult sys_munlock(sys_address address, uint64_t size) {
-    TRY(own_vmspace().unlock_pages(address.address(), size));
+    TRY(current_vmspace().unlock_pages(address.address(), size));
     return 0;
 }
 
@@ -224,7 +222,7 @@ sysresult sys_mlock2(sys_address address, uint64_t size, sys_hex flags) {
     if (flags & ~MLOCK_ONFAULT_)
         return fail(Errno::inval);
     TRY(may_lock());
-    TRY(own_vmspace().lock_pages(address.address(), size, flags & MLOCK_ONFAULT_));
+    TRY(current_vmspace().lock_pages(address.address(), size, flags & MLOCK_ONFAULT_));
     return 0;
 }
 
@@ -235,12 +233,12 @@ sysresult sys_mlockall(sys_hex flags) {
         return fail(Errno::inval);
     TRY(may_lock());
     const wiring how = flags & MCL_ONFAULT_ ? wiring::on_fault : wiring::at_once;
-    TRY(own_vmspace().lock_all(flags & MCL_CURRENT_ ? how : wiring::none,
-                               flags & MCL_FUTURE_ ? how : wiring::none));
+    TRY(current_vmspace().lock_all(flags & MCL_CURRENT_ ? how : wiring::none,
+                                   flags & MCL_FUTURE_ ? how : wiring::none));
     return 0;
 }
 
 sysresult sys_munlockall() {
-    own_vmspace().unlock_all();
+    current_vmspace().unlock_all();
     return 0;
 }

@@ -312,7 +312,7 @@ sysresult sys_shmat(int32_t id, sys_address address, sys_hex flags) {
     request.shared = true;
     request.size = s->size();
     request.object = s;
-    auto at = current_process().vm->map(request);
+    auto at = current_vmspace().map(request);
     if (!at)
         return fail(at.error() == Errno::exist ? Errno::inval : at.error());
     lock_guard guard(table_lock);
@@ -324,7 +324,7 @@ sysresult sys_shmat(int32_t id, sys_address address, sys_hex flags) {
 sysresult sys_shmdt(sys_address address) {
     if (!address.address().page_aligned())
         return fail(Errno::inval);
-    TRY(current_process().vm->unmap_object(address.address(), is_segment));
+    TRY(current_vmspace().unmap_object(address.address(), is_segment));
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "kernel/thread.h"
 
 #include "arch/cpu.h"
+#include "arch/pmap.h"
 #include "arch/timer.h"
 #include "kernel/panic.h"
 #include "kernel/process.h"
@@ -53,6 +54,15 @@ expected<ref_ptr<thread>> thread_create(process& owner) {
 }
 
 void thread::last_reference_gone() { threads.destroy(this); }
+
+void thread_enter_vmspace(vmspace* vm) {
+    thread& self = current_thread();
+    cpu::interrupts_push_off();
+    self.vm = vm;
+    self.user_map = vm ? &vm->physical_map() : nullptr;
+    (vm ? vm->physical_map() : pmap::kernel()).activate();
+    cpu::interrupts_pop_off();
+}
 
 thread& current_thread() {
     thread* t = cpu::current();

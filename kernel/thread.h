@@ -12,6 +12,7 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 
+class vmspace;
 struct process;
 
 enum class thread_state : uint8_t { created, runnable, running, sleeping, dead };
@@ -75,7 +76,10 @@ struct thread : ref_counted<thread> {
     const char* wait_reason = nullptr; // why it sleeps, for ps and panics
     std::atomic<sleep_kind> sleep{
         sleep_kind::uninterruptible}; // what may end it; set before `state`
-    // The address space to load when it runs: proc->vm's. Null for kernel threads, which run with
+    // The address space that it runs in: its process's, whose context holds it. Null for kernel
+    // threads, and where its memory has gone. Written by the thread itself or before its first run.
+    vmspace* vm = nullptr;
+    // The page table to load when it runs: that of `vm`. Null for kernel threads, which run with
     // whatever is loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
     std::atomic<nanos_t> cpu_clock{0}; // kernel/cpu_clock.cc; changed by the scheduler
@@ -137,6 +141,10 @@ void thread_clock_stop(thread& t, nanos_t time);
 
 thread& current_thread();
 process& current_process();
+// The running thread's; there is one.
+inline vmspace& current_vmspace() { return *current_thread().vm; }
+// The running thread is in `vm` from now on; null: in the kernel's half alone.
+void thread_enter_vmspace(vmspace* vm);
 
 // The kernel's own threads. `entry` returns to end the thread. ENOMEM.
 expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*),

@@ -27,7 +27,7 @@ void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
 [[gnu::noinline, gnu::cold]] bool handle_unresolved(thread& self, vaddr_t address, vm_prot access,
                                                     bool user_mode, fault_outcome outcome) {
     while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode))
-        outcome = self.proc->vm->fault(address, access);
+        outcome = self.vm->fault(address, access);
     if (user_mode)
         post_fault_signal(self, address, outcome);
     return outcome == fault_outcome::resolved;
@@ -46,7 +46,7 @@ bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_m
     self.minor_faults++;
     // Nobody takes the address space away from a process one of whose threads is running.
     const fault_outcome outcome =
-        address < user_max ? self.proc->vm->fault(address, access, present) : fault_outcome::maperr;
+        address < user_max ? self.vm->fault(address, access, present) : fault_outcome::maperr;
     if (outcome == fault_outcome::resolved) [[likely]]
         return true;
     return handle_unresolved(self, address, access, user_mode, outcome);

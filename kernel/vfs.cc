@@ -137,6 +137,7 @@ expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
     exec_file f;
     f.file_ = TRY(node->open(O_RDONLY_ | O_LARGEFILE_));
     TRY(node->deny_write_access());
+    f.readable_ = check_access(*node, may_read).has_value();
     f.node_ = std::move(node);
     return f;
 }
@@ -147,6 +148,7 @@ exec_file::exec_file(exec_file&&) noexcept = default;
 exec_file& exec_file::operator=(exec_file&& other) noexcept {
     std::swap(node_, other.node_);
     std::swap(file_, other.file_);
+    readable_ = other.readable_;
     return *this;
 }
 

@@ -14,6 +14,7 @@ struct vattr;
 class vnode;
 
 // Where a thread's paths start: root, current directory, umask. Shared by CLONE_FS, else copied.
+// Its references are its threads' alone: exec asks whether another process has one.
 class fs_context : public ref_counted<fs_context> {
 public:
     static constexpr auto end_takes = lock_rank::pipe; // as its directory
@@ -29,7 +30,7 @@ public:
     uint32_t set_umask(uint32_t mask) { return umask_.exchange(mask & 0777); }
 
 private:
-    spin_lock lock_{lock_rank::fd_table, "fs_context"};
+    spin_lock lock_{lock_rank::fs_context, "fs_context"};
     ref_ptr<vnode> cwd_ GUARDED_BY(lock_);
     std::atomic<uint32_t> umask_{022};
 };
@@ -58,11 +59,13 @@ public:
     // decides by two of them reads once: a chown between two reads would lend one file's bits to
     // another owner.
     vattr attributes() const;
+    bool readable() const { return readable_; } // by who opened it
 
 private:
     exec_file();
     ref_ptr<vnode> node_;
     ref_ptr<file> file_; // open for reading
+    bool readable_ = false;
 };
 
 // The absolute path of a vnode for getcwd, /proc/PID/exe and cwd, maps. ENOENT if it was unlinked;

@@ -59,7 +59,7 @@ bool has_news(const process& child) REQUIRES(process_tree_lock) {
 
 // What there is to say about one child now; takes note of having said it unless WNOWAIT.
 std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_tree_lock) {
-    news n{.pid = child.pid, .uid = child.cred.uid, .wait_status = 0, .used = {}};
+    news n{.pid = child.pid, .uid = process_uid(child), .wait_status = 0, .used = {}};
     if (child.state == process_state::zombie) {
         n.wait_status = child.wait_status;
     } else if (child.state == process_state::stopped && !child.stop_reported &&
@@ -165,7 +165,7 @@ linux_siginfo child_siginfo(process& p) {
     linux_siginfo info{};
     info.signo = SIGCHLD_;
     info.child.pid = p.pid;
-    info.child.uid = p.cred.uid;
+    info.child.uid = process_uid(p);
     usage u = process_usage(p);
     info.child.utime = int64_t(u.user_time / clock_tick);
     info.child.stime = int64_t(u.system_time / clock_tick);

@@ -9,7 +9,6 @@
 enum class lock_rank : uint8_t {
     none,
     // Sleep locks.
-    exec,           // process::exec_lock: one execve or clone with shared parts at a time
     file_position,  // vnode_file::position_lock_
     generated_text, // proc_file::lock_, while its text is made or read
     standstill,     // one at a time stops the other CPUs
@@ -40,7 +39,8 @@ enum class lock_rank : uint8_t {
     futex,        // a futex hash bucket
     poll,         // poll_queue::lock_
     tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
-    process,      // process::lock_
+    process,      // process::lock_, thread::lock_
+    fs_context,   // fs_context::lock_
     accounts,     // what users make the kernel hold
     lock_waits,   // who waits for an advisory lock, and for whose
     wait,         // wait_queue guards that have no better name

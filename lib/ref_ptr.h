@@ -1,7 +1,8 @@
 // Shared ownership by intrusive reference counts.
 //
 // A class derives from ref_counted<T> and provides `void last_reference_gone()`, which gives
-// the object back to wherever it came from (its pool). A raw pointer never owns.
+// the object back to wherever it came from (its pool). A raw pointer never owns. What nobody may
+// change any more is held by ref_ptr<const T>.
 //
 // It also declares `end_takes`: the lowest rank of the locks that its end may take, itself or by
 // what it drops in its turn. A reference may be dropped only where a lock of that rank may be
@@ -44,18 +45,18 @@ public:
     ref_counted(const ref_counted&) = delete;
     ref_counted& operator=(const ref_counted&) = delete;
 
-    void add_reference() {
+    void add_reference() const {
         [[maybe_unused]] uint32_t before = references_.fetch_add(1, std::memory_order_relaxed);
         CHECK_ASSERT(before != 0);
     }
-    void drop_reference() {
-        assert_may_end(T::end_takes);
+    void drop_reference() const {
+        assert_may_end(lowest());
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before != 0);
         if (before != 1)
             return;
-        [[maybe_unused]] end_of_object ending(T::end_takes);
-        static_cast<T*>(this)->last_reference_gone();
+        [[maybe_unused]] end_of_object ending(lowest());
+        const_cast<T*>(static_cast<const T*>(this))->last_reference_gone();
     }
     // Of an object to which the caller keeps another reference until it returns: no end, so that any
     // lock may be held.
@@ -66,7 +67,7 @@ public:
     // As drop_reference(), but leaves the end of the object to the caller: returns whether this was
     // the last reference. For chains of objects, which are freed in a loop.
     [[nodiscard]] bool drop_reference_and_keep() {
-        assert_may_end(T::end_takes);
+        assert_may_end(lowest());
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before != 0);
         return before == 1;
@@ -82,7 +83,10 @@ public:
     uint32_t references() const { return references_.load(std::memory_order_acquire); }
 
 private:
-    std::atomic<uint32_t> references_{1};
+    // A class's, or an object's own.
+    lock_rank lowest() const { return static_cast<const T*>(this)->end_takes; }
+
+    mutable std::atomic<uint32_t> references_{1};
 };
 
 template <class T> class ref_ptr {
@@ -103,11 +107,11 @@ public:
     ref_ptr(const ref_ptr& other) : ref_ptr(other.object_) {}
     ref_ptr(ref_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
     template <class U>
-        requires std::is_convertible_v<U*, T*>
-    ref_ptr(const ref_ptr<U>& other) : ref_ptr(static_cast<T*>(other.get())) {}
+    requires std::is_convertible_v<U*, T*> ref_ptr(const ref_ptr<U>& other)
+        : ref_ptr(static_cast<T*>(other.get())) {}
     template <class U>
-        requires std::is_convertible_v<U*, T*>
-    ref_ptr(ref_ptr<U>&& other) noexcept : object_(other.leak()) {}
+    requires std::is_convertible_v<U*, T*> ref_ptr(ref_ptr<U>&& other)
+    noexcept : object_(other.leak()) {}
     ~ref_ptr() {
         if (object_)
             object_->drop_reference();

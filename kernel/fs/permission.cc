@@ -22,9 +22,9 @@ static bool in_groups(const credentials& cred, uint32_t gid) {
 static caller caller_for(uint32_t gid, bool real_ids) {
     process& self = current_process();
     lock_guard guard(self.lock);
-    caller c{real_ids ? self.cred.uid : self.cred.fsuid, real_ids ? self.cred.gid : self.cred.fsgid,
-             false};
-    c.in_group = c.gid == gid || in_groups(self.cred, gid);
+    const credentials& cred = self.context->cred;
+    caller c{real_ids ? cred.uid : cred.fsuid, real_ids ? cred.gid : cred.fsgid, false};
+    c.in_group = c.gid == gid || in_groups(cred, gid);
     return c;
 }
 
@@ -79,7 +79,7 @@ status check_sticky(vnode& directory, vnode& victim) {
 file_owner owner_for_caller() {
     process& self = current_process();
     lock_guard guard(self.lock);
-    return {self.cred.fsuid, self.cred.fsgid};
+    return {self.context->cred.fsuid, self.context->cred.fsgid};
 }
 
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {

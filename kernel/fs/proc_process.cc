@@ -46,8 +46,8 @@ status show_wchan(const proc_subject& of, text_buffer& out) {
 // ---- Memory ----------------------------------------------------------------------------------
 
 // A range of the process's own memory; what cannot be read ends it.
-status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::* from,
-                   vaddr_t image_facts::* to) {
+status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::*from,
+                   vaddr_t image_facts::*to) {
     ref_ptr<vmspace> vm = TRY(vmspace_of(of));
     if (!vm)
         return {};
@@ -162,14 +162,10 @@ expected<ref_ptr<vnode>> jump_cwd(const proc_subject& of) {
     ref_ptr<thread> t = of.find_thread();
     if (!t)
         return fail(Errno::noent);
-    ref_ptr<fs_context> fs;
-    {
-        lock_guard guard(t->lock);
-        fs = t->fs;
-    }
-    if (!fs)
+    lock_guard guard(t->lock);
+    if (!t->fs)
         return fail(Errno::noent);
-    return fs->current_directory();
+    return t->fs->current_directory();
 }
 
 expected<ref_ptr<vnode>> jump_root(const proc_subject& of) {

@@ -46,7 +46,7 @@ pid_t lender_of(process& p) REQUIRES(process_tree_lock) {
 // Takes no reference, which might be the last one to go.
 bool has_vmspace(process& p, const vmspace& vm) {
     lock_guard guard(p.lock);
-    return p.vm.get() == &vm;
+    return p.context->vm.get() == &vm;
 }
 
 // What `q` has to do with the address space of `p`, which it has too.
@@ -121,7 +121,7 @@ expected<process_facts> facts_of(const proc_subject& of) {
     }
     {
         lock_guard guard(p->lock);
-        f.cred = p->cred;
+        f.cred = p->context->cred;
     }
     if (handlers) {
         lock_guard guard(handlers->lock_);

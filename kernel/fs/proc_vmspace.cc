@@ -21,8 +21,6 @@ status show_vmspace(const proc_subject& of, text_buffer& out) {
     process* p = process_look_next(of.pid);
     if (!p || p->pid != of.pid)
         return fail(Errno::srch);
-    if (!p->vm)
-        return {}; // a zombie
     snapshot_text(*p, out);
     if (!out.complete())
         return fail(Errno::nomem);

@@ -89,8 +89,8 @@ new_node describe(const proc_entry& entry, const proc_subject& of) {
     if (of.pid) {
         if (ref_ptr<process> p = of.find_process()) {
             lock_guard guard(p->lock);
-            is.uid = p->cred.euid;
-            is.gid = p->cred.egid;
+            is.uid = p->context->cred.euid;
+            is.gid = p->context->cred.egid;
         }
     }
     return is;

@@ -217,12 +217,7 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
         return 0;
     }
     case TIOCSCTTY_: {
-        process& self = current_process();
-        bool superuser;
-        {
-            lock_guard guard(self.lock);
-            superuser = self.cred.superuser();
-        }
+        const bool superuser = current_credentials().superuser();
         TRY(acquire(by.readable() || superuser, argument == 1 && superuser));
         return 0;
     }

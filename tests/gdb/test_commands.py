@@ -15,7 +15,7 @@ def in_fault() -> Answers:
     """Stopped where process 3 is about to copy the anon that a fork left to it and its child."""
     return debug([
         "break uvm_faultinfo::copy_anon if $pid() == 3", "continue", *COMMANDS,
-        "print $pid()", "print $proc(3)->pid", "print $proc(3)->vm", "print $thread(1)->state",
+        "print $pid()", "print $proc(3)->pid", "print $proc(3)->context.object_->vm", "print $thread(1)->state",
         "print $vmspace(3)->map_.lock_", "print $vmspace(3)->map_.entries_",
         "print $vmspace(3)->map_.tree_", "print $entry(3, 0x401000)->protection",
         "print $entry(3, 0x401000)->start", "print $page(0x1000)->owner_kind", "print this->va",
@@ -102,7 +102,7 @@ def test_functions_and_printers(in_fault: Answers) -> None:
 
     assert printed("$pid()") == "3"
     assert printed("$proc(3)->pid") == "3"
-    assert re.fullmatch(r"vmspace \* 0x\w+ \(references 1\)", printed("$proc(3)->vm"))
+    assert re.fullmatch(r"vmspace \* 0x\w+ \(references 1\)", printed("$proc(3)->context.object_->vm"))
     assert printed("$thread(1)->state") == "thread_state::sleeping"
     assert printed("$vmspace(3)->map_.lock_") == '"vm_map" held by 1 reader'
     assert printed("$vmspace(3)->map_.entries_") == printed("$vmspace(3)->map_.tree_")

@@ -198,6 +198,42 @@ static void exit_signals(void) {
     is(got, 0, "and no signal");
 }
 
+static const char* self;
+
+static sigset_t end_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGCHLD);
+    return set;
+}
+
+static int wait_for_signal(void) {
+    const sigset_t set = end_signals();
+    const struct timespec long_enough = {30, 0};
+    return sigtimedwait(&set, NULL, &long_enough);
+}
+
+// A child asked to end with SIGUSR1; its parent then runs another program.
+static void choose_and_exec(void* arg) {
+    (void)arg;
+    const sigset_t set = end_signals();
+    int until_exec[2];
+    need(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && pipe2(until_exec, O_CLOEXEC) == 0);
+    if (syscall(SYS_clone, SIGUSR1, NULL, NULL, NULL, NULL) == 0) {
+        char byte;
+        close(until_exec[1]);
+        need(read(until_exec[0], &byte, 1) == 0);
+        _exit(0);
+    }
+    execl(self, self, "wait", NULL);
+}
+
+static void exit_signal_and_exec(void) {
+    is_exit(status_of(choose_and_exec, NULL), SIGCHLD,
+            "a program gets SIGCHLD, whatever the one before it had chosen");
+}
+
 // Becomes a sibling of the process that made it: a child of ours.
 static int make_sibling(void* arg) {
     (void)arg;
@@ -278,7 +314,10 @@ static void pidfd_that_fails(void) {
     is(dup(STDIN_FILENO), next_descriptor, "and its number is free");
 }
 
-int main(void) {
+int main(int argc, char** argv) {
+    if (argc == 2)
+        return wait_for_signal();
+    self = strdup(self_path(argv[0]));
     subtest("combinations that are refused", refused);
     subtest("name spaces", name_spaces);
     subtest("flags without an effect", accepted);
@@ -287,6 +326,8 @@ int main(void) {
     subtest("a refused clone leaves no trace", no_trace);
     subtest("a pidfd that fails", pidfd_that_fails);
     subtest("exit signals", exit_signals);
+    subtest("exit signals and exec", exit_signal_and_exec);
+    subtest("exit signals and exec", exit_signal_and_exec);
     subtest("CLONE_PARENT", parent);
     subtest("CLONE_CLEAR_SIGHAND", clear_handlers);
     subtest("ids", ids);

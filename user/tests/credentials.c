@@ -5,6 +5,7 @@
 
 #include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
@@ -376,17 +377,35 @@ static int write_report(void) {
     return 0;
 }
 
-static struct report report_of(const char* path, bool no_new_privs) {
+// Who calls it, and how.
+struct caller {
+    uid_t uid, euid;
+    bool no_new_privs;
+    int shares; // with a process that lives on: CLONE_*
+};
+static const struct caller plain_ann = {ANN, ANN, false, 0};
+
+static int call(void* path) {
+    execl(path, path, "report", NULL);
+    _exit(99);
+}
+
+static struct report report_to(const char* path, struct caller as) {
+    static char stack[65536] __attribute__((aligned(16)));
     int to[2];
     need(pipe(to) == 0);
     pid_t child = fork();
     if (child == 0) {
         need(dup2(to[1], 3) == 3);
-        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        need(as.uid == 0 || setresgid(ANN, ANN, ANN) == 0);
+        need(setresuid(as.uid, as.euid, as.euid) == 0);
         need(prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
-        need(!no_new_privs || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-        execl(path, path, "report", NULL);
-        _exit(99);
+        need(!as.no_new_privs || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+        if (!as.shares)
+            call((void*)path);
+        pid_t sharer = clone(call, stack + sizeof stack, as.shares | SIGCHLD, (void*)path);
+        need(sharer > 0);
+        _exit(exited_with(reap(sharer), 0) ? 0 : 98);
     }
     need(exited_with(reap(child), 0));
     struct report r;
@@ -394,6 +413,12 @@ static struct report report_of(const char* path, bool no_new_privs) {
     close(to[0]);
     close(to[1]);
     return r;
+}
+
+static struct report report_of(const char* path, bool no_new_privs) {
+    struct caller as = plain_ann;
+    as.no_new_privs = no_new_privs;
+    return report_to(path, as);
 }
 
 static bool are(struct ids i, long real, long effective) {
@@ -425,6 +450,38 @@ static void programs(void) {
     is(r.secure, 0, "so that nothing is to be careful about");
 }
 
+// Who shares a current directory and umask with a program steers it: no rights for that.
+static void shared_programs(void) {
+    copy_self("setugid", BOB, BOB, 06755);
+    struct caller as = plain_ann;
+    as.shares = CLONE_FS;
+    struct report r = report_to("./setugid", as);
+    ok(are(r.uid, ANN, ANN) && are(r.gid, ANN, ANN), "a shared directory: no set-uid, no set-gid");
+    is(r.secure, 1, "though it is to be careful");
+    is(r.dumpable, 1, "it can be looked into");
+    as.shares = CLONE_FS | CLONE_FILES | CLONE_VM | CLONE_SIGHAND;
+    r = report_to("./setugid", as);
+    ok(are(r.uid, ANN, ANN), "nor for one who shares everything");
+    as.shares = CLONE_FILES | CLONE_VM | CLONE_SIGHAND;
+    r = report_to("./setugid", as);
+    ok(are(r.uid, ANN, BOB) && are(r.gid, ANN, BOB), "what exec makes its own does not matter");
+    r = report_to("./setugid", (struct caller){0, 0, false, CLONE_FS});
+    ok(are(r.uid, 0, BOB), "and root gives its rights away as it likes");
+}
+
+// What of the caller's own rights is left by exec.
+static void programs_of_two_users(void) {
+    copy_self("bobs_plain", BOB, BOB, 0755);
+    copy_self("unreadable", BOB, BOB, 0711);
+    struct report r = report_to("./bobs_plain", (struct caller){ANN, BOB, false, 0});
+    ok(are(r.uid, ANN, BOB), "another effective user stays");
+    is(r.secure, 1, "which is a reason to be careful");
+    is(r.dumpable, 0, "and not to be looked into");
+    r = report_of("./unreadable", false);
+    ok(are(r.uid, ANN, ANN), "a program that the caller cannot read runs");
+    is(r.dumpable, 0, "and cannot be read in memory either");
+}
+
 static void death_signal_and_ids(void) {
     int signo;
     need(prctl(PR_SET_PDEATHSIG, SIGUSR1) == 0);
@@ -454,6 +511,8 @@ int main(int argc, char** argv) {
     subtest("priorities", priorities);
     subtest("RLIMIT_NICE", nice_limit);
     subtest("set-uid programs", programs);
+    subtest("set-uid programs that share", shared_programs);
+    subtest("programs of two users", programs_of_two_users);
     subtest("another user, and PR_SET_PDEATHSIG", death_signal_and_ids);
     return done();
 }

@@ -2,13 +2,12 @@
 // The release of an address space by exec and exit against signals and against each other, in every
 // order: the kernel's sync points (kernel/sync_point.h) hold a thread where the test wants it.
 #include "../lib/clone.h"
-#include "../lib/proc.h"
 #include "../lib/spork.h"
+#include "../lib/sync_points.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-static const char sync_points[] = "/proc/sys/kernel/sync_points";
 static char* self;
 
 // What the processes of a test tell each other.
@@ -16,38 +15,6 @@ static struct {
     volatile pid_t child;
     volatile int word;
 } * shared;
-
-static bool control(char what, const char* point) {
-    char text[64];
-    int n = snprintf(text, sizeof text, "%c%s", what, point);
-    int fd = open(sync_points, O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && write(fd, text, (size_t)n) == n;
-    close(fd);
-    return done;
-}
-
-static void hold(const char* point) { need(control('+', point)); }
-static void let_go(const char* point) { need(control('-', point)); }
-
-// Whether thread `tid` is held at `point`.
-static bool is_at(pid_t tid, const char* point) {
-    char text[1024], want[16];
-    int fd = open(sync_points, O_RDONLY | O_CLOEXEC);
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    need(n > 0);
-    text[n] = 0;
-    snprintf(want, sizeof want, " %d", tid);
-    for (char* line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        char* list = strchr(line, ':');
-        if (strncmp(line, point, strlen(point)) != 0 || list == NULL)
-            continue;
-        for (char* at = list; (at = strstr(at, want)) != NULL; at++)
-            if (at[strlen(want)] == ' ' || at[strlen(want)] == 0)
-                return true;
-    }
-    return false;
-}
 
 static void begin(void) {
     need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);

@@ -144,17 +144,21 @@ def state_of(thread_value: gdb.Value) -> str:
     return state
 
 
+def vmspace_pointer(process_value: gdb.Value) -> gdb.Value:
+    return target(member(target(member(process_value, "context")).dereference(), "vm"))
+
+
 def vmspace_of(process_value: gdb.Value) -> gdb.Value | None:
-    pointer = target(member(process_value, "vm"))
+    pointer = vmspace_pointer(process_value)
     return None if is_null(pointer) else pointer.dereference()
 
 
 def borrowed_from(process_value: gdb.Value, everyone: list[gdb.Value]) -> list[int]:
     """The other processes that have the same vmspace."""
-    vm = int(target(member(process_value, "vm")))
+    vm = int(vmspace_pointer(process_value))
     mine = int(member(process_value, "pid"))
     return [int(member(other, "pid")) for other in everyone
-            if vm and int(target(member(other, "vm"))) == vm and int(member(other, "pid")) != mine]
+            if vm and int(vmspace_pointer(other)) == vm and int(member(other, "pid")) != mine]
 
 
 def vfork_child_of(thread_value: gdb.Value, everyone: list[gdb.Value]) -> int | None:

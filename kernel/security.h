@@ -1,0 +1,81 @@
+// Who a process is, what memory it has, and who may look at it. docs/security.md tells the rules.
+//
+// Credentials, address space and dumpable of a process are asked together, so they change together:
+// they are one security_context, immutable from when it is published. Whoever looks at another
+// process takes a reference to its context, asks that, and goes on with the memory that *it* has.
+// What the process becomes meanwhile is out of his reach, and nobody waits for anybody.
+#pragma once
+
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "lib/result.h"
+#include "vm/vmspace.h"
+
+#include <cstdint>
+
+struct process;
+
+struct credentials {
+    uint32_t uid = 0, euid = 0, suid = 0, fsuid = 0;
+    uint32_t gid = 0, egid = 0, sgid = 0, fsgid = 0;
+    uint32_t group_count = 0;
+    uint32_t groups[32] = {};
+    bool superuser() const { return euid == 0; }
+};
+
+// A process has one at a time, which all its threads share. Others hold it as long as they look.
+class security_context : public ref_counted<security_context> {
+public:
+    // With its without_memory; who makes it puts the address space in before he publishes it.
+    // ENOMEM. Does not sleep.
+    static expected<ref_ptr<security_context>> create(const credentials& who, bool dumpable,
+                                                      uint64_t program);
+    // The kernel's own, and that of a process in the making: root, without memory.
+    static ref_ptr<const security_context> of_the_kernel();
+    // For `program`: no other program has had it, in any process.
+    static uint64_t new_program();
+    void last_reference_gone();
+
+    const lock_rank end_takes; // its memory's, if it is to have any
+    credentials cred;
+    ref_ptr<vmspace> vm; // null: the kernel, a zombie, a process between two programs
+    bool dumpable;       // PR_SET_DUMPABLE: others of the same user may look
+    // Which program it runs, so that leave to look at one is not taken for leave to look at the
+    // next. fork makes a new one, as exec does; a change of the user does not.
+    uint64_t program;
+    // The same without memory: between two programs, and of a zombie. It is made with the context,
+    // because nothing may fail where the memory goes. Null in what has never any.
+    ref_ptr<const security_context> without_memory;
+
+    security_context(const credentials& who, bool may_be_looked_at, uint64_t which, lock_rank end);
+};
+
+// The context of `p`. Its last reference may be the caller's to drop, and with it the address
+// space: no spin lock may be held then. Under one, what is asked is read under p.lock (below).
+ref_ptr<const security_context> process_context(process& p);
+ref_ptr<const security_context> current_context();
+// For its own threads: publishes `next`; returns what was there.
+[[nodiscard]] ref_ptr<const security_context>
+process_exchange_context(process& p, ref_ptr<const security_context> next);
+// The same, unless another thread has changed it since it was `seen`.
+[[nodiscard]] bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
+                                           ref_ptr<const security_context> next);
+
+// The vmspace of a process with a reference, or null (kernel process, zombie).
+ref_ptr<vmspace> process_vmspace(process& p);
+credentials process_credentials(process& p); // a copy; under spin locks below `process` too
+credentials current_credentials();           // a copy
+uint32_t process_uid(process& p);            // the real user; likewise
+uint64_t process_program(process& p);        // security_context::program; likewise
+
+// By which of the caller's ids he is judged: the file system's where he looks through a file of
+// /proc, the real ones where he makes a system call. ptrace(2), PTRACE_MODE_*.
+enum class access_mode : uint8_t { fscreds, realcreds };
+
+// May the caller look into `p`, which has or had this context? Linux's ptrace_may_access: its own
+// threads may; root may; others, if all of its ids are theirs, it is dumpable and not root.
+bool may_access(process& p, const security_context& its, access_mode mode);
+// May one with credentials `self` send it a signal; set its limits; change how it is scheduled?
+bool credentials_may_signal(const credentials& self, const credentials& target);
+bool credentials_may_limit(const credentials& self, const credentials& target);
+bool credentials_may_schedule(const credentials& self, const credentials& target);
