@@ -6,6 +6,7 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "vm/prot.h"
 #include "vm/uvm_object.h"
 
 #include <cstdint>
@@ -88,12 +89,24 @@ public:
         (void)size;
         return fail(Errno::inval);
     }
-    // Makes sure that [offset, offset+size) has memory behind it and belongs to the file
-    // (fallocate).
-    virtual status allocate(uint64_t offset, uint64_t size) {
+    // fallocate(2). The range is made sure to have memory behind it, and to belong to the file
+    // unless `keep_size`; or it is made a hole.
+    virtual status allocate(uint64_t offset, uint64_t size, bool keep_size) {
+        (void)offset;
+        (void)size;
+        (void)keep_size;
+        return fail(Errno::nodev);
+    }
+    virtual status punch(uint64_t offset, uint64_t size) {
         (void)offset;
         (void)size;
         return fail(Errno::nodev);
+    }
+    // F_GET_SEALS and F_ADD_SEALS. EINVAL where there are none; EPERM EBUSY.
+    virtual expected<int64_t> seals() { return fail(Errno::inval); }
+    virtual status add_seals(uint32_t more) {
+        (void)more;
+        return fail(Errno::inval);
     }
     virtual expected<int64_t> read_directory(dir_sink& sink) {
         (void)sink;
@@ -106,6 +119,13 @@ public:
     }
     // What mmap maps; null for anonymous memory. nodev when it cannot be mapped.
     virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
+    // Before it is mapped shared: what of `prot` it does not allow is EPERM; `most` is lowered to
+    // what it may ever allow.
+    virtual status limit_sharing(vm_prot prot, vm_prot& most) {
+        (void)prot;
+        (void)most;
+        return {};
+    }
     virtual status sync() { return fail(Errno::inval); }
     // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.
     virtual expected<int64_t> pipe_size() { return fail(Errno::badf); }

@@ -76,6 +76,8 @@ status map_file(map_request& request, int fd, uint32_t flags) {
         request.max_prot = request.max_prot & ~vm_prot::execute;
     }
     vfs_name_memory(*f->node());
+    if (request.shared)
+        TRY(f->limit_sharing(request.prot, request.max_prot));
     request.object = TRY(f->mmap_object());
     if (request.object)
         request.handle = std::move(f);

@@ -38,6 +38,8 @@ public:
     status move_zeros(uint64_t size); // direction read
     // Counts `size` bytes as moved without touching them (direction write): /dev/null.
     void skip(uint64_t size);
+    // The last `n` bytes that were moved do not count.
+    void retract(uint64_t n) { moved_ -= n; }
     // Lowers remaining() to at most `size`.
     void limit(uint64_t size) {
         if (remaining_ > size)

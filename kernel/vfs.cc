@@ -167,7 +167,7 @@ expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
     while (done < size) {
         uint64_t in_page = (offset + done) & page_mask;
         size_t n = std::min<uint64_t>(size - done, page_size - in_page);
-        held_page page = TRY(memory->hold((offset + done) >> page_shift, false));
+        held_page page = TRY(memory->hold((offset + done) >> page_shift, uvm_aobj::purpose::read));
         char* out = static_cast<char*>(to) + done;
         if (page)
             memcpy(out, page.data() + in_page, n);
@@ -206,7 +206,7 @@ template <class T> static T need(expected<T> result, const char* what) {
 
 void vfs_init(boot_info& info) {
     anonymous_init();
-    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}), "root");
+    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}, {}), "root");
     if (status s = mount_root(*fs); !s)
         panic("the root file system cannot be mounted");
     for (size_t i = 0; i < info.module_count; i++) {
@@ -225,11 +225,13 @@ void vfs_init(boot_info& info) {
         if (end > start.value())
             vm_page_add_range(start, end - start.value());
     }
+    fs->allow_more(tmpfs_limits::usual());
     ref_ptr<vnode> root = root_directory();
     auto dev = root->lookup("dev");
     if (!dev)
         dev = root->create("dev", {S_IFDIR_ | 0755, 0, 0});
-    tmpfs* devices = need(devtmpfs_create(), "/dev");
+    // Everybody may write to /tmp and to /dev/shm: together they have one half of memory, not two.
+    tmpfs* devices = need(devtmpfs_create(fs->quota()), "/dev");
     if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)
         panic("/dev cannot be mounted: %s", errno_name(s.error()));
 }

@@ -272,6 +272,21 @@ public:
     // Whether a vnode other than the root, or the root itself by more than `root_references`, is in
     // use.
     virtual bool busy(unsigned root_references) = 0;
+    // What statfs(2) tells, in blocks of a page and in files. 0 where there is no limit.
+    struct space {
+        uint64_t blocks = 0, free_blocks = 0, files = 0, free_files = 0;
+    };
+    virtual space get_space() { return {}; }
+    // mount -o remount: the file system's own options, which are changed in place. EINVAL.
+    virtual status set_options(char* options) {
+        (void)options;
+        return {};
+    }
+    // For /proc/mounts: ",size=...", or nothing.
+    virtual void show_options(char* out, size_t size) {
+        if (size)
+            out[0] = '\0';
+    }
 
     // MS_* that hold for it (one mount has one file system).
     uint32_t mount_flags() const { return mount_flags_.load(std::memory_order_relaxed); }

@@ -12,15 +12,17 @@ static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
 
 // ---- Making and ending ----------------------------------------------------------------------
 
-uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged) : size_(size), charged_(charged) {
+uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged, ref_ptr<page_quota> quota)
+    : size_(size), charged_(charged), quota_(std::move(quota)) {
     set_identity(name, 0, 0);
 }
 
-expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, bool charge) {
+expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, bool charge,
+                                             ref_ptr<page_quota> quota) {
     commit_reservation promise;
     if (charge)
         TRY(promise.take(pages_of(size)));
-    uvm_aobj* object = aobj_pool.create(size, name, charge);
+    uvm_aobj* object = aobj_pool.create(size, name, charge, std::move(quota));
     if (!object)
         return fail(Errno::nomem);
     promise.keep();
@@ -29,7 +31,7 @@ expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, bo
 
 uvm_aobj::~uvm_aobj() {
     lock_guard guard(lock_);
-    free_pages_from(0);
+    free_pages(0, UINT64_MAX, [](vm_page&) { return true; });
     ASSERT(orphans_ == 0);
     if (charged_)
         uvm_commit::uncharge(pages_of(size_));
@@ -49,7 +51,7 @@ vm_page* uvm_aobj::resident_from(uint64_t& index) const NO_THREAD_SAFETY_ANALYSI
     return static_cast<vm_page*>(pages_.find_from(index, UINT64_MAX));
 }
 
-uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_relaxed); }
+uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_acquire); }
 
 const char* uvm_aobj::name() const { return name_; }
 
@@ -67,13 +69,25 @@ vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
     return static_cast<vm_page*>(pages_.find_from(index, end));
 }
 
-// The page at `index`: null for a hole unless `make` is set.
-expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
-    if (index >= pages_of(size()))
-        return fail(Errno::fault);
-    vm_page* page = lookup(index);
-    if (page || !make)
-        return page;
+status uvm_aobj::charge_pages(uint64_t pages) {
+    if (!quota_)
+        return {};
+    TRY(quota_->take(pages));
+    if (uvm_commit::charge(pages))
+        return {};
+    quota_->give_back(pages);
+    return fail(Errno::nospc);
+}
+
+void uvm_aobj::uncharge_pages(uint64_t pages) {
+    if (!quota_)
+        return;
+    uvm_commit::uncharge(pages);
+    quota_->give_back(pages);
+}
+
+// The page at `index`, which has been charged for.
+expected<vm_page*> uvm_aobj::make_page(uint64_t index) {
     owned_page fresh(vm_page_alloc(page_owner::object, true));
     if (!fresh)
         return fail(Errno::nomem);
@@ -84,9 +98,23 @@ expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
     return fresh.release();
 }
 
+// The page at `index`: null for a hole unless `make` is set.
+expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
+    vm_page* page = lookup(index);
+    if (page || !make)
+        return page;
+    TRY(charge_pages(1));
+    auto made = make_page(index);
+    if (!made)
+        uncharge_pages(1);
+    return made;
+}
+
 // A hole is filled even for reading: the page that a shared mapping shows must be the one that
 // others write to.
 expected<vm_page*> uvm_aobj::get(uint64_t index, bool write) {
+    if (index >= pages_of(size()))
+        return fail(Errno::fault);
     vm_page* page = TRY(page_at(index, true));
     if (write)
         page->clean = false;
@@ -108,19 +136,35 @@ uint64_t uvm_aobj::resident_pages() const {
 
 // ---- Size -----------------------------------------------------------------------------------
 
-// Removes the pages from `index` on, from every mapping too.
-void uvm_aobj::free_pages_from(uint64_t index) {
-    for (; pages_.find_from(index, UINT64_MAX); index++) {
-        auto page = static_cast<vm_page*>(pages_.take(index));
-        pmap::page_protect(*page, vm_prot::none);
-        if (page->wire_count == 0) {
-            vm_page_free(page);
-        } else {
-            page->object = nullptr; // let_go() frees it
-            orphans_++;
+void uvm_aobj::remove_page(uint64_t index) {
+    auto page = static_cast<vm_page*>(pages_.take(index));
+    pmap::page_protect(*page, vm_prot::none);
+    if (page->wire_count == 0) {
+        vm_page_free(page);
+    } else {
+        page->object = nullptr; // let_go() frees it
+        orphans_++;
+    }
+}
+
+// Removes the wanted pages of [first, end), from every mapping too.
+template <class Wanted> void uvm_aobj::free_pages(uint64_t first, uint64_t end, Wanted wanted) {
+    uint64_t freed = 0;
+    for (; vm_page* page = next_resident(first, end); first++) {
+        if (wanted(*page)) {
+            remove_page(first);
+            freed++;
         }
         long_work::pause();
     }
+    uncharge_pages(freed);
+}
+
+// [start, end) lies within one page.
+void uvm_aobj::zero(uint64_t start, uint64_t end) {
+    vm_page* page = start < end ? lookup(start >> page_shift) : nullptr;
+    if (page)
+        memset(static_cast<char*>(page->data()) + (start & page_mask), 0, end - start);
 }
 
 status uvm_aobj::resize(uint64_t new_size) {
@@ -140,31 +184,105 @@ status uvm_aobj::resize_locked(uint64_t new_size) {
     uint64_t before = pages_of(size()), after = pages_of(new_size);
     if (charged_ && after > before)
         TRY(uvm_commit::charge(after - before));
-    bool shrinks = new_size < size();
+    const bool grows = new_size > size();
     // First the size: a fault that comes now waits for the lock and then sees the new end.
-    size_.store(new_size, std::memory_order_relaxed);
-    if (!shrinks)
+    size_.store(new_size, std::memory_order_release);
+    if (grows)
         return {};
-    free_pages_from(after);
-    vm_page* last = new_size % page_size ? lookup(new_size / page_size) : nullptr;
-    if (last) {
-        size_t used = new_size % page_size;
-        memset(static_cast<char*>(last->data()) + used, 0, page_size - used);
-    }
+    free_pages(after, UINT64_MAX, [](vm_page&) { return true; });
+    zero(new_size, page_round_up(new_size));
     if (charged_)
         uvm_commit::uncharge(before - after);
     return {};
 }
 
+// Data first, size second: whoever sees the new end finds what lies before it.
+void uvm_aobj::grow(uint64_t new_size) {
+    ASSERT(!charged_);
+    lock_guard guard(lock_);
+    if (new_size > size())
+        size_.store(new_size, std::memory_order_release);
+}
+
+void uvm_aobj::trim() {
+    lock_guard guard(lock_);
+    free_pages(pages_of(size()), UINT64_MAX, [](vm_page& page) { return !page.clean; });
+}
+
+// All is charged for before the first page is made, so that want of space is found out while there
+// is nothing to be taken back. Faults may make some of the pages meanwhile.
+status uvm_aobj::allocate(uint64_t first, uint64_t end) {
+    uint64_t missing = end - first;
+    {
+        lock_guard guard(lock_);
+        for (uint64_t index = first; next_resident(index, end); index++)
+            missing--;
+    }
+    TRY(charge_pages(missing));
+    status made;
+    for (uint64_t index = first; index < end && made; index++) {
+        made = long_work::go_on();
+        lock_guard guard(lock_);
+        if (!made || lookup(index))
+            continue;
+        if (auto page = make_page(index))
+            missing--;
+        else
+            made = fail(page.error());
+    }
+    uncharge_pages(missing);
+    if (!made) {
+        // What nobody has written to or mapped reads as a hole does.
+        lock_guard guard(lock_);
+        free_pages(first, end, [](vm_page& page) {
+            return page.clean && page.wire_count == 0 && pmap::mapping_count(page) == 0;
+        });
+    }
+    return made;
+}
+
+//      start                                   end
+//        |  zeroed |  freed  |  freed  | zeroed |
+//   -----+---------+---------+---------+--------+---     pages
+void uvm_aobj::punch(uint64_t start, uint64_t end) {
+    const uint64_t first = pages_of(start), last = end >> page_shift;
+    lock_guard guard(lock_);
+    zero(start, std::min(end, first << page_shift));
+    free_pages(first, last, [](vm_page&) { return true; });
+    if (last >= first)
+        zero(last << page_shift, end);
+}
+
+uint64_t uvm_aobj::next(contents wanted, uint64_t offset) {
+    lock_guard guard(lock_);
+    const uint64_t bytes = size(), end = pages_of(bytes);
+    uint64_t index = offset >> page_shift;
+    if (wanted == contents::data) {
+        vm_page* page = next_resident(index, end);
+        while (page && page->clean)
+            page = next_resident(++index, end);
+        if (!page)
+            return bytes;
+    } else {
+        for (; index < end; index++)
+            if (vm_page* page = lookup(index); !page || page->clean)
+                break;
+    }
+    return std::min(bytes, std::max(offset, index << page_shift));
+}
+
 // ---- Held pages -----------------------------------------------------------------------------
 
-expected<held_page> uvm_aobj::hold(uint64_t index, bool for_write) {
+expected<held_page> uvm_aobj::hold(uint64_t index, purpose what_for) {
+    const bool writes = what_for != purpose::read;
     lock_guard guard(lock_);
-    vm_page* page = TRY(page_at(index, for_write));
+    if (what_for != purpose::extend && index >= pages_of(size()))
+        return fail(Errno::fault);
+    vm_page* page = TRY(page_at(index, writes));
     if (!page)
         return held_page();
     page->wire_count++;
-    if (for_write)
+    if (writes)
         page->clean = false;
     return held_page(ref_ptr<uvm_aobj>(this), page);
 }
@@ -207,6 +325,6 @@ void uvm_aobj::check() {
         auto page = static_cast<vm_page*>(p);
         ASSERT(page->owner_kind == page_owner::object);
         ASSERT(page->object == this && page->index == index);
-        ASSERT(index < pages_of(size()));
+        ASSERT(!charged_ || index < pages_of(size()));
     }
 }

@@ -3,6 +3,7 @@
 // and mmap(2) of one file use the same pages here.
 #pragma once
 
+#include "vm/page_quota.h"
 #include "vm/sparse_slots.h"
 #include "vm/uvm_object.h"
 
@@ -30,14 +31,33 @@ private:
 
 class uvm_aobj : public uvm_object {
 public:
-    // `charge`: the pages are charged to the commit account as they are promised (anonymous shared
-    // memory: size; files: none).
-    static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, bool charge);
+    // `charge`: the commit account is charged for the whole size, as it is promised (anonymous
+    // shared memory). `quota` (files): for each page as it is made, which it must have too; making
+    // one may fail with nospc then.
+    static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, bool charge,
+                                              ref_ptr<page_quota> quota = {});
 
-    // Pins the page at `index`: for reading a hole gives an empty held_page (read it as zeros);
-    // with `for_write` the page is made. fault beyond the last page of size(); nomem. Sleeps on the
+    // Pins the page at `index`. read: a hole gives an empty held_page (read it as zeros). write:
+    // the page is made. fault beyond the last page of size(). extend: as write, and the page may
+    // lie beyond the end: nobody sees what is put there until grow(). nomem, nospc. Sleeps on the
     // object lock; call it without spin locks.
-    expected<held_page> hold(uint64_t index, bool for_write);
+    enum class purpose : uint8_t { read, write, extend };
+    expected<held_page> hold(uint64_t index, purpose what_for);
+    // What lies before `size` is there and belongs to the object. Callers take turns, with resize()
+    // too; the object is not charged for its size.
+    void grow(uint64_t size);
+    // Frees what was written past the end: a write that stopped has no use for it.
+    void trim();
+    // Makes the pages of [first, end), beyond the end too, without a content. Either all are there
+    // or none has been made: nospc, nomem, and intr when the caller is killed. As grow().
+    status allocate(uint64_t first, uint64_t end);
+    // Bytes [start, end) read as zeros from now on; whole pages are freed, also where they are
+    // mapped.
+    void punch(uint64_t start, uint64_t end);
+    // The next byte from `offset` on, which lies before the end, that has been written, or that has
+    // not. The end of the object if there is none.
+    enum class contents : uint8_t { data, hole };
+    uint64_t next(contents wanted, uint64_t offset);
     // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping, with
     // what private mappings have made of them, and zeroes the rest of the last page; growing reads
     // as zeros. ENOMEM (only when charged). Callers take turns; no VM lock is held.
@@ -52,6 +72,7 @@ public:
     vm_page* resident_from(uint64_t& index) const override;
     vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     status put(uint64_t first, uint64_t last) override;
+    bool needs_handle() const override { return bool(quota_); }
     uint64_t size() const override;
     const char* name() const override;
     const char* kind() const override;
@@ -60,14 +81,21 @@ public:
     // Panics unless every page in it says that it belongs here and the counts agree.
     void check();
 
-    uvm_aobj(uint64_t size, const char* name, bool charged);
+    uvm_aobj(uint64_t size, const char* name, bool charged, ref_ptr<page_quota> quota = {});
     ~uvm_aobj() override;
 
 private:
     friend class held_page;
 
+    // For pages that are counted one by one, if they are. ENOSPC.
+    status charge_pages(uint64_t pages);
+    void uncharge_pages(uint64_t pages);
+    expected<vm_page*> make_page(uint64_t index) REQUIRES(lock_);
     expected<vm_page*> page_at(uint64_t index, bool make) REQUIRES(lock_);
-    void free_pages_from(uint64_t index) REQUIRES(lock_);
+    void remove_page(uint64_t index) REQUIRES(lock_);
+    template <class Wanted>
+    void free_pages(uint64_t first, uint64_t end, Wanted wanted) REQUIRES(lock_);
+    void zero(uint64_t start, uint64_t end) REQUIRES(lock_);
     status resize_locked(uint64_t size) REQUIRES(lock_);
     void let_go(vm_page* page);
 
@@ -77,6 +105,7 @@ private:
     std::atomic<uint64_t> size_;             // bytes; changed under lock_
     uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
     const bool charged_;                     // pages_of(size_) are in the commit account
+    const ref_ptr<page_quota> quota_;        // the pages that there are; null unless a file
     char name_[name_size];                   // set before the object is shared
     uint64_t device_ = 0, inode_ = 0;        // likewise
 };

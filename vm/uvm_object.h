@@ -61,12 +61,23 @@ public:
     // is none.
     virtual vm_page* next_resident(uint64_t& index, uint64_t end) REQUIRES(lock_) = 0;
     // A map entry refers to the object from now on, or does so no more (pgo_reference and
-    // pgo_detach of uvm(9)). Sleep locks may be held.
-    void mapped() { map_entries_.fetch_add(1, std::memory_order_relaxed); }
-    void unmapped() {
+    // pgo_detach of uvm(9)). `storing`: it may be stored into through it, now or after mprotect.
+    // Sleep locks may be held.
+    void mapped(bool storing) {
+        map_entries_.fetch_add(1, std::memory_order_relaxed);
+        storing_.fetch_add(storing);
+    }
+    void unmapped(bool storing) {
+        storing_.fetch_sub(storing);
         map_entries_.fetch_sub(1, std::memory_order_relaxed);
         detached();
     }
+    // Before the first entry of a mapping that may store, until it is there. EPERM: it is
+    // forbidden.
+    status begin_storing();
+    void end_storing() { storing_.fetch_sub(1); }
+    // There will never be such a mapping (F_SEAL_WRITE). EBUSY: there is one.
+    status forbid_storing();
     uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
     // Writes dirty pages in [first, last) back to where they came from (msync), and sees to it that
     // the next store to one of them is heard of (uvm_handle::stored).
@@ -75,6 +86,8 @@ public:
         (void)last;
         return {};
     }
+    // Whether whoever maps it must hold an open file meanwhile.
+    virtual bool needs_handle() const { return false; }
     // Size in bytes as stat(2) would say; pages past it fault.
     virtual uint64_t size() const = 0;
     // What /proc/PID/maps prints: the path of a file, "/dev/zero (deleted)", ... Empty for none.
@@ -104,6 +117,7 @@ protected:
 
 private:
     std::atomic<uint64_t> map_entries_{0};
+    std::atomic<int64_t> storing_{0}; // those that may store; negative: forbidden
     spin_lock shadows_lock_{lock_rank::vm_shadows, "uvm_object shadows"};
     list<amap_shadow, &amap_shadow::on_object> shadows_ GUARDED_BY(shadows_lock_);
 };

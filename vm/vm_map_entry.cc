@@ -18,18 +18,19 @@ void vm_map_entry_destroy(vm_map_entry* entry) {
     entry_pool.destroy(entry);
 }
 
-void vm_map_entry::set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through) {
+void vm_map_entry::set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through, bool stores) {
     if (to)
-        to->mapped();
+        to->mapped(stores);
+    std::swap(storing, stores);
     std::swap(handle, through);
     std::swap(object, to);
     if (to)
-        to->unmapped();
+        to->unmapped(stores);
     to.reset(); // before the handle, which may be what keeps all that the object needs
 }
 
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
-    set_object(from.object, from.handle);
+    set_object(from.object, from.handle, from.storing);
     offset = from.offset;
     protection = from.protection;
     max_protection = from.max_protection;
@@ -45,6 +46,12 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     charged = from.charged;
     fork = from.fork;
     tag = from.tag;
+}
+
+void vm_map_entry::become_private() {
+    if (std::exchange(storing, false))
+        object->end_storing();
+    copy_on_write = needs_copy = true;
 }
 
 void vm_map_entry::become_untouched() {
@@ -130,7 +137,8 @@ void vm_map_entry::check() const {
     ASSERT(start < end && start.page_aligned() && end.page_aligned());
     ASSERT(offset % page_size == 0);
     ASSERT(copy_on_write || object);
-    ASSERT(object || !handle);
+    ASSERT(object ? handle || !object->needs_handle() : !handle);
+    ASSERT(storing == (object && !copy_on_write && allows(max_protection, vm_prot::write)));
     ASSERT(wired_count || !wired_on_fault);
     ASSERT(copy_on_write || !aref);
     ASSERT(copy_on_write || !needs_copy);

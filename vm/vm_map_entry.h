@@ -52,6 +52,7 @@ struct vm_map_entry {
     bool grows_down = false;
     bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
     bool charged = false;      // its pages are in the commit account
+    bool storing = false;      // the object counts it as one that may store: set_object()
     remembered_fork fork;      // the one that its faults are laid to
     const char* tag = nullptr; // static text for /proc/PID/maps
 
@@ -79,10 +80,12 @@ struct vm_map_entry {
     // Private memory that can be written is what the commit account counts.
     bool accountable() const { return copy_on_write && allows(protection, vm_prot::write); }
 
-    // The object counts the entries that map it.
-    void set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through = {});
+    // The object counts the entries that map it, and those that may store into it.
+    void set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through = {}, bool stores = false);
     // Everything but the place, the amap and the links.
     void copy_attributes(const vm_map_entry& from);
+    // Whatever is written from now on is this entry's own.
+    void become_private();
     // Makes this, which has no amap, private anonymous memory that was never touched.
     void become_untouched();
     // Gives the entry an amap that no other entry will write to, covering what the entry maps, and

@@ -37,7 +37,8 @@ struct map_request {
     ref_ptr<uvm_handle> handle{}; // of a file: what it is mapped through
     ref_ptr<uvm_object> object{}; // null: anonymous memory
     uint64_t offset = 0;          // bytes into the object, page aligned
-    const char* tag = nullptr;    // static string shown in maps: "[heap]", "[stack]"
+    bool storing() const { return shared && object && allows(max_prot, vm_prot::write); }
+    const char* tag = nullptr; // static string shown in maps: "[heap]", "[stack]"
 };
 
 enum class fault_outcome : uint8_t {

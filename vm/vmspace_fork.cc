@@ -145,8 +145,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
             TRY(share_amap(parent, e, c));
         break;
     case vm_inherit::copy:
-        c.copy_on_write = true;
-        c.needs_copy = true;
+        c.become_private();
         if (e.aref)
             TRY(copy_amap(e, c, mode, later));
         break;

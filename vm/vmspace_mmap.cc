@@ -96,7 +96,7 @@ static status check_request(const map_request& r, uint64_t size) {
 static void fill_entry(vm_map_entry& entry, const map_request& r, vaddr_t start, uint64_t size) {
     entry.start = start;
     entry.end = start + size;
-    entry.set_object(r.object, r.handle);
+    entry.set_object(r.object, r.handle, r.storing());
     entry.offset = r.object ? r.offset : 0;
     entry.protection = r.prot;
     entry.max_protection = r.max_prot;
@@ -119,8 +119,12 @@ expected<vaddr_t> vmspace::map(const map_request& asked) {
             TRY(uvm_aobj::create(size, "/dev/zero (deleted)", promised(request.no_reserve)));
         request.offset = 0;
     }
+    if (request.storing())
+        TRY(request.object->begin_storing());
     entry_list dead;
     expected<vaddr_t> start = map_locked(request, size, dead);
+    if (request.storing())
+        request.object->end_storing();
     release_entries(dead);
     if (start && request.populate)
         (void)populate(*start, *start + size);

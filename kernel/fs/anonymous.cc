@@ -55,21 +55,22 @@ void anonymous_init() {
 
 // ---- memfd_create ----------------------------------------------------------------------------
 
-enum : uint32_t { MFD_CLOEXEC_ = 1 };
+enum : uint32_t { MFD_CLOEXEC_ = 1, MFD_ALLOW_SEALING_ = 2 };
 
-// The file system that holds the nodes of all memory files; it is mounted nowhere.
+// The file system that holds the nodes of all memory files; it is mounted nowhere. It has no limit,
+// as on Linux: the files go with the processes that have them open, and are charged for.
 static expected<tmpfs*> memory_file_system() {
     static sleep_lock lock{lock_rank::mount, "memfd file system"};
     static tmpfs* fs;
     lock_guard guard(lock);
     if (!fs)
-        fs = TRY(tmpfs::create("tmpfs", {S_IFDIR_ | 0700, 0, 0}));
+        fs = TRY(tmpfs::create("tmpfs", {S_IFDIR_ | 0700, 0, 0}, {}));
     return fs;
 }
 
 sysresult sys_memfd_create(sys_string name, sys_hex flags) {
     constexpr size_t longest = 249; // as on Linux: NAME_MAX without "memfd:"
-    if (flags.value & ~MFD_CLOEXEC_)
+    if (flags.value & ~(MFD_CLOEXEC_ | MFD_ALLOW_SEALING_))
         return fail(Errno::inval);
     char text[longest + 1];
     auto length = copy_in_string(text, name.address, sizeof(text));
@@ -79,6 +80,8 @@ sysresult sys_memfd_create(sys_string name, sys_hex flags) {
     tmpfs* fs = TRY(memory_file_system());
     const file_owner owner = owner_for_caller();
     ref_ptr<tmpfs_node> node = TRY(fs->create_node({S_IFREG_ | 0777, owner.uid, owner.gid}));
+    if (flags.value & MFD_ALLOW_SEALING_)
+        node->allow_seals();
     char shown[64];
     format_to(shown, sizeof(shown), "/memfd:%s (deleted)", text);
     node->memory()->set_identity(shown, fs->device(), node->inode());

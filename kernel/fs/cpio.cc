@@ -180,7 +180,7 @@ private:
         ref_ptr<uvm_aobj> memory = node.memory();
         TRY(memory->resize(data.size()));
         for (size_t at = 0; at < data.size(); at += page_size) {
-            held_page page = TRY(memory->hold(at >> page_shift, true));
+            held_page page = TRY(memory->hold(at >> page_shift, uvm_aobj::purpose::write));
             memcpy(page.data(), data.data() + at, std::min(page_size, data.size() - at));
         }
         return {};

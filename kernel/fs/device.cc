@@ -269,8 +269,9 @@ static status populate(tmpfs& fs) {
     return {};
 }
 
-expected<tmpfs*> devtmpfs_create() {
-    tmpfs* fs = TRY(tmpfs::create("devtmpfs", {S_IFDIR_ | 0755, 0, 0}));
+expected<tmpfs*> devtmpfs_create(ref_ptr<page_quota> shared) {
+    tmpfs* fs = TRY(tmpfs::create("devtmpfs", {S_IFDIR_ | 0755, 0, 0}, tmpfs_limits::usual(),
+                                  std::move(shared)));
     if (status s = populate(*fs); !s) {
         fs->destroy();
         return fail(s.error());

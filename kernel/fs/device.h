@@ -4,6 +4,7 @@
 #include "kernel/file.h"
 #include "lib/result.h"
 
+class page_quota;
 class tmpfs;
 
 enum : uint64_t { // ioctl(2) commands that many files know
@@ -16,4 +17,5 @@ enum : uint64_t { // ioctl(2) commands that many files know
 // Opens the driver of a node's device number. ENXIO when there is none; a terminal may give others.
 expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags);
 // A new file system with a node for every device and the usual links. ENOMEM.
-expected<tmpfs*> devtmpfs_create();
+// `shared`: as tmpfs::create().
+expected<tmpfs*> devtmpfs_create(ref_ptr<page_quota> shared);

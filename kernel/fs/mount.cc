@@ -123,6 +123,7 @@ bool mount_describe(unsigned index, mount_description& out) {
             memcpy(out.source, m.source, sizeof(out.source));
             out.type = m.fs->type();
             out.flags = m.fs->mount_flags();
+            m.fs->show_options(out.options, sizeof(out.options));
             out.root = m.root;
             return true;
         }

@@ -50,6 +50,7 @@ struct mount_description {
     char source[64];
     const char* type;
     uint32_t flags;
+    char options[64]; // of the file system's own
     ref_ptr<vnode> root;
 };
 bool mount_describe(unsigned index, mount_description& out);

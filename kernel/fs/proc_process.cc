@@ -257,6 +257,7 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
                 out.append(o.text);
         if (!(m.flags & (MS_NOATIME_ | MS_STRICTATIME_)))
             out.append(",relatime");
+        out.append(m.options);
         out.append(" 0 0\n");
     }
     return {};

@@ -22,6 +22,8 @@ enum : int32_t {
     F_DUPFD_CLOEXEC_ = 1030,
     F_SETPIPE_SZ_ = 1031,
     F_GETPIPE_SZ_ = 1032,
+    F_ADD_SEALS_ = 1033,
+    F_GET_SEALS_ = 1034,
 };
 enum : int16_t { F_RDLCK_, F_WRLCK_, F_UNLCK_ };
 enum : uint64_t { FD_CLOEXEC_ = 1 };
@@ -140,6 +142,12 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
     }
     case F_GETPIPE_SZ_: return f->pipe_size();
     case F_SETPIPE_SZ_: return f->set_pipe_size(uint32_t(argument));
+    case F_ADD_SEALS_:
+        if (!f->writable())
+            return fail(Errno::perm);
+        TRY(f->add_seals(uint32_t(argument)));
+        return 0;
+    case F_GET_SEALS_: return f->seals();
     case F_GETLK_:
     case F_SETLK_:
     case F_SETLKW_:

@@ -425,7 +425,8 @@ sysresult sys_ftruncate(sys_fd fd, int64_t size) {
 sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
     if (offset < 0 || size <= 0)
         return fail(Errno::inval);
-    if (mode != 0)
+    enum : int32_t { keep_size = 1, punch_hole = 2 }; // FALLOC_FL_*
+    if ((mode & ~(keep_size | punch_hole)) || mode == punch_hole)
         return fail(Errno::opnotsupp);
     auto f = TRY(writable_file(fd));
     if (f->node()->type() == S_IFIFO_)
@@ -433,7 +434,8 @@ sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
     int64_t end;
     if (__builtin_add_overflow(offset, size, &end))
         return fail(Errno::fbig);
-    TRY(f->allocate(uint64_t(offset), uint64_t(size)));
+    TRY(mode & punch_hole ? f->punch(uint64_t(offset), uint64_t(size))
+                          : f->allocate(uint64_t(offset), uint64_t(size), mode & keep_size));
     return 0;
 }
 

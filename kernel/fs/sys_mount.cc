@@ -7,7 +7,7 @@
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
 #include "lib/string.h"
-#include "vm/vm_page.h"
+#include "vm/pool.h"
 
 namespace {
 
@@ -15,60 +15,33 @@ constexpr uint32_t honoured_flags = MS_RDONLY_ | MS_NOSUID_ | MS_NODEV_ | MS_NOE
                                     MS_NODIRATIME_ | MS_RELATIME_ | MS_STRICTATIME_;
 constexpr size_t name_size = 64;
 
-// tmpfs's options: mode=OCTAL, uid=N, gid=N. EINVAL for any other.
-status parse_options(char* options, new_node& root) {
-    while (*options) {
-        char* comma = strchr(options, ',');
-        char* next = comma ? comma + 1 : options + strlen(options);
-        if (comma)
-            *comma = '\0';
-        char* equals = strchr(options, '=');
-        if (!equals)
-            return fail(Errno::inval);
-        std::string_view key(options, size_t(equals - options));
-        bool octal = key == "mode";
-        uint64_t value = 0;
-        const char* digit = equals + 1;
-        for (; *digit >= '0' && *digit <= (octal ? '7' : '9') && value <= UINT32_MAX; digit++)
-            value = value * (octal ? 8 : 10) + uint64_t(*digit - '0');
-        if (*digit || digit == equals + 1 || value > UINT32_MAX)
-            return fail(Errno::inval);
-        if (octal)
-            root.mode = S_IFDIR_ | (uint32_t(value) & 07777);
-        else if (key == "uid")
-            root.uid = uint32_t(value);
-        else if (key == "gid")
-            root.gid = uint32_t(value);
-        else
-            return fail(Errno::inval);
-        options = next;
-    }
-    return {};
-}
-
-expected<file_system*> make_file_system(std::string_view type, vaddr_t data) {
-    kmem_array<char> options(page_size);
-    if (!options)
-        return fail(Errno::nomem);
-    if (data.value())
-        TRY(copy_in_string(options.data(), data, options.size()));
+expected<file_system*> make_file_system(std::string_view type, char* text) {
     if (type == "tmpfs") {
-        new_node root{S_IFDIR_ | S_ISVTX_ | 0777, 0, 0};
-        TRY(parse_options(options.data(), root));
-        return TRY(tmpfs::create("tmpfs", root));
+        const tmpfs_options options = TRY(tmpfs_options::parse(text));
+        const tmpfs_limits usual = tmpfs_limits::usual();
+        return TRY(tmpfs::create(
+            "tmpfs",
+            {S_IFDIR_ | (options.mode.value_or(S_ISVTX_ | 0777) & 07777), options.uid.value_or(0),
+             options.gid.value_or(0)},
+            {options.pages.value_or(usual.pages), options.files.value_or(usual.files)}));
     }
     if (type == "devtmpfs")
-        return TRY(devtmpfs_create());
+        return TRY(devtmpfs_create(nullptr));
     if (type == "proc")
         return TRY(procfs_create());
     return fail(Errno::nodev);
 }
 
 // Whether the directory is where something is mounted, which can be given other flags.
-status remount(vnode& root, uint32_t flags) {
+status remount(vnode& root, uint32_t flags, char* options) {
     if (!covered_by(root) && &root != root_directory().get())
         return fail(Errno::inval);
-    return root.fs().set_mount_flags(flags & honoured_flags);
+    const uint32_t before = root.fs().mount_flags();
+    TRY(root.fs().set_mount_flags(flags & honoured_flags));
+    status set = root.fs().set_options(options);
+    if (!set)
+        (void)root.fs().set_mount_flags(before);
+    return set;
 }
 
 struct linux_statfs {
@@ -80,13 +53,14 @@ static_assert(sizeof(linux_statfs) == 120);
 
 status write_statfs(vnode& node, user_ptr<void> out) {
     constexpr int64_t valid = 0x20; // ST_VALID: flags are filled in
-    vm_page_statistics pages = vm_page_get_statistics();
-    bool memory = node.fs().magic() == 0x01021994;
+    const file_system::space space = node.fs().get_space();
     linux_statfs s{};
     s.type = int64_t(node.fs().magic());
     s.bsize = s.frsize = page_size;
-    s.blocks = memory ? pages.total : 0;
-    s.bfree = s.bavail = memory ? pages.free : 0;
+    s.blocks = space.blocks;
+    s.bfree = s.bavail = space.free_blocks;
+    s.files = space.files;
+    s.ffree = space.free_files;
     s.fsid = node.fs().device();
     s.namelen = name_max;
     s.flags = valid | (node.fs().mount_flags() & honoured_flags);
@@ -107,8 +81,13 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
         return fail(Errno::inval);
     auto where = TRY(path_buffer::copy(target));
     ref_ptr<vnode> directory = TRY(lookup_path(at_fdcwd, where.c_str(), true));
+    kmem_array<char> options(page_size);
+    if (!options)
+        return fail(Errno::nomem);
+    if (data.value)
+        TRY(copy_in_string(options.data(), data.address(), options.size()));
     if (wanted & MS_REMOUNT_) {
-        TRY(remount(*directory, uint32_t(wanted)));
+        TRY(remount(*directory, uint32_t(wanted), options.data()));
         return 0;
     }
     if (!type.address.value())
@@ -121,7 +100,7 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
         auto from = TRY(path_buffer::copy({source.address}));
         copy_string(source_name, sizeof(source_name), from.c_str());
     }
-    file_system* fs = TRY(make_file_system(type_name, data.address()));
+    file_system* fs = TRY(make_file_system(type_name, options.data()));
     TRY(fs->set_mount_flags(uint32_t(wanted) & honoured_flags)); // nobody writes to it yet
     if (status s = mount_on(std::move(directory), *fs, source_name); !s) {
         fs->destroy();

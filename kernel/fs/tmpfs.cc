@@ -5,6 +5,7 @@
 #include "kernel/fs/mount.h"
 #include "kernel/fs/permission.h"
 #include "kernel/fs/pipe.h"
+#include "lib/format.h"
 #include "lib/string.h"
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
@@ -14,6 +15,9 @@
 static constinit pool<tmpfs_node> tmpfs_nodes{"tmpfs_node"};
 static constinit pool<tmpfs> tmpfs_systems{"tmpfs"};
 
+// A symbolic link that is longer counts as a page, as it has one on Linux.
+static constexpr size_t short_link = 128;
+
 // ---- Nodes -----------------------------------------------------------------------------------
 
 tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is)
@@ -21,13 +25,17 @@ tmpfs_node::tmpfs_node(tmpfs& fs, uint64_t inode, const new_node& is)
 
 tmpfs_node::~tmpfs_node() {
     ASSERT(names_.empty());
-    if (target_)
+    if (target_) {
         kmem_free(target_, target_length_ + 1);
+        if (target_length_ >= short_link)
+            fs().quota_->give_back(1);
+    }
 }
 
 void tmpfs_forget(tmpfs& fs, tmpfs_node& node) {
     lock_guard guard(fs.nodes_lock_);
     fs.nodes_.remove(node);
+    fs.files_--;
 }
 
 // A chain of removed directories holds one another by former_parent_; it ends in a loop here,
@@ -50,6 +58,7 @@ vattr tmpfs_node::attributes() {
         a.blocks = memory_->resident_pages() * (page_size / 512);
     } else if (is_symlink()) {
         a.size = target_length_;
+        a.blocks = target_length_ < short_link ? 0 : page_size / 512;
     } else if (is_directory()) {
         a.size = (entries_.count() + 2) * 20; // as Linux's tmpfs counts
     }
@@ -91,6 +100,13 @@ ref_ptr<tmpfs_node> tmpfs_node::detach(tmpfs_entry& entry) {
         entry.node->links_--;
     }
     return std::move(entry.node);
+}
+
+ref_ptr<tmpfs_node> tmpfs_node::drop_name(tmpfs_entry& entry) {
+    ref_ptr<tmpfs_node> node = detach(entry);
+    if (!node->removed() && !node->is_directory())
+        fs().forget_file();
+    return node;
 }
 
 tmpfs_node* tmpfs_node::parent_node() const {
@@ -148,9 +164,12 @@ status tmpfs_node::link(std::string_view name, vnode& target) {
     tmpfs_node& node = *of_tmpfs;
     if (node.is_directory())
         return fail(Errno::perm);
+    TRY(fs().count_file());
     tmpfs_entry* entry = tmpfs_entry::create(name);
-    if (!entry)
+    if (!entry) {
+        fs().forget_file();
         return fail(Errno::nomem);
+    }
     Errno error{};
     {
         lock_guard guard(fs().names_);
@@ -162,6 +181,7 @@ status tmpfs_node::link(std::string_view name, vnode& target) {
             attach(*entry, ref_ptr<tmpfs_node>(&node));
     }
     if (error != Errno{}) {
+        fs().forget_file();
         tmpfs_entry::destroy(entry);
         return fail(error);
     }
@@ -195,7 +215,7 @@ status tmpfs_node::remove(std::string_view name, bool directory) {
         if (!entry)
             return fail(Errno::noent);
         TRY(may_remove(*entry->node, directory));
-        victim = detach(*entry);
+        victim = drop_name(*entry);
         if (directory)
             victim->former_parent_ = ref_ptr<tmpfs_node>(this);
     }
@@ -260,8 +280,11 @@ expected<ref_ptr<vnode>> tmpfs_node::name_in_parent(char* out) {
 
 // ---- The file system -------------------------------------------------------------------------
 
-expected<tmpfs*> tmpfs::create(const char* type, const new_node& root) {
-    tmpfs* fs = tmpfs_systems.create(type);
+expected<tmpfs*> tmpfs::create(const char* type, const new_node& root, const tmpfs_limits& limits,
+                               ref_ptr<page_quota> shared) {
+    if (!shared)
+        shared = TRY(page_quota::create(limits.pages));
+    tmpfs* fs = tmpfs_systems.create(type, limits, std::move(shared));
     if (!fs)
         return fail(Errno::nomem);
     auto node = fs->create_node(root);
@@ -276,21 +299,91 @@ expected<tmpfs*> tmpfs::create(const char* type, const new_node& root) {
 
 ref_ptr<vnode> tmpfs::root() { return root_; }
 
+status tmpfs::count_file() {
+    lock_guard guard(nodes_lock_);
+    if (files_ >= most_files_)
+        return fail(Errno::nospc);
+    files_++;
+    return {};
+}
+
+void tmpfs::forget_file() {
+    lock_guard guard(nodes_lock_);
+    files_--;
+}
+
+tmpfs::space tmpfs::get_space() {
+    const page_quota::amounts pages = quota_->look();
+    space s;
+    if (pages.limit != page_quota::unlimited) {
+        s.blocks = pages.limit;
+        s.free_blocks = pages.limit - pages.used;
+    }
+    lock_guard guard(nodes_lock_);
+    if (most_files_ != tmpfs_limits::unlimited) {
+        s.files = most_files_;
+        s.free_files = most_files_ - files_;
+    }
+    return s;
+}
+
+void tmpfs::allow_more(const tmpfs_limits& more) {
+    status larger = quota_->set_limit(quota_->look().used + more.pages);
+    ASSERT(larger);
+    lock_guard guard(nodes_lock_);
+    most_files_ = files_ + more.files;
+}
+
+// As on Linux: what had no limit gets none later, and what the root is to be is not looked at.
+status tmpfs::set_options(char* text) {
+    const tmpfs_options options = TRY(tmpfs_options::parse(text));
+    const page_quota::amounts pages = quota_->look();
+    if (options.pages && *options.pages != pages.limit && pages.limit == page_quota::unlimited)
+        return fail(Errno::inval);
+    lock_guard guard(nodes_lock_);
+    const uint64_t most_files = options.files.value_or(most_files_);
+    if (most_files < files_ ||
+        (most_files != most_files_ && most_files_ == tmpfs_limits::unlimited))
+        return fail(Errno::inval);
+    if (options.pages)
+        TRY(quota_->set_limit(*options.pages));
+    most_files_ = most_files;
+    return {};
+}
+
+void tmpfs::show_options(char* out, size_t size) {
+    const space s = get_space();
+    int used = s.blocks ? format_to(out, size, ",size=%lluk",
+                                    (unsigned long long)s.blocks * (page_size / 1024))
+                        : format_to(out, size, "%s", "");
+    if (s.files)
+        format_to(out + used, size - size_t(used), ",nr_inodes=%llu", (unsigned long long)s.files);
+}
+
 expected<ref_ptr<tmpfs_node>> tmpfs::create_node(const new_node& is) {
+    TRY(count_file());
     auto* created = tmpfs_nodes.create(*this, next_inode_.fetch_add(1), is);
-    if (!created)
+    if (!created) {
+        forget_file();
         return fail(Errno::nomem);
+    }
     auto node = ref_ptr<tmpfs_node>::adopt(created);
     {
         lock_guard guard(nodes_lock_);
         nodes_.push_back(*node);
     }
     if (node->is_regular()) {
-        node->memory_ = TRY(uvm_aobj::create(0, "", false));
+        node->memory_ = TRY(uvm_aobj::create(0, "", false, quota_));
     } else if (node->is_symlink()) {
+        const bool counts = is.target.size() >= short_link;
+        if (counts)
+            TRY(quota_->take(1));
         node->target_ = static_cast<char*>(kmem_alloc(is.target.size() + 1));
-        if (!node->target_)
+        if (!node->target_) {
+            if (counts)
+                quota_->give_back(1);
             return fail(Errno::nomem);
+        }
         memcpy(node->target_, is.target.data(), is.target.size());
         node->target_[is.target.size()] = '\0';
         node->target_length_ = is.target.size();
@@ -352,6 +445,7 @@ void tmpfs::destroy() {
 void tmpfs::check() {
     read_guard names(names_);
     lock_guard guard(nodes_lock_);
+    uint64_t files = 0;
     for (tmpfs_node& node : nodes_) {
         node.entries_.check();
         uint32_t subdirectories = 0;
@@ -360,6 +454,7 @@ void tmpfs::check() {
             subdirectories += e->node->is_directory();
         }
         uint32_t names_count = uint32_t(node.names_.size());
+        files += std::max(names_count, 1u);
         if (!node.is_directory())
             ASSERT(node.links_ == names_count);
         else if (&node == root_.get() || names_count == 1)
@@ -367,4 +462,5 @@ void tmpfs::check() {
         else
             ASSERT(names_count == 0 && node.links_ == 0 && subdirectories == 0);
     }
+    ASSERT(files_ == files);
 }

@@ -8,8 +8,13 @@
 // Who owns what: an entry holds a reference to its node; a node does not hold its directory,
 // because a directory with entries is never removed. A removed directory keeps its former parent
 // for "..".
+//
+// Space. Every page of a file counts against the file system's page_quota and is charged to the
+// commit account; a long symbolic link counts as a page. Every file counts as one, and so does each
+// further name of it.
 #pragma once
 
+#include "kernel/fs/tmpfs_options.h"
 #include "kernel/vnode.h"
 #include "lib/list.h"
 #include "vm/uvm_aobj.h"
@@ -87,6 +92,20 @@ public:
 
     tmpfs& fs() const { return tmpfs_; }
 
+    // F_SEAL_*: what is never done to the file again. It is EPERM.
+    enum seal : uint32_t {
+        no_more_seals = 1,
+        no_shrinking = 2,
+        no_growing = 4,
+        no_writing = 8,
+        no_new_writing = 16, // mappings that may store already go on
+        all_seals = 31,
+    };
+    uint32_t seals() const { return seals_.load(); }
+    bool sealed(uint32_t against) const { return seals() & against; }
+    status add_seals(uint32_t more);   // EPERM EINVAL EBUSY
+    void allow_seals() { seals_ = 0; } // before anybody else knows it
+
 private:
     friend class tmpfs;
     friend struct rename_operation;
@@ -96,6 +115,8 @@ private:
     // Enters `node` under the (prepared) entry, or takes an entry away. names_ held alone.
     void attach(tmpfs_entry& entry, ref_ptr<tmpfs_node> node);
     ref_ptr<tmpfs_node> detach(tmpfs_entry& entry);
+    // detach(), for good: the name does not count any more.
+    ref_ptr<tmpfs_node> drop_name(tmpfs_entry& entry);
     tmpfs_node* parent_node() const; // of a directory; names_ held
 
     tmpfs& tmpfs_;
@@ -109,19 +130,30 @@ private:
     ref_ptr<uvm_aobj> memory_; // regular files
     char* target_ = nullptr;   // symbolic links: kmem
     size_t target_length_ = 0;
-    ref_ptr<pipe_channel> fifo_; // made at the first open; under lock()
+    ref_ptr<pipe_channel> fifo_;                 // made at the first open; under lock()
+    std::atomic<uint32_t> seals_{no_more_seals}; // changed under lock(), and only added to
 };
 
 class tmpfs final : public file_system {
 public:
-    // With a root directory as described. ENOMEM.
-    static expected<tmpfs*> create(const char* type, const new_node& root);
-    explicit tmpfs(const char* type) : file_system(type) {}
+    // With a root directory as described. `shared`: another one's quota, to be under one limit with
+    // it. ENOMEM.
+    static expected<tmpfs*> create(const char* type, const new_node& root,
+                                   const tmpfs_limits& limits,
+                                   ref_ptr<page_quota> shared = nullptr);
+    tmpfs(const char* type, const tmpfs_limits& limits, ref_ptr<page_quota> quota)
+        : file_system(type), quota_(std::move(quota)), most_files_(limits.files) {}
     void destroy() override;
 
     ref_ptr<vnode> root() override;
     uint64_t magic() const override { return 0x01021994; }
     bool busy(unsigned root_references) override;
+    space get_space() override;
+    status set_options(char* options) override;
+    void show_options(char* out, size_t size) override;
+    ref_ptr<page_quota> quota() const { return quota_; }
+    // What is there now is not to count: from here on so much more may come.
+    void allow_more(const tmpfs_limits& more);
 
     // A node without a name: memfd_create. ENOMEM.
     expected<ref_ptr<tmpfs_node>> create_node(const new_node& is);
@@ -134,9 +166,15 @@ private:
     friend struct rename_operation;
     friend void tmpfs_forget(tmpfs& fs, tmpfs_node& node);
 
+    status count_file(); // ENOSPC
+    void forget_file();
+
+    const ref_ptr<page_quota> quota_;
     rw_lock names_{lock_rank::directory, "tmpfs names"};
     ref_ptr<tmpfs_node> root_;
     std::atomic<uint64_t> next_inode_{1};
     spin_lock nodes_lock_{lock_rank::attributes, "tmpfs nodes"};
     list<tmpfs_node, &tmpfs_node::among_nodes_> nodes_ GUARDED_BY(nodes_lock_);
+    uint64_t files_ GUARDED_BY(nodes_lock_) = 0; // nodes, and further names of nodes
+    uint64_t most_files_ GUARDED_BY(nodes_lock_);
 };

@@ -12,7 +12,6 @@
 #include "kernel/process.h"
 #include "kernel/thread.h"
 #include "kernel/vfs.h"
-#include "lib/long_work.h"
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 
@@ -37,16 +36,28 @@ public:
     expected<int64_t> write_at(uio& io, uint64_t offset) override;
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
     status truncate(uint64_t size) override { return node()->truncate(size); }
-    status allocate(uint64_t offset, uint64_t size) override;
+    status allocate(uint64_t offset, uint64_t size, bool keep_size) override;
+    status punch(uint64_t offset, uint64_t size) override;
+    expected<int64_t> seals() override { return memory_node().seals(); }
+    status add_seals(uint32_t more) override { return memory_node().add_seals(more); }
     expected<ref_ptr<uvm_object>> mmap_object() override;
+    status limit_sharing(vm_prot prot, vm_prot& most) override;
     void stored() override;
 
 protected:
     uint64_t size() override { return memory_->size(); }
+    uint64_t next_data(uint64_t offset) override {
+        return memory_->next(uvm_aobj::contents::data, offset);
+    }
+    uint64_t next_hole(uint64_t offset) override {
+        return memory_->next(uvm_aobj::contents::hole, offset);
+    }
     expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override;
 
 private:
-    // The page-wise copy; [offset, offset + io.remaining()) lies within the file.
+    tmpfs_node& memory_node() { return *node()->as_tmpfs(); }
+    // The page-wise copy. The file is as long as what has been copied needs, whenever it is looked
+    // at.
     status write_pages(uio& io, uint64_t offset);
 
     const ref_ptr<uvm_aobj> memory_;
@@ -65,7 +76,7 @@ expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
     while (io.remaining() && copied) {
         uint64_t in_page = offset & page_mask;
         uint64_t n = std::min<uint64_t>(io.remaining(), page_size - in_page);
-        auto page = memory_->hold(offset >> page_shift, false);
+        auto page = memory_->hold(offset >> page_shift, uvm_aobj::purpose::read);
         if (!page) {
             // Cut off meanwhile: the file ends here.
             if (page.error() != Errno::fault)
@@ -74,6 +85,11 @@ expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
         }
         copied = *page ? io.move(page->data() + in_page, n) : io.move_zeros(n);
         offset += n;
+        // What was cut off meanwhile may have been copied as zeros: that does not count.
+        if (uint64_t now = memory_->size(); now < offset && copied) {
+            io.retract(offset - std::max(now, offset - n));
+            break;
+        }
     }
     if (!(flags() & O_NOATIME_))
         node()->touch_accessed();
@@ -81,14 +97,17 @@ expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
 }
 
 status memory_file::write_pages(uio& io, uint64_t offset) {
-    while (io.remaining()) {
-        uint64_t in_page = offset & page_mask;
+    status copied;
+    while (io.remaining() && copied) {
+        uint64_t in_page = offset & page_mask, before = io.moved();
         uint64_t n = std::min<uint64_t>(io.remaining(), page_size - in_page);
-        held_page page = TRY(memory_->hold(offset >> page_shift, true));
-        TRY(io.move(page.data() + in_page, n));
-        offset += n;
+        held_page page = TRY(memory_->hold(offset >> page_shift, uvm_aobj::purpose::extend));
+        copied = io.move(page.data() + in_page, n);
+        offset += io.moved() - before;
+        if (io.moved() > before && offset > memory_->size())
+            memory_->grow(offset);
     }
-    return {};
+    return copied;
 }
 
 expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
@@ -106,14 +125,18 @@ expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& en
     if (offset >= largest_file)
         return fail(Errno::fbig);
     io.limit(std::min(file_limit, largest_file) - offset);
-    uint64_t new_end = offset + io.remaining();
-    if (new_end > old_size)
-        TRY(memory_->resize(new_end));
+    if (memory_node().sealed(tmpfs_node::no_writing | tmpfs_node::no_new_writing))
+        return fail(Errno::perm);
+    if (memory_node().sealed(tmpfs_node::no_growing) && offset + io.remaining() > old_size) {
+        // As Linux, whole pages before the one that would make it longer.
+        if (offset >= page_round_down(old_size))
+            return fail(Errno::perm);
+        io.limit(page_round_down(old_size) - offset);
+    }
     status copied = write_pages(io, offset);
     uint64_t reached = offset + io.moved();
-    if (new_end > old_size && reached < new_end)
-        (void)memory_->resize(
-            std::max(old_size, io.moved() ? reached : 0)); // shrinking does not fail
+    if (!copied)
+        memory_->trim();
     if (io.moved()) {
         contents_changed(*node());
         end = reached;
@@ -135,7 +158,7 @@ expected<int64_t> memory_file::ioctl(uint64_t command, uint64_t argument) {
     return 0;
 }
 
-status memory_file::allocate(uint64_t offset, uint64_t size) {
+status memory_file::allocate(uint64_t offset, uint64_t size, bool keep_size) {
     lock_guard guard(node()->lock());
     uint64_t old_size = memory_->size(), end = offset + size;
     if (end > largest_file)
@@ -144,16 +167,20 @@ status memory_file::allocate(uint64_t offset, uint64_t size) {
         signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
         return fail(Errno::fbig);
     }
-    if (end > old_size)
-        TRY(memory_->resize(end));
-    for (uint64_t index = offset >> page_shift; index < pages_of(end); index++) {
-        auto page = memory_->hold(index, true);
-        status alive = long_work::go_on();
-        if (!page || !alive) {
-            (void)memory_->resize(old_size);
-            return fail(page ? Errno::intr : Errno::nospc);
-        }
-    }
+    if (end > old_size && memory_node().sealed(tmpfs_node::no_growing))
+        return fail(Errno::perm);
+    TRY(memory_->allocate(offset >> page_shift, pages_of(end)));
+    if (!keep_size)
+        memory_->grow(end);
+    contents_changed(*node());
+    return {};
+}
+
+status memory_file::punch(uint64_t offset, uint64_t size) {
+    lock_guard guard(node()->lock());
+    if (memory_node().sealed(tmpfs_node::no_writing | tmpfs_node::no_new_writing))
+        return fail(Errno::perm);
+    memory_->punch(offset, offset + size);
     contents_changed(*node());
     return {};
 }
@@ -162,6 +189,15 @@ expected<ref_ptr<uvm_object>> memory_file::mmap_object() {
     vfs_name_memory(*node());
     node()->touch_accessed();
     return ref_ptr<uvm_object>(memory_);
+}
+
+status memory_file::limit_sharing(vm_prot prot, vm_prot& most) {
+    if (!memory_node().sealed(tmpfs_node::no_writing | tmpfs_node::no_new_writing))
+        return {};
+    if (allows(prot, vm_prot::write))
+        return fail(Errno::perm);
+    most = most & ~vm_prot::write;
+    return {};
 }
 
 void memory_file::stored() { contents_changed(*node()); }
@@ -179,9 +215,24 @@ status tmpfs_node::truncate(uint64_t size) {
     }
     {
         lock_guard guard(lock());
+        const uint64_t old_size = memory_->size();
+        if ((size < old_size && sealed(no_shrinking)) || (size > old_size && sealed(no_growing)))
+            return fail(Errno::perm);
         TRY(memory_->resize(size));
     }
     contents_changed(*this);
+    return {};
+}
+
+status tmpfs_node::add_seals(uint32_t more) {
+    if (more & ~uint32_t(all_seals))
+        return fail(Errno::inval);
+    lock_guard guard(lock());
+    if (sealed(no_more_seals))
+        return fail(Errno::perm);
+    if (more & no_writing)
+        TRY(memory_->forbid_storing());
+    seals_.fetch_or(more);
     return {};
 }
 

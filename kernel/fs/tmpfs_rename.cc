@@ -61,7 +61,7 @@ struct rename_operation {
             if (from.within(victim))
                 return fail(Errno::notempty);
             TRY(to.may_remove(victim, moved.is_directory()));
-            replaced = to.detach(*target);
+            replaced = to.drop_name(*target);
             if (replaced->is_directory())
                 replaced->former_parent_ = ref_ptr<tmpfs_node>(&to);
         }

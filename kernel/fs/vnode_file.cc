@@ -26,11 +26,14 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     case SEEK_END_: base = int64_t(size()); break;
     case SEEK_DATA_:
     case SEEK_HOLE_: {
-        // All of a file counts as data; the hole is behind it, as lseek(2) allows.
-        int64_t end = int64_t(size());
-        if (offset < 0 || offset >= end)
+        uint64_t end = size();
+        if (offset < 0 || uint64_t(offset) >= end)
             return fail(Errno::nxio);
-        base = whence == SEEK_DATA_ ? 0 : end - offset;
+        base = int64_t(whence == SEEK_DATA_ ? next_data(uint64_t(offset))
+                                            : next_hole(uint64_t(offset)));
+        if (whence == SEEK_DATA_ && base >= int64_t(end))
+            return fail(Errno::nxio);
+        offset = 0;
         break;
     }
     default: return fail(Errno::inval);

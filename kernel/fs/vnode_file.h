@@ -20,6 +20,13 @@ public:
 
 protected:
     virtual uint64_t size() { return node()->attributes().size; }
+    // SEEK_DATA and SEEK_HOLE: where the next of them is, from `offset` on, which lies before the
+    // end. For one who does not know, all is data, as lseek(2) allows.
+    virtual uint64_t next_data(uint64_t offset) { return offset; }
+    virtual uint64_t next_hole(uint64_t offset) {
+        (void)offset;
+        return size();
+    }
     // As write_at(), and tells the position behind the last byte.
     virtual expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) {
         (void)io;

@@ -296,6 +296,6 @@ TEST_CASE("failure: a new address space, a new object", "[failure]") {
     CHECK(fail_in_turn([](scene&) { return bool(vmspace::create()); }) >= 2);
     CHECK(fail_in_turn([](scene&) { return bool(uvm_aobj::create(5, "x", true)); }) >= 1);
     CHECK(fail_in_turn([](scene& s) {
-              return s.object->resize(pages(100)) && s.object->hold(99, true);
+              return s.object->resize(pages(100)) && s.object->hold(99, uvm_aobj::purpose::write);
           }) >= 2);
 }

@@ -10,7 +10,7 @@ ref_ptr<uvm_aobj> new_object(uint64_t count, uint8_t seed = 0) {
     auto object = uvm_aobj::create(pages(count), "/tmp/file", false);
     REQUIRE(object);
     for (uint64_t i = 0; seed && i < count; i++) {
-        auto held = (*object)->hold(i, true);
+        auto held = (*object)->hold(i, uvm_aobj::purpose::write);
         REQUIRE(held);
         *held->data() = char(seed + i);
     }
@@ -75,7 +75,7 @@ TEST_CASE("fault: 2A, a page of an object", "[fault]") {
     CHECK(store(vm, shared + pages(2), 99) == 99);
     CHECK(load(vm, priv + pages(2)) == 99); // not promoted yet: still the object's
     CHECK(copied() == 0);
-    CHECK(pmap::is_modified(*(*object->hold(2, false)).page()));
+    CHECK(pmap::is_modified(*(*object->hold(2, uvm_aobj::purpose::read)).page()));
 }
 
 TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is nothing",
@@ -89,7 +89,7 @@ TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is 
     counted prcopy(uvm_counter::flt_prcopy), przero(uvm_counter::flt_przero);
     CHECK(store(vm, file + pages(1), 77) == 77);
     CHECK(prcopy() == 1);
-    CHECK(*(*object->hold(1, false)).data() == 11);
+    CHECK(*(*object->hold(1, uvm_aobj::purpose::read)).data() == 11);
     CHECK(load(vm, file + pages(1) + 1) == 0);
     CHECK(load(vm, memory) == 0);
     CHECK(przero() == 0); // a read shares the page of zeros

@@ -238,7 +238,8 @@ TEST_CASE("pages of objects that somebody has mapped", "[memory]") {
     vm.reset();
     CHECK(vm_page_count_mapped() == before);
 
-    auto first = (*object)->hold(0, true), second = (*object)->hold(1, true);
+    auto first = (*object)->hold(0, uvm_aobj::purpose::write),
+         second = (*object)->hold(1, uvm_aobj::purpose::write);
     REQUIRE(first);
     REQUIRE(second);
     char* data = second->data();

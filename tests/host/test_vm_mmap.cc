@@ -13,7 +13,7 @@ ref_ptr<uvm_aobj> new_object(uint64_t size, uint8_t seed = 0) {
     auto object = uvm_aobj::create(size, "/tmp/file", false);
     REQUIRE(object);
     for (uint64_t i = 0; seed && i < pages_of(size); i++) {
-        auto held = (*object)->hold(i, true);
+        auto held = (*object)->hold(i, uvm_aobj::purpose::write);
         REQUIRE(held);
         *held->data() = char(seed + i);
     }
@@ -499,12 +499,12 @@ TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {
     auto object = new_object(pages(3), 1);
     auto hole = uvm_aobj::create(pages(2), "hole", false);
     REQUIRE(hole);
-    auto nothing = (*hole)->hold(1, false);
+    auto nothing = (*hole)->hold(1, uvm_aobj::purpose::read);
     REQUIRE(nothing);
     CHECK_FALSE(*nothing);
-    CHECK_FALSE((*hole)->hold(2, true));
+    CHECK_FALSE((*hole)->hold(2, uvm_aobj::purpose::write));
     {
-        auto held = object->hold(2, true);
+        auto held = object->hold(2, uvm_aobj::purpose::write);
         REQUIRE(held);
         REQUIRE(object->resize(0));
         CHECK(object_pages() == 1);

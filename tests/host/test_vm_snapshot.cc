@@ -261,7 +261,7 @@ TEST_CASE("snapshot: an object's resident pages, clean and dirty", "[snapshot]")
     const std::vector<uint64_t> resident = {0, 1, 2, 9, 10, 19};
     std::vector<uint64_t> frames;
     for (uint64_t i : resident) {
-        auto held = object->hold(i, true);
+        auto held = object->hold(i, uvm_aobj::purpose::write);
         REQUIRE(held);
         lock_guard guard(object->lock());
         vm_page* page = object->lookup(i);
@@ -295,7 +295,7 @@ TEST_CASE("snapshot: frames that go up or down are one run, others are not", "[s
     auto made = uvm_aobj::create(pages(64), "x", false);
     REQUIRE(made);
     for (uint64_t i = 0; i < 64; i++)
-        REQUIRE((*made)->hold(i, true));
+        REQUIRE((*made)->hold(i, uvm_aobj::purpose::write));
     std::string said = written_by([&](text& t) { object_snapshot_json(**made, t); });
     const std::vector<row> rows = rows_of(said, "pages");
     const std::vector<page_said> all = pages_said(rows, 2, 1);

@@ -161,7 +161,7 @@ void model::file_write(unsigned file, uint32_t value) {
     object& f = *file_[file];
     uint64_t index = (value >> 16) % file_pages;
     unsigned sample = value % samples;
-    auto held = f.real->hold(index, true);
+    auto held = f.real->hold(index, uvm_aobj::purpose::write);
     if (!held) {
         expect(held.error() == (f.has(index) ? Errno::nomem : Errno::fault) &&
                    (injected_ || !f.has(index)),
@@ -176,7 +176,7 @@ void model::file_write(unsigned file, uint32_t value) {
 void model::file_read(unsigned file, uint32_t value) {
     object& f = *file_[file];
     uint64_t index = (value >> 16) % file_pages;
-    auto held = f.real->hold(index, false);
+    auto held = f.real->hold(index, uvm_aobj::purpose::read);
     expect(bool(held) == f.has(index), "hold for reading");
     for (unsigned k = 0; k < samples && held && *held; k++)
         expect(uint8_t(held->data()[offsets[k]]) == f.page[index][k], "what read(2) finds");

@@ -10,6 +10,7 @@
 #include "tests/kernel/ktest.h"
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
+#include "vm/uvm_commit.h"
 
 namespace {
 
@@ -19,7 +20,7 @@ constexpr new_node directory_755{S_IFDIR_ | 0755, 0, 0}, file_644{S_IFREG_ | 064
 class scratch {
 public:
     scratch() {
-        auto made = tmpfs::create("tmpfs", directory_755);
+        auto made = tmpfs::create("tmpfs", directory_755, {});
         if (made)
             fs_ = *made;
     }
@@ -306,7 +307,7 @@ KTEST(tmpfs, a_removed_directory_takes_no_mount) {
     ref_ptr<vnode> gone = s.make("gone/"), kept = s.make("kept/");
     REQUIRE(gone && kept);
     EXPECT(s.root()->remove("gone", true).has_value());
-    auto fs = tmpfs::create("tmpfs", directory_755);
+    auto fs = tmpfs::create("tmpfs", directory_755, {});
     REQUIRE(fs.has_value());
     EXPECT_EQ(error_of(mount_on(gone, **fs, "none")), Errno::noent);
     EXPECT(mount_on(kept, **fs, "none").has_value());
@@ -359,6 +360,52 @@ KTEST(tmpfs, truncation_gives_pages_back) {
     EXPECT(file->deny_write_access().has_value());
     EXPECT_EQ(error_of(file->get_write_access()), Errno::txtbsy);
     file->allow_write_access();
+}
+
+KTEST(tmpfs, pages_are_charged_for) {
+    scratch s;
+    REQUIRE(s);
+    ref_ptr<vnode> file = s.make("file");
+    REQUIRE(file);
+    REQUIRE(file->get_write_access().has_value());
+    auto opened = file->open(O_RDWR_);
+    REQUIRE(opened.has_value());
+    ref_ptr<page_quota> quota = s.fs().quota();
+    const uint64_t committed = uvm_commit::committed();
+    auto both_are = [&](uint64_t pages) {
+        EXPECT_EQ(quota->look().used, pages);
+        EXPECT_EQ(uvm_commit::committed() - committed, pages);
+    };
+    EXPECT((*opened)->truncate(9 * page_size).has_value());
+    both_are(0); // a hole is nothing
+    char bytes[100] = {};
+    uio out(uio::direction::write, bytes, sizeof(bytes));
+    EXPECT((*opened)->write_at(out, 2 * page_size - 50).has_value());
+    both_are(2);
+    EXPECT((*opened)->allocate(0, 4 * page_size, false).has_value());
+    both_are(4);
+    // Nothing comes of what cannot be had as a whole: too much for the quota, for the account, or
+    // for memory.
+    EXPECT(quota->set_limit(6).has_value());
+    EXPECT_EQ(error_of((*opened)->allocate(0, 7 * page_size, false)), Errno::nospc);
+    both_are(4);
+    EXPECT(quota->set_limit(page_quota::unlimited).has_value());
+    uvm_commit::set_mode(uvm_commit::mode::strict);
+    uvm_commit::set_kbytes((uvm_commit::committed() + 1) * (page_size / 1024));
+    EXPECT_EQ(error_of((*opened)->allocate(0, 6 * page_size, false)), Errno::nospc);
+    uvm_commit::set_mode(uvm_commit::mode::heuristic);
+    uvm_commit::set_kbytes(0);
+    uvm_commit::set_ratio(50);
+    both_are(4);
+    alloc_fail_after(2);
+    EXPECT_EQ(error_of((*opened)->allocate(0, 8 * page_size, false)), Errno::nomem);
+    alloc_fail_after(0);
+    EXPECT_EQ(quota->look().used, 2u); // what was written; the rest reads as zeros anyhow
+    EXPECT((*opened)->punch(page_size, page_size).has_value());
+    both_are(1);
+    EXPECT((*opened)->truncate(0).has_value());
+    both_are(0);
+    opened->reset();
 }
 
 KTEST(tmpfs, running_out_of_memory_leaves_no_trace) {

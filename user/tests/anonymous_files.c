@@ -35,6 +35,71 @@ static void memory_files(void) {
     is_errno(memfd_create("x", 0x80000000u), EINVAL, "flags that are none");
 }
 
+static int sealed(int seals, int size) {
+    int fd = memfd_create("sealed", MFD_ALLOW_SEALING);
+    need(fd >= 0 && ftruncate(fd, size) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0);
+    return fd;
+}
+
+static void seals(void) {
+    enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE };
+    static char block[4 * PAGE];
+    int fd = memfd_create("m", 0);
+    is(fcntl(fd, F_GET_SEALS), F_SEAL_SEAL, "a memory file is not to be sealed");
+    is_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EPERM, "unless it was made for that");
+    fd = memfd_create("m", MFD_ALLOW_SEALING);
+    is(fcntl(fd, F_GET_SEALS), 0, "one that was has no seals at first");
+    is_errno(fcntl(fd, F_ADD_SEALS, 0x4000), EINVAL, "a seal that is none");
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int readable = open(path, O_RDONLY);
+    is_errno(fcntl(readable, F_ADD_SEALS, F_SEAL_GROW), EPERM, "only who may write may seal");
+    int ends[2];
+    need(pipe(ends) == 0);
+    is_errno(fcntl(ends[1], F_GET_SEALS), EINVAL, "a pipe has no seals");
+    is_errno(fcntl(ends[1], F_ADD_SEALS, F_SEAL_GROW), EINVAL, "and gets none");
+
+    fd = sealed(F_SEAL_SHRINK, 2 * PAGE);
+    is_errno(ftruncate(fd, PAGE), EPERM, "F_SEAL_SHRINK: no shorter");
+    is(ftruncate(fd, 3 * PAGE), 0, "but longer");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    is_errno(open(path, O_RDWR | O_TRUNC), EPERM, "nor by opening it");
+
+    fd = sealed(F_SEAL_GROW, PAGE + 100);
+    is_errno(ftruncate(fd, 2 * PAGE), EPERM, "F_SEAL_GROW: no longer");
+    is_errno(fallocate(fd, 0, 0, 2 * PAGE), EPERM, "by no call");
+    is(pwrite(fd, block, sizeof block, 0), PAGE, "a write stops before the page it would grow by");
+    is_errno(pwrite(fd, block, 200, PAGE), EPERM, "or does not begin");
+    is(pwrite(fd, block, 100, PAGE), 100, "what is there is written over");
+    is(ftruncate(fd, PAGE), 0, "and cut");
+
+    fd = sealed(0, 2 * PAGE);
+    char* at = mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+    need(at != MAP_FAILED);
+    is_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EBUSY, "not while it is mapped for writing");
+    need(mprotect(at, PAGE, PROT_READ) == 0);
+    is_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EBUSY, "or may be made writable");
+    is(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0, "F_SEAL_FUTURE_WRITE lets that be");
+    need(mprotect(at, PAGE, RW) == 0);
+    at[0] = 'm';
+    is_errno(pwrite(fd, "x", 1, 0), EPERM, "but nothing is written any more");
+    is_errno(mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0, EPERM,
+             "nor mapped to be");
+    char* later = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    ok(later != MAP_FAILED && later[0] == 'm', "it is mapped for reading");
+    is_errno(mprotect(later, PAGE, RW), EACCES, "for good");
+    need(munmap(at, PAGE) == 0);
+    is(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL), 0, "F_SEAL_WRITE comes after all");
+    is_errno(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), EPERM,
+             "and there is no other way");
+    at = mmap(NULL, PAGE, RW, MAP_PRIVATE, fd, 0);
+    ok(at != MAP_FAILED, "a private mapping");
+    at[0] = 'p';
+    is(later[0], 'm', "is no way in");
+    is_errno(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), EPERM, "F_SEAL_SEAL: it stays as it is");
+    is(fcntl(fd, F_GET_SEALS), F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL, "which is told");
+}
+
 static void counters(void) {
     uint64_t value = 0;
     int fd = eventfd(3, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -191,6 +256,7 @@ int main(void) {
     scratch_begin();
     subtest("one inode each", inodes);
     subtest("memory files", memory_files);
+    subtest("seals", seals);
     subtest("event counters", counters);
     subtest("unlinked files", unlinked);
     subtest("places", places);

@@ -1,13 +1,11 @@
 // What a mapping claims of its file as long as any part of it is there: write access, locks, the
 // mount; and when a store through it shows in the file's times.
+#include "../lib/mounts.h"
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
-#include "../lib/spork.h"
 
-#include <sched.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/vfs.h>
 
 enum { PAGE = 4096, PAGES = 4, RW = PROT_READ | PROT_WRITE };
@@ -138,26 +136,15 @@ static void times(void) {
 
 // ---- Mounts ----------------------------------------------------------------------------------
 
-static bool mounted(void) {
-    // Linux: nobody else is to see it. Spork has one table.
-    if (unshare(CLONE_NEWNS) == 0)
-        need(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-    else if (!on_spork()) {
-        skip("needs the right to mount");
-        return false;
-    }
-    need(mkdir("mounted", 0700) == 0);
-    need(mount("test", "mounted", "tmpfs", 0, NULL) == 0);
-    return true;
-}
-
 static int remount(unsigned long flags) {
     return mount(NULL, "mounted", NULL, MS_REMOUNT | flags, NULL);
 }
 
 static void mounts(void) {
-    if (!mounted())
+    if (!own_mounts())
         return;
+    need(mkdir("mounted", 0700) == 0);
+    need(mount("test", "mounted", "tmpfs", 0, NULL) == 0);
     put_file("mounted/file", 0600, "text");
     char* at = map_through("mounted/file", O_RDWR, RW, MAP_SHARED);
     is_errno(umount("mounted"), EBUSY, "a mapping keeps the mount");

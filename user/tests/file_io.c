@@ -2,6 +2,7 @@
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
@@ -74,6 +75,98 @@ static void holes(void) {
         zero = zero && buffer[i] == 0;
     ok(zero, "with zeros between");
     is(memcmp(buffer, "start", 5) | memcmp(buffer + 50000, "end", 3), 0, "and the two pieces");
+}
+
+// The file systems of Linux that know holes know them by blocks, of a page at most.
+static void hole_places(void) {
+    enum { PAGE = 4096, FAR = 16 * PAGE };
+    int fd = new_file("");
+    need(ftruncate(fd, 2 * FAR) == 0);
+    is(lseek(fd, 0, SEEK_HOLE), 0, "a file that was only made longer is a hole");
+    is_errno(lseek(fd, 0, SEEK_DATA), ENXIO, "with no data");
+    need(pwrite(fd, "data", 4, FAR) == 4 && pwrite(fd, "more", 4, FAR + PAGE) == 4);
+    is(lseek(fd, 0, SEEK_DATA), FAR, "data are where they were written");
+    is(lseek(fd, FAR + 5, SEEK_DATA), FAR + 5, "and here, when it is there");
+    is(lseek(fd, FAR, SEEK_HOLE), FAR + 2 * PAGE, "the hole is behind them");
+    is(lseek(fd, 7, SEEK_HOLE), 7, "or here");
+    is_errno(lseek(fd, FAR + 2 * PAGE, SEEK_DATA), ENXIO, "there are no more");
+    is_errno(lseek(fd, 2 * FAR, SEEK_HOLE), ENXIO, "the end is no place");
+    is_errno(lseek(fd, -1, SEEK_DATA), ENXIO, "nor is what lies before the start");
+    need(pwrite(fd, "x", 1, 2 * FAR - 1) == 1);
+    is(lseek(fd, 2 * FAR - 1, SEEK_HOLE), 2 * FAR, "behind the last byte is a hole");
+    struct stat before, after;
+    need(fstat(fd, &before) == 0);
+    is(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FAR + 2, 2 * PAGE - 3), 0,
+       "a hole is made");
+    need(fstat(fd, &after) == 0);
+    is((long)after.st_size, 2 * FAR, "in a file of the same length");
+    is(pread(fd, buffer, 2 * PAGE, FAR), 2 * PAGE, "what was there");
+    is(memcmp(buffer, "da\0\0", 4) | buffer[PAGE] | buffer[PAGE + 3], 0, "reads as zeros");
+    is(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FAR, 3 * PAGE), 0, "a larger one");
+    is(lseek(fd, 0, SEEK_DATA), 2 * FAR - PAGE, "gives the pages back");
+    is_errno(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, PAGE), EOPNOTSUPP, "the length is always kept");
+    need(ftruncate(fd, 10) == 0);
+    is(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4 * PAGE), 0, "room for what comes");
+    need(fstat(fd, &after) == 0);
+    is((long)after.st_size, 10, "does not make the file longer");
+    ok(after.st_blocks >= 4 * PAGE / 512, "but is there");
+    is(pread(fd, buffer, 100, 0), 10, "and not read");
+    need(ftruncate(fd, 3 * PAGE) == 0 && pread(fd, buffer, 3 * PAGE, 0) == 3 * PAGE);
+    is(buffer[10] | buffer[PAGE] | buffer[3 * PAGE - 1], 0, "later it is zeros");
+}
+
+// A write that meets a bad address has written what came before it, and no more.
+static void bad_buffers(void) {
+    enum { PAGE = 4096 };
+    char* pages = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(pages != MAP_FAILED && munmap(pages + 2 * PAGE, PAGE) == 0);
+    memset(pages, 'p', 2 * PAGE);
+    int fd = new_file("1234567890");
+    is_errno(write(fd, pages + 2 * PAGE, PAGE), EFAULT, "nothing can be read");
+    is(lseek(fd, 0, SEEK_END), 10, "nothing is written");
+    long written = pwrite(fd, pages + PAGE / 2, 3 * PAGE, 3);
+    ok(written > 0 && written <= PAGE * 3 / 2, "what can be read is written, or some of it");
+    is(lseek(fd, 0, SEEK_END), written + 3, "and the file ends there");
+    need(ftruncate(fd, 4 * PAGE) == 0);
+    need(pread(fd, buffer, 4 * PAGE, 0) == 4 * PAGE);
+    bool zero = true;
+    for (long i = written + 3; i < 4 * PAGE; i++)
+        zero = zero && buffer[i] == 0;
+    ok(zero, "with nothing behind it");
+}
+
+// Who sees that a file has grown sees what it has grown by.
+static void growing(void) {
+    enum { CHUNK = 65536, CHUNKS = 60 };
+    int fd = new_file("");
+    pid_t writer = fork();
+    need(writer >= 0);
+    if (writer == 0) {
+        char* chunk = malloc(CHUNK);
+        int end = open("file", O_WRONLY | O_APPEND);
+        memset(chunk, 'x', CHUNK);
+        for (int i = 0; i < CHUNKS; i++)
+            need(write(end, chunk, CHUNK) == CHUNK);
+        _exit(0);
+    }
+    off_t seen = 0;
+    bool whole = true;
+    while (seen < CHUNK * CHUNKS && whole) {
+        ssize_t n = pread(fd, buffer, sizeof buffer, seen);
+        need(n >= 0);
+        whole = memchr(buffer, 0, (size_t)n) == NULL;
+        seen += n;
+        struct stat st;
+        need(fstat(fd, &st) == 0);
+        if (st.st_size > 0 && whole) {
+            need(pread(fd, buffer, 1, st.st_size - 1) == 1);
+            whole = buffer[0] == 'x';
+        }
+    }
+    ok(whole, "a reader never sees what has not been written yet");
+    int status;
+    need(waitpid(writer, &status, 0) == writer);
+    is(status, 0, "the writer");
 }
 
 static void lengths(void) {
@@ -181,6 +274,9 @@ int main(void) {
     subtest("open", opening);
     subtest("places", places);
     subtest("holes", holes);
+    subtest("places of holes", hole_places);
+    subtest("bad buffers", bad_buffers);
+    subtest("growing", growing);
     subtest("lengths", lengths);
     subtest("O_APPEND", append);
     subtest("vectors", vectors);

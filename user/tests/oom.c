@@ -61,15 +61,15 @@ static void the_glutton_dies(void) {
     ok(labs(meminfo_pages("MemFree:") - free_before) < 64, "and the memory");
 }
 
-// All but a few pages of memory are in a file. A fork in mode copy then wants more than there is,
-// and its parent has nothing to fault on.
+// All but a few pages of memory are in a file, of a kind that has no limit. A fork in mode copy
+// then wants more than there is, and its parent has nothing to fault on.
 static void system_calls_fail(void) {
     enum { LEFT = 600, MINE = 2000 };
     char* mine = mmap(NULL, MINE * PAGE, RW, ANON, -1, 0);
     need(mine != MAP_FAILED);
     memset(mine, 'm', MINE * PAGE);
     need(spork_forkmode(FORK_COPY, MODE_UNCHANGED) >= 0);
-    int fd = open("hog", O_RDWR | O_CREAT, 0600);
+    int fd = memfd_create("hog", 0);
     need(fd >= 0);
     long fill = meminfo_pages("MemFree:") - LEFT;
     for (long done = 0; done < fill; done += MINE) {
@@ -90,7 +90,7 @@ static void system_calls_fail(void) {
     need(munmap(more, MINE * PAGE) == 0);
     is(meminfo_pages("Committed_AS:"), committed, "nothing of them is promised");
     ok(labs(meminfo_pages("MemFree:") - free_before) < 100, "all they took is given back");
-    need(ftruncate(fd, 0) == 0 && unlink("hog") == 0);
+    need(close(fd) == 0);
     pid_t child = fork();
     if (child == 0)
         _exit(mine[MINE * PAGE - 1] == 'm' ? 3 : 0);
