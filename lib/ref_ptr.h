@@ -127,6 +127,11 @@ public:
     explicit operator bool() const { return object_ != nullptr; }
     friend bool operator==(const ref_ptr& a, const ref_ptr& b) { return a.object_ == b.object_; }
     void reset() { *this = ref_ptr(); }
+    // As reset(), of a reference that is known not to be the last: see drop_spare_reference().
+    void reset_spare() {
+        if (T* object = leak())
+            object->drop_spare_reference();
+    }
     // Hands the reference over to the caller, who must adopt() or drop it.
     [[nodiscard]] T* leak() { return std::exchange(object_, nullptr); }
 

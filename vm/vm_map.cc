@@ -7,7 +7,7 @@
 
 entry_stock::~entry_stock() {
     while (vm_map_entry* entry = entries_.pop_front())
-        vm_map_entry_destroy(entry);
+        vm_map_entry_discard(entry);
 }
 
 status entry_stock::reserve(size_t count, kind k) {
@@ -176,8 +176,7 @@ vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock)
 }
 
 bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
-    if (low.end != high.start || low.object != high.object ||
-        low.handle != high.handle)
+    if (low.end != high.start || low.object != high.object || low.handle != high.handle)
         return false;
     if (low.object && low.offset + low.size() != high.offset)
         return false;
@@ -212,9 +211,7 @@ bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
     alter(low, [&](vm_map_entry& e) { e.end = high.end; });
     if (vm_map_entry* after = entries_.next(low))
         tree_.gap_changed(*after, &low);
-    if (high.handle) // `low` has it, too
-        high.handle.leak()->drop_spare_reference();
-    vm_map_entry_destroy(&high);
+    vm_map_entry_discard(&high);
     TRACE(map_entry_merged, .map = this, .entry = &low, .start = low.start, .end = low.end);
     return true;
 }

@@ -18,6 +18,11 @@ void vm_map_entry_destroy(vm_map_entry* entry) {
     entry_pool.destroy(entry);
 }
 
+void vm_map_entry_discard(vm_map_entry* entry) {
+    entry->handle.reset_spare();
+    vm_map_entry_destroy(entry);
+}
+
 void vm_map_entry::set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> through, bool stores) {
     if (to)
         to->mapped(stores);
@@ -56,6 +61,7 @@ void vm_map_entry::become_private() {
 
 void vm_map_entry::become_untouched() {
     ASSERT(!aref);
+    handle.reset_spare();
     set_object(nullptr);
     offset = 0;
     copy_on_write = needs_copy = true;

@@ -86,7 +86,8 @@ struct vm_map_entry {
     void copy_attributes(const vm_map_entry& from);
     // Whatever is written from now on is this entry's own.
     void become_private();
-    // Makes this, which has no amap, private anonymous memory that was never touched.
+    // Makes this, which has no amap and is a copy of another entry, private anonymous memory that
+    // was never touched.
     void become_untouched();
     // Gives the entry an amap that no other entry will write to, covering what the entry maps, and
     // clears needs_copy. Copies slots only when somebody else references them. The map is locked
@@ -102,5 +103,8 @@ struct vm_map_entry {
 // From the pool; null when out of memory.
 vm_map_entry* vm_map_entry_create();
 // Drops the entry's references. It is in no map. May sleep and may end an object: no VM lock is
-// held, unless the entry's references are known not to be the last.
+// held.
 void vm_map_entry_destroy(vm_map_entry* entry);
+// The same for an entry that has its handle from another entry or a request, which keeps it: the
+// map may be locked.
+void vm_map_entry_discard(vm_map_entry* entry);

@@ -6,6 +6,7 @@
 
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 
 enum { PAGE = 4096, PAGES = 4, RW = PROT_READ | PROT_WRITE };
@@ -99,6 +100,33 @@ static void locks(void) {
     is(flock(other, LOCK_EX | LOCK_NB), 0, "until the mapping goes");
 }
 
+// The map is locked while references to the description come and go with the pieces.
+static void pieces(void) {
+    put_file("pieces", 0600, "text");
+    char* at = map_through("pieces", O_RDWR, RW, MAP_SHARED);
+    need(mprotect(at + PAGE, PAGE, PROT_READ) == 0);
+    is(mprotect(at + PAGE, PAGE, RW), 0, "three pieces become one again");
+    char* place = mmap(NULL, PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(place != MAP_FAILED);
+    ok(mremap(at, PAGES * PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, place) == place,
+       "one moves and is shorter");
+    const struct rlimit full = {1 << 20, RLIM_INFINITY};
+    struct rlimit before;
+    int fd = open("pieces", O_RDWR);
+    need(fd >= 0 && getrlimit(RLIMIT_AS, &before) == 0 && setrlimit(RLIMIT_AS, &full) == 0);
+    is_errno(mmap(NULL, 1 << 21, RW, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0, ENOMEM,
+             "one beyond the limit is not made");
+    is_errno(mremap(place, PAGE, 1 << 21, MREMAP_MAYMOVE) == MAP_FAILED ? -1 : 0, ENOMEM,
+             "nor grown to be");
+    need(setrlimit(RLIMIT_AS, &before) == 0 && close(fd) == 0);
+    is(place[1], 'e', "what is there stays");
+    if (on_spork()) {
+        need(spork_minherit(place, PAGE, INHERIT_ZERO) == 0);
+        is_exit(status_of(execute, "pieces"), EACCES, "a child may do without");
+    }
+    need(munmap(place, PAGE) == 0);
+}
+
 // ---- Times -----------------------------------------------------------------------------------
 
 static bool touched(const char* name) {
@@ -171,6 +199,7 @@ int main(int argc, char** argv) {
     subtest("write access", write_access);
     subtest("write access of a child", inherited);
     subtest("locks", locks);
+    subtest("pieces", pieces);
     subtest("times", times);
     subtest("mounts", mounts);
     return done();
