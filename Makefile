@@ -236,7 +236,7 @@ test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
-lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy and the thread-safety analysis
+lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, pyflakes
 	$(Q)tools/lint
 
 format: $(tools_lint) ## lay the sources out as clang-format wants them

@@ -15,7 +15,7 @@ from .explore import TEMPLATE, explore
 from .explore_page import write_long_page
 from .job import Job
 from .machine import Config, Machine, run_folder
-from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO
+from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .results import Result, Tap, Verdict, read_junit
 from .session import Captured, Outcome, Session
 from .symbols import symbolize

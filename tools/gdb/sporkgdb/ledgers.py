@@ -5,7 +5,7 @@ import gdb
 
 from . import kernel
 from .arguments import Command, pid_or_current, say
-from .values import SporkError, each, enumerator, is_null, member, number, target, text, type_named
+from .values import each, enumerator, is_null, member, number, target, text, type_named
 
 SIDES = ("parent", "child")
 
