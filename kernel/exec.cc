@@ -284,10 +284,6 @@ void enter_new_program(process& p, ref_ptr<const security_context> next, bool re
     vmspace& vm = *next->vm;
     (void)process_exchange_context(p, std::move(next));
     thread_enter_vmspace(&vm);
-    {
-        lock_guard guard(p.lock);
-        process_tell_limits(p);
-    }
     TRACE(exec_commit, .vmspace = &vm, .reused = trace::yes_if(reused));
 }
 
@@ -433,9 +429,8 @@ status check_room(process& p, const program& what, const layout& at) {
 // sent SIGKILL before (out_of_memory). A vfork parent has gone on by then.
 status load(thread& self, const program& what, const layout& at, exec_strings& arguments,
             exec_strings& environment, const char* path, bool secure) {
-    process& p = *self.proc;
     vmspace& vm = *self.vm;
-    vm.set_layout(at.mmap_top, p.limits[RLIMIT_STACK_].current);
+    vm.set_layout(at.mmap_top);
     const uint64_t bias = at.bias;
     elf_image::placement main = TRY(what.image.map(vm, bias));
     vaddr_t entry = main.entry, base;

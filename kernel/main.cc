@@ -140,6 +140,7 @@ void kernel_main(boot_info& info) {
     vm_page_statistics memory = vm_page_get_statistics();
     printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
            memory.free >> (20 - page_shift));
+    vm_limit_of_caller = process_vm_limit;
     random_init();
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))

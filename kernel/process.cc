@@ -113,15 +113,14 @@ process::~process() {
     ASSERT(!context->vm && !executable);
 }
 
-void process_tell_limits(process& p) {
-    if (!p.context->vm)
-        return;
-    auto limit = [&](unsigned resource) { return p.limits[resource].current; };
-    vm_limits& vm = p.context->vm->limits;
-    vm.address_space.store(limit(RLIMIT_AS_));
-    vm.data.store(limit(RLIMIT_DATA_));
-    vm.stack.store(limit(RLIMIT_STACK_));
-    vm.memlock.store(p.context->cred.superuser() ? vm_limits::unlimited : limit(RLIMIT_MEMLOCK_));
+uint64_t process_vm_limit(vm_limit which) {
+    static constexpr unsigned resources[] = {RLIMIT_AS_, RLIMIT_DATA_, RLIMIT_STACK_,
+                                             RLIMIT_MEMLOCK_};
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    if (which == vm_limit::memlock && self.context->cred.superuser())
+        return vm_unlimited;
+    return self.limits[resources[unsigned(which)]].current;
 }
 
 process* process_allocate() { return processes.create(); }

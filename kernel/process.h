@@ -212,6 +212,5 @@ inline uint64_t process_limit(unsigned resource) {
     lock_guard guard(self.lock);
     return self.limits[resource].current;
 }
-// Tells the address space of its resource limits; RLIMIT_MEMLOCK does not bind the superuser.
-// Called whenever one of the three changes.
-void process_tell_limits(process& p) REQUIRES(p.lock);
+// The same for vm/; RLIMIT_MEMLOCK does not bind the superuser.
+uint64_t process_vm_limit(vm_limit which);

@@ -46,10 +46,6 @@ template <class Change> status change_credentials(Change change) {
         next->vm = before->vm;
         if (!process_replace_context(p, before, std::move(next)))
             continue; // another thread was quicker
-        {
-            lock_guard guard(p.lock);
-            process_tell_limits(p);
-        }
         if (somebody_else)
             current_thread().parent_death_signal = 0;
         return {};

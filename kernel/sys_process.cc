@@ -245,7 +245,6 @@ sysresult sys_prlimit64(sys_pid pid, int32_t resource, user_ptr<const linux_rlim
             if (wanted.maximum > old.maximum && !self.superuser())
                 return fail(Errno::perm);
             p->limits[resource] = wanted;
-            process_tell_limits(*p);
         }
     }
     if (new_limit && resource == RLIMIT_CPU_) {

@@ -174,7 +174,7 @@ fault_outcome vmspace::grow_stack(vaddr_t page) {
         return fault_outcome::maperr;
     if (stack->contains(page)) // another thread was here
         return fault_outcome::resolved;
-    if (!stack->grows_down || stack->end - page > limits.stack.load(std::memory_order_relaxed))
+    if (!stack->grows_down || stack->end - page > vm_limit_of_caller(vm_limit::stack))
         return fault_outcome::maperr;
     vm_map_entry* below = map_.prev(*stack);
     if (below && !below->grows_down && below->protection != vm_prot::none &&

@@ -10,13 +10,8 @@ static pool<vmspace> vmspace_pool{"vmspace"};
 
 std::atomic<bool> uvm_check_at_seams{false};
 
-void vm_limits::copy(const vm_limits& from) {
-    address_space.store(from.address_space.load(std::memory_order_relaxed),
-                        std::memory_order_relaxed);
-    data.store(from.data.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    stack.store(from.stack.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    memlock.store(from.memlock.load(std::memory_order_relaxed), std::memory_order_relaxed);
-}
+static uint64_t no_limit(vm_limit) { return vm_unlimited; }
+uint64_t (*vm_limit_of_caller)(vm_limit which) = no_limit;
 
 // ---- Making, emptying, ending ----------------------------------------------------------------
 
@@ -69,11 +64,10 @@ ref_ptr<vmspace> vmspace::exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh)
 
 // ---- Layout and heap -------------------------------------------------------------------------
 
-void vmspace::set_layout(vaddr_t mmap_top, uint64_t stack_limit) {
+void vmspace::set_layout(vaddr_t mmap_top) {
     lock_guard guard(map_.lock());
     ASSERT(mmap_top <= user_max && mmap_top.page_aligned());
     mmap_top_ = mmap_top;
-    limits.stack.store(stack_limit, std::memory_order_relaxed);
 }
 
 void vmspace::init_brk(vaddr_t start) {
@@ -116,7 +110,7 @@ status vmspace::move_brk(vaddr_t wanted, entry_list& dead) {
         return {};
     }
     // The page after the heap stays free, as a guard.
-    if (wanted - brk_start_ > limits.data.load(std::memory_order_relaxed))
+    if (wanted - brk_start_ > vm_limit_of_caller(vm_limit::data))
         return fail(Errno::nomem);
     if (!map_.range_free(old_end, new_end + page_size) || !space_free(old_end, new_end - old_end))
         return fail(Errno::nomem);

@@ -10,6 +10,7 @@
 #include "vm/prot.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_map.h"
+#include "vm/vm_serial.h"
 
 #include <atomic>
 #include <optional>
@@ -83,17 +84,18 @@ struct vm_usage {
     void add(const vm_usage& other);
 };
 
-// Resource limits of setrlimit(2) that the VM enforces, in bytes. The kernel keeps them up to date;
-// fork copies them.
-struct vm_limits {
-    static constexpr uint64_t unlimited = UINT64_MAX;
-    std::atomic<uint64_t> address_space{unlimited}; // RLIMIT_AS
-    std::atomic<uint64_t> data{unlimited};          // RLIMIT_DATA
-    std::atomic<uint64_t> stack{unlimited};   // RLIMIT_STACK: how far a growing stack may reach
-    std::atomic<uint64_t> memlock{unlimited}; // RLIMIT_MEMLOCK
-
-    void copy(const vm_limits& from);
+// The limits of setrlimit(2) that the VM enforces. They are a process's, and several may have one
+// address space (vfork), so they are not kept in it.
+enum class vm_limit : uint8_t {
+    address_space, // RLIMIT_AS
+    data,          // RLIMIT_DATA
+    stack,         // RLIMIT_STACK: how far a growing stack may reach
+    memlock,       // RLIMIT_MEMLOCK
 };
+inline constexpr uint64_t vm_unlimited = UINT64_MAX;
+// The limit, in bytes, of the process that calls; any lock of vm/ may be held. The kernel sets it
+// once: who calls is nothing that vm/ knows of. Until then nothing is limited.
+extern uint64_t (*vm_limit_of_caller)(vm_limit which);
 
 // Linux's MADV_*, MREMAP_* and MS_* numbers, which advise(), remap() and sync() take.
 namespace linux_abi {
@@ -186,9 +188,8 @@ public:
     void init_brk(vaddr_t start);
     vaddr_t set_brk(vaddr_t wanted);
     vaddr_t brk() const;
-    // For exec: the layout that maps for hints-free requests use (top-down from below the stack),
-    // and stack limit.
-    void set_layout(vaddr_t mmap_top, uint64_t stack_limit);
+    // For exec: below what (the stack) requests without a hint are placed, top-down.
+    void set_layout(vaddr_t mmap_top);
 
     // Resolves a fault at `address`; the whole of uvm_fault. `access` is exactly one right.
     // `maybe_mapped`: false if the processor has just found no mapping there.
@@ -216,10 +217,9 @@ public:
     // is going to share by inheritance counts as shared. EFAULT; ENOMEM.
     expected<memory_place> place_of(vaddr_t va);
 
-    vm_limits limits;
-
     pmap& physical_map() { return *pmap_; }
     snapshot_mark mark;
+    const vm_serial serial;
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();
     // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable

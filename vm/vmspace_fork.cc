@@ -70,7 +70,6 @@ status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later
     brk_ = parent.brk_;
     mmap_top_ = parent.mmap_top_;
     image = parent.image;
-    limits.copy(parent.limits);
     map_.lock().unlock();
     return result;
 }

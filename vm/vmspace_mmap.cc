@@ -65,12 +65,12 @@ expected<vaddr_t> vmspace::choose_address(const map_request& request, uint64_t s
 // RLIMIT_AS and RLIMIT_DATA, for so many pages more.
 status vmspace::check_limits(uint64_t more, uint64_t more_data) const {
     const vm_map::sums& now = map_.totals();
-    auto over = [](uint64_t pages, const std::atomic<uint64_t>& limit) {
-        return pages > limit.load(std::memory_order_relaxed) >> page_shift;
+    auto over = [](uint64_t pages, vm_limit limit) {
+        return pages > vm_limit_of_caller(limit) >> page_shift;
     };
-    if (more && over(now.all + more, limits.address_space))
+    if (more && over(now.all + more, vm_limit::address_space))
         return fail(Errno::nomem);
-    if (more_data && over(now.data + more_data, limits.data))
+    if (more_data && over(now.data + more_data, vm_limit::data))
         return fail(Errno::nomem);
     return {};
 }

@@ -7,7 +7,7 @@
 
 // `over`: the error when the limit would be passed.
 status vmspace::check_memlock(uint64_t more, Errno over) const {
-    uint64_t limit = limits.memlock.load(std::memory_order_relaxed) >> page_shift;
+    uint64_t limit = vm_limit_of_caller(vm_limit::memlock) >> page_shift;
     return map_.totals().locked + more > limit ? status(fail(over)) : status();
 }
 

@@ -224,7 +224,7 @@ TEST_CASE("failure: msync and mincore", "[failure]") {
 // address space of its own; the old one is left for it when all is there.
 TEST_CASE("failure: the building of an address space for exec", "[failure]") {
     auto build = [](scene& s, vmspace& vm) -> status {
-        vm.set_layout(vaddr_t(0x7fff'0000'0000), 8 << 20);
+        vm.set_layout(vaddr_t(0x7fff'0000'0000));
         const map_request text{.address = vaddr_t(0x400000),
                                .size = pages(4),
                                .prot = vm_prot::rx,

@@ -181,7 +181,7 @@ TEST_CASE("fault: stacks grow down to their limit and keep clear of what is belo
           "[fault][stack]") {
     vm_world world;
     vm_ref vm = new_space();
-    vm->set_layout(vaddr_t(0x7fff'0000'0000), pages(2048));
+    limits.stack = pages(2048);
     vaddr_t top(0x7fff'8000'0000);
     auto mapped = vm->map({.address = top - pages(4),
                            .size = pages(4),
@@ -211,7 +211,7 @@ TEST_CASE("fault: stacks grow down to their limit and keep clear of what is belo
                             .fixed = true,
                             .stack = true});
     REQUIRE(high);
-    other->set_layout(vaddr_t(0x7000'0000'0000), pages(2048));
+    other->set_layout(vaddr_t(0x7000'0000'0000));
     auto found = other->map({.size = pages(1), .prot = vm_prot::rw});
     REQUIRE(found);
     CHECK(*found == *high - stack_guard_gap - pages(1));

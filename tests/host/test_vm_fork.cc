@@ -223,11 +223,9 @@ TEST_CASE("fork: what belongs to the process comes along", "[fork]") {
     vm_ref parent = new_space();
     parent->init_brk(vaddr_t(0x600000));
     CHECK(parent->set_brk(vaddr_t(0x603000)) == vaddr_t(0x603000));
-    parent->limits.memlock = 4096;
     parent->image.code_start = vaddr_t(0x400000);
     vm_ref child = fork_of(parent);
     CHECK(child->brk() == vaddr_t(0x603000));
-    CHECK(child->limits.memlock == 4096);
     CHECK(child->image.code_start == vaddr_t(0x400000));
     CHECK(child->set_brk(vaddr_t(0x601000)) == vaddr_t(0x601000));
     CHECK(parent->brk() == vaddr_t(0x603000));

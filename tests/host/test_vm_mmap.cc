@@ -122,7 +122,7 @@ TEST_CASE("mremap: errors", "[mremap]") {
     CHECK(err(a, pages(4), pages(4), mremap_maymove | mremap_fixed, a + pages(2)) == Errno::inval);
     CHECK(err(vaddr_t(0x50000), pages(1), pages(2), mremap_maymove, vaddr_t{}) == Errno::fault);
     CHECK(err(a, pages(5), pages(9), mremap_maymove, vaddr_t{}) == Errno::fault);
-    vm->limits.address_space = pages(8);
+    limits.address_space = pages(8);
     CHECK(err(a, pages(4), pages(7), mremap_maymove, vaddr_t{}) == Errno::nomem);
 }
 
@@ -187,7 +187,7 @@ TEST_CASE("mlock: limits, failure, and wired pages that stay", "[mlock]") {
     vm_world world;
     vm_ref vm = new_space();
     vaddr_t a = map_private(vm, 0x100000, 8);
-    vm->limits.memlock = pages(4);
+    limits.memlock = pages(4);
     CHECK(error_of(vm->lock_pages(a, pages(5))) == Errno::nomem);
     REQUIRE(vm->lock_pages(a + 100, pages(2))); // three pages
     CHECK(vm->get_sizes().locked_pages == 3);
@@ -195,7 +195,7 @@ TEST_CASE("mlock: limits, failure, and wired pages that stay", "[mlock]") {
     CHECK(vm->get_sizes().locked_pages == 4);
     CHECK(entry_count(vm) == 2);
     CHECK(anon_pages() == 4);
-    vm->limits.memlock = vm_limits::unlimited;
+    limits.memlock = vm_unlimited;
     for (uint64_t n = 1;; n++) {
         alloc_fail_after(n);
         status locked = vm->lock_pages(a, pages(8));
@@ -231,7 +231,7 @@ TEST_CASE("brk: grows, shrinks, and stops at what is in the way", "[brk]") {
     map_private(vm, 0x606000, 1, vm_prot::read);
     CHECK(vm->set_brk(vaddr_t(0x605001)) == vaddr_t(0x604000)); // a guard page stays free
     CHECK(vm->set_brk(vaddr_t(0x605000)) == vaddr_t(0x605000));
-    vm->limits.data = 0x4000;
+    limits.data = 0x4000;
     CHECK(vm->set_brk(vaddr_t(0x605800)) == vaddr_t(0x605000));
     auto region = vm->region_at_or_after(vaddr_t(0x600000));
     REQUIRE(region);
@@ -242,13 +242,13 @@ TEST_CASE("brk: grows, shrinks, and stops at what is in the way", "[brk]") {
 TEST_CASE("limits: address space and data", "[limits]") {
     vm_world world;
     vm_ref vm = new_space();
-    vm->limits.address_space = pages(10);
+    limits.address_space = pages(10);
     vaddr_t a = map_private(vm, 0x100000, 8);
     CHECK(error_of(vm->map({.size = pages(3), .prot = vm_prot::none})) == Errno::nomem);
     map_private(vm, 0x100000, 8); // what is replaced does not count
     CHECK(vm->map({.size = pages(2), .prot = vm_prot::read}));
-    vm->limits.address_space = vm_limits::unlimited;
-    vm->limits.data = pages(9);
+    limits.address_space = vm_unlimited;
+    limits.data = pages(9);
     CHECK(error_of(vm->map({.size = pages(2), .prot = vm_prot::rw})) == Errno::nomem);
     auto text = vm->map({.size = pages(2), .prot = vm_prot::rx});
     REQUIRE(text);
@@ -332,7 +332,7 @@ TEST_CASE("mlock: up to a hole, and over what may not be accessed", "[mlock]") {
     CHECK(error_of(vm->lock_pages(at + pages(4), pages(4))) == Errno::nomem);
     CHECK(vm->get_sizes().locked_pages == 4);
     // The limit is about the whole range, less what is locked in it.
-    vm->limits.memlock = pages(7);
+    limits.memlock = pages(7);
     CHECK(error_of(vm->lock_pages(at, pages(8))) == Errno::nomem);
     REQUIRE(vm->lock_pages(at + pages(5), pages(3)));
     CHECK(vm->get_sizes().locked_pages == 7);
@@ -340,7 +340,7 @@ TEST_CASE("mlock: up to a hole, and over what may not be accessed", "[mlock]") {
     CHECK(vm->get_sizes().locked_pages == 4);
     CHECK(vm->physical_map().wired_pages() == 3);
 
-    vm->limits.memlock = vm_limits::unlimited;
+    limits.memlock = vm_unlimited;
     REQUIRE(vm->protect(at + pages(6), pages(1), vm_prot::none));
     CHECK(error_of(vm->lock_pages(at + pages(5), pages(7))) == Errno::nomem);
     CHECK(vm->get_sizes().locked_pages == 8);
@@ -400,9 +400,9 @@ TEST_CASE("mlockall: what is mapped, and what will be", "[mlock]") {
     vm_ref vm = new_space();
     vm->init_brk(vaddr_t(0x600000));
     vaddr_t at = map_private(vm, 0x100000, 4);
-    vm->limits.memlock = pages(3);
+    limits.memlock = pages(3);
     CHECK(error_of(vm->lock_all(wiring::at_once, wiring::none)) == Errno::nomem);
-    vm->limits.memlock = pages(8);
+    limits.memlock = pages(8);
     REQUIRE(vm->lock_all(wiring::none, wiring::at_once));
     CHECK(vm->physical_map().wired_pages() == 0);
     auto more = vm->map({.size = pages(2), .prot = vm_prot::rw});

@@ -193,6 +193,7 @@ void model::compare() {
 
 void model::compare_by_loads() {
     for (process& p : processes_) {
+        runs(p);
         for (unsigned i = 0; i < window; i++) {
             if (!p.at(i).mapped)
                 continue;
@@ -233,20 +234,21 @@ model::model()
 process model::start_process() {
     auto vm = vmspace::create();
     expect(bool(vm), "an address space");
-    process p{*vm, {}};
+    process p{.vm = *vm, .memory = {}};
     add_space(p);
     return p;
 }
 
 // What exec does to an address space that is empty.
 void model::add_space(process& p) {
-    p.vm->set_layout(vaddr_t(0x7fff'0000'0000), 8 << 20);
+    p.vm->set_layout(vaddr_t(0x7fff'0000'0000));
     p.vm->init_brk(address(heap_page));
     p.memory = std::make_shared<space>();
 }
 
 void model::step(const model_operation& op) {
     process& p = processes_[op.process % processes_.size()];
+    runs(p);
     unsigned first = op.page % window;
     unsigned count = 1 + op.count % std::min(8u, window - first);
     range r{p, first, first + count, op.value};

@@ -447,7 +447,7 @@ void model::brk(process& p, uint32_t value) {
         refused = above && (where <= new_end || above->stack);
         const uint64_t added = new_end - old_end;
         refused |= would_refuse(added) || over_limits(p, {.mapped = added, .data = added});
-        refused |= pages_of(wanted) > p.memory->limits.data; // Linux's second look at the same
+        refused |= pages_of(wanted) > p.limits.data; // Linux's second look at the same
     }
     vaddr_t start = address(heap_page), got = p.vm->set_brk(start + wanted);
     if (injected_ && got == start + before)

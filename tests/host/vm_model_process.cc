@@ -40,7 +40,7 @@ void model::fork(process& p, uint32_t value) {
         return;
     }
     expect(!refused, "a fork that was promised too much");
-    processes_.push_back({*got, std::move(memory)});
+    processes_.push_back({*got, std::move(memory), p.limits});
 }
 
 void model::vfork(process& p) {
@@ -56,12 +56,9 @@ void model::exec(process& p) {
     }
     bool alone = p.memory.use_count() == 1;
     const vmspace* before = p.vm.get();
-    const auto limits = p.memory->limits; // the kernel sets those of a new address space
     p.vm = vmspace::exec(std::move(p.vm), std::move(*fresh));
     expect((p.vm.get() == before) == alone, "exec reuses what is its own, and that alone");
     add_space(p);
-    if (alone)
-        p.memory->limits = limits;
 }
 
 void model::exit(process& p) {
@@ -83,30 +80,38 @@ amounts model::amounts_of(const process& p, unsigned first, unsigned end) {
 }
 
 bool model::over_memlock(const process& p, uint64_t more) {
-    return amounts_of(p, 0, window).locked + more > p.memory->limits.memlock;
+    return amounts_of(p, 0, window).locked + more > p.limits.memlock;
 }
 
 bool model::over_limits(const process& p, const amounts& more) {
     const amounts now = amounts_of(p, 0, window);
-    const auto& limits = p.memory->limits;
+    const auto& limits = p.limits;
     return (more.mapped && now.mapped + more.mapped > limits.address_space) ||
            (more.data && now.data + more.data > limits.data);
 }
 
 // A limit that is near what there is, also below it; or none.
 void model::limit(process& p, uint32_t value) {
-    auto set = [&](uint64_t now, uint64_t& limit, std::atomic<uint64_t>& real) {
+    auto set = [&](uint64_t now, uint64_t& limit) {
         const uint64_t most = now + (value >> 8) % 16, less = (value >> 16) % 8;
         const bool none = value / 3 % 3 == 0;
         limit = none ? UINT64_MAX : most > less ? most - less : 0;
-        real = none ? vm_limits::unlimited : pages(limit);
     };
     const amounts now = amounts_of(p, 0, window);
     switch (value % 3) {
-    case 0: set(now.mapped, p.memory->limits.address_space, p.vm->limits.address_space); break;
-    case 1: set(now.data, p.memory->limits.data, p.vm->limits.data); break;
-    default: set(now.locked, p.memory->limits.memlock, p.vm->limits.memlock); break;
+    case 0: set(now.mapped, p.limits.address_space); break;
+    case 1: set(now.data, p.limits.data); break;
+    default: set(now.locked, p.limits.memlock); break;
     }
+}
+
+// vm/ asks for the limits of whoever calls.
+void model::runs(const process& p) {
+    auto bytes = [](uint64_t n) { return n == UINT64_MAX ? vm_unlimited : ::pages(n); };
+    ::limits = {.address_space = bytes(p.limits.address_space),
+                .data = bytes(p.limits.data),
+                .memlock = bytes(p.limits.memlock)};
+    vm_limit_of_caller = limit_of_test;
 }
 
 void model::overcommit(uint32_t value) {

@@ -56,9 +56,6 @@ struct page {
 struct space {
     std::array<page, window> pages;
     uint64_t brk = 0; // bytes above the heap's start
-    struct {          // pages
-        uint64_t address_space = UINT64_MAX, data = UINT64_MAX, memlock = UINT64_MAX;
-    } limits;
 };
 
 // What the limits of a process are about, in pages.
@@ -80,6 +77,9 @@ struct amounts {
 struct process {
     vm_ref vm;
     std::shared_ptr<space> memory;
+    struct { // pages
+        uint64_t address_space = UINT64_MAX, data = UINT64_MAX, memlock = UINT64_MAX;
+    } limits{};
 
     page& at(unsigned i) const { return memory->pages[i]; }
 };
@@ -119,6 +119,7 @@ private:
     static void expect(bool agrees, const char* what);
 
     process start_process();
+    static void runs(const process& p);
     void add_space(process& p);
     page* next_mapped(const process& p, unsigned from, unsigned* where = nullptr) const;
     const contents* read_contents(const page& p) const;

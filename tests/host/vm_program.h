@@ -37,6 +37,22 @@ inline std::map<std::string, uint64_t> vm_inventory() {
     return all;
 }
 
+// What limits the operations that follow, in bytes.
+struct vm_limits {
+    uint64_t address_space = vm_unlimited, data = vm_unlimited, stack = 8 << 20,
+             memlock = vm_unlimited;
+};
+inline vm_limits limits;
+inline uint64_t limit_of_test(vm_limit which) {
+    switch (which) {
+    case vm_limit::address_space: return limits.address_space;
+    case vm_limit::data: return limits.data;
+    case vm_limit::stack: return limits.stack;
+    case vm_limit::memlock: return limits.memlock;
+    }
+    return vm_unlimited;
+}
+
 constexpr uint64_t pages(uint64_t n) { return n * page_size; }
 
 // The byte at an address as the program sees it; -1 for SEGV_MAPERR, -2 for SEGV_ACCERR, -3 for

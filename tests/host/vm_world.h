@@ -11,6 +11,8 @@ class vm_world {
 public:
     vm_world() {
         (void)uvm_zero_page();
+        limits = {};
+        vm_limit_of_caller = limit_of_test;
         uvm_check_at_seams = true;
         before_ = vm_inventory();
     }
@@ -32,7 +34,7 @@ private:
 inline vm_ref new_space() {
     auto vm = vmspace::create();
     REQUIRE(vm);
-    (*vm)->set_layout(vaddr_t(0x7fff'0000'0000), 8 << 20);
+    (*vm)->set_layout(vaddr_t(0x7fff'0000'0000));
     return *vm;
 }
 

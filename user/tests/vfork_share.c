@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
 enum { ROUNDS = 1000 };
 
@@ -214,6 +216,42 @@ static void grandchildren(void) {
     is_exit(reap(child), 0, "and the child ends");
 }
 
+// What bounds the child does not bind the parent, whose memory it has.
+static void limits_are_its_own(void) {
+    const size_t size = 16 << 20;
+    char* memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(memory != MAP_FAILED);
+    static struct rlimit before, after;
+    static const int resources[] = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_MEMLOCK};
+    static int i;
+    for (i = 0; i < 4; i++) {
+        need(getrlimit(resources[i], &before) == 0);
+        pid_t child = vfork();
+        if (child == 0) {
+            const struct rlimit little = {65536, before.rlim_max};
+            _exit(setrlimit(resources[i], &little) != 0);
+        }
+        need(exited_with(reap(child), 0) && getrlimit(resources[i], &after) == 0);
+        is(after.rlim_cur, before.rlim_cur, "limit %d is as it was", resources[i]);
+    }
+    void* more = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ok(more != MAP_FAILED, "the parent maps as much as ever");
+    const long end = syscall(SYS_brk, 0);
+    is(syscall(SYS_brk, end + (1 << 20)), end + (1 << 20), "its heap grows");
+    volatile char deep[1 << 20];
+    for (size_t at = sizeof deep; at >= 4096; at -= 4096)
+        deep[at - 1] = 1;
+    ok(deep[4095] == 1, "and its stack");
+    if (geteuid() != 0)
+        return;
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(syscall(SYS_setuid, 65534) != 0);
+    need(exited_with(reap(child), 0));
+    is(geteuid(), 0, "a child that becomes another user");
+    is(mlock(memory, size), 0, "leaves its parent the superuser's rights, also to lock memory");
+}
+
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "wait-for-end-of-file") == 0) {
         char byte;
@@ -225,6 +263,7 @@ int main(int argc, char** argv) {
     subtest("the child's stores are the parent's", stores_are_seen);
     subtest("so are its mappings", mappings_are_shared);
     subtest("descriptors and directory are not", rest_is_copied);
+    subtest("nor are limits", limits_are_its_own);
     subtest("exec lets the parent go on", exec_releases);
     subtest("an exec that fails does not", failed_exec_does_not_release);
     subtest("death by a signal lets the parent go on", death_releases);
