@@ -93,15 +93,17 @@ static bool all_are(const credentials& c, uint32_t uid, uint32_t gid) {
            c.sgid == gid;
 }
 
-bool may_access(process& p, const security_context& its, access_mode mode) {
-    if (&p == &current_process())
-        return true;
-    const credentials self = current_credentials();
+bool credentials_may_access(const credentials& self, const security_context& its,
+                            access_mode mode) {
     if (self.superuser())
         return true;
     const bool real = mode == access_mode::realcreds;
     return its.dumpable && !its.cred.superuser() &&
            all_are(its.cred, real ? self.uid : self.fsuid, real ? self.gid : self.fsgid);
+}
+
+bool may_access(process& p, const security_context& its, access_mode mode) {
+    return &p == &current_process() || credentials_may_access(current_credentials(), its, mode);
 }
 
 bool credentials_may_signal(const credentials& self, const credentials& target) {

@@ -75,6 +75,8 @@ enum class access_mode : uint8_t { fscreds, realcreds };
 // May the caller look into `p`, which has or had this context? Linux's ptrace_may_access: its own
 // threads may; root may; others, if all of its ids are theirs, it is dumpable and not root.
 bool may_access(process& p, const security_context& its, access_mode mode);
+// The same for a process that is another's, without a lock.
+bool credentials_may_access(const credentials& self, const security_context& its, access_mode mode);
 // May one with credentials `self` send it a signal; set its limits; change how it is scheduled?
 bool credentials_may_signal(const credentials& self, const credentials& target);
 bool credentials_may_limit(const credentials& self, const credentials& target);

@@ -70,12 +70,19 @@ pid_t awaited_by(const process& p) {
 }
 
 // Without the lock: the machine stands still.
-vmspace* look_at_vmspace(process& p) NO_THREAD_SAFETY_ANALYSIS { return p.context->vm.get(); }
+const security_context& look_at_context(process& p) NO_THREAD_SAFETY_ANALYSIS { return *p.context; }
+vmspace* look_at_vmspace(process& p) { return look_at_context(p).vm.get(); }
+
+bool is_for(const snapshot_set& set, process& p) {
+    return (!set.recorded || p.recorded) &&
+           (!set.viewer || &p == &current_process() ||
+            credentials_may_access(*set.viewer, look_at_context(p), access_mode::fscreds));
+}
 
 template <class Visit> void each_process(const snapshot_set& set, Visit visit) {
     for (process* p = process_look_next(set.first); p && p->pid <= set.last;
          p = process_look_next(p->pid + 1))
-        if (!set.recorded || p->recorded)
+        if (is_for(set, *p))
             visit(*p);
 }
 
@@ -107,8 +114,7 @@ public:
     template <class T> void add(T& item, void (*write)(T&, text_sink&)) {
         if (!item.mark.first_in(round_number))
             return;
-        out_.print("%s{\"id\":\"0x%llx\",", first_ ? "" : ",",
-                   ull(reinterpret_cast<uint64_t>(&item)));
+        out_.print("%s{\"id\":\"0x%llx\",", first_ ? "" : ",", ull(vm_snapshot_id(item)));
         first_ = false;
         if (only_changes_) {
             hash_sink hash;
@@ -153,7 +159,7 @@ void process_json(process& p, text_sink& out, bool only_changes) {
     ledger_json(p.costs, out, only_changes);
     out.append(",\"vmspace\":");
     if (vmspace* vm = look_at_vmspace(p))
-        out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(vm)));
+        out.print("\"0x%llx\"", ull(vm_snapshot_id(*vm)));
     else
         out.append("null");
     out.append('}');
@@ -209,7 +215,7 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
     if (e.needs_copy)
         out.append("    needs copy: the amap may be another entry's too\n");
     if (vm_amap* amap = e.aref.amap()) {
-        out.print("    amap   %llx  references %llu", ull(reinterpret_cast<uint64_t>(amap)),
+        out.print("    amap   %llx  references %llu", ull(vm_snapshot_id(*amap)),
                   ull(amap->references()));
         append_others(
             p,
@@ -223,9 +229,8 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
         entry_snapshot_anons(e, out);
     }
     if (e.object) {
-        out.print("    object %llx  references %llu, %s\n",
-                  ull(reinterpret_cast<uint64_t>(e.object.get())), ull(e.object->references()),
-                  e.object->kind());
+        out.print("    object %llx  references %llu, %s\n", ull(vm_snapshot_id(*e.object)),
+                  ull(e.object->references()), e.object->kind());
         entry_snapshot_pages(e, out);
     }
     entry_snapshot_mappings(own, e, out);
@@ -235,6 +240,7 @@ void entry_text(process& p, vm_map_entry& e, text_sink& out) {
 
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     round_number++;
+    vm_snapshot_addresses = !set.viewer || set.viewer->superuser();
     const vm_page_statistics pages = vm_page_get_statistics();
     const uvm_commit::account promised = uvm_commit::look();
     out.print("{\"free\":%llu,\"commit\":%llu,\"commit_limit\":%llu", ull(pages.free),
@@ -276,7 +282,8 @@ void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
     out.append("]}");
 }
 
-void snapshot_text(process& p, text_sink& out) {
+void snapshot_text(process& p, const credentials& viewer, text_sink& out) {
+    vm_snapshot_addresses = viewer.superuser();
     if (!look_at_vmspace(p))
         return;
     vmspace& vm = *look_at_vmspace(p);
@@ -286,8 +293,7 @@ void snapshot_text(process& p, text_sink& out) {
     else if (borrows(p))
         out.print(", which borrows this address space of %d until it calls exec or ends",
                   p.parent ? p.parent->pid : 0);
-    out.print("\nvmspace %llx  references %llu", ull(reinterpret_cast<uint64_t>(&vm)),
-              ull(vm.references()));
+    out.print("\nvmspace %llx  references %llu", ull(vm_snapshot_id(vm)), ull(vm.references()));
     append_others(
         p, [&](vmspace& other) { return &other == &vm; }, out);
     pmap& map = vm.physical_map();

@@ -12,6 +12,7 @@
 struct snapshot_set {
     pid_t first = 1, last = pid_max;
     bool recorded = false;
+    const credentials* viewer = nullptr; // only those that he may look into; null: the kernel's own
     vmspace* being_made = nullptr;
     const uint64_t* others = nullptr; // [uvm_counters]
 };
@@ -21,4 +22,4 @@ struct snapshot_set {
 void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes = false);
 
 // One process's address space for people, at most 80 columns wide; nothing of one without.
-void snapshot_text(process& p, text_sink& out);
+void snapshot_text(process& p, const credentials& viewer, text_sink& out);

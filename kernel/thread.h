@@ -11,6 +11,7 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
+#include "vm/vm_serial.h"
 
 class vmspace;
 struct process;
@@ -63,6 +64,7 @@ struct thread : ref_counted<thread> {
     void last_reference_gone();
 
     pid_t tid = 0;
+    const vm_serial serial;  // a tid may be given again
     process* proc = nullptr; // set once; the process outlives its threads
     machine_thread machine;  // the running thread's own, else the scheduler's
     char name[16] = {};      // comm: PR_SET_NAME, exec

@@ -5,6 +5,8 @@
 #include "arch/pmap.h"
 #include "vm/vmspace.h"
 
+bool vm_snapshot_addresses = true;
+
 namespace {
 
 using ull = unsigned long long;
@@ -103,10 +105,12 @@ const char* name_of(vm_advice value) {
 
 constexpr const char* boolean(bool b) { return b ? "true" : "false"; }
 
-// A kernel structure's identity: its address.
-void append_id(const void* object, text_sink& out) {
+ull shown(paddr_t pa) { return vm_snapshot_addresses ? pa.value() : 0; }
+
+// A kernel structure's identity.
+template <class T> void append_id(const T* object, text_sink& out) {
     if (object)
-        out.print("\"0x%llx\"", ull(reinterpret_cast<uint64_t>(object)));
+        out.print("\"0x%llx\"", ull(vm_snapshot_id(*object)));
     else
         out.append("null");
 }
@@ -230,7 +234,7 @@ void vmspace_snapshot_json(vmspace& vm, text_sink& out) NO_THREAD_SAFETY_ANALYSI
     each_pte_run(physical, vaddr_t(), user_max, [&](const pte_run& r) {
         comma.before(out);
         out.print("[\"0x%llx\",%llu,\"0x%llx\",\"", page_address(r.first), ull(r.count),
-                  ull(r.pa.value()));
+                  shown(r.pa));
         append_bits(r.key, out);
         out.append('"');
         end_run(r, out);
@@ -245,7 +249,7 @@ void vmspace_snapshot_json(vmspace& vm, text_sink& out) NO_THREAD_SAFETY_ANALYSI
             auto& list = *static_cast<table_list*>(context);
             list.comma.before(list.out);
             list.out.print("[%u,\"0x%llx\",\"0x%llx\",\"", e.level - 1, ull(e.va.value()),
-                           ull(e.pa.value()));
+                           shown(e.pa));
             append_bits(bits_of(e), list.out);
             list.out.append("\"]");
         },
@@ -260,7 +264,7 @@ void amap_snapshot_json(vm_amap& amap, text_sink& out) NO_THREAD_SAFETY_ANALYSIS
     each_anon_run(amap, 0, UINT64_MAX, [&](const anon_run& r) {
         comma.before(out);
         out.print("[%llu,%llu,%llu,\"0x%llx\"", ull(r.first), ull(r.count), ull(r.key),
-                  ull(r.pa.value()));
+                  shown(r.pa));
         end_run(r, out);
     });
     out.append(']');
@@ -273,7 +277,7 @@ void object_snapshot_json(uvm_object& object, text_sink& out) {
     separator comma;
     each_object_run(object, 0, UINT64_MAX, [&](const object_run& r) {
         comma.before(out);
-        out.print("[%llu,%llu,\"0x%llx\",\"%s\"", ull(r.first), ull(r.count), ull(r.pa.value()),
+        out.print("[%llu,%llu,\"0x%llx\",\"%s\"", ull(r.first), ull(r.count), shown(r.pa),
                   r.key ? "" : "d");
         end_run(r, out);
     });
@@ -286,7 +290,7 @@ void entry_snapshot_anons(const vm_map_entry& e, text_sink& out) {
     each_anon_run(*e.aref.amap(), e.aref.first(), e.slot_end(), [&](const anon_run& r) {
         vaddr_t va = e.start + ((r.first - e.aref.first()) << page_shift);
         out.print("      anon %12llx %5llu %-5s at %10llx  references %llu\n", ull(va.value()),
-                  ull(r.count), r.count == 1 ? "page" : "pages", ull(r.pa.value()), ull(r.key));
+                  ull(r.count), r.count == 1 ? "page" : "pages", shown(r.pa), ull(r.key));
     });
 }
 
@@ -297,7 +301,7 @@ void entry_snapshot_pages(const vm_map_entry& e, text_sink& out) {
     each_object_run(*e.object, first, first + e.pages(), [&](const object_run& r) {
         vaddr_t va = e.start + ((r.first - first) << page_shift);
         out.print("      page %12llx %5llu %-5s at %10llx  index %llu%s\n", ull(va.value()),
-                  ull(r.count), r.count == 1 ? "page" : "pages", ull(r.pa.value()), ull(r.first),
+                  ull(r.count), r.count == 1 ? "page" : "pages", shown(r.pa), ull(r.first),
                   r.key ? "" : ", dirty");
     });
 }
@@ -305,7 +309,7 @@ void entry_snapshot_pages(const vm_map_entry& e, text_sink& out) {
 void entry_snapshot_mappings(vmspace& vm, const vm_map_entry& e, text_sink& out) {
     each_pte_run(vm.physical_map(), e.start, e.end, [&](const pte_run& r) {
         out.print("    pte    %12llx %5llu %-5s -> %10llx  %c%c%c%s%s%s%s\n", page_address(r.first),
-                  ull(r.count), r.count == 1 ? "page" : "pages", ull(r.pa.value()), 'r',
+                  ull(r.count), r.count == 1 ? "page" : "pages", shown(r.pa), 'r',
                   r.key.write && r.key.write_above ? 'w' : '-', r.key.execute ? 'x' : '-',
                   r.key.accessed ? " accessed" : "", r.key.dirty ? " dirty" : "",
                   r.key.wired ? " wired" : "",

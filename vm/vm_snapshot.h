@@ -19,6 +19,15 @@ class vm_amap;
 class uvm_object;
 struct vm_map_entry;
 
+// Kernel and physical addresses are for root to know. Whoever makes a snapshot for somebody else
+// sets this to false: structures are told by their serial numbers then, and pages by 0. Written
+// where snapshots are made, by one at a time.
+extern bool vm_snapshot_addresses;
+template <class T> uint64_t vm_snapshot_id(const T& structure) {
+    return vm_snapshot_addresses ? reinterpret_cast<uint64_t>(&structure)
+                                 : structure.serial.value();
+}
+
 // JSON objects: the members "refs" ... "tables" of a vmspace, and those of an amap and an object.
 void vmspace_snapshot_json(vmspace& vm, text_sink& out);
 void amap_snapshot_json(vm_amap& amap, text_sink& out);

@@ -31,7 +31,8 @@ status show_vmspace_json(const proc_subject& of, text_buffer& out);
 status show_recorded(const proc_subject& of, text_buffer& out);
 status store_recorded(const proc_subject& of, std::string_view text);
 status show_all_vmspaces_json(const proc_subject& of, text_buffer& out);
-// The vmspace of a process that must be there (ESRCH); null for one without (a zombie).
+// The vmspace of a process that must be there (ESRCH); null for one without (a zombie), or that
+// runs another program than the one asked for.
 expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of);
 
 // maps, smaps, smaps_rollup, and what matters when memory runs out, in proc_memory.cc.

@@ -131,7 +131,9 @@ expected<ref_ptr<vmspace>> vmspace_of(const proc_subject& of) {
     ref_ptr<process> p = of.find_process();
     if (!p)
         return fail(Errno::srch);
-    return process_vmspace(*p);
+    const auto context = process_context(*p);
+    // Of another program than the one that was asked for there is nothing to be had.
+    return of.program && context->program != of.program ? nullptr : context->vm;
 }
 
 status show_maps(const proc_subject& of, text_buffer& out) {

@@ -39,7 +39,7 @@ status store_comm(const proc_subject& of, std::string_view text) {
 
 status show_wchan(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
-    out.append(f.wait_reason ? f.wait_reason : "0");
+    out.append(f.wait_reason && of.check_access() ? f.wait_reason : "0");
     return {};
 }
 
@@ -269,11 +269,11 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         {.name = "statm", .mode = file_444, .show = show_process_statm},                           \
         {.name = "status", .mode = file_444, .show = show_process_status},                         \
         {.name = "cmdline", .mode = file_444, .show = show_cmdline},                               \
-        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ},                        \
+        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ, .of_memory = true},     \
         {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
-        {.name = "maps", .mode = file_444, .show = show_maps},                                     \
-        {.name = "smaps", .mode = file_444, .show = show_smaps},                                   \
-        {.name = "smaps_rollup", .mode = file_444, .show = show_smaps_rollup},                     \
+        {.name = "maps", .mode = file_444, .show = show_maps, .of_memory = true},                  \
+        {.name = "smaps", .mode = file_444, .show = show_smaps, .of_memory = true},                \
+        {.name = "smaps_rollup", .mode = file_444, .show = show_smaps_rollup, .of_memory = true},  \
         {.name = "oom_score", .mode = file_444, .show = show_oom_score},                           \
         {.name = "oom_score_adj",                                                                  \
          .mode = file_644,                                                                         \
@@ -317,8 +317,8 @@ status clear_ledger(const proc_subject& of, std::string_view) {
 constexpr proc_entry process_entries[] = {
     COMMON_ENTRIES,
     {.name = "ledger", .mode = file_644, .show = show_ledger, .store = clear_ledger},
-    {.name = "vmspace", .mode = file_444, .show = show_vmspace},
-    {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json},
+    {.name = "vmspace", .mode = file_444, .show = show_vmspace, .of_memory = true},
+    {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json, .of_memory = true},
     {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},
     {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
 };

@@ -148,7 +148,7 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     image_facts image{};
     vaddr_t brk{};
-    if (f.vm) {
+    if (f.vm && of.check_access()) { // where things lie is not everybody's business
         image = f.vm->image;
         brk = f.vm->brk();
     }

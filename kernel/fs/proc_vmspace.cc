@@ -14,14 +14,21 @@ status finish(text_buffer& out) {
     return {};
 }
 
+// Its process, if that still runs the program that was asked for; while nothing changes.
+process* look_at(const proc_subject& of) NO_THREAD_SAFETY_ANALYSIS {
+    process* p = process_look_next(of.pid);
+    return p && p->serial.value() == of.process_serial && p->context->program == of.program
+               ? p
+               : nullptr;
+}
+
 } // namespace
 
 status show_vmspace(const proc_subject& of, text_buffer& out) {
+    const credentials viewer = current_credentials();
     standstill now;
-    process* p = process_look_next(of.pid);
-    if (!p || p->pid != of.pid)
-        return fail(Errno::srch);
-    snapshot_text(*p, out);
+    if (process* p = look_at(of))
+        snapshot_text(*p, viewer, out);
     if (!out.complete())
         return fail(Errno::nomem);
     return {};
@@ -42,13 +49,17 @@ status store_recorded(const proc_subject& of, std::string_view text) {
 }
 
 status show_vmspace_json(const proc_subject& of, text_buffer& out) {
+    const credentials viewer = current_credentials();
     standstill now;
-    snapshot_json({of.pid, of.pid}, out);
+    if (!look_at(of))
+        return {};
+    snapshot_json({.first = of.pid, .last = of.pid, .viewer = &viewer}, out);
     return finish(out);
 }
 
 status show_all_vmspaces_json(const proc_subject&, text_buffer& out) {
+    const credentials viewer = current_credentials();
     standstill now;
-    snapshot_json({}, out);
+    snapshot_json({.viewer = &viewer}, out);
     return finish(out);
 }

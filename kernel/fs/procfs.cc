@@ -34,7 +34,6 @@ public:
     status truncate(uint64_t) override { return {}; } // `echo 1 > FILE` opens with O_TRUNC
 
     const proc_entry& entry() const { return entry_; }
-    const proc_subject& subject() const { return of_; }
 
 private:
     status attributes_changeable() override { return fail(Errno::perm); }
@@ -83,20 +82,32 @@ uint64_t inode_of(const proc_entry& entry, const proc_subject& of) {
     return h >> 16 | 1;
 }
 
-// Files of a process belong to its user.
+bool leads_to_files(const proc_entry& entry) { return entry.numbers && entry.numbers->entry->jump; }
+
+// Files of a process belong to its user; those of one that is not to be looked into to root, but
+// for the directories that everybody may read. Its own descriptors a program finds in any case.
 new_node describe(const proc_entry& entry, const proc_subject& of) {
     new_node is{entry.mode, 0, 0};
-    if (of.pid) {
-        if (ref_ptr<process> p = of.find_process()) {
-            lock_guard guard(p->lock);
-            is.uid = p->context->cred.euid;
-            is.gid = p->context->cred.egid;
+    if (!of.pid)
+        return is;
+    if (ref_ptr<process> p = of.find_process()) {
+        const bool everybodys = entry.mode == (S_IFDIR_ | 0555);
+        const bool own = p.get() == &current_process() && leads_to_files(entry);
+        lock_guard guard(p->lock);
+        const security_context& context = *p->context;
+        if (everybodys || own || !context.vm || context.dumpable) {
+            is.uid = own ? context.cred.fsuid : context.cred.euid;
+            is.gid = own ? context.cred.fsgid : context.cred.egid;
         }
     }
     return is;
 }
 
-expected<ref_ptr<vnode>> proc_node::make_child(const proc_entry& entry, const proc_subject& of) {
+expected<ref_ptr<vnode>> proc_node::make_child(const proc_entry& entry,
+                                               const proc_subject& subject) {
+    proc_subject of = subject;
+    if (!of.bind())
+        return fail(Errno::noent);
     auto* node = proc_nodes.create(fs_, entry, of, ref_ptr<proc_node>(this), inode_of(entry, of),
                                    describe(entry, of));
     if (!node)
@@ -106,6 +117,9 @@ expected<ref_ptr<vnode>> proc_node::make_child(const proc_entry& entry, const pr
 
 vattr proc_node::attributes() {
     vattr a = vnode::attributes();
+    const new_node now = describe(entry_, of_); // it may have changed its user since
+    a.uid = now.uid;
+    a.gid = now.gid;
     a.links = is_directory() ? 2 : 1;
     return a;
 }
@@ -152,6 +166,8 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
         return fail(Errno::notdir);
     if (of_.gone())
         return fail(Errno::noent);
+    if (leads_to_files(entry_))
+        TRY(of_.check_access());
     while (position < 2) {
         proc_node& here = position == 1 && parent_ ? *parent_ : *this;
         if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(S_IFDIR_),
@@ -210,8 +226,8 @@ expected<ref_ptr<vnode>> proc_node::name_in_parent(char* out) {
 expected<size_t> proc_node::read_link(char* out, size_t size) {
     if (!is_symlink())
         return fail(Errno::inval);
-    if (entry_.jump && !is_owner(*this))
-        return fail(Errno::acces);
+    if (entry_.jump)
+        TRY(of_.check_access());
     text_buffer text;
     TRY(entry_.show(of_, text));
     if (!text.complete())
@@ -224,8 +240,7 @@ expected<size_t> proc_node::read_link(char* out, size_t size) {
 expected<ref_ptr<vnode>> proc_node::follow_link() {
     if (!entry_.jump)
         return ref_ptr<vnode>();
-    if (!is_owner(*this))
-        return fail(Errno::acces);
+    TRY(of_.check_access());
     return entry_.jump(of_);
 }
 
@@ -234,7 +249,8 @@ expected<ref_ptr<vnode>> proc_node::follow_link() {
 // Keeps the text from one read to the next, and makes it again when reading starts over.
 class proc_file final : public vnode_file {
 public:
-    proc_file(proc_node& node, uint32_t flags) : vnode_file(node, flags), proc_(node) {}
+    proc_file(proc_node& node, const proc_subject& of, uint32_t flags)
+        : vnode_file(node, flags), proc_(node), of_(of) {}
     ~proc_file() override {
         if (writable())
             node()->put_write_access();
@@ -248,7 +264,11 @@ protected:
     expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override;
 
 private:
+    // Whether what is written reaches the program that the file was opened for. ESRCH.
+    status check_program() const;
+
     proc_node& proc_; // node()
+    const proc_subject of_;
     sleep_lock lock_{lock_rank::generated_text, "proc file"};
     text_buffer text_ GUARDED_BY(lock_);
     bool generated_ GUARDED_BY(lock_) = false;
@@ -265,7 +285,7 @@ expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
     if (offset == 0 || !generated_) {
         text_.clear();
         generated_ = false;
-        TRY(entry.show(proc_.subject(), text_));
+        TRY(entry.show(of_, text_));
         if (!text_.complete())
             return fail(Errno::nomem);
         generated_ = true;
@@ -275,6 +295,13 @@ expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
         return 0;
     uint64_t n = std::min<uint64_t>(io.remaining(), text.size() - offset);
     return io.result(io.move(const_cast<char*>(text.data()) + offset, n));
+}
+
+status proc_file::check_program() const {
+    if (!of_.pid)
+        return {};
+    ref_ptr<process> p = of_.find_process();
+    return p && process_program(*p) == of_.program ? status() : fail(Errno::srch);
 }
 
 expected<int64_t> proc_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
@@ -288,7 +315,8 @@ expected<int64_t> proc_file::write_from(uio& io, uint64_t offset, uint64_t& end)
     while (length && (text[length - 1] == '\n' || text[length - 1] == '\0'))
         length--;
     text[length] = '\0';
-    TRY(entry.store(proc_.subject(), {text, length}));
+    TRY(check_program());
+    TRY(entry.store(of_, {text, length}));
     end = offset + size;
     return int64_t(size);
 }
@@ -303,7 +331,18 @@ expected<ref_ptr<file>> proc_node::open(uint32_t flags) {
         return directory_open(*this, flags);
     if ((flags & O_ACCMODE_) != O_RDONLY_ && !entry_.store)
         return fail(Errno::acces);
-    auto f = ref_ptr<file>::adopt(proc_files.create(*this, flags));
+    proc_subject of = of_;
+    if (of.pid) {
+        ref_ptr<process> p = of.find_process();
+        if (!p)
+            return fail(Errno::srch);
+        const auto context = process_context(*p);
+        if (entry_.of_memory && !may_access(*p, *context, access_mode::fscreds))
+            return fail(Errno::acces);
+        if (entry_.of_memory || entry_.store)
+            of.program = context->program;
+    }
+    auto f = ref_ptr<file>::adopt(proc_files.create(*this, of, flags));
     if (!f)
         return fail(Errno::nomem);
     return f;
@@ -327,14 +366,46 @@ expected<file_system*> procfs_create() {
 
 // ---- Subjects --------------------------------------------------------------------------------
 
-ref_ptr<process> proc_subject::find_process() const { return process_find(pid); }
+ref_ptr<process> proc_subject::find_process() const {
+    ref_ptr<process> p = process_find(pid);
+    return p && (!process_serial || p->serial.value() == process_serial) ? p : nullptr;
+}
+
+bool proc_subject::bind() {
+    if (pid && !process_serial) {
+        ref_ptr<process> p = find_process();
+        if (!p)
+            return false;
+        process_serial = p->serial.value();
+    }
+    if (tid && !thread_serial) {
+        ref_ptr<thread> t = find_thread();
+        if (!t)
+            return false;
+        thread_serial = t->serial.value();
+    }
+    return true;
+}
+
+status proc_subject::check_access() const {
+    ref_ptr<process> p = find_process();
+    if (!p)
+        return fail(Errno::srch);
+    const auto context = process_context(*p);
+    if (!may_access(*p, *context, access_mode::fscreds))
+        return fail(Errno::acces);
+    return {};
+}
 
 bool proc_subject::gone() const { return (pid && !find_process()) || (tid && !find_thread()); }
 
 ref_ptr<thread> proc_subject::find_thread() const {
     if (tid) {
         ref_ptr<thread> t = thread_find(tid);
-        return t && t->proc->pid == pid ? t : nullptr; // else the number is another's
+        const bool it = t && t->proc->pid == pid &&
+                        (!process_serial || t->proc->serial.value() == process_serial) &&
+                        (!thread_serial || t->serial.value() == thread_serial);
+        return it ? t : nullptr; // else the number is another's
     }
     ref_ptr<process> p = find_process();
     if (!p)

@@ -17,11 +17,21 @@ struct proc_subject {
     // up is the whole process's, as in /proc/PID.
     bool whole = false;
     int fd = -1;
+    // Which process and which thread: the numbers may have been given again since. 0: whoever has
+    // them.
+    uint64_t process_serial = 0, thread_serial = 0;
+    // Of an open file: which program the process ran when it was opened (kernel/security.h). What
+    // is said of another one's memory, or done to it, is not what leave was given for.
+    uint64_t program = 0;
 
     ref_ptr<process> find_process() const; // null when it is gone
     ref_ptr<thread> find_thread() const;   // the one in particular, else the first; null when gone
     bool gone() const;                     // it was of a process, or of a thread, that has ended
     expected<ref_ptr<file>> find_file() const; // ENOENT
+    // Whether the caller may look into the process, as it now is: EACCES; ESRCH.
+    status check_access() const;
+    // Fills in what the numbers stand for now. False when there is no such process or thread.
+    bool bind();
 };
 
 struct proc_entry;
@@ -50,6 +60,9 @@ struct proc_entry {
     // Directories.
     std::span<const proc_entry> children = {};
     const proc_numbers* numbers = nullptr;
+    // Of what is in the process's memory, or where it lies: for those who may look into it, and of
+    // the program that they asked for. (Links with a `jump` and their directory are such, too.)
+    bool of_memory = false;
 };
 
 extern const proc_entry proc_root_entry;
