@@ -166,7 +166,9 @@ void process_json(process& p, text_sink& out, bool only_changes) {
 }
 
 // What was written of the counters with `only_changes`.
-constinit struct { uint64_t counters[uvm_counters], others[uvm_counters]; } last_written{};
+constinit struct {
+    uint64_t counters[uvm_counters], others[uvm_counters];
+} last_written{};
 
 template <class Read>
 void counters_json(const char* name, Read read, uint64_t (&last)[uvm_counters], bool only_changes,
@@ -294,8 +296,7 @@ void snapshot_text(process& p, const credentials& viewer, text_sink& out) {
         out.print(", which borrows this address space of %d until it calls exec or ends",
                   p.parent ? p.parent->pid : 0);
     out.print("\nvmspace %llx  references %llu", ull(vm_snapshot_id(vm)), ull(vm.references()));
-    append_others(
-        p, [&](vmspace& other) { return &other == &vm; }, out);
+    append_others(p, [&](vmspace& other) { return &other == &vm; }, out);
     pmap& map = vm.physical_map();
     uint64_t charged = 0;
     each_entry(vm, [&](vm_map_entry& e) { charged += e.charged ? e.pages() : 0; });

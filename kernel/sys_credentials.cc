@@ -13,10 +13,10 @@ constexpr uint32_t unchanged = UINT32_MAX;
 
 // One of the two sets of ids in credentials, so that each rule is written once.
 struct id_set {
-    uint32_t credentials::*real;
-    uint32_t credentials::*effective;
-    uint32_t credentials::*saved;
-    uint32_t credentials::*filesystem;
+    uint32_t credentials::* real;
+    uint32_t credentials::* effective;
+    uint32_t credentials::* saved;
+    uint32_t credentials::* filesystem;
 };
 constexpr id_set user_ids{&credentials::uid, &credentials::euid, &credentials::suid,
                           &credentials::fsuid};

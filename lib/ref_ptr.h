@@ -58,8 +58,8 @@ public:
         [[maybe_unused]] end_of_object ending(lowest());
         const_cast<T*>(static_cast<const T*>(this))->last_reference_gone();
     }
-    // Of an object to which the caller keeps another reference until it returns: no end, so that any
-    // lock may be held.
+    // Of an object to which the caller keeps another reference until it returns: no end, so that
+    // any lock may be held.
     void drop_spare_reference() {
         uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
         ASSERT(before > 1);
@@ -107,11 +107,11 @@ public:
     ref_ptr(const ref_ptr& other) : ref_ptr(other.object_) {}
     ref_ptr(ref_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
     template <class U>
-    requires std::is_convertible_v<U*, T*> ref_ptr(const ref_ptr<U>& other)
-        : ref_ptr(static_cast<T*>(other.get())) {}
+        requires std::is_convertible_v<U*, T*>
+    ref_ptr(const ref_ptr<U>& other) : ref_ptr(static_cast<T*>(other.get())) {}
     template <class U>
-    requires std::is_convertible_v<U*, T*> ref_ptr(ref_ptr<U>&& other)
-    noexcept : object_(other.leak()) {}
+        requires std::is_convertible_v<U*, T*>
+    ref_ptr(ref_ptr<U>&& other) noexcept : object_(other.leak()) {}
     ~ref_ptr() {
         if (object_)
             object_->drop_reference();

@@ -46,8 +46,8 @@ status show_wchan(const proc_subject& of, text_buffer& out) {
 // ---- Memory ----------------------------------------------------------------------------------
 
 // A range of the process's own memory; what cannot be read ends it.
-status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::*from,
-                   vaddr_t image_facts::*to) {
+status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::* from,
+                   vaddr_t image_facts::* to) {
     ref_ptr<vmspace> vm = TRY(vmspace_of(of));
     if (!vm)
         return {};

@@ -93,7 +93,8 @@ static void at_each_step(const char* program, int before, int between, int after
 
 static void set_uid(void) { at_each_step("./setuid", ATTEMPTS, 0, 0); }
 static void unreadable(void) { at_each_step("./unreadable", ATTEMPTS, 0, 0); }
-// All but the contents of the memory, in which nothing is yet: process_vm_readv, maps, environ, smaps.
+// All but the contents of the memory, in which nothing is yet: process_vm_readv, maps, environ,
+// smaps.
 static void plain(void) { at_each_step("./plain", ATTEMPTS, 0, ATTEMPTS - 4); }
 
 // Memory that was lawfully opened is the old program's, not the next one's.

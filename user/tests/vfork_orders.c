@@ -14,7 +14,7 @@ static char* self;
 static struct {
     volatile pid_t child;
     volatile int word;
-} * shared;
+}* shared;
 
 static void begin(void) {
     need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
