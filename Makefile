@@ -3,6 +3,7 @@
 #   V=1             show the commands
 #   T=PATTERN       with a test target: only the tests whose name contains PATTERN
 #   CROSS=PREFIX    the GNU toolchain's prefix (x86_64-linux-gnu-)
+#   MINUTES=N       with test-pairs: a sample of that long; SEED=N chooses it
 #   MODES=F:V       with libc-build: the fork and vfork modes to build under, by spaces
 #   FILES=PATTERN   with libc-build: only the sources that match, relative to musl's src
 #   DEBUG_CHECKS=0  leave the structures' check() calls and the lock order checker out of the kernel
@@ -169,6 +170,11 @@ test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a mach
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') gdb
 
+test-pairs: $(tools_run) ## try every two calls on one object from two threads, for MINUTES=N or all (long)
+	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)for cpus in 1 2 4; do SPORK_NO_BUILD=1 tools/spork run --smp $$cpus -- /tests/pairs --seed $(or $(SEED),1) \
+	    $(if $(MINUTES),--seconds $$(($(MINUTES) * 60)),--all) || exit 1; done
+
 # As long as the libc is big: a quarter of an hour for each mode.
 libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(musl)
@@ -255,7 +261,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web gdb gdb-replay \
+.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web test-pairs gdb gdb-replay \
         bench bench-programs libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 

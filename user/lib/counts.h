@@ -50,16 +50,22 @@ TAP_UNUSED static bool counts_may_differ(const char* name) {
            strcmp(name, "ledger_entry") == 0 || strcmp(name, "vm_aftermath") == 0;
 }
 
-// How many counts differ; each is told of.
-TAP_UNUSED static int counts_differing(const struct counts* before, const struct counts* after) {
+// How many counts differ; each is told of, if `loud`.
+TAP_UNUSED static int counts_compare(const struct counts* before, const struct counts* after,
+                                     bool loud) {
     int differing = 0;
     for (int i = 0; i < after->n; i++) {
         const struct count* now = &after->of[i];
         const long then = counts_live(before, now->name);
         if (counts_may_differ(now->name) || now->live == then)
             continue;
-        diag("%s %ld, was %ld", now->name, now->live, then);
+        if (loud)
+            diag("%s %ld, was %ld", now->name, now->live, then);
         differing++;
     }
     return differing;
+}
+
+TAP_UNUSED static int counts_differing(const struct counts* before, const struct counts* after) {
+    return counts_compare(before, after, true);
 }
