@@ -24,7 +24,9 @@ kill $busy
 gzip -c /tmp/snapshots
 """
 
-QUIET = "sleep 100 & cat /proc/vmspaces.json /proc/$!/vmspace /proc/$!/vmspace.json"
+# Once sleep runs: until then the child is a shell, and an open file shows nothing of its next program.
+QUIET = ("sleep 100 & until grep -q sleep /proc/$!/comm; do :; done;"
+         " cat /proc/vmspaces.json /proc/$!/vmspace /proc/$!/vmspace.json")
 
 
 def anon_places(snapshot: dict[str, Any]) -> tuple[collections.Counter[int], dict[int, int]]:
