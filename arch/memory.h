@@ -14,5 +14,5 @@ void zero_page(void* page);
 void copy_page(void* to, const void* from);
 
 // The user part of an address space: [user_min, user_max).
-inline constexpr vaddr_t user_min{0x1000};
+inline constexpr vaddr_t user_min{0};
 inline constexpr vaddr_t user_max{0x0000'7fff'ffff'f000};

@@ -80,7 +80,7 @@ status elf_image::check_segments() {
             if (s.offset + s.file_size < s.offset ||
                 (s.file_size && s.offset + s.file_size > file_.size()))
                 return fail(Errno::noexec);
-            if (header_.type == ET_EXEC_ && s.memory_size != 0 && start < user_min.value())
+            if (header_.type == ET_EXEC_ && s.memory_size != 0 && start < mmap_min_addr.value())
                 return fail(Errno::noexec);
             low_ = std::min(low_, page_round_down(start));
             high_ = std::max(high_, end);

@@ -45,6 +45,13 @@ enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
 enum : uint32_t { MCL_CURRENT_ = 1, MCL_FUTURE_ = 2, MCL_ONFAULT_ = 4 };
 enum : uint32_t { MLOCK_ONFAULT_ = 1 };
 
+// Whether the caller may map at addresses that are kept from everybody else (CAP_SYS_RAWIO).
+bool may_map_low() {
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    return self.context->cred.superuser();
+}
+
 // EPERM for one who may lock nothing at all.
 status may_lock() {
     process& self = current_process();
@@ -55,10 +62,11 @@ status may_lock() {
 }
 
 // The object behind a file mapping, and the most that mprotect may ever allow.
-status map_file(map_request& request, int fd, uint32_t flags) {
-    ref_ptr<file> f = TRY(current_thread().files->get(fd));
-    if (f->flags() & O_PATH_)
-        return fail(Errno::badf);
+status map_file(map_request& request, ref_ptr<file> f, uint32_t flags) {
+    if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_ && (flags & ~known_map_flags))
+        return fail(Errno::opnotsupp);
+    if (request.offset > uint64_t{INT64_MAX} - request.size)
+        return fail(Errno::overflow);
     if (!f->readable())
         return fail(Errno::acces);
     if (request.shared && !f->writable()) {
@@ -66,8 +74,6 @@ status map_file(map_request& request, int fd, uint32_t flags) {
             return fail(Errno::acces);
         request.max_prot = vm_prot::rx;
     }
-    if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_ && (flags & MAP_SYNC_))
-        return fail(Errno::opnotsupp);
     if (flags & MAP_GROWSDOWN_)
         return fail(Errno::inval);
     if (f->node()->fs().mount_flags() & MS_NOEXEC_) {
@@ -94,19 +100,22 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
                    sys_fd fd, sys_address offset) {
     const auto flags = uint32_t(map_flags.value);
     const uint32_t type = flags & MAP_TYPE_;
-    if (!vaddr_t(offset.value).page_aligned() || size == 0)
+    if (!vaddr_t(offset.value).page_aligned())
         return fail(Errno::inval);
-    if (type != MAP_SHARED_ && type != MAP_PRIVATE_ && type != MAP_SHARED_VALIDATE_)
+    ref_ptr<file> f;
+    if (!(flags & MAP_ANONYMOUS_)) {
+        f = TRY(current_thread().files->get(fd));
+        if (f->flags() & O_PATH_)
+            return fail(Errno::badf);
+    }
+    if (size == 0)
         return fail(Errno::inval);
-    if (type == MAP_SHARED_VALIDATE_ && (flags & ~(known_map_flags | MAP_SYNC_)))
-        return fail(Errno::opnotsupp);
+    if (size > user_max.value())
+        return fail(Errno::nomem);
+    if (type != MAP_SHARED_ && type != MAP_PRIVATE_ && (type != MAP_SHARED_VALIDATE_ || !f))
+        return fail(Errno::inval);
     if (flags & MAP_HUGETLB_) // there are none
         return fail(Errno::inval);
-    if (page_round_up(size) < size)
-        return fail(Errno::nomem);
-    if (offset.value + page_round_up(size) < offset.value ||
-        offset.value + size > uint64_t{INT64_MAX})
-        return fail(Errno::overflow);
 
     map_request request;
     request.size = size;
@@ -115,6 +124,7 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
     request.shared = type != MAP_PRIVATE_;
     request.fixed = flags & (MAP_FIXED_ | MAP_FIXED_NOREPLACE_);
     request.no_replace = flags & MAP_FIXED_NOREPLACE_;
+    request.below_minimum = may_map_low();
     request.no_reserve = flags & MAP_NORESERVE_;
     request.populate = flags & MAP_POPULATE_ && !(flags & MAP_NONBLOCK_);
     request.locked = flags & MAP_LOCKED_;
@@ -124,12 +134,11 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
     request.stack = flags & MAP_GROWSDOWN_;
     if (!request.fixed)
         request.address = request.address.page_down();
-    if (flags & MAP_ANONYMOUS_) {
-        if (request.shared && request.stack)
-            return fail(Errno::inval);
-    } else {
+    if (f) {
         request.offset = offset;
-        TRY(map_file(request, fd, flags));
+        TRY(map_file(request, std::move(f), flags));
+    } else if (request.shared && request.stack) {
+        return fail(Errno::inval);
     }
     return int64_t(TRY(current_vmspace().map(request)).value());
 }
@@ -161,7 +170,7 @@ sysresult sys_brk(sys_address wanted) {
 sysresult sys_mremap(sys_address old, uint64_t old_size, uint64_t new_size, sys_hex flags,
                      sys_address to) {
     return int64_t(TRY(current_vmspace().remap(old.address(), old_size, new_size, int(flags.value),
-                                               to.address()))
+                                               to.address(), may_map_low()))
                        .value());
 }
 

@@ -166,11 +166,11 @@ status vmspace::resolve_needs_copy(vaddr_t page) {
 }
 
 // A fault where nothing is mapped: a stack above may grow down to it, within RLIMIT_STACK and
-// clear of what is mapped below.
+// clear of what is mapped below, but to no address that mmap would refuse.
 fault_outcome vmspace::grow_stack(vaddr_t page) {
     lock_guard guard(map_.lock());
     vm_map_entry* stack = map_.lookup_or_next(page);
-    if (!stack || page < user_min)
+    if (!stack || page < mmap_min_addr)
         return fault_outcome::maperr;
     if (stack->contains(page)) // another thread was here
         return fault_outcome::resolved;

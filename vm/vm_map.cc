@@ -3,6 +3,8 @@
 #include "lib/long_work.h"
 #include "lib/trace.h"
 
+std::atomic<uint64_t> vm_max_map_count{65'530};
+
 // ---- entry_stock ----------------------------------------------------------------------------
 
 entry_stock::~entry_stock() {
@@ -142,10 +144,22 @@ void vm_map::remove(vm_map_entry& entry) {
         TRACE(object_detached, .object = entry.object.get(), .map = this);
 }
 
-unsigned vm_map::clips_needed(vaddr_t start, vaddr_t end) const {
+status vm_map::check_count(uint64_t more) const {
+    const uint64_t most = vm_max_map_count.load(std::memory_order_relaxed);
+    return count_ + more > most ? status(fail(Errno::nomem)) : status();
+}
+
+status vm_map::reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed) const {
     vm_map_entry* at_start = lookup(start);
     vm_map_entry* at_end = lookup(end);
-    return (at_start && at_start->start < start) + (at_end && at_end->start < end);
+    const bool first = at_start && at_start->start < start, last = at_end && at_end->start < end;
+    const uint64_t clips = unsigned(first) + unsigned(last);
+    // A hole in the middle of an entry makes one more of it; otherwise the edges take the places of
+    // what they are cut from.
+    const uint64_t more = !removed ? clips : first && at_start == at_end;
+    if (more != 0)
+        TRY(check_count(more));
+    return stock.reserve(clips);
 }
 
 // Splits `entry` in two at `at`; `entry` stays the lower one.

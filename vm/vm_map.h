@@ -43,6 +43,11 @@ private:
     entry_list entries_;
 };
 
+// Linux's vm.max_map_count: with more entries a map gets no further mapping, and it is not cut up
+// beyond that number. What the system does by itself, growing a stack or copying a map for fork,
+// is not bound by it.
+extern std::atomic<uint64_t> vm_max_map_count;
+
 class vm_map {
 public:
     // Sums over the entries, in pages. As Linux counts them: data is private writable memory that
@@ -86,8 +91,12 @@ public:
     // The place [entry.start, entry.end) is free.
     void insert(vm_map_entry& entry) REQUIRES(lock_);
     void remove(vm_map_entry& entry) REQUIRES(lock_);
-    // Entries that clip_range() will take from the stock: 0, 1 or 2.
-    unsigned clips_needed(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(lock_);
+    // ENOMEM when the map would have more than vm_max_map_count entries with so many more.
+    status check_count(uint64_t more) const REQUIRES_SHARED(lock_);
+    // Adds to the stock the entries that clip_range() will take: 0, 1 or 2. ENOMEM; also when the
+    // map would have too many then. `removed`: what is in the range will go.
+    status reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed = false) const
+        REQUIRES_SHARED(lock_);
     // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped
     // there. Returns the first entry in the range, or null.
     vm_map_entry* clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) REQUIRES(lock_);

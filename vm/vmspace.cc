@@ -105,10 +105,11 @@ status vmspace::move_brk(vaddr_t wanted, entry_list& dead) {
         return {};
     if (new_end < old_end) {
         entry_stock stock;
-        TRY(stock.reserve(map_.clips_needed(new_end, old_end)));
+        TRY(map_.reserve_clips(new_end, old_end, stock, true));
         uvm_commit::uncharge(unmap_locked(new_end, old_end, stock, dead));
         return {};
     }
+    TRY(map_.check_count(0));
     // The page after the heap stays free, as a guard.
     if (wanted - brk_start_ > vm_limit_of_caller(vm_limit::data))
         return fail(Errno::nomem);

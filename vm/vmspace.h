@@ -19,6 +19,10 @@
 class pmap;
 class commit_reservation;
 
+// As Linux's vm.mmap_min_addr: below it nothing is mapped but at a fixed place and by those who
+// may, so that a null pointer with an offset finds nothing.
+inline constexpr vaddr_t mmap_min_addr{0x10000};
+
 // How fork makes the child's copy (kept per process; see docs/).
 enum class fork_mode : uint8_t { copy, cow, cow_pte };
 
@@ -29,6 +33,7 @@ struct map_request {
     vm_prot max_prot = vm_prot::all; // mprotect may not exceed it
     bool fixed = false;              // replaces what is there
     bool no_replace = false;         // with fixed: EEXIST instead
+    bool below_minimum = false;      // with fixed: may be below mmap_min_addr
     bool shared = false;
     bool no_reserve = false; // not charged in modes 0 and 1
     bool populate = false;
@@ -140,7 +145,8 @@ public:
     // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on
     // both sides and resident writable pages are write-protected in this pmap (uvmspace_fork). The
     // child's whole commit charge is taken first. Both sides' entries remember `later`, if it is
-    // not null, and count in it what faults the fork causes. ENOMEM: nothing has changed.
+    // not null, and count in it what faults the fork causes. ENOMEM: nothing has changed, but that
+    // what the child was to share (vm_inherit::share) may be ready for it: see make_amap_shared().
     expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_aftermath* later = nullptr);
     // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
     // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
@@ -163,7 +169,7 @@ public:
     status advise(vaddr_t start, uint64_t size, int linux_advice);
     status inherit(vaddr_t start, uint64_t size, vm_inherit value);
     expected<vaddr_t> remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size,
-                            int linux_flags, vaddr_t new_start);
+                            int linux_flags, vaddr_t new_start, bool below_minimum = false);
     status sync(vaddr_t start, uint64_t size, int linux_flags); // msync
     status mincore(vaddr_t start, uint64_t size,
                    uint8_t* vec); // vec: kernel memory, a byte for each page

@@ -23,7 +23,7 @@ template <class Change> status vmspace::change_range(vaddr_t start, vaddr_t end,
     lock_guard guard(map_.lock());
     bool hole = !map_.range_mapped(start, end);
     entry_stock stock;
-    if (!stock.reserve(map_.clips_needed(start, end)))
+    if (!map_.reserve_clips(start, end, stock))
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e))
@@ -117,7 +117,7 @@ status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_on
         if (e->wired_count || (private_anonymous_only && (!e->copy_on_write || e->object)))
             return fail(Errno::inval);
     entry_stock stock;
-    if (!stock.reserve(map_.clips_needed(start, end)))
+    if (!map_.reserve_clips(start, end, stock))
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e)) {

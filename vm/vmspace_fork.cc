@@ -40,7 +40,7 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_aftermath* la
     child = TRY(vmspace::create());
     TRY(child->inherit_map(*this, mode, later, promise));
 
-    // Nothing can fail any more. Only now is the parent touched.
+    // Nothing can fail any more. Only now is the parent touched, but for make_amap_shared().
     for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
         if (copy_is_deferred(*e, mode))
             write_protect_for_fork(*e, later);
@@ -157,7 +157,9 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
 
 // An amap that children may share. Before, it must be this entry's alone: an amap that an earlier
 // fork left with both sides would part the two at the first write, and one that other entries of
-// this map use has parts that are not shared so.
+// this map use has parts that are not shared so. ENOMEM leaves the entry as it was. What has been
+// done stays when the fork fails after it, which no program can tell: the memory has the same
+// contents, in an amap that is the entry's own, and some of it has to be mapped again by faults.
 status vmspace::make_amap_shared(vm_map_entry& e) {
     if (e.needs_copy)
         TRY(e.copy_for_write());

@@ -9,9 +9,6 @@
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 
-// As Linux's vm.mmap_min_addr: where no search for space goes, so that a null pointer with an
-// offset finds nothing.
-static constexpr vaddr_t lowest_search{0x10000};
 // Where MAP_32BIT puts mappings.
 static constexpr vaddr_t lowest_32bit{0x4000'0000}, end_of_32bit{0x8000'0000};
 
@@ -25,7 +22,7 @@ static bool promised(bool no_reserve) {
 // Whether a mapping that nobody has fixed may go here: the place is free, and not the guard gap of
 // a stack.
 bool vmspace::space_free(vaddr_t start, uint64_t size) const {
-    if (start < user_min || start > user_max || size > user_max - start)
+    if (start > user_max || size > user_max - start)
         return false;
     vm_map_entry* above = map_.lookup_or_next(start);
     if (!above)
@@ -36,26 +33,26 @@ bool vmspace::space_free(vaddr_t start, uint64_t size) const {
 
 // Top-down from below the stack; what lies above is only used when nothing else is left.
 std::optional<vaddr_t> vmspace::find_space(uint64_t size) const {
-    if (auto found = map_.find_space(size, lowest_search, mmap_top_))
+    if (auto found = map_.find_space(size, mmap_min_addr, mmap_top_))
         return found;
-    return map_.find_space(size, lowest_search, user_max);
+    return map_.find_space(size, mmap_min_addr, user_max);
 }
 
 expected<vaddr_t> vmspace::choose_address(const map_request& request, uint64_t size) const {
     vaddr_t wanted = request.address;
     if (!request.fixed) {
         wanted = wanted.page_up();
-        if (wanted != vaddr_t{} && wanted >= lowest_search && space_free(wanted, size))
-            return wanted;
+        if (wanted != vaddr_t{} && space_free(std::max(wanted, mmap_min_addr), size))
+            return std::max(wanted, mmap_min_addr);
         auto found =
             request.low ? map_.find_space(size, lowest_32bit, end_of_32bit) : find_space(size);
         return found ? expected<vaddr_t>(*found) : fail(Errno::nomem);
     }
-    if (!wanted.page_aligned())
-        return fail(Errno::inval);
     if (wanted > user_max || size > user_max - wanted)
         return fail(Errno::nomem);
-    if (wanted < user_min)
+    if (!wanted.page_aligned())
+        return fail(Errno::inval);
+    if (wanted < mmap_min_addr && !request.below_minimum)
         return fail(Errno::perm);
     if (request.no_replace && !map_.range_free(wanted, wanted + size))
         return fail(Errno::exist);
@@ -139,8 +136,9 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
     vaddr_t end = start + size;
 
     entry_stock fresh, stock;
+    TRY(map_.check_count(0));
     TRY(fresh.reserve(1, entry_stock::kind::bare));
-    TRY(stock.reserve(map_.clips_needed(start, end)));
+    TRY(map_.reserve_clips(start, end, stock, true));
     vm_map_entry& entry = fresh.peek();
     fill_entry(entry, request, start, size);
     wire_as_future(entry);
@@ -193,7 +191,7 @@ status vmspace::unmap(vaddr_t start, uint64_t size) {
     {
         lock_guard guard(map_.lock());
         entry_stock stock;
-        TRY(stock.reserve(map_.clips_needed(start, start + size)));
+        TRY(map_.reserve_clips(start, start + size, stock, true));
         uvm_commit::uncharge(unmap_locked(start, start + size, stock, dead));
     }
     release_entries(dead);
@@ -345,7 +343,7 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool wh
     }
     TRY(check_limits(0, cost.data));
     entry_stock stock;
-    TRY(stock.reserve(map_.clips_needed(start, end)));
+    TRY(map_.reserve_clips(start, end, stock));
     TRY(uvm_commit::charge(cost.charge));
 
     vm_map_entry* e = map_.clip_range(start, end, stock);

@@ -13,6 +13,7 @@ struct vmspace::move {
     vaddr_t from;
     uint64_t old_size; // pages of these bytes move, as far as new_size reaches
     vaddr_t to;
+    bool anywhere; // `to` is yet to be chosen
     uint64_t new_size;
     bool keep_old; // MREMAP_DONTUNMAP: the old place stays mapped, and is empty
 };
@@ -30,7 +31,7 @@ bool vmspace::is_one_mapping(vaddr_t start, vaddr_t end) const {
 }
 
 expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t new_size, int flags,
-                                 vaddr_t new_start) {
+                                 vaddr_t new_start, bool below_minimum) {
     old_size = page_round_up(old_size);
     new_size = page_round_up(new_size);
     bool fixed = flags & mremap_fixed, may_move = flags & mremap_maymove;
@@ -39,22 +40,26 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
         return fail(Errno::inval);
     if (((fixed || keep_old) && !may_move) || (keep_old && old_size != new_size))
         return fail(Errno::inval);
-    if (!old_start.page_aligned() || new_size == 0 || new_size > user_max - user_min)
+    if (!old_start.page_aligned() || new_size == 0 || new_size > user_max - user_min ||
+        old_size > user_max - user_min)
+        return fail(Errno::inval);
+    if (fixed &&
+        (!new_start.page_aligned() || new_start > user_max || new_size > user_max - new_start))
         return fail(Errno::inval);
     if (old_start > user_max || old_size > user_max - old_start)
-        return fail(Errno::inval);
-    if (fixed && (!new_start.page_aligned() || new_start < user_min || new_start > user_max ||
-                  new_size > user_max - new_start))
-        return fail(Errno::inval);
+        return fail(old_start < user_max && old_size > new_size ? Errno::inval : Errno::fault);
     // Also where an old size of 0 names one page, which must not go before it is mapped again.
     if (fixed && new_start < old_start + std::max(old_size, page_size) &&
         old_start < new_start + new_size)
         return fail(Errno::inval);
+    if (fixed && new_start < mmap_min_addr && !below_minimum)
+        return fail(Errno::perm);
 
     entry_list dead;
     expected<vaddr_t> result = remap_locked({.from = old_start,
                                              .old_size = old_size,
-                                             .to = fixed ? new_start : vaddr_t{},
+                                             .to = new_start,
+                                             .anywhere = !fixed,
                                              .new_size = new_size,
                                              .keep_old = keep_old},
                                             may_move, dead);
@@ -65,7 +70,6 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
     return result;
 }
 
-// `m.to` is 0 when the caller does not care where.
 expected<vaddr_t> vmspace::remap_locked(move m, bool may_move, entry_list& dead) {
     lock_guard guard(map_.lock());
     vm_map_entry* first = map_.lookup(m.from);
@@ -74,8 +78,7 @@ expected<vaddr_t> vmspace::remap_locked(move m, bool may_move, entry_list& dead)
     // An old size of 0 makes a second mapping of a shared object.
     if (m.old_size == 0 && first->copy_on_write)
         return fail(Errno::inval);
-    bool anywhere = m.to == vaddr_t{};
-    if (anywhere && !m.keep_old && m.old_size != 0) {
+    if (m.anywhere && !m.keep_old && m.old_size != 0) {
         if (m.new_size <= m.old_size)
             return shrink_locked(m, dead);
         if (!is_one_mapping(m.from, m.from + m.old_size))
@@ -90,7 +93,7 @@ expected<vaddr_t> vmspace::remap_locked(move m, bool may_move, entry_list& dead)
     uint64_t moved = std::min(m.old_size, m.new_size);
     if (moved && !is_one_mapping(m.from, m.from + m.old_size))
         return fail(Errno::fault);
-    if (anywhere) {
+    if (m.anywhere) {
         auto found = find_space(m.new_size);
         if (!found)
             return fail(Errno::nomem);
@@ -102,7 +105,7 @@ expected<vaddr_t> vmspace::remap_locked(move m, bool may_move, entry_list& dead)
 expected<vaddr_t> vmspace::shrink_locked(const move& m, entry_list& dead) {
     vaddr_t start = m.from + m.new_size, end = m.from + m.old_size;
     entry_stock stock;
-    TRY(stock.reserve(map_.clips_needed(start, end)));
+    TRY(map_.reserve_clips(start, end, stock, true));
     if (start < end)
         uvm_commit::uncharge(unmap_locked(start, end, stock, dead));
     return m.from;
@@ -140,7 +143,8 @@ expected<vaddr_t> vmspace::move_locked(const move& m, entry_list& dead) {
         for (vm_map_entry* e = like; e && e->start < from_end; e = map_.next(*e))
             left_behind++;
     entry_stock stock, addition;
-    TRY(stock.reserve(5 + left_behind)); // the edges of both places, and of what is cut off
+    TRY(map_.check_count(4 + left_behind)); // as Linux: never all of them are needed
+    TRY(stock.reserve(5 + left_behind));    // the edges of both places, and of what is cut off
     TRY(addition.reserve(1));
 
     // From here on nothing fails.

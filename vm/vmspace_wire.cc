@@ -11,12 +11,11 @@ status vmspace::check_memlock(uint64_t more, Errno over) const {
     return map_.totals().locked + more > limit ? status(fail(over)) : status();
 }
 
-// Any address and size will do: the end of the pages that hold the last byte. EINVAL.
+// Any address and size will do: the end of the pages that hold the last byte. EINVAL when there are
+// more than there are addresses. As on Linux, a size of nearly all that a number can say is none.
 static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
-    uint64_t widened = page_round_up(size + start.page_offset());
-    if (widened < size || start > user_max || widened > user_max - start.page_down())
-        return fail(Errno::inval);
-    return start.page_down() + widened;
+    const vaddr_t end = start.page_down() + page_round_up(size + start.page_offset());
+    return end < start.page_down() ? expected<vaddr_t>(fail(Errno::inval)) : end;
 }
 
 status vmspace::lock_pages(vaddr_t start, uint64_t size, bool on_fault) {
@@ -73,7 +72,7 @@ status vmspace::set_wired(vaddr_t start, vaddr_t end, wiring how) {
     const vaddr_t reached = map_.first_hole(start, end);
     if (start < reached) {
         entry_stock stock;
-        TRY(stock.reserve(map_.clips_needed(start, reached)));
+        TRY(map_.reserve_clips(start, reached, stock));
         vm_map_entry* e = map_.clip_range(start, reached, stock);
         for (; e && e->start < reached; e = map_.next(*e))
             wire_entry(*e, how);

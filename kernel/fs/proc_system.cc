@@ -347,6 +347,15 @@ status store_overcommit_kbytes(const proc_subject&, std::string_view text) {
     return {};
 }
 
+status show_max_map_count(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(vm_max_map_count.load()));
+    return {};
+}
+status store_max_map_count(const proc_subject&, std::string_view text) {
+    vm_max_map_count.store(TRY(parse_setting(text, INT32_MAX)));
+    return {};
+}
+
 template <std::atomic<bool>& flag> status show_flag(const proc_subject&, text_buffer& out) {
     out.print("%d\n", flag.load() ? 1 : 0);
     return {};
@@ -440,6 +449,10 @@ constexpr proc_entry vm_entries[] = {
      .mode = file_644,
      .show = show_overcommit_kbytes,
      .store = store_overcommit_kbytes},
+    {.name = "max_map_count",
+     .mode = file_644,
+     .show = show_max_map_count,
+     .store = store_max_map_count},
     {.name = "fault_ahead",
      .mode = file_644,
      .show = show_flag<uvm_fault_ahead_enabled>,

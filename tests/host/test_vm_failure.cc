@@ -26,6 +26,36 @@ std::string portrait(vm_ref& vm) {
     return text;
 }
 
+// What no program sees: the flags of each entry, and what is mapped where and how. Those of
+// [from, to) on their own.
+struct insides {
+    std::string flags;
+    std::map<uint64_t, std::string> mappings, mappings_of_range;
+    bool operator==(const insides&) const = default;
+};
+insides insides_of(vm_ref& vm, vaddr_t from = {}, vaddr_t to = {}) {
+    insides all;
+    vm_map& map = vm->map_for_tests();
+    read_guard guard(map.lock());
+    for (vm_map_entry* e = map.first(); e; e = map.next(*e)) {
+        const bool apart = from <= e->start && e->end <= to;
+        char line[64];
+        snprintf(line, sizeof line, "%lx: %d %d %d %d %d\n", e->start.value(),
+                 apart ? -1 : e->needs_copy, e->charged, e->wired_count, int(e->inheritance),
+                 bool(e->fork.child()));
+        all.flags += line;
+        for (vaddr_t at = e->start; at < e->end && at < e->start + pages(64); at += page_size) {
+            auto mapping = vm->physical_map().lookup(at);
+            if (!mapping)
+                continue;
+            snprintf(line, sizeof line, "%lx %d %d", mapping->pa.value(), int(mapping->prot),
+                     mapping->wired);
+            (apart ? all.mappings_of_range : all.mappings)[at.value()] = line;
+        }
+    }
+    return all;
+}
+
 struct scene {
     vm_ref vm = new_space();
     vm_ref sibling;
@@ -105,15 +135,25 @@ TEST_CASE("failure: protect", "[failure]") {
 
 TEST_CASE("failure: fork", "[failure]") {
     auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
-    auto forks = [&](scene& s) {
-        ref_ptr<vm_aftermath> later = vm_aftermath::create();
-        auto child = s.vm->fork(mode, later.get());
-        return bool(child);
-    };
-    CHECK(fail_in_turn(forks) >= 8);
     CHECK(fail_in_turn([&](scene& s) {
-              REQUIRE(s.vm->inherit(vaddr_t(0x100000), pages(12), vm_inherit::share));
-              return forks(s);
+              ref_ptr<vm_aftermath> later = vm_aftermath::create();
+              const insides before = insides_of(s.vm);
+              auto child = s.vm->fork(mode, later.get());
+              CHECK((child || insides_of(s.vm) == before));
+              return bool(child);
+          }) >= 8);
+    // What was to be shared is another thing: some of it may not be mapped any more.
+    CHECK(fail_in_turn([&](scene& s) {
+              const vaddr_t from(0x100000), to = from + pages(12);
+              REQUIRE(s.vm->inherit(from, pages(12), vm_inherit::share));
+              insides before = insides_of(s.vm, from, to);
+              auto child = s.vm->fork(mode);
+              insides after = insides_of(s.vm, from, to);
+              for (const auto& [at, mapping] : after.mappings_of_range)
+                  CHECK(before.mappings_of_range[at] == mapping);
+              before.mappings_of_range = after.mappings_of_range;
+              CHECK((child || after == before));
+              return bool(child);
           }) >= 8);
 }
 

@@ -220,11 +220,14 @@ TEST_CASE("map: errors are Linux's", "[map]") {
     CHECK(error_of(vm->advise(at, uint64_t{1} << 60, 0)) == Errno::nomem);
     CHECK(error_of(vm->advise(at, 0, 0)) == Errno{});
     CHECK(error_of(vm->sync(at, pages(1), 64)) == Errno::inval);
-    CHECK(error_of(vm->lock_pages(at, UINT64_MAX)) == Errno::inval);
+    CHECK(error_of(vm->lock_pages(at, UINT64_MAX)) == Errno{}); // no page: it rounds up to 0
+    CHECK(error_of(vm->lock_pages(at, 0 - pages(1))) == Errno::inval);
+    CHECK(error_of(vm->lock_pages(at, INT64_MAX)) == Errno::nomem);
+    CHECK(error_of(vm->unlock_pages(at, INT64_MAX)) == Errno::nomem); // what it had locked
     CHECK(error_of(vm->lock_pages(at, 0)) == Errno{});
     CHECK(error_of(vm->unlock_pages(at, 0)) == Errno{});
     CHECK(error_of(vm->remap(vaddr_t(UINT64_MAX & -page_size), pages(1), pages(2), 1, {})) ==
-          Errno::inval);
+          Errno::fault);
     CHECK(error_of(vm->remap(at, uint64_t{1} << 60, pages(1), 1, {})) == Errno::inval);
     CHECK(error_of(vm->remap(at, pages(1), pages(2), 3, vaddr_t(1))) == Errno::inval);
     CHECK(error_of(vm->remap(at, 0, pages(2), 0, {})) == Errno::inval); // private
@@ -272,6 +275,7 @@ TEST_CASE("map: 1 TiB that is not reserved costs next to nothing", "[map][amap]"
 TEST_CASE("map: with 100,000 entries look-up and search stay logarithmic", "[map]") {
     vm_world world;
     uvm_check_at_seams = false;
+    const uint64_t usual = vm_max_map_count.exchange(100'000);
     auto cost = [](unsigned entries) {
         vm_ref vm = new_space();
         std::mt19937 random(3);
@@ -295,12 +299,13 @@ TEST_CASE("map: with 100,000 entries look-up and search stay logarithmic", "[map
     };
     auto small = cost(1'000), large = cost(100'000);
     CHECK(large < small * 20); // linear would be 100
+    vm_max_map_count = usual;
 }
 
 TEST_CASE("map: the one gap that is wide enough is found, wherever it is in the tree", "[map]") {
     vm_world world;
     constexpr uint64_t n = 40;
-    const uint64_t low = user_min.value();
+    const uint64_t low = mmap_min_addr.value();
     for (uint64_t wide = 0; wide <= n; wide++) { // n: none is
         vm_ref vm = new_space();
         for (uint64_t i = 0; i < n; i++)
@@ -309,7 +314,7 @@ TEST_CASE("map: the one gap that is wide enough is found, wherever it is in the 
         vm_map& map = vm->map_for_tests();
         read_guard guard(map.lock());
         for (uint64_t k = 0; k <= n; k++) { // below each entry, and below the end
-            auto found = map.find_space(pages(3), user_min, vaddr_t(low + pages(2 * k)));
+            auto found = map.find_space(pages(3), mmap_min_addr, vaddr_t(low + pages(2 * k)));
             if (wide >= 1 && k > wide)
                 CHECK(found == vaddr_t(low + pages(2 * wide - 1)));
             else

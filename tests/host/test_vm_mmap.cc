@@ -531,3 +531,77 @@ TEST_CASE("aobj: the charge follows the size", "[aobj][commit]") {
     CHECK((*object)->size() == 5);
     CHECK_FALSE(uvm_aobj::create(pages(9), "shm", true));
 }
+
+namespace {
+
+// Lowers vm.max_map_count to what the space has, and some more.
+struct most_entries {
+    most_entries(vm_ref& vm, size_t more) { vm_max_map_count = entry_count(vm) + more; }
+    ~most_entries() { vm_max_map_count = usual; }
+    const uint64_t usual = vm_max_map_count;
+};
+
+} // namespace
+
+TEST_CASE("max_map_count: what would cut a mapping up fails, and nothing has changed", "[limits]") {
+    using namespace linux_abi;
+    vm_world world;
+    vm_ref vm = new_space();
+    const vaddr_t at = map_private(vm, 0x100000, 8);
+    const vaddr_t other = map_private(vm, 0x200000, 2);
+    for (int i = 0; i < 8; i++)
+        store(vm, at + pages(i), uint8_t(i + 1));
+    vm->init_brk(vaddr_t(0x600000));
+    {
+        const most_entries most(vm, 1);
+        const vaddr_t middle = at + pages(3);
+        CHECK(error_of(vm->protect(middle, page_size, vm_prot::read)) == Errno::nomem);
+        CHECK(error_of(vm->lock_pages(middle, page_size)) == Errno::nomem);
+        CHECK(error_of(vm->advise(middle, page_size, madv_random)) == Errno::again);
+        CHECK(error_of(vm->advise(middle, page_size, madv_dontneed)) == Errno::again);
+        CHECK(error_of(vm->inherit(middle, page_size, vm_inherit::none)) == Errno::again);
+        CHECK(error_of(vm->remap(middle, page_size, page_size, mremap_maymove | mremap_fixed,
+                                 vaddr_t(0x300000))) == Errno::nomem);
+        CHECK(entry_count(vm) == 2);
+        REQUIRE(vm->unmap(middle, page_size)); // one more
+        CHECK(error_of(vm->unmap(at + pages(1), page_size)) == Errno::nomem);
+        REQUIRE(vm->unmap(at, page_size)); // at an edge
+        REQUIRE(vm->map({.size = page_size, .prot = vm_prot::read}));
+        CHECK(error_of(vm->map({.size = page_size, .prot = vm_prot::rx})) == Errno::nomem);
+        CHECK(vm->set_brk(vaddr_t(0x601000)) == vaddr_t(0x600000));
+        CHECK(entry_count(vm) == 4);
+        REQUIRE(vm->unmap(other, pages(2)));
+        CHECK(vm->set_brk(vaddr_t(0x601000)) == vaddr_t(0x601000));
+        CHECK(fork_of(vm)->get_sizes().virtual_pages == 8);
+    }
+    for (int i : {1, 2, 4, 5, 6, 7})
+        CHECK(load(vm, at + pages(i)) == i + 1);
+}
+
+TEST_CASE("mmap_min_addr: below it only who may, and no stack", "[mmap]") {
+    vm_world world;
+    vm_ref vm = new_space();
+    map_request low{.address = vaddr_t(0x1000), .size = page_size, .prot = vm_prot::rw};
+    CHECK(*vm->map(low) == mmap_min_addr); // a hint
+    REQUIRE(vm->unmap(mmap_min_addr, page_size));
+    low.fixed = true;
+    CHECK(error_of(vm->map(low)) == Errno::perm);
+    low.below_minimum = true;
+    REQUIRE(vm->map(low));
+    low.address = vaddr_t{};
+    REQUIRE(vm->map(low));
+    CHECK(store(vm, vaddr_t{}, 7) == 7);
+    REQUIRE(vm->unmap(vaddr_t{}, pages(2)));
+    map_request stack{.address = mmap_min_addr,
+                      .size = page_size,
+                      .prot = vm_prot::rw,
+                      .fixed = true,
+                      .stack = true};
+    REQUIRE(vm->map(stack));
+    CHECK(store(vm, mmap_min_addr - 1, 7) == -1);
+    using namespace linux_abi;
+    const int to = mremap_maymove | mremap_fixed;
+    CHECK(error_of(vm->remap(mmap_min_addr, page_size, page_size, to, vaddr_t{})) == Errno::perm);
+    REQUIRE(vm->remap(mmap_min_addr, page_size, page_size, to, vaddr_t{}, true));
+    CHECK(load(vm, vaddr_t{}) == 0);
+}

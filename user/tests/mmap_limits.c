@@ -1,5 +1,6 @@
-// What bounds an address space: RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, the guard gap below stacks
-// that grow; where mappings come to lie; and that untouched memory costs nothing.
+// What bounds an address space: RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, the number of mappings, the
+// guard gap below stacks that grow, the lowest addresses and the highest; where mappings come to
+// lie; and that untouched memory costs nothing.
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 
@@ -123,6 +124,88 @@ static void gap_is_left(void) {
     is(mmap(top - 2 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0), top - 2 * PAGE, "MAP_FIXED is");
 }
 
+// Each page that gets another protection is a mapping more, and what it was cut from is two.
+static void number_of_mappings(void) {
+    char text[32] = "";
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+    need(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
+    const size_t most = (size_t)atol(text);
+    if (most > 70000) {
+        skip("%zu mappings take too long", most);
+        return;
+    }
+    char* at = mmap(NULL, (most + 50) * PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    size_t i = 1;
+    while (i < most && mprotect(at + i * PAGE, PAGE, PROT_READ) == 0)
+        i += 2;
+    is(errno, ENOMEM, "vm.max_map_count ends it");
+    ok(i > most - 200 && i < most, "after nearly so many");
+    size_t holes = 0;
+    while (holes < 4 && munmap(at + (i + 3 + 2 * holes) * PAGE, PAGE) == 0)
+        holes++;
+    ok(holes < 4, "nor is a hole cut into one then");
+    is(errno, ENOMEM, "ENOMEM");
+    succeeds(munmap(at, PAGE), "one may go as a whole");
+    succeeds(munmap(at + PAGE, 3 * PAGE), "or several");
+    succeeds(mprotect(at + 8 * PAGE, PAGE, PROT_READ), "and others take their place");
+}
+
+static void store_below(void* top) {
+    signal(SIGSEGV, SIG_DFL);
+    ((volatile char*)top)[-1] = 1;
+}
+
+static void lowest_addresses(void) {
+    void* const lowest = (void*)0x10000; // vm.mmap_min_addr
+    char* stack = mmap(lowest, PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    is(stack, lowest, "the lowest address that anybody may use");
+    is_killed(status_of(store_below, stack), SIGSEGV, "a stack that begins there does not grow");
+    need(munmap(lowest, PAGE) == 0);
+    is(mmap((void*)PAGE, PAGE, RW, ANON, -1, 0), lowest, "a hint below it means it");
+    if (geteuid() != 0) {
+        skip("only root maps page 0");
+        return;
+    }
+    char* at = mmap(NULL, PAGE, RW, ANON, -1, 0);
+    char* zero = mmap(NULL, PAGE, RW, ANON | MAP_FIXED, -1, 0);
+    is(zero, NULL, "root maps page 0");
+    is_fault(store_fault(zero + 8), 0, 0, NULL, "and uses it");
+    succeeds(munmap(zero, PAGE), "until it is unmapped");
+    is(mremap(at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, NULL), NULL, "mremap goes there");
+    need(munmap(zero, PAGE) == 0);
+    drop_root();
+    is_errno(mmap(NULL, PAGE, RW, ANON | MAP_FIXED, -1, 0), EPERM, "nobody else does");
+    at = mmap(NULL, PAGE, RW, ANON, -1, 0);
+    is_errno(mremap(at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, NULL), EPERM, "nor by mremap");
+    is(at[0], 0, "which leaves all as it was");
+}
+
+// Arguments that no mapping can have: which error comes first.
+static void out_of_range(void) {
+    char* const top = (char*)(INTPTR_MAX & ~(intptr_t)(PAGE - 1));
+    char* at = mmap(NULL, 2 * PAGE, RW, ANON, -1, 0);
+    int fd = memfd_create("file", MFD_CLOEXEC);
+    need(at != MAP_FAILED && fd >= 0 && ftruncate(fd, 2 * PAGE) == 0);
+    is_errno(mmap(at, -(size_t)PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0), ENOMEM, "a huge length");
+    is_errno(mmap(NULL, -(size_t)PAGE, RW, MAP_SHARED, fd, 0), ENOMEM, "anywhere");
+    is_errno(mmap((void*)1, 1ul << 48, RW, ANON | MAP_FIXED, -1, 0), ENOMEM, "before alignment");
+    is_errno(mmap(NULL, 2 * PAGE, RW, MAP_SHARED, fd, -PAGE), EOVERFLOW, "an offset near the end");
+    ok(mmap(NULL, 2 * PAGE, RW, ANON, -1, -PAGE) != MAP_FAILED, "which anonymous memory ignores");
+    is_errno(mmap(NULL, 0, RW, MAP_SHARED, -1, 0), EBADF, "the descriptor before the length");
+    is_errno(mmap(NULL, 0, RW, MAP_SHARED, fd, 0), EINVAL, "no length");
+    is_errno(mmap(NULL, PAGE, RW, 3 /* MAP_SHARED_VALIDATE */ | MAP_ANONYMOUS, -1, 0), EINVAL,
+             "MAP_SHARED_VALIDATE without a file");
+    is_errno(mlock(top, 8), ENOMEM, "mlock where nothing can be");
+    is_errno(munlock(top, 8), ENOMEM, "munlock");
+    is_errno(mlock((void*)-(uintptr_t)PAGE, 2 * PAGE), EINVAL, "mlock around the end");
+    is_errno(munlock(at, INTPTR_MAX), ENOMEM, "munlock of half of all");
+    is_errno(mremap(top, PAGE, 2 * PAGE, MREMAP_MAYMOVE), EFAULT, "mremap where nothing can be");
+    is_errno(mremap(at, PAGE, 1ul << 62, MREMAP_MAYMOVE), EINVAL, "mremap to a huge length");
+    is_errno(mremap(at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, top), EINVAL, "and to the top");
+    close(fd);
+}
+
 static void low_addresses(void) {
     char* at = mmap(NULL, 16 * PAGE, RW, ANON | MAP_32BIT, -1, 0);
     need(at != MAP_FAILED);
@@ -219,6 +302,9 @@ int main(int argc, char** argv) {
     subtest("RLIMIT_STACK", stack);
     subtest("stacks that grow", growing);
     subtest("the gap below a stack", gap_is_left);
+    subtest("the number of mappings", number_of_mappings);
+    subtest("the lowest addresses", lowest_addresses);
+    subtest("out of range", out_of_range);
     subtest("MAP_32BIT", low_addresses);
     subtest("memory that is not touched", untouched);
     subtest("random places", random_places);
