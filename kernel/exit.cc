@@ -26,6 +26,7 @@
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
 #include "kernel/wait.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
@@ -124,13 +125,16 @@ void leave_children(process& p, const thread& self) REQUIRES(process_tree_lock) 
     }
 }
 
-// Hands the children over. Zombies among them that nobody wants go to `discarded`.
-void reparent_children(process& p, list<process, &process::among_children>& discarded)
+// Hands some children over; whether there were any. Zombies among them that nobody wants go to
+// `discarded`.
+bool reparent_some(process& p, list<process, &process::among_children>& discarded)
     REQUIRES(process_tree_lock) {
     if (p.children.empty())
-        return;
+        return false;
+    constexpr unsigned at_once = 8; // interrupts are off meanwhile
     process& reaper = new_parent_for_children(p);
-    while (process* child = p.children.pop_front()) {
+    for (unsigned i = 0; i < at_once && !p.children.empty(); i++) {
+        process* child = p.children.pop_front();
         const bool news = child->among_news.linked();
         if (news)
             p.news.remove(*child);
@@ -146,13 +150,15 @@ void reparent_children(process& p, list<process, &process::among_children>& disc
             discarded.push_back(*child);
         }
     }
+    return true;
 }
 
 void become_zombie(process& p, list<process, &process::among_children>& discarded)
     REQUIRES(process_tree_lock) {
     if (&p == init_process)
         panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
-    reparent_children(p, discarded);
+    while (reparent_some(p, discarded)) { // that a child of ours has made for us meanwhile
+    }
     p.state = process_state::zombie;
     process_has_news(p);
     TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
@@ -200,6 +206,10 @@ void thread_exit(int wait_status) {
     }
 
     list<process, &process::among_children> discarded;
+    for (bool more = last && &p != init_process; more; long_work::pause()) {
+        lock_guard guard(process_tree_lock);
+        more = reparent_some(p, discarded);
+    }
     {
         lock_guard guard(process_tree_lock);
         if (!last)

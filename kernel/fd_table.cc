@@ -3,6 +3,7 @@
 #include "kernel/process.h"
 #include "kernel/sync_point.h"
 #include "kernel/vnode.h"
+#include "lib/long_work.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -28,8 +29,10 @@ fd_table::slot* fd_table::allocate_slots(unsigned count) {
 void fd_table::free_slots(slot* slots, unsigned count) {
     if (!slots)
         return;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         slots[i].~slot();
+        long_work::pause();
+    }
     kmem_free(slots, count * sizeof(slot));
 }
 
@@ -45,9 +48,11 @@ fd_table::~fd_table() { free_slots(slots_, capacity_); }
 
 void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
     // POSIX record locks go when their owner closes the file, and this was the last of its tables.
-    for (unsigned fd = 0; fd < capacity_; fd++)
+    for (unsigned fd = 0; fd < capacity_; fd++) {
+        long_work::pause();
         if (slots_[fd].open)
             file_locks_closed(*slots_[fd].open->node(), this);
+    }
     fd_tables.destroy(this);
 }
 

@@ -22,6 +22,7 @@
 #include "kernel/session.h"
 #include "kernel/signal_internal.h"
 #include "lib/assert.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "vm/pool.h"
@@ -462,19 +463,36 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     signal_recompute_locked(self);
 }
 
-bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
+// Tells some threads of a process that exits; false when there are none left that do not know.
+static bool tell_some_to_exit(process& p, const thread* survivor) {
+    constexpr unsigned at_once = 16; // interrupts are off meanwhile
+    unsigned told = 0;
     lock_guard tree(process_tree_lock);
     lock_guard guard(p.handlers->lock_);
-    if (p.exiting)
-        return false;
-    p.exiting = true;
-    p.exec_survivor = survivor;
-    p.group_exit_status = wait_status;
-    p.stop_dequeued = false;
-    resume(p);
-    for (thread& t : p.threads)
-        if (&t != survivor)
-            signal_notice(t, signal_flag_pending | signal_flag_kill);
+    for (thread& t : p.threads) {
+        if (&t == survivor || (t.signal_flags.load() & signal_flag_kill))
+            continue;
+        signal_notice(t, signal_flag_pending | signal_flag_kill);
+        if (++told == at_once)
+            return true;
+    }
+    return false;
+}
+
+bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
+    {
+        lock_guard tree(process_tree_lock);
+        lock_guard guard(p.handlers->lock_);
+        if (p.exiting)
+            return false;
+        p.exiting = true; // from now on no thread is made
+        p.exec_survivor = survivor;
+        p.group_exit_status = wait_status;
+        p.stop_dequeued = false;
+        resume(p);
+    }
+    while (tell_some_to_exit(p, survivor))
+        long_work::pause();
     return true;
 }
 

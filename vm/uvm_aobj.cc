@@ -124,8 +124,10 @@ expected<vm_page*> uvm_aobj::get(uint64_t index, bool write) {
 // There is nowhere to write to; but the next store shall be a fault again.
 status uvm_aobj::put(uint64_t first, uint64_t last) {
     lock_guard guard(lock_);
-    for (; vm_page* page = next_resident(first, last); first++)
+    for (; vm_page* page = next_resident(first, last); first++) {
         pmap::page_protect(*page, vm_prot::rx);
+        TRY(long_work::go_on());
+    }
     return {};
 }
 

@@ -239,6 +239,7 @@ void vm_map::merge_range(vaddr_t start, vaddr_t end) {
     while (vm_map_entry* after = entries_.next(*entry)) {
         if (after->start > end)
             break;
+        long_work::pause();
         if (!try_merge(*entry, *after))
             entry = after;
     }
