@@ -128,6 +128,10 @@ user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
 # Two makes in one tree, or a make and a tools/spork, build one after the other.
 lock := mkdir -p $(BUILD) && flock -o $(BUILD)/lock
 
+# The kernel without its run-time checks, in a build folder of its own, for what is measured.
+make_lean = @$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 \
+            $(BUILD)/lean/kernel/spork.elf
+
 all: $(tools_run) ## build the kernel and its root file system
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 
@@ -148,6 +152,7 @@ iso: $(tools_run) ## build the hybrid BIOS and UEFI image build/spork.iso
 test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs) \
 	    $(web_packages)
+	$(make_lean)
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
@@ -164,6 +169,7 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 
 test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
+	$(make_lean)
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
@@ -215,15 +221,21 @@ gdb-replay: $(tools_run) $(tools_gdb) ## record CMD='...' and step through it, b
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/gdb/start --replay $(GDBFLAGS) "$$CMD"
 
-# Spork is measured as built for speed, as Linux is: without its run-time checks, in a build folder
-# of its own. The usual build's figures stand beside it.
+# Spork is measured as built for speed, as Linux is: without its run-time checks. The usual build's
+# figures stand beside it.
 bench: $(tools_run) $(tools_bench) ## what process creation costs, on Spork and on Linux
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(bench_programs)
-	@$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 $(BUILD)/lean/kernel/spork.elf
+	$(make_lean)
 	$(Q)tools/spork bench $(BENCHFLAGS)
+
+latency: $(tools_run) $(tools_test) ## how long each call keeps others, and interrupts, waiting
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(make_lean)
+	$(Q)tools/latency
 
 bench-programs: $(tools_run)
 	@$(lock) $(MAKE) --no-print-directory $(bench_programs)
+	$(make_lean)
 
 # The page's packages, at the versions of the lock file.
 web_packages := $(BUILD)/web/packages
@@ -262,7 +274,7 @@ help: ## list these targets
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web test-pairs gdb gdb-replay \
-        bench bench-programs libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
+        bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
