@@ -6,5 +6,3 @@
 file::file(vnode& node, uint32_t flags) : flags_(flags), node_(&node) {}
 
 file::~file() { file_locks_closed(*node_, this); }
-
-void file::describe(char* out, size_t size) { node_->pseudo_path(out, size); }

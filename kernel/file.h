@@ -135,8 +135,6 @@ public:
     }
     // What it was opened by; never null.
     vnode* node() const { return node_.get(); }
-    // What /proc/PID/fd/N shows: "pipe:[12]", or empty when the node's path says it.
-    virtual void describe(char* out, size_t size);
     // The process that a pidfd stands for; null for all other files.
     virtual process* pidfd_process() { return nullptr; }
     // This file as what timerfd_create or signalfd have made; null for all others.

@@ -183,7 +183,7 @@ status show_jump(const proc_subject& of, text_buffer& out) {
 status show_fd(const proc_subject& of, text_buffer& out) {
     ref_ptr<file> f = TRY(of.find_file());
     char text[64] = {};
-    f->describe(text, sizeof(text));
+    f->node()->pseudo_path(text, sizeof(text));
     if (text[0]) {
         out.append(text);
         return {};

@@ -7,7 +7,6 @@
 #include "kernel/process.h"
 #include "kernel/syscall.h"
 #include "kernel/vnode.h"
-#include "lib/format.h"
 #include "vm/pool.h"
 
 #include <algorithm>
@@ -70,10 +69,6 @@ expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags) {
 void tty_file::last_reference_gone() {
     tty_.closed(*this);
     tty_files.destroy(this);
-}
-
-void tty_file::describe(char* out, size_t size) {
-    format_to(out, size, "/dev/ttyS%u", tty_.line());
 }
 
 uint64_t tty::device() const { return make_device(serial_major, first_serial_minor + line_); }

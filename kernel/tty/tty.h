@@ -52,7 +52,6 @@ public:
     void start(); // at boot
     bool present() const { return present_; }
     uint64_t device() const; // major 4, minor 64 and up
-    unsigned line() const { return line_; }
 
     void opened(tty_file& by);
     void closed(tty_file& by);
@@ -128,7 +127,6 @@ public:
         return tty_.ioctl(*this, command, argument);
     }
     uint32_t poll(poller* p) override { return tty_.poll(*this, p); }
-    void describe(char* out, size_t size) override;
 
     // After a hang-up reads find the end of file and writes fail with EIO.
     bool hung_up() const { return hung_up_.load(std::memory_order_relaxed); }

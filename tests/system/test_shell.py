@@ -50,7 +50,9 @@ def test_commands(shell: Terminal) -> None:
     assert shell.status() == 1
     assert shell.command("no-such-command").endswith("not found\n")
     assert shell.status() == 127
-    assert shell.command("tty") in ("/dev/console\n", "/dev/ttyS0\n")
+    terminal = shell.command("tty")
+    assert terminal in ("/dev/console\n", "/dev/ttyS0\n")
+    assert shell.command("readlink /proc/self/fd/0") == terminal
 
 
 @pytest.mark.parametrize(
