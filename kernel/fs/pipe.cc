@@ -19,21 +19,72 @@ expected<ref_ptr<pipe_channel>> pipe_channel::create() {
     auto p = ref_ptr<pipe_channel>::adopt(pipes.create());
     if (!p)
         return fail(Errno::nomem);
-    p->ring_ = kmem_array<char*>(default_capacity / page_size);
+    p->ring_ = kmem_array<ring_page>(default_capacity / page_size);
     if (!p->ring_)
         return fail(Errno::nomem);
     return p;
 }
 
 void pipe_channel::empty_ring() {
-    for (char*& page : ring_)
-        if (page)
-            kmem_free(std::exchange(page, nullptr), page_size);
+    for (ring_page& page : ring_)
+        if (page.data)
+            kmem_free(std::exchange(page.data, nullptr), page_size);
 }
 
 pipe_channel::~pipe_channel() { empty_ring(); }
 
 void pipe_channel::last_reference_gone() { pipes.destroy(this); }
+
+// Copies out the bytes from `at` on, which moves on; of packets only one. What of a packet finds no
+// room is lost.
+status pipe_channel::take(uio& io, uint64_t& at, uint64_t head) {
+    for (bool packet = false; at != head && io.remaining() && !packet;) {
+        const ring_page& page = page_at(at);
+        const bool being_filled = at >> page_shift == head >> page_shift;
+        const uint64_t in = at & page_mask, end = being_filled ? head & page_mask : page.end;
+        const uint64_t before = io.moved();
+        status copied = io.move(page.data + in, std::min(end - in, io.remaining()));
+        packet = page.packet;
+        if (!packet)
+            at += io.moved() - before;
+        TRY(std::move(copied));
+        // Where a page is left before its end; a full one leads to the next by itself.
+        if (packet || (!being_filled && (at & page_mask) == end))
+            at = (at | page_mask) + 1;
+    }
+    return {};
+}
+
+// Copies `n` bytes in at `at`, which moves on; they are within one page.
+status pipe_channel::put(uio& io, uint64_t& at, uint64_t n, bool packet) {
+    ring_page& page = page_at(at);
+    if (!page.data && !(page.data = static_cast<char*>(kmem_alloc(page_size))))
+        return fail(Errno::nomem);
+    const uint64_t before = io.moved();
+    status copied = io.move(page.data + (at & page_mask), n);
+    if (packet && !copied)
+        return copied; // all of it or nothing
+    if ((at & page_mask) == 0)
+        page.packet = packet;
+    page.end = packet ? uint32_t(n) : uint32_t(page_size);
+    at += packet ? page_size : io.moved() - before;
+    return copied;
+}
+
+// How much room there is for bytes; for a packet, which begins at the next page, all of one or
+// none. The writer comes round into the page that is being read, unless that one has an end to be
+// kept.
+uint64_t pipe_channel::room(bool packet) const {
+    const uint64_t size = ring_.size() * page_size;
+    if (packet) {
+        if (head_ == tail_)
+            return page_size;
+        const uint64_t from = page_round_down(tail_), to = page_round_up(head_);
+        return to - from < size ? page_size : 0;
+    }
+    const uint64_t from = page_at(tail_).end == page_size ? tail_ : page_round_down(tail_);
+    return size - (head_ - from);
+}
 
 expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     if (io.remaining() == 0)
@@ -41,25 +92,17 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     for (;;) {
         {
             lock_guard turn(read_lock_);
-            uint64_t tail, n;
+            uint64_t tail, head;
             {
                 lock_guard guard(state_);
                 tail = tail_;
-                n = std::min(io.remaining(), head_ - tail_);
+                head = head_;
             }
-            if (n) {
-                uint64_t before = io.moved();
-                status copied;
-                while (io.moved() - before < n && copied) {
-                    uint64_t at = tail + (io.moved() - before);
-                    uint64_t piece =
-                        std::min(n - (io.moved() - before), page_size - (at & page_mask));
-                    copied =
-                        io.move(ring_[(at >> page_shift) % ring_.size()] + (at & page_mask), piece);
-                }
+            if (tail != head) {
+                status copied = take(io, tail, head);
                 {
                     lock_guard guard(state_);
-                    tail_ += io.moved() - before;
+                    tail_ = tail;
                     write_waiters_.wake_all();
                 }
                 pollers_.notify();
@@ -78,11 +121,12 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     }
 }
 
-expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
+expected<int64_t> pipe_channel::write(uio& io, bool nonblocking, bool packets) {
     const bool atomic = io.remaining() <= atomic_size;
     if (io.remaining() == 0)
         return 0;
     Errno error{};
+    uint64_t sent = 0;
     for (;;) {
         bool done = false;
         {
@@ -90,23 +134,35 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
             uint64_t head, space;
             {
                 lock_guard guard(state_);
+                if (packets && head_ == tail_) // nobody reads: no page is left half used
+                    head_ = tail_ = page_round_up(head_);
                 head = head_;
-                space = readers_ ? ring_.size() * page_size - (head_ - tail_) : 0;
+                space = readers_ ? room(packets) : 0;
             }
-            uint64_t n = atomic && space < io.remaining() ? 0 : std::min(space, io.remaining());
-            uint64_t before = io.moved();
+            const uint64_t before = head;
             status copied;
-            while (io.moved() - before < n && copied) {
-                uint64_t at = head + (io.moved() - before);
-                uint64_t piece = std::min(n - (io.moved() - before), page_size - (at & page_mask));
-                char*& page = ring_[(at >> page_shift) % ring_.size()];
-                if (!page)
-                    page = static_cast<char*>(kmem_alloc(page_size));
-                copied = page ? io.move(page + (at & page_mask), piece) : fail(Errno::nomem);
+            if (packets) {
+                // One packet for each turn.
+                uint64_t at = page_round_up(head);
+                if (space)
+                    copied = put(io, at, std::min(io.remaining(), atomic_size), true);
+                if (space && copied) {
+                    head = at;
+                    sent = io.moved();
+                }
+            } else {
+                uint64_t n = atomic && space < io.remaining() ? 0 : std::min(space, io.remaining());
+                while (head - before < n && copied)
+                    copied =
+                        put(io, head, std::min(n - (head - before), page_size - (head & page_mask)),
+                            false);
+                sent = io.moved();
             }
-            if (n) {
+            if (head != before) {
                 lock_guard guard(state_);
-                head_ += io.moved() - before;
+                if (packets && (before & page_mask)) // it is left before its end
+                    page_at(before).end = uint32_t(before & page_mask);
+                head_ = head;
                 read_waiters_.wake_all();
             }
             if (!copied) {
@@ -115,7 +171,7 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
             }
             done = done || io.remaining() == 0;
         }
-        if (io.moved())
+        if (sent)
             pollers_.notify();
         if (done)
             break;
@@ -124,8 +180,7 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
             error = Errno::pipe;
             break;
         }
-        uint64_t space = ring_.size() * page_size - (head_ - tail_);
-        if (space >= (atomic ? io.remaining() : 1))
+        if (room(packets) >= (atomic ? io.remaining() : 1))
             continue;
         if (nonblocking) {
             error = Errno::again;
@@ -138,9 +193,9 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking) {
     }
     if (error == Errno::pipe)
         signal_send_thread(current_thread(), SIGPIPE_, nullptr);
-    if (error != Errno{})
-        return io.result(fail(error));
-    return int64_t(io.moved());
+    if (error != Errno{} && sent == 0)
+        return fail(error);
+    return int64_t(sent);
 }
 
 uint32_t pipe_channel::poll(poller* p, bool reader, bool writer, uint64_t hangup_mark) {
@@ -156,7 +211,7 @@ uint32_t pipe_channel::poll(poller* p, bool reader, bool writer, uint64_t hangup
             events |= POLLHUP_;
     }
     if (writer) {
-        if (ring_.size() * page_size - (head_ - tail_) >= atomic_size)
+        if (room(false) >= atomic_size)
             events |= POLLOUT_ | POLLWRNORM_;
         if (readers_ == 0)
             events |= POLLERR_;
@@ -166,7 +221,11 @@ uint32_t pipe_channel::poll(poller* p, bool reader, bool writer, uint64_t hangup
 
 uint64_t pipe_channel::available() {
     lock_guard guard(state_);
-    return head_ - tail_;
+    uint64_t bytes = 0;
+    for (uint64_t at = tail_; at >> page_shift < head_ >> page_shift; at = (at | page_mask) + 1)
+        bytes += page_at(at).end - (at & page_mask);
+    // Of the page that is being filled.
+    return bytes + head_ - std::max(tail_, page_round_down(head_));
 }
 
 uint64_t pipe_channel::capacity() {
@@ -180,7 +239,7 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
     uint64_t capacity = std::bit_ceil(page_round_up(bytes));
     if (capacity > largest_capacity && !is_superuser())
         return fail(Errno::perm);
-    kmem_array<char*> ring(capacity / page_size);
+    kmem_array<ring_page> ring(capacity / page_size);
     auto* spare = static_cast<char*>(kmem_alloc(page_size));
     bool fits = false;
     if (ring && spare) {
@@ -197,9 +256,9 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
             fits = last - first <= ring.size();
             if (fits && last - first > ring_.size()) {
                 // Full, with its two ends in one page: they part.
-                memcpy(spare, ring_[first % ring_.size()], page_size);
+                memcpy(spare, ring_[first % ring_.size()].data, page_size);
                 last--;
-                std::swap(ring[last % ring.size()], spare);
+                std::swap(ring[last % ring.size()].data, spare);
             }
             if (fits) {
                 for (uint64_t page = first; page < last; page++)
@@ -214,9 +273,9 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
             kmem_free(spare, page_size);
         return fail(Errno::nomem);
     }
-    for (char* page : ring)
-        if (page)
-            kmem_free(page, page_size);
+    for (ring_page& page : ring)
+        if (page.data)
+            kmem_free(page.data, page_size);
     if (spare)
         kmem_free(spare, page_size);
     if (!fits)
@@ -301,7 +360,9 @@ public:
         return pipe_->wait_for_other_end(readable(), writable(), nonblocking(), others_seen_);
     }
     expected<int64_t> read(uio& io) override { return pipe_->read(io, nonblocking()); }
-    expected<int64_t> write(uio& io) override { return pipe_->write(io, nonblocking()); }
+    expected<int64_t> write(uio& io) override {
+        return pipe_->write(io, nonblocking(), flags() & O_DIRECT_);
+    }
     uint32_t poll(poller* p) override {
         return pipe_->poll(p, readable(), writable(), hangup_mark_);
     }

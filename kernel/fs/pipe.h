@@ -25,7 +25,9 @@ public:
     void last_reference_gone();
 
     expected<int64_t> read(uio& io, bool nonblocking);
-    expected<int64_t> write(uio& io, bool nonblocking); // EPIPE and SIGPIPE without readers
+    // EPIPE and SIGPIPE without readers. `packets` (O_DIRECT): each write, or each PIPE_BUF of a
+    // long one, is read by itself.
+    expected<int64_t> write(uio& io, bool nonblocking, bool packets = false);
     uint32_t poll(poller* p, bool reader, bool writer, uint64_t hangup_mark);
     uint64_t available(); // bytes
     uint64_t capacity();
@@ -44,17 +46,29 @@ public:
     uint64_t hangup_mark();
 
 private:
+    struct ring_page {
+        char* data;   // made when first written to
+        uint32_t end; // where its bytes end, once the writer has left it
+        bool packet;
+    };
+    ring_page& page_at(uint64_t position) const {
+        return ring_.data()[(position >> page_shift) % ring_.size()];
+    }
     void empty_ring();
+    status take(uio& io, uint64_t& at, uint64_t head) REQUIRES(read_lock_);
+    status put(uio& io, uint64_t& at, uint64_t n, bool packet) REQUIRES(write_lock_);
+    uint64_t room(bool packet) const REQUIRES(state_);
 
     sleep_lock read_lock_{lock_rank::pipe, "pipe read"};
     sleep_lock write_lock_{lock_rank::pipe, "pipe write"};
-    // A page for each page_size of capacity, made when first written to. The array changes under
-    // both sleep locks, its elements under write_lock_.
-    kmem_array<char*> ring_;
+    // A page for each page_size of capacity. The array changes under both sleep locks and state_,
+    // its elements under write_lock_.
+    kmem_array<ring_page> ring_;
 
     spin_lock state_{lock_rank::pipe_state, "pipe"};
     uint64_t head_ GUARDED_BY(state_) = 0,
-                   tail_ GUARDED_BY(state_) = 0; // bytes ever written and read
+                   tail_ GUARDED_BY(state_) =
+                       0; // positions: bytes, and what was left of pages before packets
     unsigned readers_ GUARDED_BY(state_) = 0, writers_ GUARDED_BY(state_) = 0; // open ends
     uint64_t readers_ever_ GUARDED_BY(state_) = 0, writers_ever_ GUARDED_BY(state_) = 0;
     wait_queue read_waiters_;  // guard: state_
@@ -66,7 +80,7 @@ private:
 // A description of an end (or, O_RDWR, of both) of a fifo's pipe. Blocks for the other end as
 // open(2) does.
 expected<ref_ptr<file>> pipe_open(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags);
-// The two ends of a new pipe: read, write. `flags`: O_NONBLOCK or 0.
+// The two ends of a new pipe: read, write. `flags`: O_NONBLOCK, O_DIRECT.
 struct pipe_ends {
     ref_ptr<file> read, write;
 };

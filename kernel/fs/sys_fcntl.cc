@@ -134,8 +134,8 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
     switch (command) {
     case F_SETFL_: {
         // The access mode and the flags of opening in the argument are ignored, as POSIX has it.
-        constexpr uint32_t settable = O_APPEND_ | O_NONBLOCK_ | O_NOATIME_;
-        if (argument & (O_ASYNC_ | O_DIRECT_))
+        constexpr uint32_t settable = O_APPEND_ | O_NONBLOCK_ | O_NOATIME_ | O_DIRECT_;
+        if (argument & (f->node()->type() == S_IFIFO_ ? O_ASYNC_ : O_ASYNC_ | O_DIRECT_))
             return fail(Errno::inval);
         f->set_flags((f->flags() & ~settable) | (uint32_t(argument) & settable));
         return 0;

@@ -350,9 +350,10 @@ sysresult sys_dup3(sys_fd fd, sys_fd to, sys_open_flags flags) {
 }
 
 sysresult sys_pipe2(user_ptr<int32_t> fds, sys_open_flags flags) {
-    if (uint32_t(flags.value) & ~uint32_t(O_NONBLOCK_ | O_CLOEXEC_))
+    constexpr uint32_t kept = O_NONBLOCK_ | O_DIRECT_;
+    if (uint32_t(flags.value) & ~(kept | O_CLOEXEC_))
         return fail(Errno::inval);
-    auto ends = TRY(pipe_make(uint32_t(flags.value) & O_NONBLOCK_));
+    auto ends = TRY(pipe_make(uint32_t(flags.value) & kept));
     int32_t numbers[2];
     TRY(files().install_pair(std::move(ends.read), std::move(ends.write), flags.value & O_CLOEXEC_,
                              numbers));

@@ -193,6 +193,73 @@ static void wake_ups(void) {
 }
 
 // An end opened anew by its name in /proc, as shells do for <(...): the same pipe, and no waiting.
+// O_DIRECT: what one write has written, one read reads.
+static void packets(void) {
+    static char block[70000];
+    struct ends p = make(O_DIRECT | O_NONBLOCK);
+    int count = 0;
+    is(fcntl(p.out, F_GETFL) & O_DIRECT, O_DIRECT, "a pipe of packets");
+    need(write(p.out, "abc", 3) == 3 && write(p.out, "defgh", 5) == 5);
+    need(ioctl(p.in, FIONREAD, &count) == 0);
+    is(count, 8, "FIONREAD counts bytes");
+    is(read(p.in, block, sizeof block), 3, "one packet at a time");
+    ok(memcmp(block, "abc", 3) == 0, "the first one");
+    is(read(p.in, block, 2), 2, "a short read");
+    is_errno(read(p.in, block, 1), EAGAIN, "loses the rest");
+    is(write(p.out, block, PIPE_BUF + 10), PIPE_BUF + 10, "a long write");
+    is(read(p.in, block, sizeof block), PIPE_BUF, "is cut into packets");
+    is(read(p.in, block, sizeof block), 10, "of PIPE_BUF");
+    // Without the flag it goes on as a stream, behind the packets.
+    need(write(p.out, "xy", 2) == 2 && fcntl(p.out, F_SETFL, O_NONBLOCK) == 0);
+    need(write(p.out, "12", 2) == 2 && write(p.out, "34", 2) == 2);
+    need(fcntl(p.out, F_SETFL, O_NONBLOCK | O_DIRECT) == 0 && write(p.out, "z", 1) == 1);
+    need(ioctl(p.in, FIONREAD, &count) == 0);
+    is(count, 7, "streams and packets: FIONREAD");
+    is(read(p.in, block, sizeof block), 2, "a packet");
+    is(read(p.in, block, 3), 3, "some of a stream");
+    ok(memcmp(block, "123", 3) == 0, "of two writes");
+    is(read(p.in, block, 1), 1, "its end");
+    is(read(p.in, block, sizeof block), 1, "and a packet again");
+    is(block[0], 'z', "the last one");
+    int n = 0;
+    while (write(p.out, "p", 1) == 1)
+        n++;
+    is(errno, EAGAIN, "it is full");
+    is(n, 16, "with a packet for each page");
+    is(fcntl(p.out, F_SETPIPE_SZ, 131072), 131072, "a larger one");
+    is(write(p.out, block, sizeof block), 65536, "has room for more");
+    for (int i = 0; i < 16; i++)
+        need(read(p.in, block, sizeof block) == 1 && block[0] == 'p');
+    is(read(p.in, block, sizeof block), PIPE_BUF, "in order");
+    // A page that a packet has cut short keeps its end when the ring comes round to it.
+    drop(p);
+    p = make(O_NONBLOCK);
+    memset(block, 'a', 100);
+    need(write(p.out, block, 100) == 100);
+    need(fcntl(p.out, F_SETFL, O_NONBLOCK | O_DIRECT) == 0 && write(p.out, block, 4000) == 4000);
+    need(fcntl(p.out, F_SETFL, O_NONBLOCK) == 0 && read(p.in, block, 50) == 50);
+    memset(block, 'f', sizeof block);
+    long filled = 0, got = 0;
+    for (ssize_t more; (more = write(p.out, block, PIPE_BUF + 1)) > 0;)
+        filled += more;
+    need(read(p.in, block, 50) == 50);
+    ok(memchr(block, 'f', 50) == NULL, "the rest of the short page");
+    is(read(p.in, block, sizeof block), 4000, "the packet");
+    for (ssize_t more; (more = read(p.in, block, sizeof block)) > 0; got += more)
+        need(memchr(block, 'a', (size_t)more) == NULL);
+    is(got, filled, "and then all that came after it");
+    drop(p);
+    p = make(O_NONBLOCK);
+    need(fcntl(p.out, F_SETPIPE_SZ, 4096) == 4096);
+    need(write(p.out, block, 100) == 100 && read(p.in, block, 100) == 100);
+    need(fcntl(p.out, F_SETFL, O_NONBLOCK | O_DIRECT) == 0);
+    is(write(p.out, block, 4000), 4000, "an empty pipe of one page has room for a packet");
+    is(read(p.in, block, sizeof block), 4000, "which comes out");
+    int fd = open("/dev/null", O_WRONLY);
+    is_errno(fcntl(fd, F_SETFL, O_DIRECT), EINVAL, "a device has none");
+    drop(p);
+}
+
 // A pipe has no places to read or write at, whatever else may be wrong with the call.
 static void no_places(void) {
     struct ends p = make(0);
@@ -259,6 +326,7 @@ int main(void) {
     subtest("small writes are whole", atomicity);
     subtest("big writes", big_write);
     subtest("sleepers wake", wake_ups);
+    subtest("packets", packets);
     subtest("no places", no_places);
     subtest("by name", by_name);
     subtest("another program", through_cat);
