@@ -270,3 +270,16 @@ unsigned fd_table::open_count() {
         count += bool(slots_[fd].open);
     return count;
 }
+
+uint64_t fd_table::footprint() {
+    constexpr unsigned at_once = 64;
+    constexpr uint64_t open_file = 256; // about
+    uint64_t bytes = 0;
+    for (unsigned from = 0;; from += at_once) {
+        lock_guard guard(lock_);
+        if (from >= capacity_)
+            return bytes;
+        for (unsigned fd = from; fd < std::min(from + at_once, capacity_); fd++)
+            bytes += sizeof(slot) + (slots_[fd].open ? open_file + slots_[fd].open->held() : 0);
+    }
+}

@@ -127,6 +127,8 @@ public:
         return {};
     }
     virtual status sync() { return fail(Errno::inval); }
+    // Bytes that wait in it, kept by the kernel. Called with an fd_table locked.
+    virtual uint64_t held() { return 0; }
     // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.
     virtual expected<int64_t> pipe_size() { return fail(Errno::badf); }
     virtual expected<int64_t> set_pipe_size(uint64_t size) {
@@ -181,6 +183,8 @@ public:
     status set_close_on_exec(int fd, bool value);
     void close_all_on_exec(); // exec, after the point of no return
     status close_range(unsigned first, unsigned last, bool only_mark);
+    // Bytes of the kernel's that it keeps, with its files as if they were its alone.
+    uint64_t footprint();
     // For /proc/PID/fd: the first open descriptor >= from, or -1.
     int next_open(int from);
     unsigned open_count();

@@ -70,6 +70,7 @@ namespace {
 expected<created_process> create(const clone_args& args);
 status check_flags(const clone_args& args);
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
+expected<user_charge> charge_task(process& parent);
 ledger_kind kind_of(const clone_args& args);
 trace::creation_kind traced_kind(const clone_args& args);
 trace::copy_mode traced_mode(const clone_args& args);
@@ -81,7 +82,7 @@ struct memory_choice {
 };
 memory_choice choose_memory(const clone_args& args, const process& parent);
 void copy_thread(thread& child, thread& self, const clone_args& args);
-status publish(process& p, thread& child, thread& self, const clone_args& args);
+status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task);
 void child_first_run(void* argument);
 
 // "share" takes a reference to the parent's object.
@@ -177,6 +178,7 @@ expected<created_process> create(const clone_args& args) {
     reserved_pid pid;
     if (!pid.pid)
         return fail(Errno::again);
+    user_charge task = TRY(charge_task(parent)); // so that of two at once one fails
     ref_ptr<process> p =
         TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
     ref_ptr<thread> child;
@@ -216,7 +218,7 @@ expected<created_process> create(const clone_args& args) {
 
     // From here on it exists, or nothing has happened.
     at_sync_point(sync_point::about_to_publish);
-    TRY(publish(*p, *child, self, args));
+    TRY(publish(*p, *child, self, args, std::move(task)));
     unborn.born();
     result.pid = std::exchange(pid.pid, 0);
     pidfd.install();
@@ -284,6 +286,17 @@ status check_flags(const clone_args& args) {
     return {};
 }
 
+// One more task for the user, counted now: of two forks at once only one has the last. EAGAIN
+// beyond RLIMIT_NPROC, which binds neither user 0 nor the superuser.
+expected<user_charge> charge_task(process& parent) {
+    lock_guard guard(parent.lock);
+    const credentials& c = parent.context->cred;
+    const bool bound = c.uid != 0 && !c.superuser();
+    return user_charge::take(c.uid, user_resource::tasks, 1,
+                             bound ? parent.limits[RLIMIT_NPROC_].current : user_charge::no_limit,
+                             Errno::again);
+}
+
 // The process of a new child, with everything that is copied and never shared.
 expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) {
     process& parent = *self.proc;
@@ -297,9 +310,6 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
         program = parent.executable;
         p->fork_modes.inherit(parent.fork_modes);
     }
-    const credentials cred = current_credentials();
-    if (!cred.superuser() && process_count_of(cred.uid) >= p->limits[RLIMIT_NPROC_].current)
-        return fail(Errno::again);
     process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());
     p->no_new_privileges = parent.no_new_privileges;
@@ -383,11 +393,15 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
 
 // Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is
 // dying: whoever kills a process and its group must find all of it.
-status publish(process& p, thread& child, thread& self, const clone_args& args) {
+status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task) {
     process& parent = *self.proc;
     lock_guard guard(process_tree_lock);
     if (parent.exiting || signal_kill_pending(self))
         return fail(Errno::restartnointr);
+    {
+        lock_guard own(p.lock);
+        p.tasks.join(std::move(task));
+    }
     child.add_reference(); // process::threads'; dropped by thread_exit
     if (args.flags & CLONE_VFORK_)
         child.held = signals_that_stop_from_terminal;

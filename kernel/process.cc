@@ -212,15 +212,6 @@ unsigned process_count() {
     return process_total;
 }
 
-unsigned process_count_of(uint32_t uid) {
-    lock_guard guard(process_tree_lock);
-    unsigned n = 0;
-    for (auto& bucket : process_table)
-        for (process& p : bucket)
-            n += process_uid(p) == uid;
-    return n;
-}
-
 void process_publish(process& p, thread& first, process& parent) {
     p.set_parent(&parent);
     parent.children.push_back(p);
@@ -241,6 +232,10 @@ void thread_publish(thread& t) {
 void thread_unpublish(thread& t) {
     process& p = *t.proc;
     p.threads.remove(t);
+    if (!p.threads.empty()) { // else its task is the zombie's
+        lock_guard own(p.lock);
+        (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
+    }
     thread_table[unsigned(t.tid) % buckets].remove(t);
     if (t.tid != p.pid)
         mark(t.tid, false);
@@ -269,6 +264,8 @@ void process_unpublish(process& p) {
     count_member(p, -1);
     mark(pids_of_processes, p.pid, false);
     mark(p.pid, false);
+    lock_guard own(p.lock);
+    p.tasks = {};
 }
 
 void process_has_news(process& p) {

@@ -12,6 +12,7 @@
 #include "kernel/security.h"
 #include "kernel/signal.h"
 #include "kernel/thread.h"
+#include "kernel/user_account.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
@@ -63,7 +64,7 @@ struct usage {
 };
 
 struct process : ref_counted<process> {
-    static constexpr auto end_takes = lock_rank::pool;
+    static constexpr auto end_takes = lock_rank::accounts;
     process();
     ~process();
     void last_reference_gone();
@@ -76,13 +77,19 @@ struct process : ref_counted<process> {
     // threads.
     ref_ptr<const security_context> context GUARDED_BY(lock);
     linux_rlimit limits[rlimit_count]; // under `lock`
+    user_charge tasks;                 // under `lock`: its threads, or itself as a zombie, for
+                                       // RLIMIT_NPROC. Of cred.uid; the kernel process has none
     ref_ptr<vnode> executable;         // under `lock`
     own_fork_modes fork_modes;         // inherited
     ledger costs;                      // of what its threads called
     nanos_t start_time = 0;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
-    bool recorded = false;                 // kernel/record.h; inherited
+    struct {
+        nanos_t since = 0;
+        uint64_t threads = 0; // 0: not yet
+    } dying;                  // as searches for memory have seen it (kernel/oom.cc), one at a time
+    bool recorded = false;    // kernel/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
     // TREE
@@ -169,7 +176,6 @@ process* process_allocate();
 // end.
 process* process_look_next(pid_t from);
 unsigned process_count();
-unsigned process_count_of(uint32_t uid); // of one user: RLIMIT_NPROC
 
 // Something has happened to `p` that its parent may wait for.
 void process_has_news(process& p) REQUIRES(process_tree_lock);

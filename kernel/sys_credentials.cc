@@ -29,7 +29,8 @@ bool has(const credentials& c, const id_set& s, uint32_t id) {
 }
 
 // Gives the process the credentials that `change` makes of its present ones, unless `change` says
-// why not. ENOMEM.
+// why not. ENOMEM; EAGAIN, as setuid(2) has it, when there is none for the account of a new real
+// user, who gets the process's tasks.
 template <class Change> status change_credentials(Change change) {
     process& p = current_process();
     for (;;) {
@@ -44,8 +45,19 @@ template <class Change> status change_credentials(Change change) {
         auto next =
             TRY(security_context::create(c, before->dumpable && !somebody_else, before->program));
         next->vm = before->vm;
+        user_charge tasks;
+        if (c.uid != was.uid)
+            tasks = TRY(user_charge::take(c.uid, user_resource::tasks, 1, user_charge::no_limit,
+                                          Errno::again));
         if (!process_replace_context(p, before, std::move(next)))
             continue; // another thread was quicker
+        {
+            lock_guard guard(p.lock);
+            if (tasks.units() && p.context->cred.uid == c.uid) { // else another's change came next
+                (void)tasks.resize(p.tasks.units(), user_charge::no_limit);
+                std::swap(p.tasks, tasks);
+            }
+        }
         if (somebody_else)
             current_thread().parent_death_signal = 0;
         return {};

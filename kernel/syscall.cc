@@ -1,6 +1,7 @@
 // The table of system calls, made from kernel/syscalls.def, and the way from a trap frame to a
 // handler: each handler's own argument types say how the registers are converted.
 #include "kernel/syscall.h"
+#include "kernel/oom.h"
 
 #include "arch/uaccess.h"
 #include "arch/upcalls.h"
@@ -134,8 +135,11 @@ void unknown_call(thread& self, trap_frame& frame) {
                frame.argument(0), frame.argument(1), frame.argument(2));
 }
 
-// One that a signal has interrupted is settled on the way out.
+// One that a signal has interrupted is settled on the way out; and so is one that is made again
+// because there is memory now, for it has left no trace.
 void call_failed(thread& self, trap_frame& frame, Errno error) {
+    if (error == Errno::nomem && out_of_memory_in_call(self)) [[unlikely]]
+        error = Errno::restartnointr;
     frame.set_result(-int64_t(error));
     if (call_interrupted(frame))
         self.machine.work_pending.store(true);

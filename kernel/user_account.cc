@@ -79,6 +79,19 @@ bool user_charge::resize(uint64_t n, uint64_t limit) {
     return true;
 }
 
+void user_charge::join(user_charge other) {
+    if (!account_) {
+        *this = std::move(other);
+        return;
+    }
+    lock_guard guard(table_lock);
+    if (other.account_ != account_) // he has changed meanwhile
+        add(*account_, what_, other.units_);
+    else
+        other.account_ = nullptr;
+    units_ += other.units_;
+}
+
 user_charge::~user_charge() {
     if (!account_)
         return;

@@ -14,6 +14,7 @@ struct user_account; // of a user who has something charged
 enum class user_resource : uint8_t {
     file_locks, // record locks and flock's: kernel/fs/file_lock.cc
     pipe_pages, // the capacity of pipes: kernel/fs/pipe.cc
+    tasks,      // threads, and zombies that nobody has waited for: process::tasks
     count
 };
 
@@ -39,6 +40,9 @@ public:
     // Makes it `n` units, more than none. False, and nothing has changed, if that is more than
     // before and the user would have more than `limit` then.
     bool resize(uint64_t n, uint64_t limit);
+    // Takes over what `other` has of the same resource, for the user of this one if it has one.
+    void join(user_charge other);
+    uint64_t units() const { return units_; }
 
 private:
     user_account* account_ = nullptr; // lives as long as anything is charged to it

@@ -12,6 +12,8 @@ namespace {
 // The thread whose failure is pending, or null. It alone looks at `remaining`.
 constinit std::atomic<thread*> victim{nullptr};
 constinit uint64_t remaining = 0;
+// The last whose failure has come to pass.
+constinit std::atomic<const thread*> struck{nullptr};
 
 // Takes what is pending for the calling thread away; returns how many were still to come.
 uint64_t disarm() {
@@ -34,6 +36,7 @@ uint64_t alloc_fail_after(uint64_t n) {
 
 bool alloc_fail_try(uint64_t n) {
     (void)disarm();
+    (void)alloc_fail_struck();
     if (n == 0)
         return true;
     thread* nobody = nullptr;
@@ -54,5 +57,11 @@ bool alloc_fail_this_one() {
     if (--remaining != 0)
         return false;
     (void)disarm();
+    struck.store(cpu::current(), std::memory_order_relaxed);
     return true;
+}
+
+bool alloc_fail_struck() {
+    const thread* self = cpu::current();
+    return struck.compare_exchange_strong(self, nullptr, std::memory_order_relaxed);
 }

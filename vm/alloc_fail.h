@@ -7,5 +7,7 @@
 // The n-th allocation from now on by the calling thread fails; 0: none. False when another thread
 // has a failure pending: nothing has changed.
 bool alloc_fail_try(uint64_t n);
+// Whether the failure that the calling thread had pending last has come to pass. It says so once.
+bool alloc_fail_struck();
 // How many are still to come; 0 when none is pending for the calling thread.
 uint64_t alloc_fail_pending();

@@ -96,3 +96,25 @@ uint64_t vmspace::commit_charge() const {
     read_guard guard(map_.lock());
     return map_.totals().charged;
 }
+
+// Memory that a fork or a MADV_FREE has taken out of the page table is in the amaps all the same.
+uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS {
+    const uint64_t mapped = pmap_->resident_pages();
+    uint64_t amaps = 0, anons = 0;
+    const vm_amap* last = nullptr;               // what one mapping was split into has one
+    const uint64_t entries = map_.entry_count(); // a single load
+    if (map_.lock().try_lock()) {
+        for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
+            const vm_amap* amap = e->aref.amap();
+            if (amap && amap != last) {
+                amaps++;
+                anons += amap->used(); // as seen
+            }
+            last = amap;
+        }
+        map_.lock().unlock();
+    }
+    const uint64_t bytes = entries * sizeof(vm_map_entry) +
+                           amaps * (sizeof(vm_amap) + sizeof(amap_lock)) + anons * sizeof(vm_anon);
+    return std::max(mapped, anons) + pmap_->table_pages() + bytes / page_size;
+}

@@ -24,11 +24,10 @@
 #include "arch/uaccess.h"
 #include "kernel/signal.h"
 #include "lib/string.h"
-#include "vm/pool.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <machine/fpu.h>
+#include <machine/fpu_area.h>
 #include <machine/thread_machine.h>
 #include <machine/trap_frame.h>
 
@@ -143,14 +142,13 @@ status pop_fpu(machine_thread& running, uint64_t from) {
         fpu::reset();
         return {};
     }
-    // A whole page or more is page aligned, and so 64-byte aligned.
-    const size_t size = std::max(fpu::state_size(), page_size);
-    kmem_array<uint8_t> area(size);
-    if (!area)
-        return fail(Errno::nomem);
-    TRY(copy_in(area.data(), vaddr_t(from), fxsave_size));
-    uint8_t* header = area.data() + xsave_header_offset;
-    if (TRY(is_extended(area.data(), from))) {
+    // On the stack: rt_sigreturn has no errno to give when there is no memory. The thread's own
+    // area would be filled with its registers by a switch in the middle.
+    fpu_area copy;
+    auto* area = reinterpret_cast<uint8_t*>(copy.bytes);
+    TRY(copy_in(area, vaddr_t(from), fxsave_size));
+    uint8_t* header = area + xsave_header_offset;
+    if (TRY(is_extended(area, from))) {
         TRY(copy_in(header, vaddr_t(from + xsave_header_offset),
                     fpu::state_size() - xsave_header_offset));
         uint64_t present;
@@ -161,7 +159,7 @@ status pop_fpu(machine_thread& running, uint64_t from) {
     } else if (fpu::has_xsave()) {
         memcpy(header, &fp_x87_and_sse, sizeof fp_x87_and_sse);
     }
-    if (!valid_mxcsr(running, area.data()) || !fpu::restore(area.data()))
+    if (!valid_mxcsr(running, area) || !fpu::restore(area))
         return fail(Errno::fault);
     return {};
 }

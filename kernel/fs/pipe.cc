@@ -372,6 +372,7 @@ public:
         TRY(user_ptr<int32_t>(argument).write(int32_t(pipe_->available())));
         return 0;
     }
+    uint64_t held() override { return pipe_->available(); }
     expected<int64_t> pipe_size() override { return int64_t(pipe_->capacity()); }
     expected<int64_t> set_pipe_size(uint64_t size) override {
         return int64_t(TRY(pipe_->set_capacity(size)));

@@ -1,10 +1,11 @@
 // spork-only
-// Memory that has really run out, in mode 1: who faults is killed, with a line in the log, and the
-// others live on; system calls get errors. And oom_score_adj.
+// Memory that has really run out, in mode 1: whoever holds most is killed, with a line in the log,
+// and the others live on; system calls get errors. And oom_score_adj.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -143,11 +144,177 @@ static void protected_process(void) {
     is_killed(reap(victim), SIGKILL, "because another one was killed");
 }
 
+// ---- Who is chosen ---------------------------------------------------------------------------
+
+enum { USER = 1000 };
+static struct gate sleeps, never;
+
+static void touch(size_t pages) {
+    char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < pages; i++)
+        at[i * PAGE] = 1;
+}
+
+// Takes more than is free, and lives: then somebody else has gone.
+static void demand_memory(long more) {
+    pid_t eater = fork();
+    if (eater == 0) {
+        int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+        need(write(fd, "-1000", 5) == 5);
+        touch((size_t)(meminfo_pages("MemFree:") + more));
+        _exit(5);
+    }
+    is_exit(reap(eater), 5, "there is memory for one that must live");
+}
+
+static pid_t sleeper(void (*hold)(void), uid_t user) {
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(setresuid(user, user, user) == 0);
+        hold();
+        gate_open(&sleeps);
+        gate_pass(&never);
+        _exit(0);
+    }
+    gate_pass(&sleeps);
+    return child;
+}
+
+static bool lives(pid_t child) { return waitpid(child, NULL, WNOHANG) == 0; }
+
+static void end(pid_t child) {
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static long share; // of each small sleeper, in pages
+static void hold_share(void) { touch((size_t)share); }
+static void hold_three_shares(void) { touch((size_t)share * 3); }
+
+// Each of them holds less than root's program.
+static void many_small_ones(void) {
+    enum { SLEEPERS = 30 };
+    sleeps = gate_make(), never = gate_make();
+    share = meminfo_pages("MemFree:") / (SLEEPERS + 10);
+    pid_t innocent = sleeper(hold_three_shares, 0), sleepers[SLEEPERS];
+    for (int i = 0; i < SLEEPERS; i++)
+        sleepers[i] = sleeper(hold_share, USER);
+    demand_memory(share / 2);
+    int gone = 0;
+    for (int i = 0; i < SLEEPERS; i++)
+        gone += !lives(sleepers[i]);
+    ok(lives(innocent), "root's program lives, though it holds most");
+    ok(gone > 0 && gone < SLEEPERS, "%d of the user's sleepers have gone", gone);
+    for (int i = 0; i < SLEEPERS; i++)
+        end(sleepers[i]);
+    end(innocent);
+}
+
+static void hold_pages(void) { touch(700); }
+
+// A page in each page table.
+static void hold_page_tables(void) {
+    enum { TABLES = 600 };
+    const size_t span = (size_t)512 * PAGE;
+    char* at = mmap(NULL, TABLES * span, RW, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < TABLES; i++)
+        at[i * span] = 1;
+}
+
+static void hold_map_entries(void) {
+    enum { ENTRIES = 32000 };
+    char* at = mmap(NULL, (size_t)ENTRIES * PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < ENTRIES; i += 2)
+        need(mprotect(at + i * PAGE, PAGE, PROT_READ) == 0);
+}
+
+static void hold_anons_of_parent(void) {
+    touch(1500);
+    pid_t child = fork();
+    need(child >= 0);
+    if (child > 0)
+        _exit(0);
+}
+
+static void* wait_for_ever(void* unused) {
+    (void)unused;
+    pause();
+    return NULL;
+}
+
+static void hold_threads(void) {
+    enum { THREADS = 250 };
+    pthread_attr_t small;
+    pthread_t thread;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 16384);
+    for (int i = 0; i < THREADS; i++)
+        need(pthread_create(&thread, &small, wait_for_ever, NULL) == 0);
+}
+
+static void hold_pipes(void) {
+    enum { PIPES = 80, CAPACITY = 65536 };
+    static char full[CAPACITY];
+    for (int i = 0; i < PIPES; i++) {
+        int fd[2];
+        need(pipe(fd) == 0 && write(fd[1], full, CAPACITY) == CAPACITY);
+    }
+}
+
+// What the kernel keeps for a process counts like its own pages.
+static void kernels_memory(void) {
+    static const struct {
+        const char* what;
+        void (*hold)(void);
+    } hogs[] = {
+        {"page tables", hold_page_tables},
+        {"map entries", hold_map_entries},
+        {"threads", hold_threads},
+        {"pipes", hold_pipes},
+    };
+    for (size_t i = 0; i < sizeof hogs / sizeof hogs[0]; i++) {
+        sleeps = gate_make(), never = gate_make();
+        pid_t innocent = sleeper(hold_pages, 0), hog = sleeper(hogs[i].hold, 0);
+        demand_memory(100);
+        ok(!lives(hog), "who holds %s is killed", hogs[i].what);
+        ok(lives(innocent), "and not one that has more pages");
+        end(hog);
+        end(innocent);
+    }
+}
+
+// The pages of a parent that has gone are in no page table of the child's.
+static void inherited_memory(void) {
+    sleeps = gate_make(), never = gate_make();
+    pid_t innocent = sleeper(hold_pages, 0), parent = fork();
+    if (parent == 0) {
+        hold_anons_of_parent();
+        gate_open(&sleeps);
+        gate_pass(&never);
+        _exit(0);
+    }
+    reap(parent);
+    gate_pass(&sleeps);
+    const long free_before = meminfo_pages("MemFree:");
+    demand_memory(100);
+    ok(lives(innocent), "who has not the most lives");
+    ok(meminfo_pages("MemFree:") > free_before + 1000,
+       "the child of the one that had most does not");
+    end(innocent);
+}
+
 int main(void) {
     scratch_begin();
     subtest("a process that takes all", the_glutton_dies);
     subtest("system calls without memory", system_calls_fail);
     subtest("oom_score_adj", adjusting);
     subtest("a protected process", protected_process);
+    subtest("many small processes of one user", many_small_ones);
+    subtest("memory of the kernel's", kernels_memory);
+    subtest("memory inherited from a parent", inherited_memory);
     return done();
 }

@@ -177,6 +177,16 @@ static int call_brk(void) {
     return (char*)syscall(SYS_brk, now + 8 * PAGE) == now ? ENOMEM : 0;
 }
 
+// A signal without a sigqueue, its handler, and the return from it: nothing of that may need
+// memory.
+static volatile int handled;
+static void on_signal(int signo) { handled = signo; }
+static int call_signal(void) {
+    handled = 0;
+    const long sent = syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGUSR1);
+    return sent == 0 && handled != SIGUSR1 ? ENOTRECOVERABLE : error_of(sent);
+}
+
 // Page faults: the process ends if they fail.
 static volatile char* touched(char* p) { return p; }
 static int fault_zero_fill(void) { return *touched(anonymous + PAGE) = 0, 0; }
@@ -213,6 +223,7 @@ static const struct call {
     {"madvise", call_madvise, false, false, 2, EAGAIN, NULL},
     {"mlock", call_mlock, false, true, 4, EAGAIN, NULL},
     {"brk", call_brk, false, true, 1, 0, NULL},
+    {"a signal, its handler and the return", call_signal, false, true, 0, EAGAIN, NULL},
     {"page fault: zero-filled", fault_zero_fill, true, true, 2, 0, NULL},
     {"page fault: the page of zeros", fault_zero_read, true, true, 0, 0, NULL},
     {"page fault: copy on write", fault_cow, true, true, 2, 0, NULL},
@@ -437,6 +448,7 @@ int main(int argc, char** argv) {
     need(write(file_fd, "f", 1) == 1 && ftruncate(file_fd, PAGES * PAGE) == 0);
     need(unlink("/tmp/out_of_memory.file") == 0);
     set_scene();
+    need(signal(SIGUSR1, on_signal) != SIG_ERR);
 
     fail_in_turn(&calls[0]); // touches what stays touched
     (void)promised();

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <machine/fpu_area.h>
+#include <machine/layout.h>
 
 struct machine_thread {
     uint64_t stack_base = 0;  // lowest mapped address of the kernel stack; 0 for an idle thread
@@ -20,3 +22,6 @@ struct machine_thread {
     // before_return_to_user(), turns interrupts off and looks again.
     std::atomic<bool> work_pending{false};
 };
+
+// Of memory, besides struct thread.
+inline constexpr uint64_t machine_thread_bytes = kernel_stack_size + sizeof(fpu_area);
