@@ -190,7 +190,7 @@ TEST_CASE("machine: enter without memory changes nothing", "[machine]") {
 }
 
 TEST_CASE("machine: an expected panic leaves no lock held", "[machine]") {
-    spin_lock inner(lock_rank::pmap, "inner"), outer(lock_rank::process, "outer");
+    spin_lock inner(lock_rank::process, "inner"), outer(lock_rank::pmap, "outer");
     const std::string message = host_panic_of([&] {
         lock_guard first(inner);
         lock_guard second(outer);

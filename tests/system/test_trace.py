@@ -191,8 +191,8 @@ def test_the_picture_of_a_vfork(tmp_path: Path) -> None:
     for b in blocked:
         child = int(b["name"].split()[-1])
         ran = [s for s in slices if s["cat"] == "cpu" and s["args"]["tid"] == child]
-        # It may have begun on another processor a moment before.
-        assert any(s["ts"] < b["ts"] + b["dur"] and b["ts"] < s["ts"] + s["dur"] for s in ran), b
+        # On another processor it may have begun before the parent blocked, and even let go.
+        assert any(s["ts"] < b["ts"] + b["dur"] for s in ran), b
     # Every arrow has both ends, begins in the parent's fork and ends in the child's life.
     starts = {e["id"]: e for e in events if e["ph"] == "s"}
     ends_by_id = {e["id"]: e for e in events if e["ph"] == "f"}

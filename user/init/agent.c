@@ -190,7 +190,7 @@ static void open_channel(void) {
 }
 
 // Starts the job with pipes whose other ends become `ends`.
-static pid_t start_with_pipes(const struct job* job, bool* ran) {
+static pid_t start_with_pipes(const struct job* job, int* failed) {
     int pipes[3][2];
     for (int fd = 0; fd <= 2; fd++) {
         if (pipe2(pipes[fd], O_CLOEXEC) < 0)
@@ -198,7 +198,7 @@ static pid_t start_with_pipes(const struct job* job, bool* ran) {
         ends[fd] = pipes[fd][fd == 0 ? 1 : 0];
     }
     int streams[3] = {pipes[0][0], pipes[1][1], pipes[2][1]};
-    pid_t child = start(job, streams, ran);
+    pid_t child = start(job, streams, failed);
     for (int fd = 0; fd <= 2; fd++)
         close(streams[fd]);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -272,8 +272,8 @@ void supervise(const struct job* job) {
     send_frame(FRAME_READY, NULL, 0);
     struct job mine = *job;
     mine.on_console |= channel < 0;
-    bool ran = false;
-    pid_t child = mine.on_console ? start(&mine, NULL, &ran) : start_with_pipes(&mine, &ran);
+    int failed = -1;
+    pid_t child = mine.on_console ? start(&mine, NULL, &failed) : start_with_pipes(&mine, &failed);
     int status = 127 << 8;
     if (child < 0)
         complain("fork");
@@ -291,6 +291,8 @@ void supervise(const struct job* job) {
     }
     if (ends[0] >= 0)
         close_end(0);
+    char byte;
+    bool ran = child > 0 && read(failed, &byte, 1) == 0;
     send_u32(FRAME_EXIT, (uint32_t)status | (ran ? 0 : EXIT_NEVER_RAN));
     struct pollfd fd = {.fd = channel, .events = POLLIN};
     while (channel >= 0 && !host_said_bye && poll(&fd, 1, host_speaks ? -1 : BYE_TIMEOUT) != 0)

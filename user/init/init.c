@@ -96,7 +96,7 @@ static _Noreturn void run(const struct job* job, const int streams[3], int faile
     _exit(status);
 }
 
-pid_t start(const struct job* job, const int streams[3], bool* ran) {
+pid_t start(const struct job* job, const int streams[3], int* failed) {
     int failure[2];
     if (pipe2(failure, O_CLOEXEC) < 0)
         return -1;
@@ -104,9 +104,7 @@ pid_t start(const struct job* job, const int streams[3], bool* ran) {
     if (child == 0)
         run(job, streams, failure[1]);
     close(failure[1]);
-    char byte;
-    *ran = child > 0 && read(failure[0], &byte, 1) == 0;
-    close(failure[0]);
+    *failed = failure[0];
     return child;
 }
 
