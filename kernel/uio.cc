@@ -12,8 +12,8 @@ uio::uio(direction d, vaddr_t user, uint64_t size)
       remaining_(size) {}
 
 uio::uio(direction d, void* kernel, uint64_t size)
-    : direction_(d), kernel_(true), segments_(&single_),
-      count_(1), single_{reinterpret_cast<uint64_t>(kernel), size}, remaining_(size) {}
+    : direction_(d), kernel_(true), segments_(&single_), count_(1),
+      single_{reinterpret_cast<uint64_t>(kernel), size}, remaining_(size) {}
 
 uio::uio(direction d, const uio_segment* segments, size_t count)
     : direction_(d), kernel_(false), segments_(segments), count_(count) {

@@ -208,14 +208,13 @@ void idt_load() {
 void prepare_return_to_user(trap_frame* frame) {
     machine_thread& running = *this_cpu()->running;
     interrupts_off();
-    while (running.work_pending.load())
-        [[unlikely]] {
-            // Cleared before looking: what is set from here on is seen above, with interrupts off.
-            running.work_pending.store(false);
-            interrupts_on();
-            before_return_to_user(*frame);
-            interrupts_off();
-        }
+    while (running.work_pending.load()) [[unlikely]] {
+        // Cleared before looking: what is set from here on is seen above, with interrupts off.
+        running.work_pending.store(false);
+        interrupts_on();
+        before_return_to_user(*frame);
+        interrupts_off();
+    }
     leaving_kernel(*frame);
     CHECK_ASSERT(frame->from_user() && frame->interrupts_enabled());
     CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);

@@ -24,8 +24,8 @@ void login_shell(struct job* job);
 // agent.c: runs `job` to its end, serving the host channel if there is one, and reaps orphans.
 void supervise(const struct job* job);
 
-// init.c: forks the process that runs `job`, on the console or on `streams`. -1 and errno. `*failed`
-// has a byte when its exec has failed, else end of file once it has succeeded.
+// init.c: forks the process that runs `job`, on the console or on `streams`. -1 and errno.
+// `*failed` has a byte when its exec has failed, else end of file once it has succeeded.
 pid_t start(const struct job* job, const int streams[3], int* failed);
 
 // init.c: prints `what` and errno's meaning on the console.
