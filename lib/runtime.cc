@@ -27,7 +27,7 @@ void __glibcxx_assert_fail(const char* file, int line, const char* function,
     panic("%s:%d: libstdc++ assertion in %s: %s", file, line, function, condition);
 }
 
-[[noreturn]] void terminate() noexcept { panic("std::terminate() called"); }
+void terminate() noexcept { panic("std::terminate() called"); }
 
 // From version 13 on libstdc++ has these in its headers, and they call terminate().
 #if _GLIBCXX_RELEASE < 13
