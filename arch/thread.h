@@ -1,4 +1,5 @@
-// The machine's share of a thread: saved kernel context, FPU state, TLS bases.
+// The machine's share of a thread: saved kernel context, FPU state, TLS bases and
+// segment selectors.
 // machine_thread itself is in <machine/thread_machine.h>.
 #pragma once
 
@@ -24,18 +25,21 @@ void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* 
 // CHILD_SETTID stores and the like.
 void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void (*first)(void*),
                                void* argument);
-// fork: the child's FPU state, FS and GS base as the calling thread's now are.
+// fork: the child's FPU state, selectors, FS and GS base as the calling thread's now are.
 void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent);
-// exec: fresh FPU state, no TLS. For the running thread.
+// CLONE_SETTLS, for a thread that has not run yet: its FS base, and no selector.
+void machine_thread_set_tls(machine_thread& m, uint64_t fs_base);
+// exec: fresh FPU state, no TLS, no selectors. For the running thread.
 void machine_thread_reset_user_state(machine_thread& running);
 
-// Switches kernel stacks, FPU state, FS/GS bases and the TSS's stack, with interrupts off. Returns
-// when somebody switches back to `from`. Page tables are switched by pmap::activate().
+// Switches kernel stacks, FPU state, selectors, FS/GS bases and the TSS's stack, with interrupts
+// off. Returns when somebody switches back to `from`. Page tables are switched by pmap::activate().
 void machine_switch(machine_thread& from, machine_thread& to);
 
-// TLS base of the running thread (arch_prctl). EPERM for an address outside the user half.
-status machine_set_fs_base(machine_thread& running, uint64_t value);
-status machine_set_gs_base(machine_thread& running, uint64_t value);
+// TLS base of the running thread (arch_prctl); its selector goes. EPERM for an address outside the
+// user half.
+status machine_set_fs_base(uint64_t value);
+status machine_set_gs_base(uint64_t value);
 // The trap frame at the base of a thread's kernel stack, through which it entered from user mode.
 trap_frame& machine_user_frame(machine_thread& m);
 

@@ -387,7 +387,7 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     }
     machine_thread_copy_user_state(child.machine, self.machine);
     if (args.flags & CLONE_SETTLS_)
-        child.machine.fs_base = args.tls;
+        machine_thread_set_tls(child.machine, args.tls);
     machine_thread_start_user(child.machine, frame, child_first_run, &child);
 }
 

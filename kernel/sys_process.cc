@@ -364,10 +364,9 @@ sysresult sys_arch_prctl(sys_hex code, sys_address address) {
         ARCH_GET_FS = 0x1003,
         ARCH_GET_GS = 0x1004
     };
-    machine_thread& m = current_thread().machine;
     switch (code) {
-    case ARCH_SET_FS: TRY(machine_set_fs_base(m, address)); return 0;
-    case ARCH_SET_GS: TRY(machine_set_gs_base(m, address)); return 0;
+    case ARCH_SET_FS: TRY(machine_set_fs_base(address)); return 0;
+    case ARCH_SET_GS: TRY(machine_set_gs_base(address)); return 0;
     case ARCH_GET_FS: TRY(user_ptr<uint64_t>(address.address()).write(machine_fs_base())); return 0;
     case ARCH_GET_GS: TRY(user_ptr<uint64_t>(address.address()).write(machine_gs_base())); return 0;
     default: return fail(Errno::inval);

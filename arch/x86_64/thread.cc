@@ -55,6 +55,47 @@ void prepare_first_run(machine_thread& m, uint64_t rsp, void (*start)(), void (*
     m.interrupts_were_on = true;
 }
 
+// The kernel itself needs none of these but GS's base: a program's selectors stay where they are
+// while it is in the kernel.
+user_selectors loaded_selectors() {
+    user_selectors s;
+    asm volatile("movw %%ds, %0" : "=r"(s.ds));
+    asm volatile("movw %%es, %0" : "=r"(s.es));
+    asm volatile("movw %%fs, %0" : "=r"(s.fs));
+    asm volatile("movw %%gs, %0" : "=r"(s.gs));
+    return s;
+}
+
+// For selectors that a program has had loaded, which every CPU's GDT allows. Their bases are to be
+// loaded after them.
+void load_fs(uint16_t selector) { asm volatile("movw %0, %%fs" ::"r"(selector)); }
+
+// Loading GS sets the base that is in use, so it is done between two swapgs, with interrupts off
+// (of the rest, trap_paranoid asks which base is loaded).
+void load_gs(uint16_t selector) {
+    ASSERT(!cpu::interrupts_enabled());
+    asm volatile("swapgs\n\t"
+                 "movw %0, %%gs\n\t"
+                 "swapgs" ::"r"(selector)
+                 : "memory");
+}
+
+// With interrupts off. Nearly all programs have none.
+void load_selectors(const user_selectors& wanted) {
+    const user_selectors loaded = loaded_selectors();
+    if (loaded == wanted)
+        return;
+    if (loaded.ds != wanted.ds)
+        asm volatile("movw %0, %%ds" ::"r"(wanted.ds));
+    if (loaded.es != wanted.es)
+        asm volatile("movw %0, %%es" ::"r"(wanted.es));
+    if (loaded.fs != wanted.fs)
+        load_fs(wanted.fs);
+    if (loaded.gs != wanted.gs)
+        load_gs(wanted.gs);
+}
+
+// After the selectors.
 void load_user_bases(const machine_thread& m) {
     write_msr(msr_fs_base, m.fs_base);
     // While in the kernel, the program's GS base waits here for swapgs.
@@ -77,6 +118,7 @@ status machine_thread_create(machine_thread& m) {
     m.stack_base = *stack;
     m.stack_top = *stack + kernel_stack_size;
     m.fs_base = m.gs_base = 0;
+    m.selectors = {};
     m.work_pending.store(false);
     return {};
 }
@@ -120,13 +162,22 @@ void machine_thread_copy_user_state(machine_thread& child, machine_thread& runni
     fpu::save(child.fpu_area);
     child.fs_base = read_msr(msr_fs_base);
     child.gs_base = read_msr(msr_kernel_gs_base);
+    child.selectors = loaded_selectors();
+}
+
+void machine_thread_set_tls(machine_thread& m, uint64_t fs_base) {
+    m.fs_base = fs_base;
+    m.selectors.fs = 0;
 }
 
 void machine_thread_reset_user_state(machine_thread& running) {
     ASSERT(this_cpu()->running == &running);
     fpu::reset();
+    cpu::interrupts_push_off();
     running.fs_base = running.gs_base = 0;
+    load_selectors({});
     load_user_bases(running);
+    cpu::interrupts_pop_off();
 }
 
 void machine_switch(machine_thread& from, machine_thread& to) {
@@ -137,10 +188,12 @@ void machine_switch(machine_thread& from, machine_thread& to) {
         // Read back: a program can change a base by loading a segment register.
         from.fs_base = read_msr(msr_fs_base);
         from.gs_base = read_msr(msr_kernel_gs_base);
+        from.selectors = loaded_selectors();
     }
     if (to.fpu_area) {
         bool accepted = fpu::restore(to.fpu_area);
         ASSERT(accepted);
+        load_selectors(to.selectors);
         load_user_bases(to);
         c->kernel_stack_top = c->tss.rsp[0] = to.stack_top;
     } else {
@@ -152,19 +205,23 @@ void machine_switch(machine_thread& from, machine_thread& to) {
     switch_stacks(&from.saved_rsp, to.saved_rsp);
 }
 
-status machine_set_fs_base(machine_thread& running, uint64_t value) {
+status machine_set_fs_base(uint64_t value) {
     if (value >= user_max.value())
         return fail(Errno::perm);
-    running.fs_base = value;
+    cpu::interrupts_push_off();
+    load_fs(0);
     write_msr(msr_fs_base, value);
+    cpu::interrupts_pop_off();
     return {};
 }
 
-status machine_set_gs_base(machine_thread& running, uint64_t value) {
+status machine_set_gs_base(uint64_t value) {
     if (value >= user_max.value())
         return fail(Errno::perm);
-    running.gs_base = value;
+    cpu::interrupts_push_off();
+    load_gs(0);
     write_msr(msr_kernel_gs_base, value);
+    cpu::interrupts_pop_off();
     return {};
 }
 

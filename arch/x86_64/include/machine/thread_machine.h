@@ -6,6 +6,13 @@
 #include <machine/fpu_area.h>
 #include <machine/layout.h>
 
+// The selectors that a program may load by itself. In 64-bit mode they mean nothing to it, but for
+// the bases that loading FS or GS sets; and it sees what it has loaded.
+struct user_selectors {
+    uint16_t ds = 0, es = 0, fs = 0, gs = 0;
+    friend bool operator==(const user_selectors&, const user_selectors&) = default;
+};
+
 struct machine_thread {
     uint64_t stack_base = 0;  // lowest mapped address of the kernel stack; 0 for an idle thread
     uint64_t stack_top = 0;   // first address above it
@@ -13,6 +20,7 @@ struct machine_thread {
     void* fpu_area = nullptr; // XSAVE area, 64-byte aligned; valid while it is not running
     uint64_t fs_base = 0;     // likewise
     uint64_t gs_base = 0;
+    user_selectors selectors; // likewise
     // Interrupt state below the spin lock that is held over a switch (see cpu_data).
     bool interrupts_were_on = false;
 
