@@ -20,6 +20,7 @@
 #include "kernel/session.h"
 #include "kernel/signal.h"
 #include "kernel/strace.h"
+#include "kernel/sysv_shm.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "kernel/tty/tty.h"
@@ -143,6 +144,7 @@ void kernel_main(boot_info& info) {
     printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
            memory.free >> (20 - page_shift));
     vm_limit_of_caller = process_vm_limit;
+    shm_init();
     random_init();
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))

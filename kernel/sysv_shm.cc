@@ -22,6 +22,7 @@
 #include "vm/pool.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
+#include "vm/vm_page.h"
 #include "vm/vmspace.h"
 
 #include <algorithm>
@@ -118,9 +119,8 @@ int32_t turn GUARDED_BY(table_lock) = 0;
 uint64_t total_pages GUARDED_BY(table_lock) = 0;
 unsigned used GUARDED_BY(table_lock) = 0;
 
-// Linux's defaults.
-constinit std::atomic<uint64_t> limits[] = {UINT64_MAX - (1 << 24), UINT64_MAX - (1 << 24),
-                                            shm_table_size};
+// Of a segment, Linux's default; of all, see shm_init().
+constinit std::atomic<uint64_t> limits[] = {UINT64_MAX - (1 << 24), 0, shm_table_size};
 
 void shm_segment::last_reference_gone() {
     {
@@ -482,6 +482,8 @@ bool shm_describe(unsigned& index, shm_facts& out) {
     out.resident_pages = s->resident_pages();
     return true;
 }
+
+void shm_init() { shm_set_limit(shm_limit::all, vm_page_get_statistics().total / 2); }
 
 uint64_t shm_get_limit(shm_limit which) {
     return limits[unsigned(which)].load(std::memory_order_relaxed);

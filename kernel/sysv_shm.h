@@ -17,6 +17,10 @@ struct shm_facts {
 // The segment at or after place `index` of the table: sets `index` to it. False when there is none.
 bool shm_describe(unsigned& index, shm_facts& out);
 
+// Sets the limit of all segments to half of memory: a segment outlives its processes, and so is out
+// of the out-of-memory killer's reach.
+void shm_init();
+
 // The limits of /proc/sys/kernel: bytes of a segment, pages of all segments, segments.
 enum class shm_limit : uint8_t { max, all, count };
 uint64_t shm_get_limit(shm_limit which);

@@ -2,6 +2,7 @@
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
+#include "../lib/spork.h"
 
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -246,7 +247,23 @@ static void reports(void) {
     ok(named, "/proc/self/maps names it");
     is(atol(get_file("/proc/sys/kernel/shmmni")), 4096, "/proc/sys/kernel/shmmni");
     ok(strtoul(get_file("/proc/sys/kernel/shmmax"), NULL, 10) > 1ul << 40, "shmmax");
-    ok(strtoul(get_file("/proc/sys/kernel/shmall"), NULL, 10) > 1ul << 40, "shmall");
+    ok(strtoul(get_file("/proc/sys/kernel/shmall"), NULL, 10) > 256, "shmall");
+}
+
+// All segments together, by their sizes. Nothing ends them but IPC_RMID, so they may not take all
+// of memory.
+static void limit_of_all(void) {
+    if (!on_spork())
+        return; // no limit there, unless somebody sets one
+    const unsigned long all = strtoul(get_file("/proc/sys/kernel/shmall"), NULL, 10);
+    const unsigned long memory = (unsigned long)sysconf(_SC_PHYS_PAGES);
+    ok(all <= memory / 2 && all > memory / 4, "half of memory: %lu of %lu pages", all, memory);
+    const int flags = IPC_CREAT | SHM_NORESERVE | 0600;
+    is_errno(shmget(IPC_PRIVATE, (all + 1) * PAGE, flags), ENOSPC, "more than that");
+    const int most = segment(IPC_PRIVATE, all * PAGE, flags);
+    is_errno(shmget(IPC_PRIVATE, PAGE, flags), ENOSPC, "a page besides all of it");
+    need(shmctl(most, IPC_RMID, NULL) == 0);
+    ok(segment(IPC_PRIVATE, PAGE, flags) >= 0, "room again when it is removed");
 }
 
 static void run(void (*body)(void)) {
@@ -264,6 +281,7 @@ RUN(across_fork_and_exec)
 RUN(removal)
 RUN(permissions)
 RUN(reports)
+RUN(limit_of_all)
 
 int main(int argc, char** argv) {
     if (argc == 3) // how many attachments it has
@@ -276,5 +294,6 @@ int main(int argc, char** argv) {
     subtest("removal", run_removal);
     subtest("permissions", run_permissions);
     subtest("what is reported", run_reports);
+    subtest("the limit of all", run_limit_of_all);
     return done();
 }
