@@ -234,7 +234,8 @@ void thread_unpublish(thread& t) {
     p.threads.remove(t);
     if (!p.threads.empty()) { // else its task is the zombie's
         lock_guard own(p.lock);
-        (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
+        if (p.tasks.units()) // the kernel's own threads are nobody's
+            (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
     }
     thread_table[unsigned(t.tid) % buckets].remove(t);
     if (t.tid != p.pid)
