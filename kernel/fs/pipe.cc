@@ -3,6 +3,7 @@
 #include "kernel/fs/anonymous.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/permission.h"
+#include "kernel/security.h"
 #include "kernel/syscall.h"
 #include "kernel/thread.h"
 #include "lib/format.h"
@@ -13,14 +14,30 @@
 
 static constinit pool<pipe_channel> pipes{"pipe"};
 
-pipe_channel::pipe_channel() = default;
+namespace {
+
+uint64_t pages_for_caller() { return is_superuser() ? user_charge::no_limit : pipe_pages_per_user; }
+
+expected<user_charge> charge_for_caller() {
+    const uint32_t uid = current_credentials().uid;
+    auto charge = user_charge::take(uid, user_resource::pipe_pages,
+                                    pipe_channel::default_capacity / page_size, pages_for_caller(),
+                                    Errno::perm);
+    if (charge || charge.error() != Errno::perm)
+        return charge;
+    return user_charge::take(uid, user_resource::pipe_pages,
+                             pipe_channel::smallest_capacity / page_size, user_charge::no_limit,
+                             Errno::perm);
+}
+
+} // namespace
+
+pipe_channel::pipe_channel(user_charge pages)
+    : ring_(size_t(pages.units())), charge_(std::move(pages)) {}
 
 expected<ref_ptr<pipe_channel>> pipe_channel::create() {
-    auto p = ref_ptr<pipe_channel>::adopt(pipes.create());
-    if (!p)
-        return fail(Errno::nomem);
-    p->ring_ = kmem_array<ring_page>(default_capacity / page_size);
-    if (!p->ring_)
+    auto p = ref_ptr<pipe_channel>::adopt(pipes.create(TRY(charge_for_caller())));
+    if (!p || !p->ring_)
         return fail(Errno::nomem);
     return p;
 }
@@ -241,13 +258,15 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
         return fail(Errno::perm);
     kmem_array<ring_page> ring(capacity / page_size);
     auto* spare = static_cast<char*>(kmem_alloc(page_size));
-    bool fits = false;
+    bool fits = false, allowed = true;
     if (ring && spare) {
         // Both of one rank: always the reader's first, and nothing else takes the two together.
         lock_guard reading(read_lock_);
         write_lock_.lock_nested();
         if (ring.size() == ring_.size()) {
             fits = true; // and nothing moves
+        } else if (ring.size() > ring_.size() && !charge_.resize(ring.size(), pages_for_caller())) {
+            allowed = false;
         } else {
             lock_guard guard(state_);
             // Whole pages move to the new ring, so they are counted from the first that is still in
@@ -267,6 +286,7 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
                 write_waiters_.wake_all();
             }
         }
+        (void)charge_.resize(ring_.size(), user_charge::no_limit); // less, or as it is
         write_lock_.unlock();
     } else {
         if (spare)
@@ -278,6 +298,8 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
             kmem_free(page.data, page_size);
     if (spare)
         kmem_free(spare, page_size);
+    if (!allowed)
+        return fail(Errno::perm);
     if (!fits)
         return fail(Errno::busy);
     pollers_.notify();

@@ -8,19 +8,25 @@
 
 #include "kernel/file.h"
 #include "kernel/poll.h"
+#include "kernel/user_account.h"
 #include "lib/lock.h"
 #include "vm/pool.h"
 
+// How many pages the pipes of a user may have room for together (Linux's pipe-user-pages-soft).
+// Beyond that he gets pipes of smallest_capacity, and makes none larger.
+inline constexpr uint64_t pipe_pages_per_user = 16384;
+
 class pipe_channel final : public ref_counted<pipe_channel> {
 public:
-    static constexpr auto end_takes = lock_rank::pool;
+    static constexpr auto end_takes = lock_rank::accounts;
     static constexpr uint64_t atomic_size = 4096; // PIPE_BUF
     static constexpr uint64_t default_capacity = 64 * 1024;
     static constexpr uint64_t largest_capacity = 1024 * 1024;
+    static constexpr uint64_t smallest_capacity = 8 * 1024;
 
-    // ENOMEM.
+    // Charged to the caller. ENOMEM.
     static expected<ref_ptr<pipe_channel>> create();
-    pipe_channel();
+    explicit pipe_channel(user_charge pages);
     ~pipe_channel();
     void last_reference_gone();
 
@@ -31,8 +37,8 @@ public:
     uint32_t poll(poller* p, bool reader, bool writer, uint64_t hangup_mark);
     uint64_t available(); // bytes
     uint64_t capacity();
-    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM beyond largest_capacity;
-    // ENOMEM.
+    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM beyond largest_capacity, or
+    // pipe_pages_per_user; ENOMEM.
     expected<uint64_t> set_capacity(uint64_t bytes);
 
     // An end appears (fifo: waits for the other unless nonblocking; ENXIO) and goes.
@@ -64,6 +70,7 @@ private:
     // A page for each page_size of capacity. The array changes under both sleep locks and state_,
     // its elements under write_lock_.
     kmem_array<ring_page> ring_;
+    user_charge charge_; // as many units as ring_ has pages; as ring_
 
     spin_lock state_{lock_rank::pipe_state, "pipe"};
     uint64_t head_ GUARDED_BY(state_) = 0,

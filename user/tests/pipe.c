@@ -319,6 +319,30 @@ static void through_cat(void) {
     is_exit(reap(child), 0, "which cat saw too");
 }
 
+// What the pipes of one user have room for has a limit. Beyond it they are small.
+static void many_pages(void) {
+    enum { MIB = 1 << 20, LIMIT = 64 };
+    struct ends large[LIMIT];
+    if (geteuid() == 0) // to somebody who has no other pipe
+        need(setgid(43210) == 0 && setuid(43210) == 0);
+    for (int i = 0; i < LIMIT; i++) {
+        large[i] = make(0);
+        need(fcntl(large[i].out, F_SETPIPE_SZ, MIB) == MIB);
+    }
+    struct ends small = make(0);
+    is(fcntl(small.out, F_GETPIPE_SZ), 8192, "beyond 64 MiB a new pipe is small");
+    is_errno(fcntl(small.out, F_SETPIPE_SZ, 65536), EPERM, "and stays so");
+    is(fcntl(small.out, F_SETPIPE_SZ, 4096), 4096, "it can become smaller");
+    is_errno(fcntl(small.out, F_SETPIPE_SZ, 8192), EPERM, "but not what it was");
+    is(fcntl(large[0].out, F_SETPIPE_SZ, MIB), MIB, "a large one is what it is");
+    is(fcntl(large[0].out, F_SETPIPE_SZ, MIB / 2), MIB / 2, "it becomes smaller");
+    is(fcntl(small.out, F_SETPIPE_SZ, 65536), 65536, "that leaves room for another");
+    drop(small);
+    drop(large[1]);
+    small = make(0);
+    is(fcntl(small.out, F_GETPIPE_SZ), 65536, "as a closed one does");
+}
+
 int main(void) {
     subtest("bytes", bytes);
     subtest("the end", end_of_file);
@@ -330,5 +354,6 @@ int main(void) {
     subtest("no places", no_places);
     subtest("by name", by_name);
     subtest("another program", through_cat);
+    subtest("the pages of one user", many_pages);
     return done();
 }
