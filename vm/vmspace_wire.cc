@@ -7,8 +7,10 @@
 
 // `over`: the error when the limit would be passed.
 status vmspace::check_memlock(uint64_t more, Errno over) const {
-    uint64_t limit = vm_limit_of_caller(vm_limit::memlock) >> page_shift;
-    return map_.totals().locked + more > limit ? status(fail(over)) : status();
+    const uint64_t limit = vm_limit_of_caller(vm_limit::memlock);
+    if (limit == vm_unlimited)
+        return {};
+    return map_.totals().locked + more > limit >> page_shift ? status(fail(over)) : status();
 }
 
 // Any address and size will do: the end of the pages that hold the last byte. EINVAL when there are
@@ -19,7 +21,14 @@ static expected<vaddr_t> end_of_pages(vaddr_t start, uint64_t size) {
 }
 
 status vmspace::lock_pages(vaddr_t start, uint64_t size, bool on_fault) {
-    vaddr_t end = TRY(end_of_pages(start, size));
+    const expected<vaddr_t> checked_end = end_of_pages(start, size);
+    if (!checked_end) {
+        // As on Linux, the limit is asked before the range.
+        read_guard guard(map_.lock());
+        TRY(check_memlock(page_round_up(size + start.page_offset()) >> page_shift, Errno::nomem));
+        return fail(checked_end.error());
+    }
+    const vaddr_t end = *checked_end;
     start = start.page_down();
     if (start == end)
         return {};

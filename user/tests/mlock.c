@@ -219,6 +219,10 @@ static void limited(void) {
     need(munlock(at, 8 * PAGE) == 0);
     drop_root();
     is_errno(mlock(at, 5 * PAGE), ENOMEM, "more than RLIMIT_MEMLOCK");
+    is_errno(mlock(at, -(size_t)PAGE), ENOMEM, "the limit is asked before the range");
+    is_errno(lock_on_fault(at, -(size_t)PAGE), ENOMEM, "for mlock2");
+    is_errno(mlock((char*)-(size_t)PAGE, 2 * PAGE), EINVAL, "a range that wraps within the limit");
+    is_errno(munlock(at, -(size_t)PAGE), EINVAL, "munlock knows no limit");
     succeeds(mlock(at, 3 * PAGE), "less");
     is_errno(mlock(at + 4 * PAGE, 2 * PAGE), ENOMEM, "it is the sum that counts");
     succeeds(mlock(at + 1 * PAGE, 3 * PAGE), "what is locked already counts once");
