@@ -26,7 +26,9 @@ template <class T> constexpr T take(expected<T>& r) {
 }
 } // namespace detail
 
-// The value of `expression`, or a return of its error from the enclosing function.
+// The value of `expression`, or a return of its error from the enclosing function. Not beside
+// another TRY whose value has a destructor, in a list of arguments or of members: the return runs
+// no destructor of an object that is half made, or of an argument of a call not yet made.
 #define TRY(expression)                                                                            \
     ({                                                                                             \
         auto try_result_ = (expression);                                                           \

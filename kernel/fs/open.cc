@@ -40,20 +40,19 @@ expected<ref_ptr<file>> vfs_open_node(vnode& node, uint32_t flags, bool created)
         return fail(Errno::inval);
 
     bool writing = node.is_regular() && (wanted & may_write);
-    if (writing) {
+    if (writing)
         TRY(node.get_write_access());
-        // Truncating is a write, even through a description that is for reading.
-        if ((flags & O_TRUNC_) && !created) {
-            if (status s = node.truncate(0); !s) {
-                node.put_write_access();
-                return fail(s.error());
-            }
-        }
-    }
     auto opened = node.open(flags & (kept_flags | O_NOCTTY_));
+    status done;
+    // The last step, since it cannot be taken back. It is a write, even through a description that
+    // is for reading.
+    if (opened && writing && (flags & O_TRUNC_) && !created)
+        done = node.truncate(0);
     // The description gives write access back when it ends, if it is for writing.
     if (writing && (!opened || !(*opened)->writable()))
         node.put_write_access();
+    if (!done)
+        return fail(done.error());
     return opened;
 }
 

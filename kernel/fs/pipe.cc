@@ -457,5 +457,7 @@ expected<pipe_ends> pipe_make(uint32_t flags) {
         ref_ptr<vnode>::adopt(pipe_nodes.create(TRY(pipe_channel::create()), owner.uid, owner.gid));
     if (!node)
         return fail(Errno::nomem);
-    return pipe_ends{TRY(node->open(O_RDONLY_ | flags)), TRY(node->open(O_WRONLY_ | flags))};
+    auto read = TRY(node->open(O_RDONLY_ | flags));
+    auto write = TRY(node->open(O_WRONLY_ | flags));
+    return pipe_ends{std::move(read), std::move(write)};
 }

@@ -233,7 +233,7 @@ static void object_make(struct object* o, unsigned kind) {
 }
 
 // What ends a wait in a call as it should end.
-static void object_finish(struct object* o) {
+TAP_UNUSED static void object_finish(struct object* o) {
     static char buffer[PAGE];
     if (o->kind == K_FILE) {
         struct flock l = whole_lock(F_UNLCK, 0, 0);
