@@ -133,7 +133,8 @@ bool reparent_some(process& p, list<process, &process::among_children>& discarde
         return false;
     constexpr unsigned at_once = 8; // interrupts are off meanwhile
     process& reaper = new_parent_for_children(p);
-    for (unsigned i = 0; i < at_once && !p.children.empty(); i++) {
+    bool looked_at_all = false;
+    for (unsigned i = 0; i < at_once && !looked_at_all && !p.children.empty(); i++) {
         process* child = p.children.pop_front();
         const bool news = child->among_news.linked();
         if (news)
@@ -145,6 +146,7 @@ bool reparent_some(process& p, list<process, &process::among_children>& discarde
         reaper.children.push_back(*child);
         child->parent_thread = reaper.threads.front();
         send_death_signals(*child, p);
+        looked_at_all = session_child_left(*child, p);
         if (child->state == process_state::zombie && notify_parent(*child)) {
             process_unpublish(*child);
             discarded.push_back(*child);

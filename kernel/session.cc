@@ -18,10 +18,10 @@ bool has_stopped_member(pid_t group, const process* leaving) REQUIRES(process_tr
     return false;
 }
 
-// `leaving` takes away what may be the last tie of `group` to its session: if it does and the group
-// has stopped jobs, they get a chance to end.
-void orphan(pid_t group, const process& leaving) REQUIRES(process_tree_lock) {
-    if (!group_orphaned(group, &leaving) || !has_stopped_member(group, &leaving))
+// `group` may have lost its last tie to its session, or loses it as `leaving` ends (null: nobody
+// does): if so and the group has stopped jobs, they get a chance to end.
+void orphan(pid_t group, const process* leaving) REQUIRES(process_tree_lock) {
+    if (!has_stopped_member(group, leaving) || !group_orphaned(group, leaving))
         return;
     signal_send_group(group, SIGHUP_, nullptr);
     signal_send_group(group, SIGCONT_, nullptr);
@@ -90,10 +90,14 @@ void session_process_exiting(process& p) {
     lock_guard tree(process_tree_lock);
     // Only a process whose parent is in another group of the session tied its own group to it.
     if (p.parent && p.parent->group != p.group && p.parent->sess == p.sess)
-        orphan(p.group, p);
-    for (process& child : p.children)
-        if (child.group != p.group && child.sess == p.sess)
-            orphan(child.group, p);
+        orphan(p.group, &p);
+}
+
+bool session_child_left(const process& child, const process& by) {
+    if (child.group == by.group || child.sess != by.sess)
+        return false;
+    orphan(child.group, nullptr);
+    return true;
 }
 
 sysresult sys_setpgid(sys_pid pid, sys_pid group) {

@@ -119,7 +119,7 @@ static void many_threads(void) {
         need(pthread_create(&thread, &attributes, stay, NULL) == 0);
 }
 
-static void make_children(int count) {
+static void make_children(int count, bool own_groups) {
     const pid_t parent = getpid();
     for (int i = 0; i < count; i++) {
         pid_t child = fork();
@@ -130,11 +130,14 @@ static void make_children(int count) {
                 stay(NULL);
             _exit(0);
         }
+        if (own_groups)
+            need(setpgid(child, child) == 0);
     }
 }
 
-static void some_children(void) { make_children(20); }
-static void many_children(void) { make_children(measuring ? 200 : 20); }
+static void some_children(void) { make_children(20, false); }
+static void many_children(void) { make_children(measuring ? 200 : 20, false); }
+static void many_groups(void) { make_children(measuring ? 40 : 20, true); }
 
 static char long_link[32], long_path[4096];
 static void links_to_links(void) {
@@ -289,6 +292,7 @@ static const struct call {
     {"exit, many descriptors", many_descriptors, do_exit, by_itself},
     {"exit, many threads", many_threads, do_exit, by_itself},
     {"exit, many children", many_children, do_exit, by_itself},
+    {"exit, many groups", many_groups, do_exit, by_itself},
     {"exec", touch_memory, do_exec, by_itself},
     {"exec, 1.7 MB of arguments", no_memory, do_exec_long, by_itself},
     {"poll, many descriptors", many_descriptors, do_poll, by_itself},

@@ -2,8 +2,11 @@
 #include "../lib/proc.h"
 
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 
 static int report[2];
+static pid_t* job_made; // shared with the children
 
 static void say(char what) { need(write(report[1], &what, 1) == 1); }
 
@@ -58,6 +61,7 @@ static void tie(void* unused) {
     pid_t job = spawn(stop, NULL);
     need(setpgid(job, job) == 0);
     await_stopped(job);
+    *job_made = job;
 }
 
 static void orphaned(void) {
@@ -67,6 +71,15 @@ static void orphaned(void) {
     ok((first == 'h' && second == 'c') || (first == 'c' && second == 'h'),
        "the job gets SIGHUP and SIGCONT");
     is(heard(), 'w', "and goes on");
+}
+
+// A subreaper of the same session becomes the job's parent, and ties its group as the last one did.
+static void adopted(void) {
+    need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    is_exit(status_of(tie, NULL), 0, "the parent of a stopped job ends");
+    is(proc_state(*job_made), 'T', "the job of a subreaper's child stays stopped");
+    need(kill(*job_made, SIGKILL) == 0);
+    need(killed_by(reap(*job_made), SIGKILL));
 }
 
 // In an orphaned group the terminal's stop signals do nothing.
@@ -84,8 +97,11 @@ static void stop_signals(void) {
 }
 
 int main(void) {
+    job_made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(job_made != MAP_FAILED);
     subtest("was orphaned before", not_orphaned);
     subtest("becomes orphaned", orphaned);
+    subtest("adopted", adopted);
     subtest("stop signals", stop_signals);
     return done();
 }
