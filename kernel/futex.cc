@@ -167,10 +167,10 @@ void timer_fired(void* context) {
 
 // Sleeps until woken; intr and timedout otherwise. The waiter is in its bucket, and it is in none
 // afterwards.
-status sleep(futex_waiter& w, nanos_t deadline) REQUIRES(w.home_) {
+status sleep(futex_waiter& w, const moment& end) REQUIRES(w.home_) {
     timer_event limit;
-    if (deadline != forever)
-        limit.set(deadline, timer_fired, &w);
+    if (end.time != forever)
+        limit.set(end.time, timer_fired, &w, end.clock);
     status result;
     while (!w.woken) {
         sched_prepare_to_sleep(sleep_kind::interruptible, "futex");
@@ -192,13 +192,13 @@ status sleep(futex_waiter& w, nanos_t deadline) REQUIRES(w.home_) {
         b.waiters.remove(w);
         break;
     }
-    if (deadline != forever)
+    if (end.time != forever)
         limit.cancel(); // may wait for timer_fired(), which takes no lock
     return result;
 }
 
 // again: the word has another value. intr, timedout, inval, fault.
-status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, nanos_t deadline) {
+status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, const moment& end) {
     if (bits == 0)
         return fail(Errno::inval);
     for (;;) {
@@ -217,7 +217,7 @@ status futex_wait(vaddr_t word, bool is_private, uint32_t value, uint32_t bits, 
         bucket& b = w.home_.queue();
         b.lock.assert_held();
         b.waiters.push_back(w);
-        return sleep(w, deadline);
+        return sleep(w, end);
     }
 }
 
@@ -402,35 +402,33 @@ namespace {
 
 // FUTEX_WAIT's time is relative, that of the bitset form absolute, on the clock that the operation
 // names.
-expected<nanos_t> deadline_from_user(uint64_t timeout, uint32_t operation) {
+expected<moment> end_from_user(uint64_t timeout, uint32_t operation) {
     if (timeout == 0)
-        return forever;
+        return moment{};
     linux_timespec t = TRY(user_ptr<const linux_timespec>(timeout).read());
     if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
         return fail(Errno::inval);
     constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
     nanos_t time = nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
     if ((operation & 127) == FUTEX_WAIT_)
-        return now() + time;
-    if (operation & FUTEX_CLOCK_REALTIME_)
-        return deadline_at(time, wall_clock() - now());
-    return time;
+        return moment{now() + time, timer_clock::boot};
+    return moment{time, operation & FUTEX_CLOCK_REALTIME_ ? timer_clock::wall : timer_clock::boot};
 }
 
 sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_t bits,
-                          nanos_t deadline) {
-    status s = futex_wait(word, is_private, value, bits, deadline);
+                          const moment& end) {
+    status s = futex_wait(word, is_private, value, bits, end);
     if (s)
         return 0;
     if (s.error() != Errno::intr)
         return fail(s.error());
-    if (deadline == forever)
+    if (end.time == forever)
         return fail(Errno::restartsys);
     thread& self = current_thread();
     self.restart = thread::restart_kind::futex;
-    self.restart_deadline = deadline;
+    self.restart_deadline = end.time;
     self.restart_arguments[0] = word.value();
-    self.restart_arguments[1] = is_private;
+    self.restart_arguments[1] = uint64_t(end.clock) << 1 | uint64_t(is_private);
     self.restart_arguments[2] = value;
     self.restart_arguments[3] = bits;
     return fail(Errno::restart_block);
@@ -439,9 +437,9 @@ sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_
 } // namespace
 
 expected<int64_t> futex_restart(thread& self) {
-    return wait_or_restart(vaddr_t(self.restart_arguments[0]), self.restart_arguments[1] != 0,
+    return wait_or_restart(vaddr_t(self.restart_arguments[0]), self.restart_arguments[1] & 1,
                            uint32_t(self.restart_arguments[2]), uint32_t(self.restart_arguments[3]),
-                           self.restart_deadline);
+                           {self.restart_deadline, timer_clock(self.restart_arguments[1] >> 1)});
 }
 
 sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
@@ -455,9 +453,8 @@ sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
     switch (what) {
     case FUTEX_WAIT_:
     case FUTEX_WAIT_BITSET_: {
-        nanos_t deadline = TRY(deadline_from_user(timeout_or_value2, operation));
-        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3,
-                               deadline);
+        const moment end = TRY(end_from_user(timeout_or_value2, operation));
+        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3, end);
     }
     case FUTEX_WAKE_: return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
     case FUTEX_WAKE_BITSET_:

@@ -47,7 +47,7 @@ void fire(void* context);
 
 void arm(posix_timer& t) REQUIRES(t.lock) {
     t.armed = true;
-    t.event.set(t.deadline, fire, &t);
+    t.event.set(t.deadline, fire, &t, t.runs_on);
 }
 
 void fire(void* context) {
@@ -80,7 +80,12 @@ nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
 // Whether it goes by used processor time.
 bool on_cpu_clock(const posix_timer& t) { return bool(t.cpu.of); }
 // What its clock shows.
-nanos_t time_of(const posix_timer& t) { return on_cpu_clock(t) ? t.cpu.now() : now(); }
+nanos_t time_of(posix_timer& t) {
+    if (on_cpu_clock(t))
+        return t.cpu.now();
+    lock_guard guard(t.lock);
+    return time_on(t.runs_on);
+}
 
 // It does not come any more, unless its signal is pending yet.
 void stop(posix_timer& t) {
@@ -151,7 +156,7 @@ void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info) {
     lock_guard guard(t.lock);
     t.overrun = std::exchange(t.periods_missed, 0);
     if (!on_cpu_clock(t) && t.interval != 0) {
-        t.overrun = advance(t, now());
+        t.overrun = advance(t, time_on(t.runs_on));
         arm(t);
     }
     info.timer.overrun = t.overrun;
@@ -203,7 +208,7 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     if (is_cpu_clock(clock))
         cpu = TRY(cpu_clock_find(clock));
     else
-        TRY(clock_offset(clock));
+        TRY(clock_for_timers(clock));
     process& p = current_process();
     linux_sigevent wanted{0, SIGALRM_, SIGEV_SIGNAL_, 0, {}};
     if (event)
@@ -260,14 +265,15 @@ sysresult sys_timer_settime(int32_t id, sys_hex flags, user_ptr<const linux_itim
         const bool by_use = on_cpu_clock(t);
         if (by_use && !cpu_clock_goes_on(t.cpu))
             return fail(Errno::srch);
-        const nanos_t offset = by_use ? 0 : TRY(clock_offset(t.clock));
         before = setting_of(t);
         disarm(t);
-        const nanos_t deadline =
-            std::max<nanos_t>(absolute ? deadline_at(time, offset) : time_of(t) + time, 1);
+        const moment end = by_use ? moment{absolute ? time : t.cpu.now() + time, timer_clock::boot}
+                                  : TRY(moment_of(t.clock, absolute, time));
+        const nanos_t deadline = std::max<nanos_t>(end.time, 1);
         lock_guard timer_guard(t.lock);
         t.deadline = 0;
         t.overrun = t.periods_missed = 0;
+        t.runs_on = end.clock;
         if (time != 0) {
             t.deadline = deadline;
             t.interval = interval;

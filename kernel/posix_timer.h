@@ -38,8 +38,10 @@ struct posix_timer {
     bool armed GUARDED_BY(lock) = false;   // the event is set, and counts
     bool rests GUARDED_BY(lock) = false;   // periodic, and its signal was ignored when it was due
     nanos_t deadline GUARDED_BY(lock) = 0; // the next or, while the signal is pending, the last one
-    nanos_t interval GUARDED_BY(lock) = 0; // 0: once
-    int overrun GUARDED_BY(lock) = 0;      // of the signal that was taken last
+    // What `deadline` is on, but for used time: the wall clock, if it is one of its times.
+    timer_clock runs_on GUARDED_BY(lock) = timer_clock::boot;
+    nanos_t interval GUARDED_BY(lock) = 0;   // 0: once
+    int overrun GUARDED_BY(lock) = 0;        // of the signal that was taken last
     int periods_missed GUARDED_BY(lock) = 0; // by used time, since then
     timer_event event;
 };

@@ -550,9 +550,8 @@ void sched_tick(nanos_t time) {
 void handle_reschedule_interrupt() {
     // Out of the halt, and past work_pending, the CPU has come by being interrupted. What is left
     // is a slice that somebody else has started.
-    nanos_t next = sched_next_event();
-    if (next != forever)
-        timer_want(next);
+    // Or a clock that was set.
+    timer_program_next();
 }
 
 sched_statistics sched_get_statistics() {

@@ -71,9 +71,16 @@ nanos_t sched_next_event();
 void sched_tick(nanos_t time);
 // Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
 void timer_want(nanos_t deadline);
+// Makes it come in time for all that waits on this CPU. Interrupts off.
+void timer_program_next();
+// The wall clock was set: what waits for a time that it shows is looked at again, on every CPU.
+void timer_clock_was_set();
 
 // For kernel/thread.cc and fork.cc: the first thing that a new thread does on its own stack.
 void sched_first_run();
+
+// What a deadline is a time of: now(), or the wall clock, which may be set.
+enum class timer_clock : uint8_t { boot, wall };
 
 // A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's
 // storage. Any thread may call any of these at any time.
@@ -81,7 +88,8 @@ class timer_event {
 public:
     timer_event();
     // `fire(context)` runs with interrupts off; it may set() the event again.
-    void set(nanos_t deadline, void (*fire)(void*), void* context);
+    void set(nanos_t deadline, void (*fire)(void*), void* context,
+             timer_clock clock = timer_clock::boot);
     // After this the function is not running and will not run, unless somebody has set it
     // meanwhile. The caller holds no lock that it takes. (Called from the function itself: it will
     // not run again.)
@@ -98,5 +106,6 @@ private:
     nanos_t deadline_ GUARDED_BY(home_) = 0;
     void (*fire_)(void*) GUARDED_BY(home_) = nullptr;
     void* context_ GUARDED_BY(home_) = nullptr;
+    timer_clock clock_ GUARDED_BY(home_) = timer_clock::boot;
     bool armed_ GUARDED_BY(home_) = false;
 };

@@ -26,8 +26,8 @@ enum : int32_t {
 };
 constexpr uint32_t TIMER_ABSTIME_ = 1;
 
-// What clock_settime has added to the wall clock.
-constinit std::atomic<int64_t> wall_clock_set{0};
+// What the wall clock is ahead of now(), once it was set; 0: it goes on from boot.
+constinit std::atomic<nanos_t> wall_clock_set{0};
 
 expected<nanos_t> read_clock(int32_t clock) {
     if (is_cpu_clock(clock))
@@ -43,13 +43,31 @@ expected<nanos_t> read_clock(int32_t clock) {
     }
 }
 
-// Sleeps until the deadline: intr when a signal comes first.
-status sleep_until(nanos_t deadline) {
-    spin_lock lock(lock_rank::wait, "nanosleep");
-    wait_queue nobody;
-    lock_guard guard(lock);
-    status s = nobody.wait_interruptible(lock, "nanosleep", deadline);
-    return !s && s.error() == Errno::timedout ? status{} : s;
+// Sleeps until then: intr when a signal comes first.
+status sleep_until(const moment& end) {
+    struct sleeper {
+        spin_lock lock{lock_rank::wait, "nanosleep"};
+        wait_queue queue; // guard: lock
+        bool over GUARDED_BY(lock) = false;
+        static void fire(void* context) {
+            auto& s = *static_cast<sleeper*>(context);
+            lock_guard guard(s.lock);
+            s.over = true;
+            s.queue.wake_all();
+        }
+    } s;
+    timer_event event;
+    event.set(end.time, sleeper::fire, &s, end.clock);
+    status slept;
+    {
+        lock_guard guard(s.lock);
+        while (!s.over && slept)
+            slept = s.queue.wait_interruptible(s.lock, "nanosleep");
+        if (s.over)
+            slept = {};
+    }
+    event.cancel();
+    return slept;
 }
 
 // A relative sleep that a signal has interrupted at `time` goes on to its end if no handler runs,
@@ -66,7 +84,7 @@ sysresult interrupted(thread::restart_kind kind, nanos_t deadline, nanos_t time,
 }
 
 sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining) {
-    if (sleep_until(deadline))
+    if (sleep_until({deadline, timer_clock::boot}))
         return 0;
     return interrupted(thread::restart_kind::nanosleep, deadline, now(), remaining);
 }
@@ -110,18 +128,30 @@ expected<nanos_t> from_timespec(const linux_timespec& t) {
     return nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
 }
 
-expected<nanos_t> clock_offset(int32_t clock) {
-    switch (clock) {
-    case CLOCK_REALTIME_: return wall_clock() - now();
+expected<timer_clock> clock_for_timers(int32_t id) {
+    switch (id) {
+    case CLOCK_REALTIME_: return timer_clock::wall;
     case CLOCK_MONOTONIC_:
-    case CLOCK_BOOTTIME_: return 0;
+    case CLOCK_BOOTTIME_: return timer_clock::boot;
     default: return fail(Errno::inval);
     }
 }
 
-nanos_t deadline_at(nanos_t time, nanos_t offset) { return time > offset ? time - offset : 0; }
+expected<moment> moment_of(int32_t id, bool absolute, nanos_t time) {
+    const timer_clock clock = TRY(clock_for_timers(id));
+    if (absolute)
+        return moment{time, clock};
+    return moment{deadline_after(time), timer_clock::boot};
+}
 
-nanos_t wall_clock() { return boot_wall_clock() + now() + nanos_t(wall_clock_set.load()); }
+nanos_t time_on(timer_clock clock) { return clock == timer_clock::wall ? wall_clock() : now(); }
+
+nanos_t wall_clock_offset() {
+    const nanos_t set = wall_clock_set.load();
+    return set ? set : boot_wall_clock();
+}
+
+nanos_t wall_clock() { return now() + wall_clock_offset(); }
 
 sysresult sys_clock_gettime(sys_clock clock, user_ptr<linux_timespec> out) {
     nanos_t time = TRY(read_clock(clock));
@@ -152,7 +182,13 @@ sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> valu
         return fail(Errno::inval);
     if (!current_credentials().superuser())
         return fail(Errno::perm);
-    wall_clock_set.store(int64_t(time - boot_wall_clock() - now()));
+    // As on Linux, it cannot show less than the time since boot.
+    const nanos_t up = now();
+    if (time <= up)
+        return fail(Errno::inval);
+    wall_clock_set.store(time - up);
+    timer_clock_was_set();
+    timerfd_clock_was_set();
     return 0;
 }
 
@@ -191,8 +227,7 @@ sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const lin
         return cpu_nanosleep(clock, flags & TIMER_ABSTIME_, time, remaining);
     if (!(flags & TIMER_ABSTIME_))
         return sleep_or_restart(deadline_after(time), remaining);
-    nanos_t offset = realtime ? wall_clock() - now() : 0;
-    if (!sleep_until(time > offset ? time - offset : 0))
+    if (!sleep_until({time, realtime ? timer_clock::wall : timer_clock::boot}))
         return fail(Errno::restartnohand); // the deadline stays what it is: begin again
     return 0;
 }

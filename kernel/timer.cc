@@ -1,6 +1,7 @@
-// timer_event: a queue per CPU, ordered by deadline, in a pairing heap (Fredman, Sedgewick, Sleator
-// and Tarjan 1986): setting is O(1), taking the first or any other is O(log n) amortised, and the
-// links live in the event, so that setting one cannot fail.
+// timer_event: a queue per CPU, ordered by deadline, in pairing heaps (Fredman, Sedgewick, Sleator
+// and Tarjan 1986), one for each clock, so that setting the wall clock moves no event: setting is
+// O(1), taking the first or any other is O(log n) amortised, and the links live in the event, so
+// that setting one cannot fail.
 //
 // An event moves to the queue of the CPU that sets it; which that is says its home (lib/home.h).
 // Its function is called without the queue's lock, so that it may take any spin lock and set the
@@ -9,6 +10,7 @@
 #include "arch/timer.h"
 #include "arch/cpu.h"
 #include "arch/upcalls.h"
+#include "kernel/clock.h"
 #include "kernel/sched.h"
 #include "lib/lock.h"
 
@@ -17,18 +19,19 @@
 
 struct alignas(64) timer_queue {
     spin_lock lock{lock_rank::timer, "timer queue"};
-    timer_event* first GUARDED_BY(lock) = nullptr;
+    timer_event* first[2] GUARDED_BY(lock) = {}; // by timer_clock
     timer_event* firing GUARDED_BY(lock) = nullptr;
     nanos_t programmed = forever; // the CPU's own: what its timer is set to
 
-    void insert(timer_event& e, nanos_t deadline) REQUIRES(lock);
+    void insert(timer_event& e) REQUIRES(lock);
     void remove(timer_event& e) REQUIRES(lock);
-    // Takes the first event out if it is due, and calls its function. False: none is due.
+    // Takes a first event out if it is due, and calls its function. False: none is due.
     bool fire_first(nanos_t time) EXCLUDES(lock);
-    // When the first one is due; forever: there is none.
+    // When the next one is due, by now(); forever: there is none.
     nanos_t next_deadline() EXCLUDES(lock);
 
 private:
+    timer_event* first_due(nanos_t time) REQUIRES(lock);
     timer_event* meld(timer_event* a, timer_event* b) REQUIRES(lock);
     timer_event* meld_children(timer_event& parent) REQUIRES(lock);
 };
@@ -36,6 +39,12 @@ private:
 namespace {
 
 timer_queue queues[max_cpus];
+
+// When a clock shows `deadline`, by now().
+nanos_t since_boot(nanos_t deadline, timer_clock clock) {
+    const nanos_t ahead = clock == timer_clock::wall ? wall_clock_offset() : 0;
+    return deadline > ahead ? deadline - ahead : 0;
+}
 
 } // namespace
 
@@ -88,19 +97,20 @@ timer_event* timer_queue::meld_children(timer_event& parent) {
     return heap;
 }
 
-void timer_queue::insert(timer_event& e, nanos_t deadline) {
+void timer_queue::insert(timer_event& e) {
     e.home_.assert_is(*this);
     e.child_ = e.sibling_ = e.previous_ = nullptr;
-    e.deadline_ = deadline;
     e.armed_ = true;
-    first = meld(first, &e);
+    timer_event*& heap = first[unsigned(e.clock_)];
+    heap = meld(heap, &e);
 }
 
 void timer_queue::remove(timer_event& e) {
     e.home_.assert_is(*this);
     timer_event* orphans = meld_children(e);
-    if (&e == first) {
-        first = orphans;
+    timer_event*& heap = first[unsigned(e.clock_)];
+    if (&e == heap) {
+        heap = orphans;
     } else {
         // `previous_` is the parent of a first child, else the elder sibling.
         timer_event* before = e.previous_;
@@ -110,20 +120,29 @@ void timer_queue::remove(timer_event& e) {
             after->home_.assert_is(*this);
             after->previous_ = before;
         }
-        first = meld(first, orphans);
+        heap = meld(heap, orphans);
     }
     e.sibling_ = e.previous_ = nullptr;
     e.armed_ = false;
 }
 
+timer_event* timer_queue::first_due(nanos_t time) {
+    for (timer_event* e : first) {
+        if (!e)
+            continue;
+        e->home_.assert_is(*this);
+        if (since_boot(e->deadline_, e->clock_) <= time)
+            return e;
+    }
+    return nullptr;
+}
+
 bool timer_queue::fire_first(nanos_t time) {
     lock_guard guard(lock);
-    timer_event* e = first;
+    timer_event* e = first_due(time);
     if (!e)
         return false;
     e->home_.assert_is(*this);
-    if (e->deadline_ > time)
-        return false;
     remove(*e);
     auto* fire = e->fire_;
     void* context = e->context_;
@@ -138,10 +157,14 @@ bool timer_queue::fire_first(nanos_t time) {
 
 nanos_t timer_queue::next_deadline() {
     lock_guard guard(lock);
-    if (!first)
-        return forever;
-    first->home_.assert_is(*this);
-    return first->deadline_;
+    nanos_t next = forever;
+    for (timer_event* e : first) {
+        if (!e)
+            continue;
+        e->home_.assert_is(*this);
+        next = std::min(next, since_boot(e->deadline_, e->clock_));
+    }
+    return next;
 }
 
 void timer_want(nanos_t deadline) {
@@ -156,7 +179,7 @@ void timer_want(nanos_t deadline) {
 // Most events are set by who makes them: on this CPU.
 timer_event::timer_event() : home_(queues[cpu::id()]) {}
 
-void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context) {
+void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context, timer_clock clock) {
     cpu::interrupts_push_off();
     timer_queue& mine = queues[cpu::id()];
     for (;;) {
@@ -169,13 +192,15 @@ void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context) {
         if (&q == &mine || q.firing == this) {
             fire_ = fire;
             context_ = context;
-            q.insert(*this, deadline);
+            deadline_ = deadline;
+            clock_ = clock;
+            q.insert(*this);
             home_.unlock();
             break;
         }
         home_.leave_for(mine);
     }
-    timer_want(deadline);
+    timer_want(since_boot(deadline, clock));
     cpu::interrupts_pop_off();
 }
 
@@ -207,7 +232,20 @@ void handle_timer_interrupt() {
     while (q.fire_first(time)) {
     }
     sched_tick(time);
-    const nanos_t next = std::min(sched_next_event(), q.next_deadline());
+    timer_program_next();
+}
+
+void timer_program_next() {
+    const nanos_t next = std::min(sched_next_event(), queues[cpu::id()].next_deadline());
     if (next != forever)
         timer_want(next);
+}
+
+void timer_clock_was_set() {
+    cpu::interrupts_push_off();
+    for (unsigned i = 0; i < cpu::count(); i++)
+        if (i != cpu::id())
+            cpu::send_reschedule(i);
+    timer_program_next();
+    cpu::interrupts_pop_off();
 }

@@ -10,7 +10,10 @@
 
 #include <algorithm>
 
-enum : uint32_t { TFD_TIMER_ABSTIME_ = 1 };
+enum : uint32_t { TFD_TIMER_ABSTIME_ = 1, TFD_TIMER_CANCEL_ON_SET_ = 2 };
+
+// The timerfds whose readers want to know when the wall clock is set.
+static spin_lock watchers_lock{lock_rank::clock_watchers, "clock watchers"};
 
 struct timer_file final : public file {
     timer_file(int32_t clock, uint32_t flags)
@@ -23,7 +26,7 @@ struct timer_file final : public file {
         if (p)
             p->add(pollers_);
         lock_guard guard(lock_);
-        return expired(now()) ? POLLIN_ | POLLRDNORM_ : 0;
+        return clock_moved_ || expired() ? POLLIN_ | POLLRDNORM_ : 0;
     }
     timer_file* as_timer() override { return this; }
 
@@ -31,39 +34,73 @@ struct timer_file final : public file {
         lock_guard guard(lock_);
         return setting();
     }
-    // Returns what it was set to.
-    linux_itimerspec set(nanos_t deadline, nanos_t interval);
+    // Sets it; `before`: what it was set to. `watch`: TFD_TIMER_CANCEL_ON_SET. ECANCELED, and it is
+    // set, if the clock was set before, and no reader was told.
+    status set(const moment& deadline, nanos_t interval, bool watch, linux_itimerspec& before);
+    void clock_was_set();
     int32_t clock() const { return clock_; }
 
 private:
     static void fire(void* context);
+    void watch_clock(bool watch);
     // How often it has expired since it was set or read.
-    uint64_t expired(nanos_t time) const REQUIRES(lock_) {
+    uint64_t expired() const REQUIRES(lock_) {
+        const nanos_t time = time_on(runs_on_);
         if (deadline_ == 0 || time < deadline_)
             return 0;
         return interval_ == 0 ? 1 : (time - deadline_) / interval_ + 1;
     }
     linux_itimerspec setting() const REQUIRES(lock_) {
-        const nanos_t time = now();
-        nanos_t next = deadline_ + expired(time) * interval_;
+        const nanos_t time = time_on(runs_on_);
+        nanos_t next = deadline_ + expired() * interval_;
         return {to_timespec(interval_), to_timespec(next > time ? next - time : 0)};
     }
 
     spin_lock lock_{lock_rank::pipe_state, "timerfd"};
     nanos_t deadline_ GUARDED_BY(lock_) = 0; // the first that was not read; 0: none
     nanos_t interval_ GUARDED_BY(lock_) = 0;
-    wait_queue readers_; // guard: lock_
+    timer_clock runs_on_ GUARDED_BY(lock_) = timer_clock::boot; // what the deadline is on
+    bool clock_moved_ GUARDED_BY(lock_) = false; // the wall clock was set, and no reader was told
+    wait_queue readers_;                         // guard: lock_
     poll_queue pollers_;
     sleep_lock setting_{lock_rank::itimer, "timerfd"}; // one setter at a time
     timer_event event_;                                // set for the deadline, and only for it
     const int32_t clock_;
+
+public:
+    list_node among_watchers; // under watchers_lock
 };
 
 namespace {
 constinit pool<timer_file> timer_files{"timerfd"};
+list<timer_file, &timer_file::among_watchers> watchers GUARDED_BY(watchers_lock);
+} // namespace
+
+void timerfd_clock_was_set() {
+    lock_guard guard(watchers_lock);
+    for (timer_file& f : watchers)
+        f.clock_was_set();
+}
+
+void timer_file::watch_clock(bool watch) {
+    lock_guard guard(watchers_lock);
+    if (watch && !among_watchers.linked())
+        watchers.push_back(*this);
+    else if (!watch && among_watchers.linked())
+        watchers.remove(*this);
+}
+
+void timer_file::clock_was_set() {
+    {
+        lock_guard guard(lock_);
+        clock_moved_ = true;
+        readers_.wake_all();
+    }
+    pollers_.notify();
 }
 
 void timer_file::last_reference_gone() {
+    watch_clock(false);
     event_.cancel();
     timer_files.destroy(this);
 }
@@ -77,16 +114,21 @@ void timer_file::fire(void* context) {
     self.pollers_.notify();
 }
 
-linux_itimerspec timer_file::set(nanos_t deadline, nanos_t interval) {
+status timer_file::set(const moment& deadline, nanos_t interval, bool watch,
+                       linux_itimerspec& before) {
     lock_guard setter(setting_);
+    watch_clock(watch);
     event_.cancel();
     lock_guard guard(lock_);
-    const linux_itimerspec before = setting();
-    deadline_ = deadline;
-    interval_ = deadline ? interval : 0;
-    if (deadline != 0)
-        event_.set(deadline, fire, this);
-    return before;
+    before = setting();
+    deadline_ = deadline.time;
+    runs_on_ = deadline.clock;
+    interval_ = deadline_ ? interval : 0;
+    if (deadline_ != 0)
+        event_.set(deadline_, fire, this, runs_on_);
+    if (std::exchange(clock_moved_, false) && watch)
+        return fail(Errno::canceled);
+    return {};
 }
 
 expected<int64_t> timer_file::read(uio& io) {
@@ -95,15 +137,20 @@ expected<int64_t> timer_file::read(uio& io) {
         return fail(Errno::inval);
     {
         lock_guard guard(lock_);
-        while ((count = expired(now())) == 0) {
+        while ((count = expired()) == 0 && !clock_moved_) {
             if (nonblocking())
                 return fail(Errno::again);
             if (!readers_.wait_interruptible(lock_, "timerfd"))
                 return fail(Errno::restartsys);
         }
+        if (std::exchange(clock_moved_, false)) {
+            if (count != 0) // as on Linux, it is then over
+                deadline_ = 0;
+            return fail(Errno::canceled);
+        }
         deadline_ = interval_ ? deadline_ + count * interval_ : 0;
         if (deadline_ != 0)
-            event_.set(deadline_, fire, this);
+            event_.set(deadline_, fire, this, runs_on_);
     }
     return io.result(io.move(&count, sizeof count));
 }
@@ -111,7 +158,7 @@ expected<int64_t> timer_file::read(uio& io) {
 sysresult sys_timerfd_create(sys_clock clock, sys_open_flags flags) {
     if (uint32_t(flags) & ~(O_NONBLOCK_ | O_CLOEXEC_))
         return fail(Errno::inval);
-    TRY(clock_offset(clock));
+    TRY(clock_for_timers(clock));
     auto made =
         ref_ptr<file>::adopt(timer_files.create(int32_t(clock), uint32_t(flags) & O_NONBLOCK_));
     if (!made)
@@ -124,19 +171,22 @@ sysresult sys_timerfd_settime(sys_fd fd, sys_hex flags, user_ptr<const linux_iti
     const linux_itimerspec wanted = TRY(value.read());
     const nanos_t time = TRY(from_timespec(wanted.value));
     const nanos_t interval = TRY(from_timespec(wanted.interval));
-    if (flags & ~uint32_t{TFD_TIMER_ABSTIME_})
+    if (flags & ~uint32_t{TFD_TIMER_ABSTIME_ | TFD_TIMER_CANCEL_ON_SET_})
         return fail(Errno::inval);
     ref_ptr<file> opened = TRY(current_thread().files->get(fd));
     timer_file* timer = opened->as_timer();
     if (!timer)
         return fail(Errno::inval);
-    nanos_t deadline = 0;
+    const bool absolute = flags & TFD_TIMER_ABSTIME_;
+    moment deadline{0, timer_clock::boot};
     if (time != 0) {
-        const nanos_t offset = TRY(clock_offset(timer->clock()));
-        deadline = flags & TFD_TIMER_ABSTIME_ ? deadline_at(time, offset) : now() + time;
-        deadline = std::max<nanos_t>(deadline, 1);
+        deadline = TRY(moment_of(timer->clock(), absolute, time));
+        deadline.time = std::max<nanos_t>(deadline.time, 1);
     }
-    const linux_itimerspec before = timer->set(deadline, interval);
+    const bool on_wall_clock = TRY(clock_for_timers(timer->clock())) == timer_clock::wall;
+    linux_itimerspec before;
+    TRY(timer->set(deadline, interval,
+                   (flags & TFD_TIMER_CANCEL_ON_SET_) && absolute && on_wall_clock, before));
     if (old)
         TRY(old.write(before));
     return 0;

@@ -25,13 +25,14 @@ enum class lock_rank : uint8_t {
     file_locks,     // file_lock_list::guard: the advisory locks on one file
     // Spin locks: is_spin_rank(). First those that no interrupt handler takes: interrupts stay on
     // while they are held.
-    sysv_shm,   // the table of System V segments
-    fd_table,   // fd_table::lock_
-    attributes, // vnode::attribute_lock_
-    vm_shadows, // uvm_object::shadows_
-    vm_commit,  // the commit account
-    pmap,       // pmap::lock_
-    pv,         // pv lists of pages
+    sysv_shm,       // the table of System V segments
+    fd_table,       // fd_table::lock_
+    clock_watchers, // timerfds that are told when the wall clock is set
+    attributes,     // vnode::attribute_lock_
+    vm_shadows,     // uvm_object::shadows_
+    vm_commit,      // the commit account
+    pmap,           // pmap::lock_
+    pv,             // pv lists of pages
     // Those that interrupt handlers take too.
     process_tree, // the pid table, parents, children, groups, sessions
     pipe_state,   // pipe::state_

@@ -193,7 +193,7 @@ status show_stat(const proc_subject&, text_buffer& out) {
     }
     const uint64_t forks = uvm_read(uvm_counter::forks) + uvm_read(uvm_counter::forks_sharevm);
     out.print("ctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
-              ull(times.sched.switches), ull((wall_clock() - now()) / nanos_per_second), ull(forks),
+              ull(times.sched.switches), ull(wall_clock_offset() / nanos_per_second), ull(forks),
               count_running());
     return {};
 }
