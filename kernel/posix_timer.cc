@@ -213,9 +213,13 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     linux_sigevent wanted{0, SIGALRM_, SIGEV_SIGNAL_, 0, {}};
     if (event)
         wanted = TRY(event.read());
-    posix_timer* t = timers.create();
+    // The signal that it will send counts from now on.
+    auto charge = user_charge::take(current_credentials().uid, user_resource::signals, 1,
+                                    process_limit(RLIMIT_SIGPENDING_), Errno::again);
+    posix_timer* t = charge ? timers.create() : nullptr;
     if (!t)
         return fail(Errno::again);
+    t->entry.charge = std::move(*charge);
     t->owner = &p;
     t->clock = clock;
     t->alarm.only = cpu.only.get();
@@ -229,8 +233,6 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
         t->id = p.next_timer_id;
         if (t->target && (t->target->signal_flags.load() & signal_flag_gone))
             chosen = fail(Errno::inval);
-        else if (p.posix_timers.size() >= process_limit(RLIMIT_SIGPENDING_))
-            chosen = fail(Errno::again);
         else
             chosen = id.write(t->id);
         if (chosen) {

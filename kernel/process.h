@@ -143,7 +143,6 @@ struct process : ref_counted<process> {
     int stop_signo = 0;      // what it is reported with
     bool stop_dequeued =
         false; // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
-    unsigned queued_signals = 0; // pending_signals that are queued, here and with its threads
 
     // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
     // that a process that has been waited for has left nothing behind.

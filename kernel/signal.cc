@@ -161,10 +161,19 @@ void made_pending(process& p, thread* only, signal_queue& queue, int signo)
     p.handlers->signal_pollers.notify();
 }
 
-void unqueue(process& p, signal_queue& queue, pending_signal& entry) {
-    queue.queued.remove(entry);
-    ASSERT(p.queued_signals > 0);
-    p.queued_signals--;
+// An entry for one more signal to `p`. Null if there is no memory, or its user has all that he may
+// have (but he always may, if so it is to be).
+pending_signal* create_entry(process& p, bool always) {
+    uint64_t limit;
+    {
+        lock_guard guard(p.lock);
+        limit = always ? user_charge::no_limit : p.limits[RLIMIT_SIGPENDING_].current;
+    }
+    auto charge = user_charge::take(process_uid(p), user_resource::signals, 1, limit, Errno::again);
+    pending_signal* entry = charge ? infos.create() : nullptr;
+    if (entry)
+        entry->charge = std::move(*charge);
+    return entry;
 }
 
 // Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would
@@ -184,14 +193,10 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     signal_queue& queue = only ? only->pending : p.pending;
     if (signo < signal_first_real_time && (queue.set & sig_bit(signo)))
         return {};
-    pending_signal* entry = nullptr;
-    const bool kernels_own = info.code >= 0 && signo < signal_first_real_time;
-    if (kernels_own || p.queued_signals < p.limits[RLIMIT_SIGPENDING_].current)
-        entry = infos.create();
-    if (entry) {
+    const bool always = info.code >= 0 && signo < signal_first_real_time;
+    if (pending_signal* entry = create_entry(p, always)) {
         entry->info = info;
         queue.queued.push_back(*entry);
-        p.queued_signals++;
     } else if (signo >= signal_first_real_time && info.code != SI_USER_) {
         return fail(Errno::again);
     }
@@ -239,7 +244,6 @@ void send_entry(process& p, thread* to_thread, pending_signal& entry) REQUIRES(p
     }
     signal_queue& queue = to_thread ? to_thread->pending : p.pending;
     queue.queued.push_back(entry);
-    p.queued_signals++;
     made_pending(p, to_thread, queue, signo);
 }
 
@@ -303,7 +307,7 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
     }
     if (taken) {
         info = taken->info;
-        unqueue(p, queue, *taken);
+        queue.queued.remove(*taken);
         if (taken->timer)
             posix_timer_signal_taken(*taken->timer, info);
         else
@@ -335,7 +339,7 @@ void signal_flush(process& p, signal_queue& queue, sigset which) {
     for (pending_signal* entry = queue.queued.front(); entry;) {
         pending_signal* next = queue.queued.next(*entry);
         if (sig_bit(entry->info.signo) & which) {
-            unqueue(p, queue, *entry);
+            queue.queued.remove(*entry);
             if (entry->timer)
                 posix_timer_signal_taken(*entry->timer, entry->info);
             else
@@ -422,7 +426,7 @@ void signal_drop_entry(process& p, thread* to_thread,
     if (!entry.on_queue.linked())
         return;
     signal_queue& queue = to_thread ? to_thread->pending : p.pending;
-    unqueue(p, queue, entry);
+    queue.queued.remove(entry);
     const int signo = entry.info.signo;
     for (pending_signal& other : queue.queued)
         if (other.info.signo == signo)
@@ -450,13 +454,12 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     }
     self.forced |= sig_bit(signo);
     if (!(self.pending.set & sig_bit(signo))) {
-        if (pending_signal* entry = infos.create()) {
+        if (pending_signal* entry = create_entry(p, true)) {
             entry->info = {};
             entry->info.signo = signo;
             entry->info.code = code;
             entry->info.fault.address = address;
             self.pending.queued.push_back(*entry);
-            p.queued_signals++;
         }
         self.pending.set |= sig_bit(signo);
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernel/poll.h"
+#include "kernel/user_account.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
@@ -127,6 +128,7 @@ struct pending_signal {
     list_node on_queue;
     linux_siginfo info;
     posix_timer* timer = nullptr; // whose own entry this is; null: it is of signal.cc's pool
+    user_charge charge;           // to the user who has it pending: RLIMIT_SIGPENDING
 };
 
 // Signals that are pending for one thread or for a whole process.

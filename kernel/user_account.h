@@ -15,6 +15,7 @@ enum class user_resource : uint8_t {
     file_locks, // record locks and flock's: kernel/fs/file_lock.cc
     pipe_pages, // the capacity of pipes: kernel/fs/pipe.cc
     tasks,      // threads, and zombies that nobody has waited for: process::tasks
+    signals,    // RLIMIT_SIGPENDING: queued ones, and timers, which have one each
     count
 };
 

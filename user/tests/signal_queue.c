@@ -71,6 +71,36 @@ static void limit(void) {
             "sigqueue fails with EAGAIN at RLIMIT_SIGPENDING, kill does not");
 }
 
+static int make_timer(void) {
+    int id;
+    return (int)syscall(SYS_timer_create, CLOCK_MONOTONIC, NULL, &id);
+}
+
+static void limited_timers(void* unused) {
+    (void)unused;
+    if (geteuid() == 0)
+        need(setuid(54321) == 0); // who has nothing else pending
+    struct rlimit limit = {5, 5};
+    need(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+    int made = 0;
+    while (made < 10 && make_timer() == 0)
+        made++;
+    need(made <= 5 && errno == EAGAIN);
+    block(SIGRTMIN, SIGRTMIN);
+    need(sigqueue(getpid(), SIGRTMIN, (union sigval){0}) == -1 && errno == EAGAIN);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(make_timer() == -1 && errno == EAGAIN ? 0 : 1);
+    need(reap(child) == 0);
+    need(syscall(SYS_timer_delete, 0) == 0 && make_timer() == 0);
+    _exit(50);
+}
+
+static void limit_of_a_user(void) {
+    is_exit(status_of(limited_timers, NULL), 50,
+            "timers count too, for all processes of a user together");
+}
+
 static void waiting(void) {
     sigset_t set = block(SIGRTMIN, SIGUSR1);
     siginfo_t info;
@@ -142,6 +172,7 @@ static void made_up(void) {
 int main(void) {
     subtest("queueing", queueing);
     subtest("the limit", limit);
+    subtest("the limit of a user", limit_of_a_user);
     subtest("waiting", waiting);
     subtest("interrupted waiting", waiting_is_interrupted);
     subtest("made-up information", made_up);
