@@ -17,7 +17,6 @@ enum class lock_rank : uint8_t {
     vnode,          // vnode::lock_: the contents of a file
     itimer,         // interval_timers::setting
     pipe,           // pipe::lock_
-    tty,            // tty::lock_ (sleep part)
     vm_map,         // vm_map::lock_
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
@@ -39,7 +38,7 @@ enum class lock_rank : uint8_t {
     signal,       // sig_handlers::lock_, pending signals
     futex,        // a futex hash bucket
     poll,         // poll_queue::lock_
-    tty_spin,     // tty and line-discipline buffers, shared with the interrupt handler
+    tty,          // tty and line-discipline buffers, shared with the interrupt handler
     process,      // process::lock_, thread::lock_
     fs_context,   // fs_context::lock_
     accounts,     // what users make the kernel hold
@@ -50,7 +49,6 @@ enum class lock_rank : uint8_t {
     scheduler,    // run queues
     pool,         // allocators: pools
     page_queues,  // free pages
-    tlb,          // shootdown mailboxes
     device,       // uart and other registers
     console,      // printk's buffer
     trace,        // the trace port

@@ -98,7 +98,7 @@ private:
     status release_by_process();
     void hang_up(pid_t sid);
 
-    spin_lock lock_{lock_rank::tty_spin, "tty"};
+    spin_lock lock_{lock_rank::tty, "tty"};
     line_discipline discipline_ GUARDED_BY(lock_);
     uart uart_ GUARDED_BY(lock_);
     linux_winsize size_ GUARDED_BY(lock_){};
