@@ -11,7 +11,8 @@
 
 static constinit pool<fd_table> fd_tables{"fd_table"};
 
-static constexpr unsigned first_capacity = 32;
+// A table that is not larger (a page) is never made smaller.
+static constexpr unsigned small_capacity = 256;
 // However high RLIMIT_NOFILE is set.
 static constexpr unsigned most_descriptors = 1u << 20;
 
@@ -36,11 +37,11 @@ void fd_table::free_slots(slot* slots, unsigned count) {
     kmem_free(slots, count * sizeof(slot));
 }
 
-expected<ref_ptr<fd_table>> fd_table::create() {
+expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
     auto table = ref_ptr<fd_table>::adopt(fd_tables.create());
     if (!table)
         return fail(Errno::nomem);
-    TRY(table->grow(first_capacity));
+    TRY(table->resize(capacity));
     return table;
 }
 
@@ -48,7 +49,7 @@ fd_table::~fd_table() { free_slots(slots_, capacity_); }
 
 void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
     // POSIX record locks go when their owner closes the file, and this was the last of its tables.
-    for (unsigned fd = 0; fd < capacity_; fd++) {
+    for (unsigned fd = 0; fd < end_; fd++) {
         long_work::pause();
         if (slots_[fd].open)
             file_locks_closed(*slots_[fd].open->node(), this);
@@ -56,47 +57,59 @@ void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else 
     fd_tables.destroy(this);
 }
 
-status fd_table::grow(unsigned count) {
-    unsigned wanted = std::max(first_capacity, count + count / 2);
-    slot* fresh = allocate_slots(wanted);
+status fd_table::resize(unsigned count) {
+    count = std::max(count, first_capacity);
+    slot* fresh = allocate_slots(count);
     if (!fresh)
         return fail(Errno::nomem);
     slot* old = fresh;
-    unsigned old_capacity = wanted;
+    unsigned old_capacity = count;
     {
         lock_guard guard(lock_);
-        if (capacity_ < count) {
-            for (unsigned i = 0; i < capacity_; i++)
+        if (end_ <= count) {
+            for (unsigned i = 0; i < end_; i++)
                 std::swap(fresh[i], slots_[i]);
             old = std::exchange(slots_, fresh);
-            old_capacity = std::exchange(capacity_, wanted);
+            old_capacity = std::exchange(capacity_, count);
         }
     }
     free_slots(old, old_capacity);
     return {};
 }
 
+void fd_table::shrink() {
+    constexpr unsigned slots_at_once = 1000; // with interrupts off
+    unsigned unused, count = 0;
+    do {
+        lock_guard guard(lock_);
+        for (unused = 0; unused < slots_at_once && end_ > 0 && !in_use(end_ - 1); unused++)
+            end_--;
+        if (capacity_ > small_capacity && end_ < capacity_ / 4)
+            count = std::max(2 * end_, first_capacity);
+    } while (unused == slots_at_once);
+    if (count)
+        (void)resize(count);
+}
+
 // The analysis cannot see that the copy is nobody else's yet.
 expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
-    auto table = TRY(create());
-    for (;;) {
-        unsigned needed = 0;
-        {
-            lock_guard guard(lock_);
-            for (unsigned i = 0; i < capacity_; i++)
-                if (slots_[i].open)
-                    needed = i + 1;
-        }
-        if (table->capacity_ < needed)
-            TRY(table->grow(needed));
+    unsigned needed;
+    {
         lock_guard guard(lock_);
-        bool fits = true;
-        for (unsigned i = table->capacity_; i < capacity_; i++)
-            fits = fits && !slots_[i].open;
-        if (!fits)
+        needed = end_;
+    }
+    for (;;) {
+        auto table = TRY(create(needed));
+        lock_guard guard(lock_);
+        needed = end_;
+        if (needed > table->capacity_)
             continue; // another thread opened more meanwhile
-        for (unsigned i = 0; i < std::min(capacity_, table->capacity_); i++)
+        for (unsigned i = 0; i < end_; i++) {
+            if (!slots_[i].open)
+                continue;
             table->slots_[i] = {slots_[i].open, slots_[i].cloexec};
+            table->now_in_use(i);
+        }
         return table;
     }
 }
@@ -113,10 +126,13 @@ expected<ref_ptr<file>> fd_table::get(int fd) {
     return found;
 }
 
-unsigned fd_table::lowest_free(unsigned from) const {
-    while (from < capacity_ && (slots_[from].open || slots_[from].reserved))
-        from++;
-    return from;
+unsigned fd_table::lowest_free(unsigned from) {
+    unsigned fd = std::max(from, first_free_);
+    while (fd < end_ && in_use(fd))
+        fd++;
+    if (from <= first_free_)
+        first_free_ = fd;
+    return fd;
 }
 
 expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
@@ -133,9 +149,15 @@ void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
 }
 
 void fd_table::release(int fd) {
-    lock_guard guard(lock_);
-    ASSERT(slots_[fd].reserved && !slots_[fd].open);
-    slots_[fd].reserved = false;
+    bool last;
+    {
+        lock_guard guard(lock_);
+        ASSERT(slots_[fd].reserved && !slots_[fd].open);
+        slots_[fd].reserved = false;
+        last = now_free(unsigned(fd));
+    }
+    if (last)
+        shrink();
 }
 
 expected<int> fd_table::reserve(int from) {
@@ -151,6 +173,7 @@ expected<int> fd_table::reserve(int from) {
                 return fail(Errno::mfile);
             if (fd < capacity_) {
                 slots_[fd].reserved = true;
+                now_in_use(fd);
                 return int(fd);
             }
         }
@@ -170,6 +193,7 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
                     return fail(Errno::busy);
                 std::swap(slots_[fd].open, f);
                 slots_[fd].cloexec = close_on_exec;
+                now_in_use(unsigned(fd));
                 installed = true;
             }
         }
@@ -184,13 +208,17 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
 
 status fd_table::close(int fd) {
     ref_ptr<file> closed;
+    bool last;
     {
         lock_guard guard(lock_);
         if (!valid(fd))
             return fail(Errno::badf);
         closed = std::move(slots_[fd].open);
         slots_[fd].cloexec = false;
+        last = now_free(unsigned(fd));
     }
+    if (last)
+        shrink();
     file_locks_closed(*closed->node(), this);
     return {};
 }
@@ -209,6 +237,7 @@ status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_ex
                 slots_[first].open = std::move(a);
                 slots_[second].open = std::move(b);
                 slots_[first].cloexec = slots_[second].cloexec = close_on_exec;
+                now_in_use(second);
                 out[0] = int(first);
                 out[1] = int(second);
                 return {};
@@ -257,7 +286,7 @@ status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
 
 int fd_table::next_open(int from) {
     lock_guard guard(lock_);
-    for (unsigned fd = from < 0 ? 0 : unsigned(from); fd < capacity_; fd++)
+    for (unsigned fd = from < 0 ? 0 : unsigned(from); fd < end_; fd++)
         if (slots_[fd].open)
             return int(fd);
     return -1;
@@ -266,7 +295,7 @@ int fd_table::next_open(int from) {
 unsigned fd_table::open_count() {
     lock_guard guard(lock_);
     unsigned count = 0;
-    for (unsigned fd = 0; fd < capacity_; fd++)
+    for (unsigned fd = 0; fd < end_; fd++)
         count += bool(slots_[fd].open);
     return count;
 }

@@ -9,6 +9,7 @@
 #include "vm/prot.h"
 #include "vm/uvm_object.h"
 
+#include <algorithm>
 #include <cstdint>
 
 struct process;
@@ -159,8 +160,9 @@ private:
 class fd_table : public ref_counted<fd_table> {
 public:
     static constexpr auto end_takes = lock_rank::pipe; // as its files
-    static expected<ref_ptr<fd_table>> create();
-    expected<ref_ptr<fd_table>> copy(); // fork. ENOMEM
+    static constexpr unsigned first_capacity = 32;
+    static expected<ref_ptr<fd_table>> create(unsigned capacity = first_capacity); // ENOMEM
+    expected<ref_ptr<fd_table>> copy();                                            // fork. ENOMEM
     ~fd_table();
     void last_reference_gone();
 
@@ -200,15 +202,32 @@ private:
     };
     static slot* allocate_slots(unsigned count);
     static void free_slots(slot* slots, unsigned count);
-    // Makes room for descriptors below `count`; the lock is free meanwhile. ENOMEM.
-    status grow(unsigned count) EXCLUDES(lock_);
+    // `count` descriptors from now on, if that is more or still leaves room for all in use; the
+    // lock is free while it allocates. ENOMEM.
+    status resize(unsigned count) EXCLUDES(lock_);
+    // Makes room for descriptors below `count`. ENOMEM.
+    status grow(unsigned count) EXCLUDES(lock_) { return resize(count + count / 2); }
+    // The last in use is free now: looks for the new last, and gives back a big table that is
+    // nearly empty if there is memory for a smaller one.
+    void shrink() EXCLUDES(lock_);
     bool valid(int fd) const REQUIRES(lock_) {
-        return fd >= 0 && unsigned(fd) < capacity_ && slots_[fd].open;
+        return fd >= 0 && unsigned(fd) < end_ && slots_[fd].open;
+    }
+    bool in_use(unsigned fd) const REQUIRES(lock_) {
+        return slots_[fd].open || slots_[fd].reserved;
     }
     // The lowest free slot >= from; capacity_ or beyond when there is none.
-    unsigned lowest_free(unsigned from) const REQUIRES(lock_);
+    unsigned lowest_free(unsigned from) REQUIRES(lock_);
+    void now_in_use(unsigned fd) REQUIRES(lock_) { end_ = std::max(end_, fd + 1); }
+    // Whether it was the last, for shrink().
+    bool now_free(unsigned fd) REQUIRES(lock_) {
+        first_free_ = std::min(first_free_, fd);
+        return fd + 1 == end_;
+    }
 
     spin_lock lock_{lock_rank::fd_table, "fd_table"};
     slot* slots_ GUARDED_BY(lock_) = nullptr; // kmem
     unsigned capacity_ GUARDED_BY(lock_) = 0;
+    // None is in use from end_ on, and none is free below first_free_.
+    unsigned end_ GUARDED_BY(lock_) = 0, first_free_ GUARDED_BY(lock_) = 0;
 };

@@ -1,6 +1,7 @@
 // Descriptors: numbers, copies, flags; what copies share and what they do not.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
+#include "../lib/spork.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -136,6 +137,51 @@ static void many(void) {
     is(lseek(519, 0, SEEK_END), 10, "the parent's are open");
 }
 
+static long kernel_bytes(void) {
+    char line[128];
+    long bytes = -1;
+    FILE* f = fopen("/proc/pools", "re");
+    need(f != NULL);
+    while (bytes < 0 && fgets(line, sizeof line, f))
+        sscanf(line, "kmem bytes %ld", &bytes);
+    fclose(f);
+    need(bytes >= 0);
+    return bytes;
+}
+
+// What a high descriptor needed is given back with it.
+static void high(void) {
+    enum { HIGH = 20000 };
+    struct rlimit old, new = {HIGH, HIGH};
+    need(getrlimit(RLIMIT_NOFILE, &old) == 0);
+    new.rlim_max = old.rlim_max;
+    need(setrlimit(RLIMIT_NOFILE, &new) == 0);
+    int fd, least = dup(0), last = least;
+    while ((fd = dup(0)) > last)
+        last = fd;
+    is(last, HIGH - 1, "%d descriptors", HIGH);
+    close(1000);
+    close(500);
+    close(700);
+    is(dup(0), 500, "the lowest free one is taken");
+    is(fcntl(0, F_DUPFD, 600), 700, "or the lowest from a number on");
+    is(dup(0), 1000, "and then the next");
+    is_errno(dup(0), EMFILE, "until none is left");
+    close(last); // /proc/pools needs one
+    const long full = on_spork() ? kernel_bytes() : 0;
+    for (int i = least; i < last; i++)
+        need(close(i) == 0);
+    const long empty = on_spork() ? kernel_bytes() : 0;
+    if (on_spork())
+        ok(full - empty > HIGH * 8L, "the table of all shrinks when they are closed");
+    is(dup2(0, last), last, "a high one again");
+    is(dup(0), least, "and a low one");
+    is(syscall(SYS_close_range, (unsigned)least, ~0U, 0), 0, "close_range");
+    if (on_spork())
+        ok(kernel_bytes() - empty < HIGH, "gives the room back, too");
+    need(setrlimit(RLIMIT_NOFILE, &old) == 0);
+}
+
 int main(void) {
     scratch_begin();
     subtest("numbers", numbers);
@@ -145,5 +191,6 @@ int main(void) {
     subtest("flags of the open file", file_flags);
     subtest("the limit", limit);
     subtest("many", many);
+    subtest("high", high);
     return done();
 }
