@@ -15,8 +15,8 @@ expected<ref_ptr<session>> session_create(pid_t sid);
 // its foreground group), and its group, if it is orphaned by this end and has stopped members, gets
 // SIGHUP and SIGCONT.
 void session_process_exiting(process& p);
-// The same for the group of `child`, whose parent was `by` and is another one now. False if it could
-// not be orphaned by that, else all processes have been looked at.
+// The same for the group of `child`, whose parent was `by` and is another one now. False if it
+// could not be orphaned by that, else all processes have been looked at.
 bool session_child_left(const process& child, const process& by) REQUIRES(process_tree_lock);
 
 // The process after `p` in the family tree, parents first; null at the end. Begin with

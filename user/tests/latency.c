@@ -135,7 +135,7 @@ static void make_children(int count, bool own_groups) {
     }
 }
 
-static void some_children(void) { make_children(20, false); }
+static void some_children(void) { make_children(15, false); }
 static void many_children(void) { make_children(measuring ? 200 : 20, false); }
 static void many_groups(void) { make_children(measuring ? 40 : 20, true); }
 
