@@ -89,9 +89,16 @@ void sync_point_reached(sync_point where) {
         point& p = points[unsigned(where)];
         holder = p.holder;
         // A process that holds a point for all holds its descendants, and not itself.
-        if (p.only ? p.only != self.tid || p.times == 0 || --p.times != 0
-                   : holder == self.proc->pid)
-            return;
+        if (p.only == 0) {
+            if (holder == self.proc->pid)
+                return;
+        } else {
+            if (p.only != self.tid || p.times == 0)
+                return;
+            p.times--;
+            if (p.times != 0)
+                return;
+        }
     }
     if (holder == 0 || self.kernel_thread || !descends(*self.proc, holder))
         return;
