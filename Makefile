@@ -129,7 +129,7 @@ user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
 lock := mkdir -p $(BUILD) && flock -o $(BUILD)/lock
 
 # The kernel without its run-time checks, in a build folder of its own, for what is measured.
-make_lean = @$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 \
+make_lean = @+$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 \
             $(BUILD)/lean/kernel/spork.elf
 
 all: $(tools_run) ## build the kernel and its root file system
