@@ -29,8 +29,8 @@ void relax();
 thread* current(); // the running thread; null early in boot
 void set_current(thread* t);
 
-// Each CPU has counters of its own, by number; what they count is said by vm/uvmexp.h. Adding is
-// one instruction, in any context. Who reads another CPU's sees whole values, a moment old.
+// Each CPU has counters of its own, by number; what they count is said by vm/phys/uvmexp.h. Adding
+// is one instruction, in any context. Who reads another CPU's sees whole values, a moment old.
 inline constexpr unsigned counter_count = 64;
 void count(unsigned counter, uint64_t by);
 uint64_t counted(unsigned cpu, unsigned counter);

@@ -11,7 +11,7 @@
 // in C++ and in a panic.
 void console_write_polled(const char* text, size_t length);
 
-// The recorder's port (kernel/record.h), a second debug console of QEMU's.
+// The recorder's port (kernel/observe/record.h), a second debug console of QEMU's.
 bool machine_has_record_port();
 void machine_record_write(const char* text, size_t length);
 

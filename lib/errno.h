@@ -22,7 +22,7 @@
     X(110, timedout, "ETIMEDOUT") X(114, already, "EALREADY") X(125, canceled, "ECANCELED") \
     X(130, ownerdead, "EOWNERDEAD") X(131, notrecoverable, "ENOTRECOVERABLE")              \
     /* Never seen by a program: what a sleeping call returns when a signal wakes it. The  \
-       return to user mode turns it into a restart or into EINTR (see kernel/signal.h). */ \
+       return to user mode turns it into a restart or into EINTR (see kernel/signal/signal.h). */ \
     X(512, restartsys, "ERESTARTSYS") X(513, restartnointr, "ERESTARTNOINTR")               \
     X(514, restartnohand, "ERESTARTNOHAND") X(516, restart_block, "ERESTART_RESTARTBLOCK")
 // clang-format on

@@ -6,9 +6,9 @@
 // are not computed. It may be anywhere: with locks held, interrupts off, in an interrupt.
 //
 // An event that is on goes to two places, each with a switch of its own:
-//   * the ring of the calling CPU (kernel/trace.h), from where it comes into a CTF trace;
+//   * the ring of the calling CPU (kernel/observe/trace.h), from where it comes into a CTF trace;
 //   * `trace_hook`, a function that is called at once, with the event's fields in their struct.
-//     The change that the event names is complete in memory and counted (vm/uvmexp.h), but the
+//     The change that the event names is complete in memory and counted (vm/phys/uvmexp.h), but the
 //     caller may hold any lock:
 //     page_table_*, tlb_*, commit_*, sched_*, signal_sent and exit_zombie come with spin locks
 //     held. What the hook itself does makes no events.
@@ -103,7 +103,7 @@ const char* point_name(point id);
 uint32_t parse_categories(const char* list);
 
 // What record() hands an event to: where the hook and the ring, or the host's sink, are. In
-// kernel/trace.cc and arch/host/host_trace.cc.
+// kernel/observe/trace.cc and arch/host/host_trace.cc.
 void deliver(point id, category c, const void* fields, size_t size);
 
 template <class Event> [[gnu::noinline, gnu::cold]] void record(const Event& e) {

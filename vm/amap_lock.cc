@@ -1,6 +1,6 @@
 #include "vm/amap_lock.h"
 
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 static pool<amap_lock> lock_pool{"amap_lock"};
 

@@ -1,6 +1,6 @@
 #include "vm/page_quota.h"
 
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 static constinit pool<page_quota> quota_pool{"page_quota"};
 

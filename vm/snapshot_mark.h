@@ -1,5 +1,6 @@
-// snapshot_mark: what a snapshot (vm/vm_snapshot.h) notes in a structure that several processes may
-// reference: that it has been written this time, and what the recorder last wrote of it.
+// snapshot_mark: what a snapshot (vm/observe/vm_snapshot.h) notes in a structure that several
+// processes may reference: that it has been written this time, and what the recorder last wrote of
+// it.
 //
 // Only touched while the machine stands still.
 #pragma once

@@ -1,6 +1,6 @@
 #include "vm/sparse_slots.h"
 
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 static pool<sparse_chunk> chunk_pool{"sparse_chunk"};
 

@@ -6,8 +6,8 @@
 // exclusively: looking something up, too, changes which chunk was the last one used.
 #pragma once
 
+#include "lib/avl_tree.h"
 #include "lib/result.h"
-#include "vm/avl_tree.h"
 
 #include <algorithm>
 #include <cstdint>

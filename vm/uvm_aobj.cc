@@ -2,9 +2,9 @@
 
 #include "arch/pmap.h"
 #include "lib/long_work.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 #include "vm/uvm_commit.h"
-#include "vm/uvmexp.h"
 
 #include "lib/string.h"
 

@@ -3,8 +3,8 @@
 #include "lib/lock.h"
 #include "lib/trace.h"
 #include "lib/types.h"
-#include "vm/uvmexp.h"
-#include "vm/vm_page.h"
+#include "vm/phys/uvmexp.h"
+#include "vm/phys/vm_page.h"
 
 #include <utility>
 

@@ -27,8 +27,8 @@
 // for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
 #include "arch/pmap.h"
 #include "lib/trace.h"
+#include "vm/phys/uvmexp.h"
 #include "vm/uvm_commit.h"
-#include "vm/uvmexp.h"
 #include "vm/vmspace.h"
 
 std::atomic<bool> uvm_fault_ahead_enabled{true};

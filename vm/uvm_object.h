@@ -8,9 +8,9 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "lib/serial.h"
+#include "vm/phys/vm_page.h"
 #include "vm/snapshot_mark.h"
-#include "vm/vm_page.h"
-#include "vm/vm_serial.h"
 
 class vm_amap;
 

@@ -1,6 +1,6 @@
 #include "vm/vm_aftermath.h"
 
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 static constinit pool<vm_aftermath> aftermath_pool{"vm_aftermath"};
 static constinit std::atomic<uint64_t> forks{0};

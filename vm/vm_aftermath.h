@@ -1,7 +1,7 @@
 // vm_aftermath: the page faults that one fork causes later, in the parent and in the child.
 //
-// Owned by the ledger of the process that forked (kernel/ledger.h) and by the map entries that
-// remember the fork. The counts are atomic: both sides fault when they like.
+// Owned by the ledger of the process that forked (kernel/observe/ledger.h) and by the map entries
+// that remember the fork. The counts are atomic: both sides fault when they like.
 //
 // Which faults are laid to a fork. Each map entry remembers the last fork that changed what its
 // faults will be, and on which side of it the entry is (vm_map_entry::fork):

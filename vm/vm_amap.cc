@@ -3,8 +3,8 @@
 #include "arch/pmap.h"
 #include "lib/long_work.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 static pool<vm_amap> amap_pool{"vm_amap"};
 static pool<amap_edge> edge_pool{"amap_edge"};

@@ -35,11 +35,11 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "lib/serial.h"
 #include "vm/snapshot_mark.h"
 #include "vm/sparse_slots.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_anon.h"
-#include "vm/vm_serial.h"
 
 #include <cstdint>
 

@@ -2,8 +2,8 @@
 
 #include "arch/pmap.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 static pool<vm_anon> anon_pool{"vm_anon"};
 

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "vm/amap_lock.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 class vm_anon final : public ref_counted<vm_anon> {
 public:

@@ -1,8 +1,8 @@
 #include "vm/vm_map_entry.h"
 
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 static pool<vm_map_entry> entry_pool{"vm_map_entry"};
 

@@ -16,10 +16,10 @@
 //          shared              not copy_on_write      object, never an amap
 #pragma once
 
+#include "lib/avl_tree.h"
 #include "lib/list.h"
 #include "lib/ref_ptr.h"
 #include "lib/types.h"
-#include "vm/avl_tree.h"
 #include "vm/prot.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_aftermath.h"

@@ -8,8 +8,8 @@
 // Not locked; vm_map's lock guards it.
 #pragma once
 
+#include "lib/avl_tree.h"
 #include "lib/types.h"
-#include "vm/avl_tree.h"
 #include "vm/vm_map_entry.h"
 
 #include <optional>

@@ -3,7 +3,7 @@
 #include "arch/pmap.h"
 #include "lib/string.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_commit.h"
 
 static pool<vmspace> vmspace_pool{"vmspace"};

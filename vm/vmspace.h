@@ -7,10 +7,10 @@
 
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "lib/serial.h"
 #include "vm/prot.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_map.h"
-#include "vm/vm_serial.h"
 
 #include <atomic>
 #include <optional>

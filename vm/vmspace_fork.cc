@@ -19,8 +19,8 @@
 #include "arch/pmap.h"
 #include "lib/long_work.h"
 #include "lib/trace.h"
+#include "vm/phys/uvmexp.h"
 #include "vm/uvm_commit.h"
-#include "vm/uvmexp.h"
 #include "vm/vmspace.h"
 
 expected<ref_ptr<vmspace>> vmspace::fork(fork_mode mode, vm_aftermath* later) {

@@ -2,13 +2,13 @@
 //
 // It begins at machine_base, as a PC's usable memory does at 1 MiB, and has a hole in the
 // middle, so that frames which are not RAM lie among those that are. vm/ tells the address
-// sanitizer which pages are free (vm/sanitize.h).
+// sanitizer which pages are free (vm/phys/sanitize.h).
 #include "arch/memory.h"
 
 #include "arch/boot_info.h"
 #include "lib/assert.h"
 #include "lib/string.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 #include "host_machine.h"
 

@@ -5,8 +5,8 @@
 
 #include "lib/assert.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
 

@@ -4,7 +4,7 @@
 
 #include "lib/assert.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 #include "pmap_tables.h"
 

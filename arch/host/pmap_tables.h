@@ -2,7 +2,7 @@
 #pragma once
 
 #include "arch/pmap.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 #include "tlb.h"
 

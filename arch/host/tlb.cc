@@ -2,7 +2,7 @@
 
 #include "arch/cpu.h"
 #include "lib/assert.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/uvmexp.h"
 
 #include "host_machine.h"
 #include "pmap_tables.h"

@@ -2,7 +2,7 @@
 #include <machine/acpi.h>
 
 #include "arch/memory.h"
-#include "kernel/printk.h"
+#include "kernel/base/printk.h"
 
 #include <cstring>
 #include <machine/apic.h>

@@ -4,7 +4,7 @@
 
 #include "arch/memory.h"
 #include "arch/upcalls.h"
-#include "kernel/printk.h"
+#include "kernel/base/printk.h"
 #include "lib/assert.h"
 
 #include <algorithm>

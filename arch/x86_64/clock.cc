@@ -5,7 +5,7 @@
 #include <machine/clock.h>
 
 #include "arch/timer.h"
-#include "kernel/printk.h"
+#include "kernel/base/printk.h"
 #include "lib/assert.h"
 
 #include <algorithm>

@@ -12,7 +12,7 @@
 #include "arch/machine.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 #include <bit>
 #include <machine/layout.h>

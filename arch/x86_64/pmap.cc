@@ -11,8 +11,8 @@
 #include "lib/long_work.h"
 #include "lib/string.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
 

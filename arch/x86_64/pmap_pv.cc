@@ -23,8 +23,8 @@
 #include "arch/cpu.h"
 #include "lib/assert.h"
 #include "lib/trace.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
 

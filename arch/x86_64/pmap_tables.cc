@@ -6,7 +6,7 @@
 
 #include "arch/pmap.h"
 #include "lib/trace.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/uvmexp.h"
 
 namespace {
 

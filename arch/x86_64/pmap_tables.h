@@ -7,8 +7,8 @@
 
 #include "lib/assert.h"
 #include "lib/types.h"
+#include "vm/phys/vm_page.h"
 #include "vm/prot.h"
-#include "vm/vm_page.h"
 
 #include <atomic>
 #include <machine/layout.h>

@@ -6,10 +6,10 @@
 #include "arch/memory.h"
 #include "arch/timer.h"
 #include "arch/upcalls.h"
-#include "kernel/cmdline.h"
-#include "kernel/printk.h"
+#include "kernel/base/cmdline.h"
+#include "kernel/base/printk.h"
 #include "lib/assert.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 #include <algorithm>
 #include <atomic>

@@ -6,10 +6,10 @@
 #include "arch/thread.h"
 
 #include "arch/memory.h"
-#include "kernel/panic.h"
-#include "kernel/printk.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printk.h"
 #include "lib/assert.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 #include <cstring>
 #include <machine/fpu.h>

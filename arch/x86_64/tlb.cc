@@ -47,7 +47,7 @@
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/trace.h"
-#include "vm/uvmexp.h"
+#include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
 

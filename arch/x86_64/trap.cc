@@ -3,7 +3,7 @@
 #include "arch/cpu.h"
 #include "arch/memory.h"
 #include "arch/upcalls.h"
-#include "kernel/panic.h"
+#include "kernel/base/panic.h"
 #include "lib/assert.h"
 
 #include <cstring>

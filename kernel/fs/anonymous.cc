@@ -1,15 +1,15 @@
 // Files without a name: anon_inodefs, and memfd_create(2). pipefs is in pipe.cc.
 #include "kernel/fs/anonymous.h"
 
-#include "kernel/fs/permission.h"
+#include "kernel/base/panic.h"
+#include "kernel/files/permission.h"
+#include "kernel/files/vfs.h"
 #include "kernel/fs/tmpfs.h"
-#include "kernel/panic.h"
-#include "kernel/syscall.h"
-#include "kernel/thread.h"
-#include "kernel/vfs.h"
+#include "kernel/process/thread.h"
+#include "kernel/syscall/syscall.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <iterator>

@@ -5,7 +5,7 @@
 // of it mean one inode, with a number and a device that no other file has.
 #pragma once
 
-#include "kernel/vnode.h"
+#include "kernel/files/vnode.h"
 
 // A file system of nodes without names.
 class nameless_file_system final : public file_system {

@@ -3,9 +3,9 @@
 // names, the contents come with one of them and the inode number says which belong together.
 #include "kernel/fs/cpio.h"
 
-#include "kernel/fs/lookup.h"
+#include "kernel/files/lookup.h"
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>

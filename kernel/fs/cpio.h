@@ -1,7 +1,7 @@
 // cpio archives in the "newc" format, as the boot loader hands over the initial tree.
 #pragma once
 
-#include "kernel/vnode.h"
+#include "kernel/files/vnode.h"
 
 struct cpio_statistics {
     unsigned entries = 0;

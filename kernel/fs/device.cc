@@ -2,14 +2,14 @@
 // all.
 #include "kernel/fs/device.h"
 
+#include "kernel/base/printk.h"
+#include "kernel/base/random.h"
+#include "kernel/files/vnode_file.h"
 #include "kernel/fs/tmpfs.h"
-#include "kernel/fs/vnode_file.h"
-#include "kernel/printk.h"
-#include "kernel/random.h"
 #include "kernel/tty/tty.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // Character devices by number, and the /dev tree that names them.
 #pragma once
 
-#include "kernel/file.h"
+#include "kernel/files/file.h"
 #include "lib/result.h"
 
 class page_quota;

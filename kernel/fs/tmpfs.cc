@@ -2,12 +2,12 @@
 // tmpfs_rename.cc.
 #include "kernel/fs/tmpfs.h"
 
-#include "kernel/fs/mount.h"
-#include "kernel/fs/permission.h"
-#include "kernel/fs/pipe.h"
+#include "kernel/files/mount.h"
+#include "kernel/files/permission.h"
+#include "kernel/files/pipe.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>

@@ -14,8 +14,8 @@
 // further name of it.
 #pragma once
 
+#include "kernel/files/vnode.h"
 #include "kernel/fs/tmpfs_options.h"
-#include "kernel/vnode.h"
 #include "lib/list.h"
 #include "vm/uvm_aobj.h"
 

@@ -2,7 +2,7 @@
 #include "kernel/fs/tmpfs.h"
 
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 #include <new>
 

@@ -4,15 +4,15 @@
 // and the fault may need the very object that the page belongs to, when the program passes a
 // mapping of the file as the buffer. Writers of one file take turns by vnode::lock(), which faults
 // never take.
+#include "kernel/files/permission.h"
+#include "kernel/files/pipe.h"
+#include "kernel/files/vfs.h"
+#include "kernel/files/vnode_file.h"
 #include "kernel/fs/device.h"
-#include "kernel/fs/permission.h"
-#include "kernel/fs/pipe.h"
 #include "kernel/fs/tmpfs.h"
-#include "kernel/fs/vnode_file.h"
-#include "kernel/process.h"
-#include "kernel/thread.h"
-#include "kernel/vfs.h"
-#include "vm/pool.h"
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>

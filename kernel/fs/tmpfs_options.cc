@@ -2,7 +2,7 @@
 
 #include "lib/string.h"
 #include "lib/types.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 #include <string_view>
 

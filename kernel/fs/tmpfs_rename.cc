@@ -1,7 +1,7 @@
 // rename(2) in tmpfs: every rule of renameat2(2), under the one lock of the file system's names.
 #include "kernel/fs/tmpfs.h"
 
-#include "kernel/fs/permission.h"
+#include "kernel/files/permission.h"
 
 // One rename, between two names that may be in one directory or in two.
 struct rename_operation {

@@ -16,7 +16,7 @@
 // process too.
 #pragma once
 
-#include "kernel/tty/termios.h"
+#include "kernel/abi/termios.h"
 
 #include <cstddef>
 #include <cstdint>

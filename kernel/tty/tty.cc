@@ -4,10 +4,10 @@
 
 #include "arch/machine.h"
 #include "arch/timer.h"
-#include "kernel/process.h"
-#include "kernel/syscall.h"
-#include "kernel/vnode.h"
-#include "vm/pool.h"
+#include "kernel/files/vnode.h"
+#include "kernel/process/process.h"
+#include "kernel/syscall/syscall.h"
+#include "vm/phys/pool.h"
 
 #include <algorithm>
 #include <bit>

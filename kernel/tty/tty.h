@@ -8,7 +8,7 @@
 // Signals are sent, and pollers notified, with neither held.
 #pragma once
 
-#include "kernel/file.h"
+#include "kernel/files/file.h"
 #include "kernel/tty/line_discipline.h"
 #include "kernel/tty/uart.h"
 #include "lib/list.h"

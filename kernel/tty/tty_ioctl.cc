@@ -1,9 +1,9 @@
 // ioctl on terminals. The commands about groups and sessions end in tty_session.cc.
 #include "arch/timer.h"
-#include "kernel/process.h"
-#include "kernel/sched.h"
+#include "kernel/base/user_ptr.h"
+#include "kernel/process/process.h"
+#include "kernel/sched/sched.h"
 #include "kernel/tty/tty.h"
-#include "kernel/user_ptr.h"
 #include "lib/string.h"
 
 namespace {

@@ -1,7 +1,7 @@
 // Whose terminal it is: the session that it controls, the process group in the foreground, and
 // hanging up.
-#include "kernel/session.h"
-#include "kernel/syscall.h"
+#include "kernel/process/session.h"
+#include "kernel/syscall/syscall.h"
 #include "kernel/tty/tty.h"
 
 status tty::acquire(bool may_read, bool steal) {

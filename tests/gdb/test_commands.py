@@ -138,7 +138,7 @@ def test_before_the_kernel_has_started() -> None:
 
 
 def test_in_a_panic() -> None:
-    answers = debug(["break kernel/panic.cc:finish", "continue", *COMMANDS], "sleep 1000",
+    answers = debug(["break kernel/base/panic.cc:finish", "continue", *COMMANDS], "sleep 1000",
                     "--run=--append=panic=test", "--run=--smp=4")
     assert "FAULT" not in answers.text()
     assert "panic" in answers["spork bt"] and "panic" in answers["spork log"], answers.text()

@@ -29,7 +29,7 @@ def test_the_tail_ends_where_the_machine_stopped() -> None:
 
 
 def test_after_a_panic() -> None:
-    answers = debug(["break kernel/panic.cc:finish", "continue", "spork trace 500"], "true",
+    answers = debug(["break kernel/base/panic.cc:finish", "continue", "spork trace 500"], "true",
                     "--run=--append=trace=all", "--run=--append=init=/bin/true")
     lines = answers["spork trace 500"].splitlines()
     assert any(re.search(r" 1/1 exit_begin status=0x0$", line) for line in lines), lines

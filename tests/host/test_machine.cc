@@ -8,9 +8,9 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "tests/host/catch.h"
-#include "vm/pool.h"
-#include "vm/uvmexp.h"
-#include "vm/vm_page.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
+#include "vm/phys/vm_page.h"
 
 #include <atomic>
 #include <string>

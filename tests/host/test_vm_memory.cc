@@ -2,7 +2,7 @@
 // structures are made of.
 #include "tests/host/vm_world.h"
 
-#include "vm/alloc_fail.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <cstring>
 #include <latch>

@@ -2,7 +2,7 @@
 // again, page by page, and held against the structures.
 #include "tests/host/vm_world.h"
 
-#include "vm/vm_snapshot.h"
+#include "vm/observe/vm_snapshot.h"
 
 #include <algorithm>
 

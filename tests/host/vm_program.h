@@ -4,11 +4,11 @@
 
 #include "arch/host/host_cpu.h"
 #include "arch/pmap.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
+#include "vm/phys/vm_page.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
-#include "vm/uvmexp.h"
-#include "vm/vm_page.h"
 #include "vm/vmspace.h"
 
 #include <map>

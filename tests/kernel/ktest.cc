@@ -4,14 +4,14 @@
 #include "arch/machine.h"
 #include "arch/pmap.h"
 #include "arch/timer.h"
-#include "kernel/cmdline.h"
-#include "kernel/sched.h"
+#include "kernel/base/cmdline.h"
+#include "kernel/sched/sched.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
 #include "lib/string.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
-#include "vm/vm_page.h"
 
 #include <algorithm>
 #include <machine/kernel_stack.h>

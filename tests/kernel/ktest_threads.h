@@ -2,8 +2,8 @@
 #pragma once
 
 #include "arch/cpu.h"
-#include "kernel/sched.h"
-#include "kernel/thread.h"
+#include "kernel/process/thread.h"
+#include "kernel/sched/sched.h"
 #include "lib/assert.h"
 
 #include <atomic>

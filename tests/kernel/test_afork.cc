@@ -1,7 +1,7 @@
 // The release that afork's descriptor tells of, in every order of child and reader; fork modes.
-#include "kernel/fork.h"
-#include "kernel/fork_mode.h"
-#include "kernel/sched.h"
+#include "kernel/lifecycle/fork.h"
+#include "kernel/process/fork_mode.h"
+#include "kernel/sched/sched.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
 

@@ -2,8 +2,8 @@
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
-#include "vm/pool.h"
-#include "vm/vm_page.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 
 #include <algorithm>
 

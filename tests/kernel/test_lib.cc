@@ -1,6 +1,6 @@
 // lib/: lists, reference counts, formatting, memory functions, the lock order checker.
 #include "arch/cpu.h"
-#include "kernel/printk.h"
+#include "kernel/base/printk.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/list.h"

@@ -1,6 +1,6 @@
 // Locks under contention from several threads and CPUs.
 #include "arch/timer.h"
-#include "kernel/sched.h"
+#include "kernel/sched/sched.h"
 #include "lib/lock.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"

@@ -2,13 +2,13 @@
 #include "arch/boot_info.h"
 #include "arch/memory.h"
 #include "arch/timer.h"
-#include "kernel/panic.h"
-#include "kernel/printk.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printk.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
-#include "vm/uvmexp.h"
-#include "vm/vm_page.h"
+#include "vm/phys/uvmexp.h"
+#include "vm/phys/vm_page.h"
 
 #include <machine/boot.h>
 #include <machine/clock.h>

@@ -1,10 +1,10 @@
 // Pipes: bytes come out as they went in, whatever the sizes, and the ends know of each other.
-#include "kernel/fs/pipe.h"
-#include "kernel/poll.h"
-#include "kernel/thread.h"
+#include "kernel/files/pipe.h"
+#include "kernel/files/poll.h"
+#include "kernel/process/thread.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 #include <algorithm>
 

@@ -4,9 +4,9 @@
 #include "arch/cpu.h"
 #include "arch/pmap.h"
 #include "arch/uaccess.h"
-#include "kernel/thread.h"
-#include "vm/pool.h"
-#include "vm/vm_page.h"
+#include "kernel/process/thread.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 
 // A pmap for one test.
 class test_pmap {

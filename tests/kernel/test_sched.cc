@@ -1,9 +1,9 @@
 // The scheduler: every thread runs, on one CPU at a time, where it may; sleeps end when they
 // should.
 #include "arch/timer.h"
-#include "kernel/process.h"
-#include "kernel/sched.h"
-#include "kernel/thread.h"
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "kernel/sched/sched.h"
 #include "lib/lock.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"

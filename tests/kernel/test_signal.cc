@@ -1,11 +1,11 @@
 // Signals as data: what is queued where, what is dropped, and which thread is told. The process
 // here is made by hand and its threads never run.
-#include "kernel/process.h"
-#include "kernel/session.h"
-#include "kernel/signal_internal.h"
-#include "kernel/thread.h"
+#include "kernel/process/process.h"
+#include "kernel/process/session.h"
+#include "kernel/process/thread.h"
+#include "kernel/signal/signal_internal.h"
 #include "tests/kernel/ktest.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 
 namespace {
 

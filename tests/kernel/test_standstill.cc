@@ -1,6 +1,6 @@
 // standstill: nothing runs while one exists, and everything goes on after it.
-#include "kernel/sched.h"
-#include "kernel/standstill.h"
+#include "kernel/sched/sched.h"
+#include "kernel/sched/standstill.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
 

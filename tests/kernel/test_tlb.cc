@@ -1,6 +1,6 @@
 // TLB shootdown: what other CPUs may still do with a translation that was taken back (nothing),
 // and pmaps that are destroyed while CPUs have them loaded.
-#include "kernel/sched.h"
+#include "kernel/sched/sched.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
 #include "tests/kernel/test_pmap.h"

@@ -1,14 +1,14 @@
 // Names: directories, renaming, look-ups of paths, archives. All on file systems that the tests
 // make and destroy.
+#include "kernel/files/lookup.h"
+#include "kernel/files/pipe.h"
+#include "kernel/files/vfs.h"
 #include "kernel/fs/cpio.h"
-#include "kernel/fs/lookup.h"
-#include "kernel/fs/pipe.h"
 #include "kernel/fs/tmpfs.h"
-#include "kernel/vfs.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
-#include "vm/pool.h"
+#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
 

@@ -5,7 +5,7 @@
 #include "arch/uaccess.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
-#include "vm/vm_page.h"
+#include "vm/phys/vm_page.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 """Traces: from what came through the trace port to a folder that CTF's readers understand.
 
-The kernel writes CTF packets (kernel/trace.h): one of metadata, and then each processor's, in no
+The kernel writes CTF packets (kernel/observe/trace.h): one of metadata, and then each processor's, in no
 particular order. A CTF trace is a folder with the metadata in one file and each processor's packets in
 one of its own.
 """

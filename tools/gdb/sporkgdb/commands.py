@@ -156,7 +156,7 @@ class Runq(Command):
     name = "runq"
 
     def run(self, words: list[str]) -> None:
-        queues = static("queues", "kernel/sched.cc")
+        queues = static("queues", "kernel/sched/sched.cc")
         for cpu in kernel.cpus():
             number_of = int(member(cpu, "id"))
             queue = queues[number_of]
@@ -208,9 +208,9 @@ class Log(Command):
 
     def run(self, words: list[str]) -> None:
         wanted = evaluate(words[0]) if words else 20
-        ring = static("ring", "kernel/printk.cc")
+        ring = static("ring", "kernel/base/printk.cc")
         size = ring.type.range()[1] + 1
-        logged = int(static("logged", "kernel/printk.cc"))
+        logged = int(static("logged", "kernel/base/printk.cc"))
         data = bytes(gdb.selected_inferior().read_memory(int(ring.address), size))
         at_end = logged % size
         content = data[:at_end] if logged < size else data[at_end:] + data[:at_end]
@@ -250,7 +250,7 @@ With a word, those whose name contains it."""
 
     def run(self, words: list[str]) -> None:
         rows = [["POOL", "SIZE", "LIVE", "PAGES"]]
-        pointer = atomic(static("all_pools", "vm/pool.cc"))
+        pointer = atomic(static("all_pools", "vm/phys/pool.cc"))
         for _ in range(1000):
             if is_null(pointer):
                 break

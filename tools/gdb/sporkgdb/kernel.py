@@ -74,7 +74,7 @@ def current_process() -> gdb.Value | None:
 
 def processes() -> list[gdb.Value]:
     """All of them, zombies too, by pid."""
-    table = static("process_table", "kernel/process.cc")
+    table = static("process_table", "kernel/process/process.cc")
     found = [process for bucket in range(table.type.range()[1] + 1)
              for process in each(table[bucket], "process", "in_table")]
     return sorted(found, key=lambda process: int(member(process, "pid")))
@@ -94,7 +94,7 @@ def threads_of(process_value: gdb.Value) -> list[gdb.Value]:
 
 def thread(tid: int) -> gdb.Value:
     """A thread by its number; the kernel's own have none."""
-    table = static("thread_table", "kernel/process.cc")
+    table = static("thread_table", "kernel/process/process.cc")
     for candidate in each(table[tid % (table.type.range()[1] + 1)], "thread", "in_tid_table"):
         if int(member(candidate, "tid")) == tid:
             return candidate

@@ -167,7 +167,7 @@ def plural(count: int, noun: str) -> str:
 
 def page_array() -> tuple[gdb.Value, int, int]:
     """The vm_pages, the frame number of the first one, and how many there are."""
-    source = "vm/vm_page.cc"
+    source = "vm/phys/vm_page.cc"
     pages = static("pages", source)
     if is_null(pages):
         raise SporkError("the kernel has not taken over its memory yet")

@@ -1,4 +1,4 @@
-"""spork trace: the newest events of the trace rings (kernel/trace.cc)."""
+"""spork trace: the newest events of the trace rings (kernel/observe/trace.cc)."""
 from __future__ import annotations
 
 import struct
@@ -24,7 +24,7 @@ The kernel records them with the word `trace=all`, or `trace=fault,pmap` and the
 
     def run(self, words: list[str]) -> None:
         wanted = evaluate(words[0]) if words else 20
-        rings = static("rings", "kernel/trace.cc")
+        rings = static("rings", "kernel/observe/trace.cc")
         events = []
         lost = 0
         for cpu in range(rings.type.range()[1] + 1):

@@ -1,0 +1,100 @@
+// eventfd(2): a counter that is a file.
+#include "kernel/files/file.h"
+#include "kernel/fs/anonymous.h"
+#include "kernel/process/thread.h"
+#include "kernel/syscall/syscall.h"
+#include "vm/phys/pool.h"
+
+namespace {
+
+enum : uint32_t { EFD_SEMAPHORE_ = 1 };
+
+class event_file final : public file {
+public:
+    event_file(uint32_t initial, bool semaphore, uint32_t flags)
+        : file(anonymous_node(anonymous_kind::eventfd), flags), count_(initial),
+          semaphore_(semaphore) {}
+    void last_reference_gone() override;
+
+    expected<int64_t> read(uio& io) override;
+    expected<int64_t> write(uio& io) override;
+    expected<int64_t> seek(int64_t, int) override { return 0; }
+    uint32_t poll(poller* p) override;
+
+private:
+    static constexpr uint64_t most = UINT64_MAX - 1;
+
+    spin_lock lock_{lock_rank::pipe_state, "eventfd"};
+    uint64_t count_ GUARDED_BY(lock_);
+    const bool semaphore_;
+    wait_queue changed_; // guard: lock_
+    poll_queue pollers_;
+};
+
+constinit pool<event_file> event_files{"eventfd"};
+
+void event_file::last_reference_gone() { event_files.destroy(this); }
+
+expected<int64_t> event_file::read(uio& io) {
+    if (io.remaining() < sizeof(uint64_t))
+        return fail(Errno::inval);
+    uint64_t value;
+    {
+        lock_guard guard(lock_);
+        while (count_ == 0) {
+            if (nonblocking())
+                return fail(Errno::again);
+            if (!changed_.wait_interruptible(lock_, "eventfd_read"))
+                return fail(Errno::restartsys);
+        }
+        value = semaphore_ ? 1 : count_;
+        count_ -= value;
+        changed_.wake_all();
+    }
+    pollers_.notify();
+    return io.result(io.move(&value, sizeof(value)));
+}
+
+expected<int64_t> event_file::write(uio& io) {
+    uint64_t value;
+    if (io.remaining() < sizeof(value))
+        return fail(Errno::inval);
+    TRY(io.move(&value, sizeof(value)));
+    if (value == UINT64_MAX)
+        return fail(Errno::inval);
+    {
+        lock_guard guard(lock_);
+        while (most - count_ < value) {
+            if (nonblocking())
+                return fail(Errno::again);
+            if (!changed_.wait_interruptible(lock_, "eventfd_write"))
+                return fail(Errno::restartsys);
+        }
+        count_ += value;
+        changed_.wake_all();
+    }
+    pollers_.notify();
+    return int64_t(sizeof(value));
+}
+
+uint32_t event_file::poll(poller* p) {
+    if (p)
+        p->add(pollers_);
+    lock_guard guard(lock_);
+    return (count_ > 0 ? POLLIN_ | POLLRDNORM_ : 0) | (count_ < most ? POLLOUT_ | POLLWRNORM_ : 0);
+}
+
+} // namespace
+
+sysresult sys_eventfd2(uint32_t initial, sys_open_flags flags) {
+    uint32_t known = uint32_t(EFD_SEMAPHORE_) | O_NONBLOCK_ | O_CLOEXEC_;
+    if (uint32_t(flags.value) & ~known)
+        return fail(Errno::inval);
+    auto opened = ref_ptr<file>::adopt(event_files.create(
+        initial, flags.value & EFD_SEMAPHORE_, O_RDWR_ | (uint32_t(flags.value) & O_NONBLOCK_)));
+    if (!opened)
+        return fail(Errno::nomem);
+    return TRY(current_thread().files->install(std::move(opened), flags.value & O_CLOEXEC_));
+}
+
+sysresult sys_eventfd(uint32_t initial) { return sys_eventfd2(initial, sys_open_flags{0}); }

@@ -1,0 +1,314 @@
+#include "kernel/files/file.h"
+#include "kernel/files/file_lock.h"
+#include "kernel/files/vnode.h"
+#include "kernel/observe/sync_point.h"
+#include "kernel/process/process.h"
+#include "lib/long_work.h"
+#include "vm/phys/pool.h"
+
+#include <algorithm>
+#include <new>
+
+static constinit pool<fd_table> fd_tables{"fd_table"};
+
+// A table that is not larger (a page) is never made smaller.
+static constexpr unsigned small_capacity = 256;
+// However high RLIMIT_NOFILE is set.
+static constexpr unsigned most_descriptors = 1u << 20;
+
+static unsigned descriptor_limit() {
+    return unsigned(std::min<uint64_t>(process_limit(RLIMIT_NOFILE_), most_descriptors));
+}
+
+fd_table::slot* fd_table::allocate_slots(unsigned count) {
+    auto* slots = static_cast<slot*>(kmem_alloc(count * sizeof(slot)));
+    for (unsigned i = 0; slots && i < count; i++)
+        new (&slots[i]) slot;
+    return slots;
+}
+
+void fd_table::free_slots(slot* slots, unsigned count) {
+    if (!slots)
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        slots[i].~slot();
+        long_work::pause();
+    }
+    kmem_free(slots, count * sizeof(slot));
+}
+
+expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
+    auto table = ref_ptr<fd_table>::adopt(fd_tables.create());
+    if (!table)
+        return fail(Errno::nomem);
+    TRY(table->resize(capacity));
+    return table;
+}
+
+fd_table::~fd_table() { free_slots(slots_, capacity_); }
+
+void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
+    // POSIX record locks go when their owner closes the file, and this was the last of its tables.
+    for (unsigned fd = 0; fd < end_; fd++) {
+        long_work::pause();
+        if (slots_[fd].open)
+            file_locks_closed(*slots_[fd].open->node(), this);
+    }
+    fd_tables.destroy(this);
+}
+
+status fd_table::resize(unsigned count) {
+    count = std::max(count, first_capacity);
+    slot* fresh = allocate_slots(count);
+    if (!fresh)
+        return fail(Errno::nomem);
+    slot* old = fresh;
+    unsigned old_capacity = count;
+    {
+        lock_guard guard(lock_);
+        if (end_ <= count) {
+            for (unsigned i = 0; i < end_; i++)
+                std::swap(fresh[i], slots_[i]);
+            old = std::exchange(slots_, fresh);
+            old_capacity = std::exchange(capacity_, count);
+        }
+    }
+    free_slots(old, old_capacity);
+    return {};
+}
+
+void fd_table::shrink() {
+    constexpr unsigned slots_at_once = 1000; // with interrupts off
+    unsigned unused, count = 0;
+    do {
+        lock_guard guard(lock_);
+        for (unused = 0; unused < slots_at_once && end_ > 0 && !in_use(end_ - 1); unused++)
+            end_--;
+        if (capacity_ > small_capacity && end_ < capacity_ / 4)
+            count = std::max(2 * end_, first_capacity);
+    } while (unused == slots_at_once);
+    if (count)
+        (void)resize(count);
+}
+
+// The analysis cannot see that the copy is nobody else's yet.
+expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
+    unsigned needed;
+    {
+        lock_guard guard(lock_);
+        needed = end_;
+    }
+    for (;;) {
+        auto table = TRY(create(needed));
+        lock_guard guard(lock_);
+        needed = end_;
+        if (needed > table->capacity_)
+            continue; // another thread opened more meanwhile
+        for (unsigned i = 0; i < end_; i++) {
+            if (!slots_[i].open)
+                continue;
+            table->slots_[i] = {slots_[i].open, slots_[i].cloexec};
+            table->now_in_use(i);
+        }
+        return table;
+    }
+}
+
+expected<ref_ptr<file>> fd_table::get(int fd) {
+    ref_ptr<file> found;
+    {
+        lock_guard guard(lock_);
+        if (!valid(fd))
+            return fail(Errno::badf);
+        found = slots_[fd].open;
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
+}
+
+unsigned fd_table::lowest_free(unsigned from) {
+    unsigned fd = std::max(from, first_free_);
+    while (fd < end_ && in_use(fd))
+        fd++;
+    if (from <= first_free_)
+        first_free_ = fd;
+    return fd;
+}
+
+expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
+    int fd = TRY(reserve(from));
+    at_sync_point(sync_point::about_to_publish);
+    fill(fd, std::move(f), close_on_exec);
+    return fd;
+}
+
+void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
+    lock_guard guard(lock_);
+    ASSERT(slots_[fd].reserved && !slots_[fd].open);
+    slots_[fd] = {std::move(f), close_on_exec};
+}
+
+void fd_table::release(int fd) {
+    bool last;
+    {
+        lock_guard guard(lock_);
+        ASSERT(slots_[fd].reserved && !slots_[fd].open);
+        slots_[fd].reserved = false;
+        last = now_free(unsigned(fd));
+    }
+    if (last)
+        shrink();
+}
+
+expected<int> fd_table::reserve(int from) {
+    unsigned limit = descriptor_limit();
+    if (from < 0 || unsigned(from) >= limit)
+        return fail(from == 0 ? Errno::mfile : Errno::inval);
+    for (;;) {
+        unsigned fd;
+        {
+            lock_guard guard(lock_);
+            fd = lowest_free(unsigned(from));
+            if (fd >= limit)
+                return fail(Errno::mfile);
+            if (fd < capacity_) {
+                slots_[fd].reserved = true;
+                now_in_use(fd);
+                return int(fd);
+            }
+        }
+        TRY(grow(fd + 1));
+    }
+}
+
+status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
+    if (fd < 0 || unsigned(fd) >= descriptor_limit())
+        return fail(Errno::badf);
+    for (;;) {
+        bool installed = false;
+        {
+            lock_guard guard(lock_);
+            if (unsigned(fd) < capacity_) {
+                if (slots_[fd].reserved)
+                    return fail(Errno::busy);
+                std::swap(slots_[fd].open, f);
+                slots_[fd].cloexec = close_on_exec;
+                now_in_use(unsigned(fd));
+                installed = true;
+            }
+        }
+        if (installed) {
+            if (f)
+                file_locks_closed(*f->node(), this);
+            return {};
+        }
+        TRY(grow(unsigned(fd) + 1));
+    }
+}
+
+status fd_table::close(int fd) {
+    ref_ptr<file> closed;
+    bool last;
+    {
+        lock_guard guard(lock_);
+        if (!valid(fd))
+            return fail(Errno::badf);
+        closed = std::move(slots_[fd].open);
+        slots_[fd].cloexec = false;
+        last = now_free(unsigned(fd));
+    }
+    if (last)
+        shrink();
+    file_locks_closed(*closed->node(), this);
+    return {};
+}
+
+status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_exec, int out[2]) {
+    unsigned limit = descriptor_limit();
+    for (;;) {
+        unsigned second;
+        {
+            lock_guard guard(lock_);
+            unsigned first = lowest_free(0);
+            second = lowest_free(first + 1);
+            if (second >= limit)
+                return fail(Errno::mfile);
+            if (second < capacity_) {
+                slots_[first].open = std::move(a);
+                slots_[second].open = std::move(b);
+                slots_[first].cloexec = slots_[second].cloexec = close_on_exec;
+                now_in_use(second);
+                out[0] = int(first);
+                out[1] = int(second);
+                return {};
+            }
+        }
+        TRY(grow(second + 1));
+    }
+}
+
+expected<bool> fd_table::close_on_exec(int fd) {
+    lock_guard guard(lock_);
+    if (!valid(fd))
+        return fail(Errno::badf);
+    return slots_[fd].cloexec;
+}
+
+status fd_table::set_close_on_exec(int fd, bool value) {
+    lock_guard guard(lock_);
+    if (!valid(fd))
+        return fail(Errno::badf);
+    slots_[fd].cloexec = value;
+    return {};
+}
+
+void fd_table::close_all_on_exec() {
+    for (int fd = next_open(0); fd >= 0; fd = next_open(fd + 1)) {
+        auto marked = close_on_exec(fd);
+        if (marked && *marked)
+            (void)close(fd);
+    }
+}
+
+status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
+    if (first > last)
+        return fail(Errno::inval);
+    if (first > most_descriptors)
+        return {};
+    for (int fd = next_open(int(first)); fd >= 0 && unsigned(fd) <= last; fd = next_open(fd + 1)) {
+        if (only_mark)
+            (void)set_close_on_exec(fd, true);
+        else
+            (void)close(fd);
+    }
+    return {};
+}
+
+int fd_table::next_open(int from) {
+    lock_guard guard(lock_);
+    for (unsigned fd = from < 0 ? 0 : unsigned(from); fd < end_; fd++)
+        if (slots_[fd].open)
+            return int(fd);
+    return -1;
+}
+
+unsigned fd_table::open_count() {
+    lock_guard guard(lock_);
+    unsigned count = 0;
+    for (unsigned fd = 0; fd < end_; fd++)
+        count += bool(slots_[fd].open);
+    return count;
+}
+
+uint64_t fd_table::footprint() {
+    constexpr unsigned at_once = 64;
+    constexpr uint64_t open_file = 256; // about
+    uint64_t bytes = 0;
+    for (unsigned from = 0;; from += at_once) {
+        lock_guard guard(lock_);
+        if (from >= capacity_)
+            return bytes;
+        for (unsigned fd = from; fd < std::min(from + at_once, capacity_); fd++)
+            bytes += sizeof(slot) + (slots_[fd].open ? open_file + slots_[fd].open->held() : 0);
+    }
+}

@@ -1,0 +1,233 @@
+// file: an open file description, and fd_table: what a process's descriptors mean.
+#pragma once
+
+#include "kernel/base/uio.h"
+#include "kernel/files/poll.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "lib/result.h"
+#include "vm/prot.h"
+#include "vm/uvm_object.h"
+
+#include <algorithm>
+#include <cstdint>
+
+struct process;
+class vnode;
+class dir_sink;
+
+// Open flags (Linux x86-64 values).
+enum : uint32_t {
+    O_ACCMODE_ = 3,
+    O_RDONLY_ = 0,
+    O_WRONLY_ = 1,
+    O_RDWR_ = 2,
+    O_CREAT_ = 0100,
+    O_EXCL_ = 0200,
+    O_NOCTTY_ = 0400,
+    O_TRUNC_ = 01000,
+    O_APPEND_ = 02000,
+    O_NONBLOCK_ = 04000,
+    O_DSYNC_ = 010000,
+    O_ASYNC_ = 020000,
+    O_DIRECT_ = 040000,
+    O_LARGEFILE_ = 0100000,
+    O_DIRECTORY_ = 0200000,
+    O_NOFOLLOW_ = 0400000,
+    O_NOATIME_ = 01000000,
+    O_CLOEXEC_ = 02000000,
+    O_SYNC_ = 04010000,
+    O_PATH_ = 010000000,
+    O_TMPFILE_ = 020000000,
+};
+
+// Shared by fork and dup. Subclasses: vnode_file, pipe_end, tty_file, ... Each method's default is
+// the errno that Linux gives when an object cannot do it.
+// A mapping refers to the description that it was made through, so that one whose descriptors are
+// closed lives on until it is unmapped.
+//
+// What a file is of (its type, mode, owner, inode number, locks) is its node's to say; every file
+// has one, pipes and event counters too (kernel/fs/anonymous.h).
+class file : public uvm_handle {
+public:
+    file(vnode& node, uint32_t flags);
+    ~file() override;
+    // last_reference_gone() closes and frees.
+
+    // The access mode has been checked by the caller; they block unless nonblocking(). Errors as
+    // read(2), write(2); when interrupted before anything was moved: restartsys.
+    virtual expected<int64_t> read(uio& io) {
+        (void)io;
+        return fail(Errno::inval);
+    }
+    virtual expected<int64_t> write(uio& io) {
+        (void)io;
+        return fail(Errno::inval);
+    }
+    // Whether read_at() and write_at() are for it: a stream has no places.
+    virtual bool has_places() const { return false; }
+    virtual expected<int64_t> read_at(uio& io, uint64_t offset) {
+        (void)io;
+        (void)offset;
+        return fail(Errno::spipe);
+    }
+    virtual expected<int64_t> write_at(uio& io, uint64_t offset) {
+        (void)io;
+        (void)offset;
+        return fail(Errno::spipe);
+    }
+    virtual expected<int64_t> seek(int64_t offset, int whence) {
+        (void)offset;
+        (void)whence;
+        return fail(Errno::spipe);
+    }
+    virtual expected<int64_t> ioctl(uint64_t command, uint64_t argument) {
+        (void)command;
+        (void)argument;
+        return fail(Errno::notty);
+    }
+    virtual status truncate(uint64_t size) {
+        (void)size;
+        return fail(Errno::inval);
+    }
+    // fallocate(2). The range is made sure to have memory behind it, and to belong to the file
+    // unless `keep_size`; or it is made a hole.
+    virtual status allocate(uint64_t offset, uint64_t size, bool keep_size) {
+        (void)offset;
+        (void)size;
+        (void)keep_size;
+        return fail(Errno::nodev);
+    }
+    virtual status punch(uint64_t offset, uint64_t size) {
+        (void)offset;
+        (void)size;
+        return fail(Errno::nodev);
+    }
+    // F_GET_SEALS and F_ADD_SEALS. EINVAL where there are none; EPERM EBUSY.
+    virtual expected<int64_t> seals() { return fail(Errno::inval); }
+    virtual status add_seals(uint32_t more) {
+        (void)more;
+        return fail(Errno::inval);
+    }
+    virtual expected<int64_t> read_directory(dir_sink& sink) {
+        (void)sink;
+        return fail(Errno::notdir);
+    }
+    // Which POLL* events hold now; registers `p` (may be null) for a later change.
+    virtual uint32_t poll(poller* p) {
+        (void)p;
+        return POLLIN_ | POLLOUT_ | POLLRDNORM_ | POLLWRNORM_;
+    }
+    // What mmap maps; null for anonymous memory. nodev when it cannot be mapped.
+    virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
+    // Before it is mapped shared: what of `prot` it does not allow is EPERM; `most` is lowered to
+    // what it may ever allow.
+    virtual status limit_sharing(vm_prot prot, vm_prot& most) {
+        (void)prot;
+        (void)most;
+        return {};
+    }
+    virtual status sync() { return fail(Errno::inval); }
+    // Bytes that wait in it, kept by the kernel. Called with an fd_table locked.
+    virtual uint64_t held() { return 0; }
+    // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.
+    virtual expected<int64_t> pipe_size() { return fail(Errno::badf); }
+    virtual expected<int64_t> set_pipe_size(uint64_t size) {
+        (void)size;
+        return fail(Errno::badf);
+    }
+    // What it was opened by; never null.
+    vnode* node() const { return node_.get(); }
+    // The process that a pidfd stands for; null for all other files.
+    virtual process* pidfd_process() { return nullptr; }
+    // This file as what timerfd_create or signalfd have made; null for all others.
+    virtual struct timer_file* as_timer() { return nullptr; }
+    virtual struct signal_file* as_signals() { return nullptr; }
+
+    uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+    void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
+    bool readable() const { return (flags() & O_ACCMODE_) != O_WRONLY_ && !(flags() & O_PATH_); }
+    bool writable() const { return (flags() & O_ACCMODE_) != O_RDONLY_ && !(flags() & O_PATH_); }
+    bool nonblocking() const { return flags() & O_NONBLOCK_; }
+
+private:
+    std::atomic<uint32_t> flags_;
+    const ref_ptr<vnode> node_;
+};
+
+// The descriptors of a process, or of several (CLONE_FILES, and vfork without it copies). Reference
+// counted. A file that a call takes out is dropped after the lock is: its end may sleep.
+class fd_table : public ref_counted<fd_table> {
+public:
+    static constexpr auto end_takes = lock_rank::pipe; // as its files
+    static constexpr unsigned first_capacity = 32;
+    static expected<ref_ptr<fd_table>> create(unsigned capacity = first_capacity); // ENOMEM
+    expected<ref_ptr<fd_table>> copy();                                            // fork. ENOMEM
+    ~fd_table();
+    void last_reference_gone();
+
+    expected<ref_ptr<file>> get(int fd); // EBADF
+    // The lowest free descriptor >= from. EMFILE by RLIMIT_NOFILE, ENOMEM.
+    expected<int> install(ref_ptr<file> f, bool close_on_exec, int from = 0);
+    // The same in two steps, for a caller that may yet fail: a descriptor that is nobody's, until
+    // fill() gives it its file, or release() makes it free again. Meanwhile it is not open, and
+    // neither close() nor dup2 can have it.
+    expected<int> reserve(int from = 0);
+    void fill(int fd, ref_ptr<file> f, bool close_on_exec);
+    void release(int fd);
+    // dup2: puts it at exactly `fd`, closing what is there. EBADF beyond RLIMIT_NOFILE, ENOMEM;
+    // EBUSY if it is reserved.
+    status install_at(int fd, ref_ptr<file> f, bool close_on_exec);
+    status close(int fd); // EBADF
+    // Two descriptors at once or none (pipe2, socketpair).
+    status install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_exec, int out[2]);
+    expected<bool> close_on_exec(int fd);
+    status set_close_on_exec(int fd, bool value);
+    void close_all_on_exec(); // exec, after the point of no return
+    status close_range(unsigned first, unsigned last, bool only_mark);
+    // Bytes of the kernel's that it keeps, with its files as if they were its alone.
+    uint64_t footprint();
+    // For /proc/PID/fd: the first open descriptor >= from, or -1.
+    int next_open(int from);
+    unsigned open_count();
+
+    // Its threads that wait for a record lock: kernel/files/file_lock.cc, under waits_lock there.
+    struct file_lock_wait* lock_waits = nullptr;
+
+private:
+    struct slot {
+        ref_ptr<file> open;
+        bool cloexec = false;
+        bool reserved = false; // and not open
+    };
+    static slot* allocate_slots(unsigned count);
+    static void free_slots(slot* slots, unsigned count);
+    // `count` descriptors from now on, if that is more or still leaves room for all in use; the
+    // lock is free while it allocates. ENOMEM.
+    status resize(unsigned count) EXCLUDES(lock_);
+    // Makes room for descriptors below `count`. ENOMEM.
+    status grow(unsigned count) EXCLUDES(lock_) { return resize(count + count / 2); }
+    // The last in use is free now: looks for the new last, and gives back a big table that is
+    // nearly empty if there is memory for a smaller one.
+    void shrink() EXCLUDES(lock_);
+    bool valid(int fd) const REQUIRES(lock_) {
+        return fd >= 0 && unsigned(fd) < end_ && slots_[fd].open;
+    }
+    bool in_use(unsigned fd) const REQUIRES(lock_) {
+        return slots_[fd].open || slots_[fd].reserved;
+    }
+    // The lowest free slot >= from; capacity_ or beyond when there is none.
+    unsigned lowest_free(unsigned from) REQUIRES(lock_);
+    void now_in_use(unsigned fd) REQUIRES(lock_) { end_ = std::max(end_, fd + 1); }
+    // Whether it was the last, for shrink().
+    bool now_free(unsigned fd) REQUIRES(lock_) {
+        first_free_ = std::min(first_free_, fd);
+        return fd + 1 == end_;
+    }
+
+    spin_lock lock_{lock_rank::fd_table, "fd_table"};
+    slot* slots_ GUARDED_BY(lock_) = nullptr; // kmem
+    unsigned capacity_ GUARDED_BY(lock_) = 0;
+    // None is in use from end_ on, and none is free below first_free_.
+    unsigned end_ GUARDED_BY(lock_) = 0, first_free_ GUARDED_BY(lock_) = 0;
+};

@@ -1,0 +1,324 @@
+// poll(2), ppoll(2), select(2) and pselect6(2).
+//
+// A call scans its files once and registers its poller with each on the way. If none is ready it
+// sleeps until a registered poll_queue notifies, and scans again.
+#include "kernel/files/poll.h"
+
+#include "arch/timer.h"
+#include "kernel/files/file.h"
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "kernel/syscall/syscall.h"
+#include "lib/long_work.h"
+#include "vm/phys/pool.h"
+
+#include <algorithm>
+#include <optional>
+
+static constinit pool<poll_entry> poll_entries{"poll_entry"};
+
+void poll_queue::notify() {
+    lock_guard guard(lock_);
+    for (poll_entry& entry : entries_) {
+        poller& p = *entry.owner;
+        lock_guard poller_guard(p.lock_);
+        p.notified_ = true;
+        p.sleeping_.wake_all();
+    }
+}
+
+poller::~poller() {
+    while (poll_entry* entry = entries_) {
+        entries_ = entry->next;
+        {
+            lock_guard guard(entry->queue->lock_);
+            entry->queue->entries_.remove(*entry);
+        }
+        poll_entries.destroy(entry);
+    }
+}
+
+void poller::add(poll_queue& queue) {
+    poll_entry* entry = poll_entries.create();
+    if (!entry) {
+        no_memory_ = true;
+        return;
+    }
+    entry->queue = &queue;
+    entry->owner = this;
+    entry->next = entries_;
+    entries_ = entry;
+    lock_guard guard(queue.lock_);
+    queue.entries_.push_back(*entry);
+}
+
+status poller::wait(nanos_t deadline) {
+    if (no_memory_)
+        return fail(Errno::nomem);
+    lock_guard guard(lock_);
+    while (!notified_)
+        TRY(sleeping_.wait_interruptible(lock_, "poll", deadline));
+    notified_ = false;
+    return {};
+}
+
+namespace {
+
+// The files of one call, each looked up once and held until its end.
+class polled_files {
+public:
+    static expected<polled_files> create(size_t count) {
+        polled_files p;
+        if (count == 0)
+            return p;
+        p.files_ = kmem_array<file*>(count);
+        if (!p.files_)
+            return fail(Errno::nomem);
+        return p;
+    }
+    polled_files(polled_files&&) = default;
+    ~polled_files() {
+        for (file* f : files_)
+            if (f)
+                f->drop_reference();
+    }
+    // Remembers what `fd` means now; false if it is not open.
+    bool look_up(size_t index, int fd) {
+        auto f = current_thread().files->get(fd);
+        if (!f)
+            return false;
+        files_[index] = f->leak();
+        return true;
+    }
+    file* operator[](size_t index) const { return files_[index]; }
+
+private:
+    polled_files() = default;
+    kmem_array<file*> files_;
+};
+
+// Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline
+// is past.
+template <class Scan> expected<int64_t> poll_until(nanos_t deadline, Scan scan) {
+    poller p;
+    int64_t ready = scan(&p);
+    while (ready == 0) {
+        if (status woken = p.wait(deadline); !woken) {
+            if (woken.error() != Errno::timedout)
+                return fail(woken.error());
+            return scan(nullptr);
+        }
+        ready = scan(nullptr);
+    }
+    return ready;
+}
+
+constexpr int64_t nanos_per_milli = 1'000'000;
+
+nanos_t deadline_after(uint64_t nanos) {
+    nanos_t start = now();
+    return nanos > forever - start ? forever : start + nanos;
+}
+
+// A relative time from the program as a deadline. EINVAL unless it is normalised.
+expected<nanos_t> deadline_of(const linux_timespec& t) {
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
+        return fail(Errno::inval);
+    if (uint64_t(t.sec) > forever / nanos_per_second / 2)
+        return forever;
+    return deadline_after(uint64_t(t.sec) * nanos_per_second + uint64_t(t.nsec));
+}
+
+linux_timespec time_left(nanos_t deadline) {
+    nanos_t current = now();
+    nanos_t left = deadline > current ? deadline - current : 0;
+    return {int64_t(left / nanos_per_second), int64_t(left % nanos_per_second)};
+}
+
+expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t deadline) {
+    if (count > process_limit(RLIMIT_NOFILE_))
+        return fail(Errno::inval);
+    kmem_array<linux_pollfd> fds(count);
+    if (count && !fds)
+        return fail(Errno::nomem);
+    TRY(copy_in(fds.data(), user.address(), count * sizeof(linux_pollfd)));
+    auto files = TRY(polled_files::create(count));
+    for (uint32_t i = 0; i < count; i++) {
+        TRY(long_work::go_on());
+        fds[i].revents = 0;
+        if (fds[i].fd >= 0 && !files.look_up(i, fds[i].fd))
+            fds[i].revents = POLLNVAL_;
+    }
+    int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
+        int64_t n = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            long_work::pause();
+            if (files[i]) {
+                uint32_t wanted = uint16_t(fds[i].events) | POLLERR_ | POLLHUP_;
+                // Once one is ready the call will not sleep: there is no need to register more.
+                fds[i].revents = int16_t(files[i]->poll(n ? nullptr : p) & wanted);
+            }
+            n += fds[i].revents != 0;
+        }
+        return n;
+    }));
+    for (uint32_t i = 0; i < count; i++) {
+        TRY(long_work::go_on());
+        TRY(copy_out(user.address() + i * sizeof(linux_pollfd) + offsetof(linux_pollfd, revents),
+                     &fds[i].revents, sizeof(fds[i].revents)));
+    }
+    return ready;
+}
+
+// The bits of select's three sets, in the order in, out, except; 1024 descriptors and more.
+struct select_sets {
+    kmem_array<uint64_t> words; // 3 * per_set asked for, then 3 * per_set results
+    size_t per_set = 0;
+    uint64_t& asked(unsigned set, size_t word) { return words[set * per_set + word]; }
+    uint64_t& result(unsigned set, size_t word) { return words[(3 + set) * per_set + word]; }
+};
+
+constexpr uint32_t select_events[3] = {
+    POLLIN_ | POLLRDNORM_ | POLLRDBAND_ | POLLHUP_ | POLLERR_,
+    POLLOUT_ | POLLWRNORM_ | POLLWRBAND_ | POLLERR_,
+    POLLPRI_,
+};
+
+expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3],
+                              nanos_t deadline) {
+    if (count < 0)
+        return fail(Errno::inval);
+    // Descriptors beyond the table's reach cannot be open; Linux cuts the count there as well.
+    uint64_t descriptors = std::min<uint64_t>(uint64_t(count), process_limit(RLIMIT_NOFILE_));
+    descriptors = std::min<uint64_t>(descriptors, 1u << 20);
+    select_sets sets;
+    sets.per_set = (descriptors + 63) / 64;
+    if (sets.per_set) {
+        sets.words = kmem_array<uint64_t>(6 * sets.per_set);
+        if (!sets.words)
+            return fail(Errno::nomem);
+    }
+    for (unsigned s = 0; s < 3; s++)
+        if (user[s] && sets.per_set)
+            TRY(copy_in(&sets.asked(s, 0), user[s].address(), sets.per_set * sizeof(uint64_t)));
+
+    auto files = TRY(polled_files::create(descriptors));
+    for (size_t fd = 0; fd < descriptors; fd++) {
+        TRY(long_work::go_on());
+        uint64_t bit = uint64_t{1} << (fd % 64);
+        bool wanted = false;
+        for (unsigned s = 0; s < 3; s++)
+            wanted = wanted || (sets.asked(s, fd / 64) & bit);
+        if (wanted && !files.look_up(fd, int(fd)))
+            return fail(Errno::badf);
+    }
+    int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
+        int64_t n = 0;
+        for (size_t fd = 0; fd < descriptors; fd++) {
+            long_work::pause();
+            if (!files[fd])
+                continue;
+            uint32_t events = files[fd]->poll(n ? nullptr : p);
+            uint64_t bit = uint64_t{1} << (fd % 64);
+            for (unsigned s = 0; s < 3; s++) {
+                if ((sets.asked(s, fd / 64) & bit) && (events & select_events[s])) {
+                    sets.result(s, fd / 64) |= bit;
+                    n++;
+                }
+            }
+        }
+        return n;
+    }));
+    for (unsigned s = 0; s < 3; s++)
+        if (user[s] && sets.per_set)
+            TRY(copy_out(user[s].address(), &sets.result(s, 0), sets.per_set * sizeof(uint64_t)));
+    return ready;
+}
+
+} // namespace
+
+static sysresult poll_or_restart(user_ptr<linux_pollfd> fds, uint32_t count, nanos_t deadline) {
+    auto result = poll_user(fds, count, deadline);
+    if (result || result.error() != Errno::intr)
+        return result;
+    thread& self = current_thread();
+    self.restart = thread::restart_kind::poll;
+    self.restart_deadline = deadline;
+    self.restart_arguments[0] = fds.address().value();
+    self.restart_arguments[1] = count;
+    return fail(Errno::restart_block);
+}
+
+sysresult poll_restart(thread& self) {
+    self.restart = thread::restart_kind::none;
+    return poll_or_restart(user_ptr<linux_pollfd>(self.restart_arguments[0]),
+                           uint32_t(self.restart_arguments[1]), self.restart_deadline);
+}
+
+sysresult sys_poll(user_ptr<linux_pollfd> fds, uint32_t count, int32_t timeout_ms) {
+    nanos_t deadline =
+        timeout_ms < 0 ? forever : deadline_after(uint64_t(timeout_ms) * nanos_per_milli);
+    return poll_or_restart(fds, count, deadline);
+}
+
+// The end of a call that takes a relative time and a signal mask: says how much time is left, and
+// lets a call that was interrupted start again if no handler runs.
+template <class Time>
+static sysresult finish_wait(sysresult result, user_ptr<Time> timeout, nanos_t deadline) {
+    if (timeout) {
+        linux_timespec left = time_left(deadline);
+        Time value;
+        if constexpr (std::is_same_v<Time, linux_timeval>)
+            value = {left.sec, left.nsec / 1000};
+        else
+            value = left;
+        // What cannot be said does not undo what was waited for.
+        (void)timeout.write(value);
+    }
+    if (!result && result.error() == Errno::intr)
+        return fail(Errno::restartnohand);
+    return result;
+}
+
+sysresult sys_ppoll(user_ptr<linux_pollfd> fds, uint32_t count, user_ptr<linux_timespec> timeout,
+                    user_ptr<const uint64_t> mask, uint64_t mask_size) {
+    nanos_t deadline = forever;
+    if (timeout)
+        deadline = TRY(deadline_of(TRY(timeout.read())));
+    if (mask) {
+        if (mask_size != sizeof(sigset))
+            return fail(Errno::inval);
+        signal_set_temporary_mask(current_thread(), TRY(mask.read()));
+    }
+    return finish_wait(poll_user(fds, count, deadline), timeout, deadline);
+}
+
+sysresult sys_select(int32_t count, user_ptr<uint64_t> in, user_ptr<uint64_t> out,
+                     user_ptr<uint64_t> except, user_ptr<linux_timeval> timeout) {
+    nanos_t deadline = forever;
+    if (timeout) {
+        linux_timeval t = TRY(timeout.read());
+        if (t.sec < 0 || t.usec < 0)
+            return fail(Errno::inval);
+        deadline = TRY(deadline_of({t.sec + t.usec / 1'000'000, t.usec % 1'000'000 * 1000}));
+    }
+    return finish_wait(select_user(count, {in, out, except}, deadline), timeout, deadline);
+}
+
+sysresult sys_pselect6(int32_t count, user_ptr<uint64_t> in, user_ptr<uint64_t> out,
+                       user_ptr<uint64_t> except, user_ptr<linux_timespec> timeout,
+                       user_ptr<const uint64_t> mask) {
+    nanos_t deadline = forever;
+    if (timeout)
+        deadline = TRY(deadline_of(TRY(timeout.read())));
+    if (mask) {
+        // The sixth argument points to the set's address and its size.
+        uint64_t set = TRY(mask.read_at(0)), size = TRY(mask.read_at(1));
+        if (set) {
+            if (size != sizeof(sigset))
+                return fail(Errno::inval);
+            signal_set_temporary_mask(current_thread(), TRY(user_ptr<const uint64_t>(set).read()));
+        }
+    }
+    return finish_wait(select_user(count, {in, out, except}, deadline), timeout, deadline);
+}

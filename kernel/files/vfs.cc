@@ -1,0 +1,237 @@
+#include "kernel/files/vfs.h"
+
+#include "arch/boot_info.h"
+#include "arch/memory.h"
+#include "kernel/base/printk.h"
+#include "kernel/files/lookup.h"
+#include "kernel/files/permission.h"
+#include "kernel/fs/anonymous.h"
+#include "kernel/fs/cpio.h"
+#include "kernel/fs/device.h"
+#include "kernel/fs/tmpfs.h"
+#include "kernel/process/thread.h"
+#include "lib/string.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+// ---- Where paths start -----------------------------------------------------------------------
+
+static constinit pool<fs_context> fs_contexts{"fs_context"};
+
+expected<ref_ptr<fs_context>> fs_context::create() {
+    auto context = ref_ptr<fs_context>::adopt(fs_contexts.create());
+    if (!context)
+        return fail(Errno::nomem);
+    context->set_current_directory(root_directory());
+    return context;
+}
+
+expected<ref_ptr<fs_context>> fs_context::copy() {
+    auto context = ref_ptr<fs_context>::adopt(fs_contexts.create());
+    if (!context)
+        return fail(Errno::nomem);
+    context->set_current_directory(current_directory());
+    context->umask_.store(umask());
+    return context;
+}
+
+fs_context::fs_context() = default;
+fs_context::~fs_context() = default;
+
+void fs_context::last_reference_gone() { fs_contexts.destroy(this); }
+
+ref_ptr<vnode> fs_context::current_directory() {
+    lock_guard guard(lock_);
+    return cwd_;
+}
+
+void fs_context::set_current_directory(ref_ptr<vnode> directory) {
+    lock_guard guard(lock_);
+    std::swap(cwd_, directory);
+    guard.unlock(); // the old one may end here
+    directory.reset();
+    guard.lock();
+}
+
+// ---- Paths of vnodes -------------------------------------------------------------------------
+
+expected<size_t> vfs_path_of(vnode& node, char* out, size_t size) {
+    if (size == 0)
+        return fail(Errno::range);
+    // From the end backwards, name by name.
+    char* const end = out + size;
+    char* at = end;
+    *--at = '\0';
+    ref_ptr<vnode> root = root_directory(), here(&node);
+    char name[name_max + 1];
+    while (here.get() != root.get()) {
+        if (ref_ptr<vnode> covered = covered_by(*here)) {
+            here = std::move(covered);
+            continue;
+        }
+        here = TRY(here->name_in_parent(name));
+        size_t length = strlen(name);
+        if (size_t(at - out) < length + 1)
+            return fail(Errno::range);
+        at -= length;
+        memcpy(at, name, length);
+        *--at = '/';
+    }
+    if (!*at) {
+        if (at == out)
+            return fail(Errno::range);
+        *--at = '/';
+    }
+    size_t length = size_t(end - at) - 1;
+    memmove(out, at, length + 1);
+    return length;
+}
+
+void vfs_name_memory(vnode& node) {
+    ref_ptr<uvm_aobj> memory = node.memory();
+    kmem_array<char> path(path_max);
+    // Without memory for the path it keeps the name that it had.
+    if (!memory || !path)
+        return;
+    constexpr size_t shown = 63;
+    bool named = vfs_path_of(node, path.data(), path.size()).has_value();
+    lock_guard guard(memory->lock());
+    if (!named) {
+        // It has no name any more: its last one, marked as Linux does.
+        static constexpr char mark[] = " (deleted)";
+        constexpr size_t mark_length = sizeof(mark) - 1;
+        size_t length = copy_string(path.data(), path.size(), memory->name());
+        if (length >= mark_length && !strcmp(path.data() + length - mark_length, mark))
+            return;
+        length = std::min(length, shown - mark_length);
+        memcpy(path.data() + length, mark, sizeof(mark));
+    }
+    if (strncmp(memory->name(), path.data(), shown) != 0)
+        memory->set_identity(path.data(), node.fs().device(), node.inode());
+}
+
+// ---- Executables -----------------------------------------------------------------------------
+
+enum : int { AT_SYMLINK_NOFOLLOW_ = 0x100, AT_EMPTY_PATH_ = 0x1000 };
+
+expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
+    if (at_flags & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
+        return fail(Errno::inval);
+    ref_ptr<vnode> node;
+    if (!*path && (at_flags & AT_EMPTY_PATH_) && at_fd != at_fdcwd) {
+        auto f = TRY(current_thread().files->get(at_fd));
+        node = ref_ptr<vnode>(f->node());
+    } else {
+        node = TRY(lookup_path(at_fd, path, !(at_flags & AT_SYMLINK_NOFOLLOW_)));
+    }
+    if (node->is_symlink())
+        return fail(Errno::loop);
+    if (!node->is_regular())
+        return fail(Errno::acces);
+    TRY(check_access(*node, may_execute));
+    if ((node->fs().mount_flags() & MS_NOEXEC_) || !node->memory())
+        return fail(Errno::acces);
+    exec_file f;
+    f.file_ = TRY(node->open(O_RDONLY_ | O_LARGEFILE_));
+    TRY(node->deny_write_access());
+    f.readable_ = check_access(*node, may_read).has_value();
+    f.node_ = std::move(node);
+    return f;
+}
+
+exec_file::exec_file() = default;
+exec_file::exec_file(exec_file&&) noexcept = default;
+
+exec_file& exec_file::operator=(exec_file&& other) noexcept {
+    std::swap(node_, other.node_);
+    std::swap(file_, other.file_);
+    readable_ = other.readable_;
+    return *this;
+}
+
+exec_file::~exec_file() {
+    if (node_)
+        node_->allow_write_access();
+}
+
+expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
+    ref_ptr<uvm_aobj> memory = node_->memory();
+    uint64_t file_size = memory->size();
+    if (offset >= file_size)
+        return 0;
+    size = std::min<uint64_t>(size, file_size - offset);
+    size_t done = 0;
+    while (done < size) {
+        uint64_t in_page = (offset + done) & page_mask;
+        size_t n = std::min<uint64_t>(size - done, page_size - in_page);
+        held_page page = TRY(memory->hold((offset + done) >> page_shift, uvm_aobj::purpose::read));
+        char* out = static_cast<char*>(to) + done;
+        if (page)
+            memcpy(out, page.data() + in_page, n);
+        else
+            memset(out, 0, n);
+        done += n;
+    }
+    return done;
+}
+
+uint64_t exec_file::size() const { return node_->memory()->size(); }
+
+ref_ptr<uvm_object> exec_file::object() const {
+    vfs_name_memory(*node_);
+    return node_->memory();
+}
+
+ref_ptr<uvm_handle> exec_file::handle() const { return file_; }
+
+ref_ptr<vnode> exec_file::node() const { return node_; }
+
+vattr exec_file::attributes() const {
+    vattr a = node_->attributes();
+    if (node_->fs().mount_flags() & MS_NOSUID_)
+        a.mode &= ~(S_ISUID_ | S_ISGID_);
+    return a;
+}
+
+// ---- The initial tree ------------------------------------------------------------------------
+
+template <class T> static T need(expected<T> result, const char* what) {
+    if (!result)
+        panic("the initial file system: %s: %s", what, errno_name(result.error()));
+    return std::move(*result);
+}
+
+void vfs_init(boot_info& info) {
+    anonymous_init();
+    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}, {}), "root");
+    if (status s = mount_root(*fs); !s)
+        panic("the root file system cannot be mounted");
+    for (size_t i = 0; i < info.module_count; i++) {
+        const boot_module& module = info.modules[i];
+        std::string_view archive(direct_map_as<const char>(module.start), module.size);
+        if (!cpio_recognised(archive)) {
+            printk("boot module %zu is not a newc cpio archive: left alone", i);
+            continue;
+        }
+        cpio_statistics done = need(cpio_unpack(archive, root_directory()), "unpacking");
+        printk("root file system: %u files and directories, %llu KiB%s", done.entries,
+               (unsigned long long)done.bytes / 1024, done.damaged ? ", archive damaged" : "");
+        // Its pages serve as ordinary memory from here on, as far as they are whole.
+        paddr_t start(page_round_up(module.start.value()));
+        uint64_t end = page_round_down(module.start.value() + module.size);
+        if (end > start.value())
+            vm_page_add_range(start, end - start.value());
+    }
+    fs->allow_more(tmpfs_limits::usual());
+    ref_ptr<vnode> root = root_directory();
+    auto dev = root->lookup("dev");
+    if (!dev)
+        dev = root->create("dev", {S_IFDIR_ | 0755, 0, 0});
+    // Everybody may write to /tmp and to /dev/shm: together they have one half of memory, not two.
+    tmpfs* devices = need(devtmpfs_create(fs->quota()), "/dev");
+    if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)
+        panic("/dev cannot be mounted: %s", errno_name(s.error()));
+}

@@ -1,0 +1,583 @@
+// exec: another program in the same process.
+//
+//      open_program          the file; for "#!" its interpreter's; the headers of both
+//      exec_strings          argv and envp, copied out of the old address space
+//      check_room            the new image fits into the limits and the commit account
+//      new_parts::make       whom the program runs as, its (empty) address space, and own copies of
+//                            what is shared with others
+//      kill_other_threads    the calling thread is the process
+//        Anything wrong up to here is an errno, and the process is still whole.
+//      new_parts::make       once more, if there were other threads
+//
+//      ---- point of no return ----
+//      leave_old_program     others see, in one step, that the process has the new rights and no
+//                            memory; the old memory is torn down, or left to its sharers (vfork)
+//      reset_for_exec        handlers; and close-on-exec descriptors are closed
+//      enter_new_program     others see, in one step, the new memory, if the new rights let them
+//      vfork_release         the parent goes on
+//      load                  segments, stack, auxv
+//        What fails here kills: there is no program left that an errno could return to.
+#include "kernel/lifecycle/exec.h"
+
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/pmap.h"
+#include "arch/thread.h"
+#include "kernel/base/random.h"
+#include "kernel/files/vnode.h"
+#include "kernel/lifecycle/elf.h"
+#include "kernel/lifecycle/fork.h"
+#include "kernel/memory/futex.h"
+#include "kernel/observe/sync_point.h"
+#include "kernel/process/process.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal.h"
+#include "kernel/syscall/syscall.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "lib/trace.h"
+#include "vm/uvm_aobj.h"
+#include "vm/uvm_commit.h"
+
+#include <algorithm>
+#include <machine/trap_frame.h>
+
+namespace {
+
+constexpr int working_directory = -100;
+constexpr uint64_t mebibyte = 1 << 20;
+constexpr unsigned script_nesting = 5; // as Linux
+constexpr size_t script_line_size = 256;
+
+enum : uint64_t { // auxv
+    AT_NULL_ = 0,
+    AT_PHDR_ = 3,
+    AT_PHENT_,
+    AT_PHNUM_,
+    AT_PAGESZ_,
+    AT_BASE_,
+    AT_FLAGS_,
+    AT_ENTRY_,
+    AT_UID_ = 11,
+    AT_EUID_,
+    AT_GID_,
+    AT_EGID_,
+    AT_PLATFORM_,
+    AT_HWCAP_,
+    AT_CLKTCK_,
+    AT_SECURE_ = 23,
+    AT_RANDOM_ = 25,
+    AT_HWCAP2_,
+    AT_EXECFN_ = 31,
+    AT_MINSIGSTKSZ_ = 51,
+};
+
+// What has been found and checked before the point of no return.
+struct program {
+    elf_image image;
+    std::optional<elf_image> interpreter; // PT_INTERP
+
+    // Whether its caller may read all that will be mapped.
+    bool readable() const {
+        return image.file().readable() && (!interpreter || interpreter->file().readable());
+    }
+};
+
+// "#!interpreter argument": 0-terminates both in `line`, which holds `size` bytes of the file.
+// ENOEXEC.
+struct script_line {
+    char* interpreter;
+    char* argument; // null when there is none
+};
+expected<script_line> parse_script(char* line, size_t size) {
+    char* p = line + 2;
+    char* limit = line + std::min(size, script_line_size - 1);
+    char* end = static_cast<char*>(memchr(p, '\n', size_t(limit - p)));
+    auto blank = [](char c) { return c == ' ' || c == '\t'; };
+    if (!end) {
+        // A line that is cut off may hide part of the interpreter's name.
+        end = limit;
+        char* q = p;
+        while (q < end && blank(*q))
+            q++;
+        while (q < end && !blank(*q) && *q)
+            q++;
+        if (q == end && size >= script_line_size)
+            return fail(Errno::noexec);
+    }
+    while (p < end && blank(*p))
+        p++;
+    while (end > p && blank(end[-1]))
+        end--;
+    *end = '\0';
+    if (p == end || !*p)
+        return fail(Errno::noexec);
+    script_line s{p, nullptr};
+    while (*p && !blank(*p))
+        p++;
+    if (*p) {
+        *p++ = '\0';
+        while (blank(*p))
+            p++;
+        if (*p)
+            s.argument = p;
+    }
+    return s;
+}
+
+// By what name others find the program: a path through /dev/fd for what a descriptor names, the
+// path itself otherwise. ENOMEM.
+expected<kmem_array<char>> public_name(int at_fd, const char* path) {
+    constexpr size_t longest_prefix = sizeof "/dev/fd/-2147483648/";
+    kmem_array<char> name(path_max + longest_prefix);
+    if (!name)
+        return fail(Errno::nomem);
+    if (at_fd == working_directory || *path == '/')
+        copy_string(name.data(), name.size(), path);
+    else
+        format_to(name.data(), name.size(), "/dev/fd/%d%s%s", at_fd, *path ? "/" : "", path);
+    return name;
+}
+
+// Opens what is to run: follows "#!" lines, putting their interpreters in front of `arguments`.
+expected<program> open_program(int at_fd, const char* path, int at_flags, const char* called,
+                               exec_strings& arguments, uint64_t& budget) {
+    kmem_array<char> head(script_line_size), name(strlen(called) + path_max);
+    if (!head || !name)
+        return fail(Errno::nomem);
+    copy_string(name.data(), name.size(), called);
+    exec_file file = TRY(exec_file::open(at_fd, path, at_flags));
+    for (unsigned depth = 0;; depth++) {
+        size_t size = TRY(file.read(0, head.data(), head.size()));
+        if (size < 2 || head[0] != '#' || head[1] != '!') {
+            elf_image image = TRY(elf_image::read(std::move(file), head.data(), size));
+            program p{std::move(image), std::nullopt};
+            if (*p.image.interpreter()) {
+                exec_file loader =
+                    TRY(exec_file::open(working_directory, p.image.interpreter(), 0));
+                size = TRY(loader.read(0, head.data(), head.size()));
+                p.interpreter.emplace(TRY(elf_image::read(std::move(loader), head.data(), size)));
+            }
+            return p;
+        }
+        if (depth == script_nesting)
+            return fail(Errno::loop);
+        // The interpreter could not open a script whose descriptor will have been closed.
+        const bool by_descriptor = strcmp(called, path) != 0;
+        if (depth == 0 && by_descriptor && TRY(current_thread().files->close_on_exec(at_fd)))
+            return fail(Errno::noent);
+        script_line line = TRY(parse_script(head.data(), size));
+        // argv[0] gives way to: interpreter, its one argument, the script's path.
+        exec_strings front;
+        TRY(front.append(line.interpreter, budget));
+        if (line.argument)
+            TRY(front.append(line.argument, budget));
+        TRY(front.append(name.data(), budget));
+        arguments.drop_first();
+        front.take(arguments);
+        arguments.take(front);
+        copy_string(name.data(), name.size(), line.interpreter);
+        file = TRY(exec_file::open(working_directory, name.data(), 0));
+    }
+}
+
+// As whom the program runs: Linux's bprm_creds_from_file.
+struct program_rights {
+    credentials cred;
+    bool secure;   // AT_SECURE: it has, or was offered, rights that its caller has not
+    bool changed;  // it has others than the program before it
+    bool dumpable; // others of the same user may look into it
+};
+
+program_rights choose_rights(thread& self, const credentials& old, const program& what) {
+    const bool no_new = self.proc->no_new_privileges;
+    const vattr is = what.image.file().attributes(); // once: mode and owner belong together
+    program_rights r{.cred = old, .secure = false, .changed = false, .dumpable = false};
+    credentials& c = r.cred;
+    if (!no_new && (is.mode & S_ISUID_))
+        c.euid = is.uid;
+    if (!no_new && (is.mode & (S_ISGID_ | S_IXGRP_)) == (S_ISGID_ | S_IXGRP_))
+        c.egid = is.gid;
+    r.secure = c.euid != old.uid || c.egid != old.gid;
+    // Who shares its current directory and umask could steer the program by them: no new rights
+    // then. Descriptors and handlers need no such care, exec makes them its own.
+    const bool gains = c.euid != old.euid || c.egid != old.egid;
+    if (gains && self.fs->references() > 1 && !old.superuser()) {
+        c.euid = c.uid;
+        c.egid = c.gid;
+    }
+    c.suid = c.fsuid = c.euid;
+    c.sgid = c.fsgid = c.egid;
+    r.changed =
+        c.euid != old.euid || c.egid != old.egid || c.fsuid != old.fsuid || c.fsgid != old.fsgid;
+    r.dumpable = !r.changed && old.euid == old.uid && old.egid == old.gid && what.readable();
+    return r;
+}
+
+// What the new program gets. All of it is made before the point of no return.
+struct new_parts {
+    ref_ptr<security_context> context; // with an address space in case the old one is not free
+    bool secure, changed;              // as program_rights
+    // Instead of what is shared with others; null: the process has it for itself already.
+    ref_ptr<fd_table> files;
+    ref_ptr<sig_handlers> handlers;
+
+    static expected<new_parts> make(thread& self, const program& what) { // ENOMEM
+        const program_rights rights = choose_rights(self, current_credentials(), what);
+        new_parts parts{
+            .context = TRY(security_context::create(rights.cred, rights.dumpable,
+                                                    security_context::new_program())),
+            .secure = rights.secure,
+            .changed = rights.changed,
+            .files = {},
+            .handlers = {},
+        };
+        parts.context->vm = TRY(vmspace::create());
+        if (self.files->references() > 1)
+            parts.files = TRY(self.files->copy());
+        if (self.proc->handlers->references() > 1)
+            parts.handlers = TRY(self.proc->handlers->copy());
+        return parts;
+    }
+};
+
+bool has_other_threads(thread& self) {
+    process& p = *self.proc;
+    lock_guard guard(process_tree_lock);
+    return p.threads.next(self) || p.threads.prev(self);
+}
+
+// Only the calling thread is left. EAGAIN if another one is ending the process, or executing,
+// already.
+status kill_other_threads(thread& self) {
+    process& p = *self.proc;
+    {
+        lock_guard guard(process_tree_lock);
+        if (p.threads.next(self) == nullptr && p.threads.prev(self) == nullptr && !p.exiting)
+            return {};
+    }
+    if (!signal_begin_exit(p, &self, 0))
+        return fail(Errno::again); // not seen by the program: this thread is leaving
+    {
+        lock_guard guard(process_tree_lock);
+        while (p.threads.next(self) || p.threads.prev(self))
+            p.thread_gone.wait(process_tree_lock, "exec");
+        thread_take_over_pid(self);
+    }
+    signal_end_exec(p);
+    return {};
+}
+
+// Whoever could look into the old program cannot from here on; whoever does has a reference to its
+// memory, which then is not reused. `next` gets the address space that the new program will have.
+void leave_old_program(process& p, security_context& next) {
+    ref_ptr<vmspace> old = process_exchange_context(p, next.without_memory)->vm;
+    thread_enter_vmspace(nullptr);
+    const trace::addr left = old.get();
+    const uint32_t others = old->references() - 1;
+    next.vm = vmspace::exec(std::move(old), std::move(next.vm));
+    if (left.value != trace::addr(next.vm.get()).value && others)
+        TRACE(vmspace_released, .vmspace = left, .references = others);
+}
+
+void enter_new_program(process& p, ref_ptr<const security_context> next, bool reused) {
+    vmspace& vm = *next->vm;
+    (void)process_exchange_context(p, std::move(next));
+    thread_enter_vmspace(&vm);
+    TRACE(exec_commit, .vmspace = &vm, .reused = trace::yes_if(reused));
+}
+
+void set_name(thread& self, const char* path) {
+    const char* slash = strrchr(path, '/');
+    copy_string(self.name, sizeof self.name, slash ? slash + 1 : path);
+}
+
+// ---- The new stack ---------------------------------------------------------------------------
+
+struct auxv_entry {
+    uint64_t type, value;
+};
+
+struct stack_contents {
+    const program& what;
+    const elf_image::placement& main;
+    vaddr_t base; // where the interpreter is
+    const exec_strings& arguments;
+    const exec_strings& environment;
+    const char* path;
+    bool secure;
+};
+
+//   top  ->  path, "x86_64", 16 random bytes
+//            environment strings
+//            argument strings
+//            (16-byte boundary)
+//            auxv, envp, argv, argc                 <- the stack pointer
+// Returns the stack pointer; records the places of the strings.
+expected<vaddr_t> build_stack(vmspace& vm, vaddr_t top, const stack_contents& c) {
+    auto push = [&](const void* data, size_t size) -> expected<vaddr_t> {
+        top -= size;
+        TRY(vm.write_memory(top, data, size, true));
+        return top;
+    };
+    static constexpr char platform[] = "x86_64";
+    std::byte random[16];
+    random_fill(random);
+
+    vaddr_t path = TRY(push(c.path, strlen(c.path) + 1));
+    vaddr_t platform_at = TRY(push(platform, sizeof platform));
+    vaddr_t random_at = TRY(push(random, sizeof random));
+    vm.image.env_end = top;
+    top -= c.environment.bytes();
+    vm.image.env_start = vm.image.arg_end = top;
+    top -= c.arguments.bytes();
+    vm.image.arg_start = top;
+
+    const credentials cred = current_credentials();
+    const elf_image& image = c.what.image;
+    const auxv_entry auxv[] = {
+        {AT_HWCAP_, machine_hwcap()},
+        {AT_PAGESZ_, page_size},
+        {AT_CLKTCK_, 100},
+        {AT_PHDR_, c.main.headers.value()},
+        {AT_PHENT_, sizeof(elf_segment)},
+        {AT_PHNUM_, image.header_count()},
+        {AT_BASE_, c.base.value()},
+        {AT_FLAGS_, 0},
+        {AT_ENTRY_, c.main.entry.value()},
+        {AT_UID_, cred.uid},
+        {AT_EUID_, cred.euid},
+        {AT_GID_, cred.gid},
+        {AT_EGID_, cred.egid},
+        {AT_SECURE_, c.secure},
+        {AT_RANDOM_, random_at.value()},
+        {AT_HWCAP2_, machine_hwcap2()},
+        {AT_EXECFN_, path.value()},
+        {AT_PLATFORM_, platform_at.value()},
+        {AT_MINSIGSTKSZ_, machine_minimum_signal_stack()},
+        {AT_NULL_, 0},
+    };
+    const uint64_t argc = c.arguments.count(), envc = c.environment.count();
+    const uint64_t words = 1 + (argc + 1) + (envc + 1);
+    const vaddr_t sp((top.value() - sizeof auxv - words * 8) & ~uint64_t{15});
+    const vaddr_t argv = sp + 8, envp = argv + (argc + 1) * 8, aux = envp + (envc + 1) * 8;
+    const uint64_t null = 0;
+    TRY(vm.write_memory(sp, &argc, sizeof argc, true));
+    TRY(c.arguments.store(vm, vm.image.arg_start, argv));
+    TRY(vm.write_memory(argv + argc * 8, &null, sizeof null, true));
+    TRY(c.environment.store(vm, vm.image.env_start, envp));
+    TRY(vm.write_memory(envp + envc * 8, &null, sizeof null, true));
+    TRY(vm.write_memory(aux, auxv, sizeof auxv, true));
+    vm.image.stack_start = sp;
+    return sp;
+}
+
+// ---- The new image ---------------------------------------------------------------------------
+
+// Where the new image is to lie.
+struct layout {
+    vaddr_t stack_top, mmap_top;
+    uint64_t bias = 0;       // added to the program's addresses
+    uint64_t stack_size = 0; // what the strings need and 128 KiB, growing on demand
+};
+
+layout choose_layout(const process& p, const elf_image& image, uint64_t strings) {
+    constexpr uint64_t largest_gap = user_max.value() / 6 * 5;
+    vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
+    // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
+    uint64_t gap = std::min(p.limits[RLIMIT_STACK_].current, largest_gap);
+    gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte,
+                     largest_gap & ~uint64_t{page_mask});
+    layout at{.stack_top = stack_top,
+              .mmap_top = stack_top - gap - random_page_offset(1 << 28), // 1 TiB
+              .stack_size = page_round_up(strings + 2 * page_size) + 128 * 1024};
+    // Programs that can lie anywhere lie at two thirds of the address space, far from stack and
+    // mappings.
+    constexpr uint64_t dynamic_base = user_max.value() / 3 * 2 & ~uint64_t{page_mask};
+    if (image.position_independent())
+        at.bias = dynamic_base + random_page_offset(1 << 28) - image.low();
+    return at;
+}
+
+// ENOMEM for a program that is too large for the address space, for the limits of the process, or
+// for strict accounting, which would kill it beyond the point of no return. What the old image was
+// promised is given back when nobody shares it.
+status check_room(process& p, const program& what, const layout& at) {
+    if (at.bias + what.image.low() + what.image.size() > at.mmap_top.value())
+        return fail(Errno::nomem);
+    uint64_t data = what.image.data_pages() + (at.stack_size >> page_shift);
+    uint64_t all = what.image.pages() + (at.stack_size >> page_shift);
+    if (what.interpreter) {
+        data += what.interpreter->data_pages();
+        all += what.interpreter->pages();
+    }
+    if (all > process_limit(RLIMIT_AS_) >> page_shift ||
+        data > process_limit(RLIMIT_DATA_) >> page_shift)
+        return fail(Errno::nomem);
+    const ref_ptr<vmspace> old = process_vmspace(p);
+    const bool shared = old->references() > 2; // the process's own, and ours
+    return commit_exchange().begin(data, shared ? 0 : old->commit_charge());
+}
+
+// Address space, stack and first registers of the program. This can still fail:
+//   - for want of memory, for map entries, amaps, page tables and the pages of the stack:
+//     check_room asks what may be promised, not how many pages are free;
+//   - by a limit that prlimit has lowered, or a promise that another process was given, since
+//     check_room: nothing is held until it is mapped.
+// To load beside the old image instead would hold the memory of both at once. So the process gets a
+// SIGSEGV that it can neither block nor ignore, as on Linux; or a page fault that found no page has
+// sent SIGKILL before (out_of_memory). A vfork parent has gone on by then.
+status load(thread& self, const program& what, const layout& at, exec_strings& arguments,
+            exec_strings& environment, const char* path, bool secure) {
+    vmspace& vm = *self.vm;
+    vm.set_layout(at.mmap_top);
+    const uint64_t bias = at.bias;
+    elf_image::placement main = TRY(what.image.map(vm, bias));
+    vaddr_t entry = main.entry, base;
+    if (what.interpreter) {
+        const elf_image& loader = *what.interpreter;
+        uint64_t loader_bias = 0;
+        if (loader.position_independent()) {
+            // A place for all of it; its segments then replace the reservation.
+            map_request request;
+            request.size = loader.size();
+            base = TRY(vm.map(request));
+            loader_bias = base.value() - loader.low();
+            TRY(vm.unmap(base, page_round_up(loader.size())));
+        }
+        entry = TRY(loader.map(vm, loader_bias)).entry;
+    }
+    vm.image.code_start = main.code_start;
+    vm.image.code_end = main.code_end;
+    vm.image.data_start = main.data_start;
+    vm.image.data_end = main.data_end;
+    vm.init_brk(main.end.page_up() + random_page_offset(1 << 13)); // 32 MiB
+
+    map_request stack;
+    stack.size = at.stack_size;
+    stack.address = at.stack_top - stack.size;
+    stack.prot = what.image.executable_stack() ? vm_prot::all : vm_prot::rw;
+    stack.fixed = true;
+    stack.stack = true;
+    stack.tag = "[stack]";
+    TRY(vm.map(stack));
+    // Not always at the same place within the page, either.
+    vaddr_t top = at.stack_top - 8 - (random_page_offset(2) ? random_u64() & 0xff0 : 0);
+    vaddr_t sp =
+        TRY(build_stack(vm, top, {what, main, base, arguments, environment, path, secure}));
+
+    machine_thread_reset_user_state(self.machine);
+    machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
+    TRACE(exec_done, .entry = entry, .stack = sp);
+    return {};
+}
+
+} // namespace
+
+uint64_t exec_argument_limit() {
+    // Linux: a quarter of the stack, at most three quarters of its default, at least 32 pages.
+    return std::clamp(process_limit(RLIMIT_STACK_) / 4, uint64_t{32 * page_size}, 6 * mebibyte);
+}
+
+static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                      exec_strings& environment, uint64_t& budget);
+
+status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                    exec_strings& environment, uint64_t& budget) {
+    TRACE(exec_begin, .path = path);
+    status done = execute(at_fd, path, at_flags, arguments, environment, budget);
+    if (!done)
+        TRACE(exec_failed, .error = int32_t(done.error()));
+    return done;
+}
+
+static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
+                      exec_strings& environment, uint64_t& budget) {
+    thread& self = current_thread();
+    process& p = *self.proc;
+    ledger_call cost(ledger_kind::exec);
+    if (arguments.empty()) // programs rely on having an argv[0]
+        TRY(arguments.append("", budget));
+    const kmem_array<char> name = TRY(public_name(at_fd, path));
+    program what = TRY(open_program(at_fd, path, at_flags, name.data(), arguments, budget));
+    path = name.data();
+    const uint64_t strings = arguments.bytes() + environment.bytes() +
+                             (arguments.count() + environment.count()) * 8 + strlen(path);
+    const layout at = choose_layout(p, what.image, strings);
+    TRY(check_room(p, what, at));
+    const bool had_threads = has_other_threads(self);
+    new_parts parts = TRY(new_parts::make(self, what));
+    at_sync_point(sync_point::exec_is_ready);
+    TRY(kill_other_threads(self));
+    // What the process's other threads shared is its alone now that they are gone, and only now is
+    // what they did to the rest complete. To be without them is no state to go on in: as on Linux,
+    // what fails from here on kills.
+    if (had_threads) {
+        auto again = new_parts::make(self, what);
+        if (!again) {
+            signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+            return fail(again.error());
+        }
+        parts = std::move(*again);
+    }
+
+    at_sync_point(sync_point::exec_commits);
+    // ---- The point of no return ----
+    futex_thread_exit(self); // what the thread owes in the old address space
+    const vmspace* fresh = parts.context->vm.get();
+    leave_old_program(p, *parts.context);
+    at_sync_point(sync_point::exec_has_left);
+    {
+        lock_guard tree(process_tree_lock);
+        p.executed = true;
+        p.exit_signal = SIGCHLD_;
+        if (parts.handlers)
+            std::swap(p.handlers, parts.handlers);
+    }
+    posix_timers_delete(p);
+    p.handlers->reset_for_exec();
+    self.alt_stack = {0, 2 /* SS_DISABLE */, 0, 0};
+    self.set_child_tid = 0;
+    if (parts.files) {
+        lock_guard guard(self.lock);
+        std::swap(self.files, parts.files);
+    }
+    self.files->close_all_on_exec();
+    if (parts.secure || parts.changed)
+        self.parent_death_signal = 0;
+    process_set_executable(p, what.image.file().node());
+    set_name(self, path);
+    const bool reused = parts.context->vm.get() != fresh;
+    enter_new_program(p, std::move(parts.context), reused);
+    at_sync_point(sync_point::exec_enters);
+    vfork_release(self);
+    cost.keep();
+
+    if (status loaded = load(self, what, at, arguments, environment, path, parts.secure); !loaded) {
+        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        return loaded;
+    }
+    return {};
+}
+
+// ---- The system calls ------------------------------------------------------------------------
+
+static sysresult exec_from_user(int at_fd, sys_path path, sys_string_array argv,
+                                sys_string_array envp, int at_flags) {
+    path_buffer name = TRY(path_buffer::copy(path));
+    exec_strings arguments, environment;
+    uint64_t budget = exec_argument_limit();
+    TRY(arguments.append_from_user(argv.address, budget));
+    TRY(environment.append_from_user(envp.address, budget));
+    TRY(exec_program(at_fd, name.c_str(), at_flags, arguments, environment, budget));
+    return 0;
+}
+
+sysresult sys_execve(sys_path path, sys_string_array argv, sys_string_array envp) {
+    return exec_from_user(working_directory, path, argv, envp, 0);
+}
+
+sysresult sys_execveat(sys_at_fd at, sys_path path, sys_string_array argv, sys_string_array envp,
+                       sys_at_flags flags) {
+    return exec_from_user(at, path, argv, envp, flags);
+}

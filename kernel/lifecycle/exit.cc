@@ -1,0 +1,257 @@
+// The end of threads and processes.
+//
+//      exit_group, a fatal signal: every thread leaves          exit: this thread leaves
+//                      \_________________________________________/
+//                                       |
+//                                  thread_exit
+//          what needs the address space     futexes, clear_child_tid
+//          let go of the address space      the last thread drops it; a vfork parent wakes
+//          descriptors, cwd
+//          (last thread) session, family    children find a new parent
+//          (last thread) zombie             the parent hears of it; wait4 does the rest
+//                                       |
+//                                  sched_exit
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/pmap.h"
+#include "kernel/files/vnode.h"
+#include "kernel/lifecycle/fork.h"
+#include "kernel/lifecycle/wait.h"
+#include "kernel/memory/futex.h"
+#include "kernel/observe/sync_point.h"
+#include "kernel/process/process.h"
+#include "kernel/process/session.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal.h"
+#include "kernel/syscall/syscall.h"
+#include "kernel/time/cpu_clock.h"
+#include "kernel/time/itimer.h"
+#include "lib/long_work.h"
+#include "lib/string.h"
+#include "lib/trace.h"
+#include "vm/phys/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+
+namespace {
+
+void drop_address_space(process& p) {
+    process_set_executable(p, nullptr);
+    ref_ptr<vmspace> vm = process_vmspace(p);
+    (void)process_exchange_context(p, process_context(p)->without_memory);
+    p.own_usage.max_rss_pages =
+        std::max(p.own_usage.max_rss_pages, vm->get_sizes().peak_resident_pages);
+    const trace::addr left = vm.get();
+    const uint32_t others = vm->references() - 1;
+    vm.reset();
+    if (others != 0)
+        TRACE(vmspace_released, .vmspace = left, .references = others);
+}
+
+void drop_files(thread& self) {
+    ref_ptr<fd_table> files;
+    ref_ptr<fs_context> fs;
+    {
+        lock_guard guard(self.lock);
+        files = std::move(self.files);
+        fs = std::move(self.fs);
+    }
+}
+
+// Who gets the children of a process that ends: the nearest ancestor that asked for it, or init.
+// Only where some ancestor has asked is it looked for: a chain of processes may be deep.
+process& new_parent_for_children(process& p) REQUIRES(process_tree_lock) {
+    for (process* a = p.below_subreaper ? p.parent : nullptr; a && a != init_process; a = a->parent)
+        if (a->subreaper && a->live_threads != 0)
+            return *a;
+    return *init_process;
+}
+
+linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
+    linux_siginfo info = child_siginfo(p);
+    int s = p.wait_status;
+    info.code = (s & 0x7f) == 0 ? CLD_EXITED_ : s & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
+    info.child.status = (s & 0x7f) == 0 ? s >> 8 & 0xff : s & 0x7f;
+    return info;
+}
+
+// Tells the parent about a zombie. Returns true if nobody is going to wait for it.
+bool notify_parent(process& p) REQUIRES(process_tree_lock) {
+    process& parent = *p.parent;
+    // Another program than the one that chose the signal does not expect it.
+    const int signo = p.parent_program == process_program(parent) ? p.exit_signal : SIGCHLD_;
+    bool discard = signo == SIGCHLD_ && signal_parent_discards_children(parent);
+    if (signo > 0 && signo <= signal_max) {
+        linux_siginfo info = exit_info(p);
+        info.signo = signo;
+        signal_send_process(parent, signo, &info);
+    }
+    parent.child_changed.wake_all();
+    p.end_pollers.notify();
+    return discard;
+}
+
+// PR_SET_PDEATHSIG: what the threads of `child` asked for when the one that made it would end.
+void send_death_signals(process& child, process& parent) REQUIRES(process_tree_lock) {
+    for (thread& t : child.threads) {
+        const int signo = t.parent_death_signal;
+        if (!signo)
+            continue;
+        linux_siginfo info{};
+        info.signo = signo;
+        info.code = SI_USER_;
+        info.child.pid = parent.pid;
+        info.child.uid = process_uid(parent);
+        signal_send_process(child, signo, &info);
+    }
+}
+
+// A thread that is not the last one of its process ends: another one has its children. If the
+// process is ending with it, they hear of that end alone.
+void leave_children(process& p, const thread& self) REQUIRES(process_tree_lock) {
+    const thread* heir = nullptr;
+    for (const thread& t : p.threads)
+        if (!(t.signal_flags.load() & signal_flag_gone)) {
+            heir = &t;
+            break;
+        }
+    for (process& child : p.children) {
+        if (child.parent_thread != &self)
+            continue;
+        child.parent_thread = heir;
+        if (heir && !p.exiting)
+            send_death_signals(child, p);
+    }
+}
+
+// Hands some children over; whether there were any. Zombies among them that nobody wants go to
+// `discarded`.
+bool reparent_some(process& p, list<process, &process::among_children>& discarded)
+    REQUIRES(process_tree_lock) {
+    if (p.children.empty())
+        return false;
+    constexpr unsigned at_once = 8; // interrupts are off meanwhile
+    process& reaper = new_parent_for_children(p);
+    bool looked_at_all = false;
+    for (unsigned i = 0; i < at_once && !looked_at_all && !p.children.empty(); i++) {
+        process* child = p.children.pop_front();
+        const bool news = child->among_news.linked();
+        if (news)
+            p.news.remove(*child);
+        child->set_parent(&reaper);
+        if (news)
+            process_has_news(*child);
+        child->exit_signal = SIGCHLD_;
+        reaper.children.push_back(*child);
+        child->parent_thread = reaper.threads.front();
+        send_death_signals(*child, p);
+        looked_at_all = session_child_left(*child, p);
+        if (child->state == process_state::zombie && notify_parent(*child)) {
+            process_unpublish(*child);
+            discarded.push_back(*child);
+        }
+    }
+    return true;
+}
+
+void become_zombie(process& p, list<process, &process::among_children>& discarded)
+    REQUIRES(process_tree_lock) {
+    if (&p == init_process)
+        panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
+    while (reparent_some(p, discarded)) { // that a child of ours has made for us meanwhile
+    }
+    p.state = process_state::zombie;
+    process_has_news(p);
+    TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
+    if (notify_parent(p)) {
+        process_unpublish(p);
+        discarded.push_back(p);
+    }
+}
+
+} // namespace
+
+void thread_exit(int wait_status) {
+    thread& self = current_thread();
+    process& p = *self.proc;
+    ASSERT(!self.kernel_thread);
+    at_sync_point(sync_point::exit_begins);
+    TRACE(exit_begin, .status = uint64_t(uint32_t(wait_status)));
+
+    signal_thread_exiting(self);
+    posix_timers_thread_exiting(self);
+    futex_thread_exit(self); // needs the address space
+    thread_enter_vmspace(nullptr);
+    bool last;
+    {
+        lock_guard guard(process_tree_lock);
+        // The status of a process is that of exit_group, else that of its first thread.
+        if (!p.exiting && self.tid == p.pid)
+            p.group_exit_status = wait_status;
+        last = --p.live_threads == 0;
+    }
+    ledger_call cost;
+    if (last) {
+        cost.begin(ledger_kind::exit);
+        drop_address_space(p);
+    }
+    vfork_release(self, &wait_status);
+    drop_files(self);
+    if (last) {
+        cpu_alarms_process_exiting(p);
+        itimer_process_exiting(p);
+        posix_timers_delete(p);
+        session_process_exiting(p);
+        cost.keep();
+        cost.end(); // before the parent can ask for it
+    }
+
+    list<process, &process::among_children> discarded;
+    for (bool more = last && &p != init_process; more; long_work::pause()) {
+        lock_guard guard(process_tree_lock);
+        more = reparent_some(p, discarded);
+    }
+    {
+        lock_guard guard(process_tree_lock);
+        if (!last)
+            leave_children(p, self);
+        thread_unpublish(self);
+        if (last) {
+            p.wait_status = p.group_exit_status;
+            memcpy(p.last_name, self.name, sizeof(p.last_name));
+            become_zombie(p, discarded);
+        }
+    }
+    // The references that their parents' lists had. Our own process lives on in our thread's.
+    while (process* orphan = discarded.pop_front())
+        orphan->drop_reference();
+    (void)alloc_fail_after(0); // a test's, which has not come to pass
+    self.drop_reference();     // process::threads'
+    sched_exit();
+}
+
+void process_exit_group(int wait_status) {
+    process& p = current_process();
+    (void)signal_begin_exit(p, nullptr, wait_status);
+    int status;
+    {
+        lock_guard guard(process_tree_lock);
+        status = p.group_exit_status; // somebody else's, if that came first
+    }
+    thread_exit(status);
+}
+
+void process_tell_parent(process& p, int32_t code) {
+    process_has_news(p);
+    linux_siginfo info = child_siginfo(p);
+    info.code = code;
+    info.child.status = code == CLD_STOPPED_ ? p.stop_signo : SIGCONT_;
+    if (!signal_parent_ignores_stops(*p.parent))
+        signal_send_process(*p.parent, SIGCHLD_, &info);
+    p.parent->child_changed.wake_all();
+}
+
+sysresult sys_exit(int32_t code) { thread_exit((code & 0xff) << 8); }
+
+sysresult sys_exit_group(int32_t code) { process_exit_group((code & 0xff) << 8); }

@@ -1,0 +1,236 @@
+// Out of memory. Spork has no swap and promises more than it has in modes 0 and 1, so a page
+// fault may find no page. Then a process is killed, as on Linux: not the one that happens to fault,
+// but one of the user whose processes hold most, and of these the one that holds most itself. So a
+// user who fills memory by many small processes loses those, and not the shell of another.
+//
+//      who faults                     the search, one at a time
+//      ----------                     -------------------------
+//      has been killed: gives up
+//      waits while one is dying  <--  a process that ends has still its memory: for a while
+//      is killed                 <--  it is the one that holds most
+//      tries again               <--  another was killed, or there is memory
+//
+// What a process holds is what would come free with it, in the kernel too: page tables, map
+// entries, amaps, threads' stacks, descriptors, what waits in pipes. About: nothing here may sleep
+// for a lock that the victim, or whoever faults in the kernel, has.
+//
+// A system call that runs out of kernel memory gets ENOMEM and nobody is killed for it, unless it
+// is the superuser's: what he starts to put things right needs memory too.
+#include "kernel/lifecycle/oom.h"
+
+#include "arch/thread.h"
+#include "arch/timer.h"
+#include "kernel/base/printk.h"
+#include "kernel/process/process.h"
+#include "kernel/signal/signal.h"
+#include "lib/format.h"
+#include "vm/phys/alloc_fail.h"
+#include "vm/phys/vm_page.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace {
+
+using ull = unsigned long long;
+
+constexpr nanos_t retry_after = 1'000'000;
+constexpr unsigned most_retries = 1000;     // of an access in the kernel, which may hold locks
+constexpr nanos_t patience = 2'000'000'000; // with a process that has been told to end
+constexpr uint64_t few_pages = 64;          // a call may want so many at once
+
+bool is_protected(const process& p) {
+    return &p == init_process || p.oom_score_adj.load() == oom_score_adj_min;
+}
+
+// Pages that would come free with a process, about.
+uint64_t held_by(process& p) {
+    uint64_t bytes = sizeof(process), threads;
+    ref_ptr<fd_table> files;
+    {
+        lock_guard guard(process_tree_lock);
+        threads = p.threads.size();
+        if (thread* t = p.threads.front()) {
+            lock_guard own(t->lock);
+            files = t->files;
+        }
+    }
+    bytes += threads * (sizeof(thread) + machine_thread_bytes);
+    if (files)
+        bytes += files->footprint();
+    uint64_t pages = bytes / page_size;
+    if (ref_ptr<vmspace> vm = process_vmspace(p))
+        pages += vm->footprint();
+    return pages;
+}
+
+// Linux's measure: what it holds, and a thousandth of memory per point. 0: never chosen.
+int64_t badness(process& p) {
+    if (is_protected(p))
+        return 0;
+    if (!process_vmspace(p))
+        return 0;
+    const auto total = int64_t(vm_page_get_statistics().total);
+    return std::max<int64_t>(1, int64_t(held_by(p)) +
+                                    p.oom_score_adj.load() * total / oom_score_adj_max);
+}
+
+void log_killing(process& p, const char* name, const char* why) {
+    vmspace::sizes held{};
+    if (ref_ptr<vmspace> vm = process_vmspace(p))
+        held = vm->get_sizes();
+    constexpr ull kib = page_size / 1024;
+    printk("out of memory: killed process %d (%s), %s; it had %llu kB resident, %llu kB mapped and "
+           "%llu kB in all, %llu kB are free",
+           p.pid, name, why, held.resident_pages * kib, held.virtual_pages * kib, held_by(p) * kib,
+           vm_page_get_statistics().free * kib);
+}
+
+// Whether `p` is ending, which gives its memory back by and by, and has not been at it for too
+// long: it may wait for a lock that whoever wants memory holds.
+bool worth_waiting_for(process& p) {
+    uint64_t threads;
+    {
+        lock_guard guard(process_tree_lock);
+        if (!p.exiting || p.exec_survivor || p.state == process_state::zombie)
+            return false;
+        threads = p.threads.size();
+    }
+    if (p.dying.threads != threads) // the first time, or it gets on
+        p.dying = {.since = now(), .threads = threads};
+    return now() - p.dying.since < patience;
+}
+
+struct search_result {
+    bool wait = false;       // one is dying
+    ref_ptr<process> victim; // null: nobody may be killed
+};
+
+// Of the search that is going on, as is process::dying. Users beyond the table's room count with
+// the one whose place they find.
+constinit std::atomic<bool> searching{false};
+struct user_total {
+    uint32_t uid = 0;
+    int64_t held = 0, most = 0;
+    pid_t worst = 0; // holds `most`
+};
+user_total totals[128];
+
+user_total& total_of(uint32_t uid) {
+    for (size_t i = 0; i < std::size(totals); i++) {
+        user_total& t = totals[(uid + i) % std::size(totals)];
+        if (t.held == 0)
+            t.uid = uid;
+        if (t.uid == uid)
+            return t;
+    }
+    return totals[uid % std::size(totals)];
+}
+
+search_result search() {
+    if (searching.exchange(true, std::memory_order_acquire))
+        return {.wait = true, .victim = nullptr};
+    search_result result;
+    user_total* worst = nullptr;
+    std::fill(std::begin(totals), std::end(totals), user_total{});
+    for (ref_ptr<process> p = process_next(1); p && !result.wait; p = process_next(p->pid + 1)) {
+        if (worth_waiting_for(*p))
+            result.wait = true;
+        if (p->dying.threads != 0)
+            continue; // if it can end, it will
+        const int64_t score = badness(*p);
+        if (score == 0)
+            continue;
+        user_total& of = total_of(process_uid(*p));
+        of.held += score;
+        if (score > of.most) {
+            of.most = score;
+            of.worst = p->pid;
+        }
+        if (!worst || of.held > worst->held)
+            worst = &of;
+    }
+    if (!result.wait && worst)
+        result.victim = process_find(worst->worst);
+    result.wait |= worst && !result.victim; // it has gone by itself
+    searching.store(false, std::memory_order_release);
+    return result;
+}
+
+constinit std::atomic<nanos_t> last_killing{0};
+
+// With those that share its memory.
+void kill(process& victim) {
+    char name[sizeof victim.last_name];
+    {
+        lock_guard guard(process_tree_lock);
+        thread* first = victim.threads.front();
+        std::copy_n(first ? first->name : victim.last_name, sizeof name, name);
+    }
+    log_killing(victim, name, "which holds most");
+    last_killing.store(now());
+    ref_ptr<vmspace> vm = process_vmspace(victim);
+    for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
+        if (vm && process_vmspace(*p) == vm && !is_protected(*p))
+            signal_send_process(*p, SIGKILL_, nullptr);
+}
+
+void wait_a_little() {
+    spin_lock lock(lock_rank::wait, "out of memory");
+    wait_queue nobody;
+    lock_guard guard(lock);
+    (void)nobody.wait_killable(lock, "out of memory", now() + retry_after);
+}
+
+} // namespace
+
+bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
+    process& p = *self.proc;
+    // One that a test has made fail is answered by the end of the process that tests.
+    const bool real = !alloc_fail_struck();
+    for (unsigned i = 0; real && (user_mode || i < most_retries); i++) {
+        if (signal_kill_pending(self))
+            return false; // chosen before, or for another reason
+        if (vm_page_get_statistics().free >= few_pages && now() - last_killing.load() < patience) {
+            wait_a_little();
+            return true; // it has had its effect since the page could not be had
+        }
+        const search_result found = search();
+        if (!found.wait && (!found.victim || found.victim.get() == &p))
+            break;
+        if (found.victim)
+            kill(*found.victim);
+        wait_a_little();
+        if (vm_page_get_statistics().free != 0)
+            return true;
+    }
+    if (is_protected(p) && !user_mode)
+        return false;
+    char why[64];
+    format_to(why, sizeof why, "which needs a page for %#llx", ull(address.value()));
+    log_killing(p, self.name, why);
+    signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+    return false;
+}
+
+bool out_of_memory_in_call(thread& self) {
+    if (vm_page_get_statistics().free >= few_pages || signal_kill_pending(self) ||
+        !current_credentials().superuser())
+        return false;
+    const search_result found = search();
+    if (!found.wait && (!found.victim || found.victim.get() == self.proc))
+        return false;
+    if (found.victim)
+        kill(*found.victim);
+    wait_a_little();
+    return true;
+}
+
+unsigned oom_score(process& p) {
+    const auto total = int64_t(vm_page_get_statistics().total);
+    const int64_t points = badness(p);
+    if (points == 0)
+        return 0;
+    return unsigned(
+        std::max<int64_t>(0, (oom_score_adj_max + points * oom_score_adj_max / total) * 2 / 3));
+}

@@ -1,0 +1,329 @@
+// /proc/PID and /proc/PID/task/TID, in Linux's formats.
+#include "kernel/files/lookup.h"
+#include "kernel/files/vfs.h"
+#include "kernel/proc/proc_facts.h"
+#include "kernel/process/thread.h"
+#include "kernel/syscall/syscall.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vm/phys/pool.h"
+#include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
+
+#include <algorithm>
+
+namespace {
+
+using ull = unsigned long long;
+
+using image_facts = decltype(vmspace::image);
+
+status show_comm(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    out.print("%s\n", f.name);
+    return {};
+}
+
+status store_comm(const proc_subject& of, std::string_view text) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return fail(Errno::srch);
+    if (t->proc != &current_process())
+        return fail(Errno::inval);
+    char name[sizeof(t->name)] = {};
+    memcpy(name, text.data(), std::min(text.size(), sizeof(name) - 1));
+    lock_guard guard(process_tree_lock);
+    memcpy(t->name, name, sizeof(name));
+    return {};
+}
+
+status show_wchan(const proc_subject& of, text_buffer& out) {
+    process_facts f = TRY(facts_of(of));
+    out.append(f.wait_reason && of.check_access() ? f.wait_reason : "0");
+    return {};
+}
+
+// ---- Memory ----------------------------------------------------------------------------------
+
+// A range of the process's own memory; what cannot be read ends it.
+status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts::* from,
+                   vaddr_t image_facts::* to) {
+    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
+    if (!vm)
+        return {};
+    image_facts image = vm->image;
+    kmem_array<char> page(page_size);
+    if (!page)
+        return fail(Errno::nomem);
+    // The program may have set the bounds anywhere: never more than a stack can hold of arguments.
+    constexpr uint64_t most = 1024 * 1024;
+    vaddr_t at = image.*from, end = image.*to;
+    if (end < at || end - at > most)
+        return {};
+    while (at < end) {
+        uint64_t n = std::min<uint64_t>(end - at, page_size - at.page_offset());
+        if (!vm->read_memory(at, page.data(), n))
+            break;
+        out.append({page.data(), n});
+        at += n;
+    }
+    return {};
+}
+
+status show_cmdline(const proc_subject& of, text_buffer& out) {
+    return show_memory(of, out, &image_facts::arg_start, &image_facts::arg_end);
+}
+
+status show_environ(const proc_subject& of, text_buffer& out) {
+    return show_memory(of, out, &image_facts::env_start, &image_facts::env_end);
+}
+
+// ---- Limits ----------------------------------------------------------------------------------
+
+status show_limits(const proc_subject& of, text_buffer& out) {
+    struct line {
+        const char *name, *unit;
+        unsigned resource;
+    };
+    static constexpr line lines[] = {
+        {"Max cpu time", "seconds", RLIMIT_CPU_},
+        {"Max file size", "bytes", RLIMIT_FSIZE_},
+        {"Max data size", "bytes", RLIMIT_DATA_},
+        {"Max stack size", "bytes", RLIMIT_STACK_},
+        {"Max core file size", "bytes", RLIMIT_CORE_},
+        {"Max resident set", "bytes", RLIMIT_RSS_},
+        {"Max processes", "processes", RLIMIT_NPROC_},
+        {"Max open files", "files", RLIMIT_NOFILE_},
+        {"Max locked memory", "bytes", RLIMIT_MEMLOCK_},
+        {"Max address space", "bytes", RLIMIT_AS_},
+        {"Max file locks", "locks", RLIMIT_LOCKS_},
+        {"Max pending signals", "signals", RLIMIT_SIGPENDING_},
+        {"Max msgqueue size", "bytes", RLIMIT_MSGQUEUE_},
+        {"Max nice priority", "", RLIMIT_NICE_},
+        {"Max realtime priority", "", RLIMIT_RTPRIO_},
+        {"Max realtime timeout", "us", RLIMIT_RTTIME_},
+    };
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    linux_rlimit limits[rlimit_count];
+    {
+        lock_guard guard(p->lock);
+        std::copy(std::begin(p->limits), std::end(p->limits), limits);
+    }
+    out.print("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    for (const line& l : lines) {
+        out.print("%-25s", l.name);
+        for (uint64_t value : {limits[l.resource].current, limits[l.resource].maximum}) {
+            if (value == UINT64_MAX)
+                out.print(" %-20s", "unlimited");
+            else
+                out.print(" %-20llu", ull(value));
+        }
+        out.print(" %-10s\n", l.unit);
+    }
+    return {};
+}
+
+// ---- Links -----------------------------------------------------------------------------------
+
+status print_path(vnode& node, text_buffer& out) {
+    kmem_array<char> path(path_max);
+    if (!path)
+        return fail(Errno::nomem);
+    if (auto length = vfs_path_of(node, path.data(), path.size())) {
+        out.append({path.data(), *length});
+        return {};
+    }
+    // A file without a name any more; memory files keep the name that they were made with.
+    char name[64] = {};
+    if (ref_ptr<uvm_aobj> memory = node.memory()) {
+        lock_guard guard(memory->lock());
+        copy_string(name, sizeof(name), memory->name());
+    }
+    if (!strchr(name, '('))
+        out.print("%s (deleted)", name[0] ? name : "/");
+    else
+        out.append(name);
+    return {};
+}
+
+expected<ref_ptr<vnode>> jump_exe(const proc_subject& of) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::noent);
+    lock_guard guard(p->lock);
+    if (!p->executable)
+        return fail(Errno::noent);
+    return p->executable;
+}
+
+expected<ref_ptr<vnode>> jump_cwd(const proc_subject& of) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return fail(Errno::noent);
+    lock_guard guard(t->lock);
+    if (!t->fs)
+        return fail(Errno::noent);
+    return t->fs->current_directory();
+}
+
+expected<ref_ptr<vnode>> jump_root(const proc_subject& of) {
+    if (!of.find_process())
+        return fail(Errno::noent);
+    return root_directory();
+}
+
+template <expected<ref_ptr<vnode>> (*jump)(const proc_subject&)>
+status show_jump(const proc_subject& of, text_buffer& out) {
+    ref_ptr<vnode> node = TRY(jump(of));
+    return print_path(*node, out);
+}
+
+status show_fd(const proc_subject& of, text_buffer& out) {
+    ref_ptr<file> f = TRY(of.find_file());
+    char text[64] = {};
+    f->node()->pseudo_path(text, sizeof(text));
+    if (text[0]) {
+        out.append(text);
+        return {};
+    }
+    return print_path(*f->node(), out);
+}
+
+expected<ref_ptr<vnode>> jump_fd(const proc_subject& of) {
+    ref_ptr<file> f = TRY(of.find_file());
+    return ref_ptr<vnode>(f->node());
+}
+
+// ---- Numbers ---------------------------------------------------------------------------------
+
+int64_t next_fd(const proc_subject& of, int64_t from) {
+    ref_ptr<thread> t = of.find_thread();
+    if (!t)
+        return -1;
+    ref_ptr<fd_table> files;
+    {
+        lock_guard guard(t->lock);
+        files = t->files;
+    }
+    return files ? files->next_open(int(from)) : -1;
+}
+
+int64_t next_thread(const proc_subject& of, int64_t from) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return -1;
+    int64_t found = -1;
+    lock_guard guard(process_tree_lock);
+    for (thread& t : p->threads)
+        if (t.tid >= from && (found < 0 || t.tid < found))
+            found = t.tid;
+    return found;
+}
+
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
+                   link_777 = S_IFLNK_ | 0777;
+
+constexpr proc_entry fd_entry{
+    .name = "", .mode = S_IFLNK_ | 0700, .show = show_fd, .jump = jump_fd};
+constexpr proc_numbers fd_numbers{next_fd, [](proc_subject& of, int64_t n) { of.fd = int(n); },
+                                  &fd_entry};
+
+status show_mounts_of(const proc_subject& of, text_buffer& out) {
+    (void)of; // every process sees the same mounts
+    constexpr std::string_view white_space = " \t\n\\";
+    mount_description m;
+    kmem_array<char> path(path_max);
+    if (!path)
+        return fail(Errno::nomem);
+    for (unsigned i = 0; mount_describe(i, m); i++) {
+        if (!vfs_path_of(*m.root, path.data(), path.size()))
+            continue;
+        out.append_escaped(m.source, white_space);
+        out.append(' ');
+        out.append_escaped(path.data(), white_space);
+        out.print(" %s %s", m.type, m.flags & MS_RDONLY_ ? "ro" : "rw");
+        struct option {
+            uint32_t flag;
+            const char* text;
+        };
+        static constexpr option options[] = {
+            {MS_NOSUID_, ",nosuid"},   {MS_NODEV_, ",nodev"},           {MS_NOEXEC_, ",noexec"},
+            {MS_NOATIME_, ",noatime"}, {MS_NODIRATIME_, ",nodiratime"},
+        };
+        for (const option& o : options)
+            if (m.flags & o.flag)
+                out.append(o.text);
+        if (!(m.flags & (MS_NOATIME_ | MS_STRICTATIME_)))
+            out.append(",relatime");
+        out.append(m.options);
+        out.append(" 0 0\n");
+    }
+    return {};
+}
+
+// What a process and each of its threads have in common.
+#define COMMON_ENTRIES                                                                             \
+    {.name = "stat", .mode = file_444, .show = show_process_stat},                                 \
+        {.name = "statm", .mode = file_444, .show = show_process_statm},                           \
+        {.name = "status", .mode = file_444, .show = show_process_status},                         \
+        {.name = "cmdline", .mode = file_444, .show = show_cmdline},                               \
+        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ, .of_memory = true},     \
+        {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
+        {.name = "maps", .mode = file_444, .show = show_maps, .of_memory = true},                  \
+        {.name = "smaps", .mode = file_444, .show = show_smaps, .of_memory = true},                \
+        {.name = "smaps_rollup", .mode = file_444, .show = show_smaps_rollup, .of_memory = true},  \
+        {.name = "oom_score", .mode = file_444, .show = show_oom_score},                           \
+        {.name = "oom_score_adj",                                                                  \
+         .mode = file_644,                                                                         \
+         .show = show_oom_score_adj,                                                               \
+         .store = store_oom_score_adj},                                                            \
+        {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},          \
+        {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},          \
+        {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},       \
+        {.name = "fd", .mode = S_IFDIR_ | 0500, .numbers = &fd_numbers},                           \
+        {.name = "mounts", .mode = file_444, .show = show_mounts_of},                              \
+        {.name = "wchan", .mode = file_444, .show = show_wchan}, {                                 \
+        .name = "limits", .mode = file_444, .show = show_limits                                    \
+    }
+
+constexpr proc_entry thread_entries[] = {COMMON_ENTRIES};
+constexpr proc_entry thread_entry{.name = "", .mode = S_IFDIR_ | 0555, .children = thread_entries};
+constexpr proc_numbers thread_numbers{next_thread,
+                                      [](proc_subject& of, int64_t n) {
+                                          of.tid = pid_t(n);
+                                          of.whole = false;
+                                      },
+                                      &thread_entry};
+
+status show_ledger(const proc_subject& of, text_buffer& out) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    p->costs.print(out);
+    return {};
+}
+
+// Whatever is written forgets the past.
+status clear_ledger(const proc_subject& of, std::string_view) {
+    ref_ptr<process> p = of.find_process();
+    if (!p)
+        return fail(Errno::srch);
+    p->costs.clear();
+    return {};
+}
+
+constexpr proc_entry process_entries[] = {
+    COMMON_ENTRIES,
+    {.name = "ledger", .mode = file_644, .show = show_ledger, .store = clear_ledger},
+    {.name = "vmspace", .mode = file_444, .show = show_vmspace, .of_memory = true},
+    {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json, .of_memory = true},
+    {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},
+    {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
+};
+
+} // namespace
+
+constexpr proc_entry proc_process_entry{
+    .name = "", .mode = S_IFDIR_ | 0555, .children = process_entries};

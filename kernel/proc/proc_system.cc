@@ -1,0 +1,526 @@
+// The files of /proc that are about the whole machine, in Linux's formats where Linux has them.
+#include "arch/cpu.h"
+#include "arch/machine.h"
+#include "arch/pmap.h"
+#include "arch/timer.h"
+#include "kernel/base/clock.h"
+#include "kernel/base/cmdline.h"
+#include "kernel/files/permission.h"
+#include "kernel/lifecycle/wait.h"
+#include "kernel/memory/sysv_shm.h"
+#include "kernel/observe/sync_point.h"
+#include "kernel/proc/proc_facts.h"
+#include "kernel/proc/procfs_node.h"
+#include "kernel/process/fork_mode.h"
+#include "kernel/process/thread.h"
+#include "kernel/sched/sched.h"
+#include "kernel/syscall/utsname.h"
+#include "lib/format.h"
+#include "vm/phys/alloc_fail.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/uvmexp.h"
+#include "vm/phys/vm_page.h"
+#include "vm/uvm_commit.h"
+#include "vm/vmspace.h"
+
+#include <algorithm>
+
+namespace {
+
+using ull = unsigned long long;
+
+constexpr uint64_t ticks_per_second = 100; // USER_HZ
+constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_per_second); }
+constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
+
+// ---- Memory ----------------------------------------------------------------------------------
+
+status show_meminfo(const proc_subject&, text_buffer& out) {
+    vm_page_statistics p = vm_page_get_statistics();
+    struct line {
+        const char* name;
+        uint64_t kib;
+    };
+    // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is
+    // free is available. MemFree, AnonPages, Cached, Slab, KernelStack and PageTables are all there
+    // is.
+    const uint64_t stacks = machine_kernel_stack_bytes() / 1024;
+    const uint64_t tables = kib_of_pages(p.page_table), kernel = kib_of_pages(p.kernel);
+    const uint64_t resident = kib_of_pages(p.anon + p.object);
+    const uint64_t locked = std::min(kib_of_pages(vm_page_count_wired()), resident);
+    const uint64_t slab = kernel > stacks ? kernel - stacks : 0;
+    const line lines[] = {
+        {"MemTotal", kib_of_pages(p.total)},
+        {"MemFree", kib_of_pages(p.free)},
+        {"MemAvailable", kib_of_pages(p.free)},
+        {"Buffers", 0},
+        {"Cached", kib_of_pages(p.object)},
+        {"SwapCached", 0},
+        {"Active", resident - locked},
+        {"Inactive", 0},
+        {"Active(anon)", resident - locked},
+        {"Inactive(anon)", 0},
+        {"Active(file)", 0},
+        {"Inactive(file)", 0},
+        {"Unevictable", locked},
+        {"Mlocked", locked},
+        {"SwapTotal", 0},
+        {"SwapFree", 0},
+        {"Dirty", 0},
+        {"Writeback", 0},
+        {"AnonPages", kib_of_pages(p.anon)},
+        {"Mapped", kib_of_pages(vm_page_count_mapped())},
+        {"Shmem", kib_of_pages(p.object)},
+        {"KReclaimable", 0},
+        {"Slab", slab},
+        {"SReclaimable", 0},
+        {"SUnreclaim", slab},
+        {"KernelStack", stacks},
+        {"PageTables", tables},
+        {"CommitLimit", kib_of_pages(uvm_commit::commit_limit())},
+        {"Committed_AS", kib_of_pages(uvm_commit::committed())},
+    };
+    for (const line& l : lines) {
+        char name[24];
+        format_to(name, sizeof(name), "%s:", l.name);
+        out.print("%-15s %8llu kB\n", name, ull(l.kib));
+    }
+    return {};
+}
+
+status show_uvmexp(const proc_subject&, text_buffer& out) {
+    for (unsigned i = 0; i < uvm_counters; i++)
+        out.print("%s %llu\n", uvm_counter_name(uvm_counter(i)), ull(uvm_read(uvm_counter(i))));
+    return {};
+}
+
+status show_uvmexp_cpu(const proc_subject&, text_buffer& out) {
+    out.print("%-20s", "name");
+    for (unsigned cpu = 0; cpu < cpu::count(); cpu++)
+        out.print(cpu < 10 ? "       cpu%u" : "      cpu%u", cpu);
+    for (unsigned i = 0; i < uvm_counters; i++) {
+        out.print("\n%-20s", uvm_counter_name(uvm_counter(i)));
+        for (unsigned cpu = 0; cpu < cpu::count(); cpu++)
+            out.print(" %10llu", ull(uvm_read_on(cpu, uvm_counter(i))));
+    }
+    out.append('\n');
+    return {};
+}
+
+status show_pools(const proc_subject&, text_buffer& out) {
+    out.print("%-20s %8s %8s %8s\n", "name", "size", "live", "pages");
+    for (pool_base* p = pool_base::first(); p; p = p->next())
+        out.print("%-20s %8zu %8llu %8llu\n", p->name(), p->object_size(), ull(p->live()),
+                  ull(p->pages()));
+    out.print("%-20s %8s %8llu\n", "kmem", "bytes", ull(kmem_bytes_in_use()));
+    return {};
+}
+
+// ---- System V shared memory ------------------------------------------------------------------
+
+status show_sysvipc_shm(const proc_subject&, text_buffer& out) {
+    out.append(
+        "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid "
+        " cgid      atime      dtime      ctime                   rss                  "
+        "swap\n");
+    shm_facts f;
+    for (unsigned i = 0; shm_describe(i, f); i++)
+        out.print(
+            "%10d %10d  %4o %21llu %5d %5d  %5llu %5u %5u %5u %5u %10llu %10llu %10llu %21llu "
+            "%21llu\n",
+            f.key, f.id, f.mode, ull(f.size), f.creator, f.last, ull(f.attached), f.uid, f.gid,
+            f.creator_uid, f.creator_gid, ull(f.attach_time), ull(f.detach_time),
+            ull(f.change_time), ull(f.resident_pages) * page_size, ull(0));
+    return {};
+}
+
+// ---- Processors ------------------------------------------------------------------------------
+
+// How the processors' time was used. The scheduler knows when each was idle; how the rest divides
+// between programs and the kernel is known for the processes that are there, and taken to be the
+// same for those that are gone.
+struct processor_times {
+    nanos_t total_idle = 0;
+    nanos_t user_share = 0, system_share = 0;
+    sched_statistics sched;
+    nanos_t uptime = now();
+
+    processor_times() : sched(sched_get_statistics()) {
+        for (unsigned i = 0; i < cpu::count(); i++)
+            total_idle += idle(i);
+        for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
+            lock_guard guard(process_tree_lock);
+            usage u = process_usage(*p);
+            u.add(p->child_usage);
+            user_share += u.user_time;
+            system_share += u.system_time;
+        }
+    }
+    nanos_t idle(unsigned i) const { return std::min(sched.idle_time[i], uptime); }
+    nanos_t user_part(nanos_t busy) const {
+        // In milliseconds, so that the product fits.
+        constexpr uint64_t milli = 1'000'000;
+        uint64_t user = user_share / milli, all = (user_share + system_share) / milli;
+        return all ? busy / milli * user / all * milli : 0;
+    }
+    void print(text_buffer& out, nanos_t busy, nanos_t idle_time) const {
+        nanos_t user = user_part(busy);
+        out.print(" %llu 0 %llu %llu 0 0 0 0 0 0\n", ull(ticks_of(user)),
+                  ull(ticks_of(busy - user)), ull(ticks_of(idle_time)));
+    }
+};
+
+unsigned count_running() {
+    unsigned running = 0;
+    for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
+        lock_guard guard(process_tree_lock);
+        for (thread& t : p->threads) {
+            thread_state s = t.state.load();
+            running += s == thread_state::running || s == thread_state::runnable;
+        }
+    }
+    return running;
+}
+
+status show_stat(const proc_subject&, text_buffer& out) {
+    processor_times times;
+    unsigned cpus = cpu::count();
+    out.append("cpu ");
+    times.print(out, times.uptime * cpus - times.total_idle, times.total_idle);
+    for (unsigned i = 0; i < cpus; i++) {
+        out.print("cpu%u", i);
+        times.print(out, times.uptime - times.idle(i), times.idle(i));
+    }
+    const uint64_t forks = uvm_read(uvm_counter::forks) + uvm_read(uvm_counter::forks_sharevm);
+    out.print("ctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %u\nprocs_blocked 0\n",
+              ull(times.sched.switches), ull(wall_clock_offset() / nanos_per_second), ull(forks),
+              count_running());
+    return {};
+}
+
+// Seconds with two decimals.
+void print_seconds(text_buffer& out, nanos_t t) {
+    constexpr uint64_t hundredth = nanos_per_second / 100;
+    out.print("%llu.%02llu", ull(t / nanos_per_second), ull(t % nanos_per_second / hundredth));
+}
+
+status show_uptime(const proc_subject&, text_buffer& out) {
+    processor_times times;
+    print_seconds(out, times.uptime);
+    out.append(' ');
+    print_seconds(out, times.total_idle);
+    out.append('\n');
+    return {};
+}
+
+status show_loadavg(const proc_subject&, text_buffer& out) {
+    sched_statistics s = sched_get_statistics();
+    for (uint64_t load : s.load) {
+        constexpr uint64_t one = uint64_t{1} << 16;
+        out.print("%llu.%02llu ", ull(load / one), ull(load % one * 100 / one));
+    }
+    pid_t last = 0;
+    for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
+        last = p->pid;
+    out.print("%u/%u %d\n", count_running(), s.threads, last);
+    return {};
+}
+
+status show_cpuinfo(const proc_subject&, text_buffer& out) {
+    for (unsigned i = 0; i < cpu::count(); i++) {
+        uint64_t hz = cycles_per_second();
+        constexpr uint64_t mega = 1'000'000;
+        out.print("processor\t: %u\ncpu MHz\t\t: %llu.%03llu\n\n", i, ull(hz / mega),
+                  ull(hz % mega / 1000));
+    }
+    return {};
+}
+
+// ---- Names -----------------------------------------------------------------------------------
+
+status show_version(const proc_subject&, text_buffer& out) {
+    out.print("%s version %s %s\n", kernel_name, kernel_release, kernel_version);
+    return {};
+}
+
+status show_cmdline(const proc_subject&, text_buffer& out) {
+    out.print("%s\n", cmdline_text());
+    return {};
+}
+
+status show_filesystems(const proc_subject&, text_buffer& out) {
+    for (const char* type : {"tmpfs", "devtmpfs", "proc"})
+        out.print("nodev\t%s\n", type);
+    return {};
+}
+
+status show_hostname(const proc_subject&, text_buffer& out) {
+    char name[utsname_length];
+    hostname_get(name);
+    out.print("%s\n", name);
+    return {};
+}
+
+status store_hostname(const proc_subject&, std::string_view text) {
+    if (!is_superuser())
+        return fail(Errno::perm);
+    return hostname_set(text.data(), text.size());
+}
+
+template <const char* const& text> status show_text(const proc_subject&, text_buffer& out) {
+    out.print("%s\n", text);
+    return {};
+}
+
+status show_pid_max(const proc_subject&, text_buffer& out) {
+    out.print("%d\n", pid_max);
+    return {};
+}
+
+template <const char* (*name)()> status show_name(const proc_subject&, text_buffer& out) {
+    out.print("%s\n", name());
+    return {};
+}
+template <status (*set)(std::string_view)>
+status store_name(const proc_subject&, std::string_view text) {
+    if (!is_superuser())
+        return fail(Errno::perm);
+    return set(text);
+}
+
+// ---- Numbers ----------------------------------------------------------------------------
+
+// A decimal number that is all there is. EINVAL.
+expected<uint64_t> parse_setting(std::string_view text, uint64_t most) {
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (text.empty())
+        return fail(Errno::inval);
+    uint64_t n = 0;
+    for (char c : text) {
+        if (c < '0' || c > '9' || __builtin_mul_overflow(n, uint64_t{10}, &n) ||
+            __builtin_add_overflow(n, uint64_t(c - '0'), &n))
+            return fail(Errno::inval);
+    }
+    if (n > most)
+        return fail(Errno::inval);
+    return n;
+}
+
+template <shm_limit which> status show_shm_limit(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(shm_get_limit(which)));
+    return {};
+}
+template <shm_limit which, uint64_t most>
+status store_shm_limit(const proc_subject&, std::string_view text) {
+    shm_set_limit(which, TRY(parse_setting(text, most)));
+    return {};
+}
+
+// ---- /proc/sys/vm ----------------------------------------------------------------------------
+
+status show_overcommit_memory(const proc_subject&, text_buffer& out) {
+    out.print("%u\n", unsigned(uvm_commit::get_mode()));
+    return {};
+}
+status store_overcommit_memory(const proc_subject&, std::string_view text) {
+    uvm_commit::set_mode(uvm_commit::mode(TRY(parse_setting(text, 2))));
+    return {};
+}
+
+status show_overcommit_ratio(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(uvm_commit::ratio()));
+    return {};
+}
+status store_overcommit_ratio(const proc_subject&, std::string_view text) {
+    constexpr uint64_t most = 100'000; // percent
+    uvm_commit::set_ratio(TRY(parse_setting(text, most)));
+    return {};
+}
+
+status show_overcommit_kbytes(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(uvm_commit::kbytes()));
+    return {};
+}
+status store_overcommit_kbytes(const proc_subject&, std::string_view text) {
+    uvm_commit::set_kbytes(TRY(parse_setting(text, UINT64_MAX >> 10)));
+    return {};
+}
+
+status show_max_map_count(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(vm_max_map_count.load()));
+    return {};
+}
+status store_max_map_count(const proc_subject&, std::string_view text) {
+    vm_max_map_count.store(TRY(parse_setting(text, INT32_MAX)));
+    return {};
+}
+
+template <std::atomic<bool>& flag> status show_flag(const proc_subject&, text_buffer& out) {
+    out.print("%d\n", flag.load() ? 1 : 0);
+    return {};
+}
+template <std::atomic<bool>& flag> status store_flag(const proc_subject&, std::string_view text) {
+    flag.store(TRY(parse_setting(text, 1)) != 0);
+    return {};
+}
+
+status show_sync_points(const proc_subject&, text_buffer& out) {
+    sync_points_show(out);
+    return {};
+}
+status store_sync_points(const proc_subject&, std::string_view text) {
+    return sync_points_store(text);
+}
+
+// For tests: the n-th allocation inside the kernel by the thread that writes n fails, once; 0 takes
+// that back. Reads as how many are still to come: 0 once it has failed. EBUSY while another thread
+// has one pending.
+status show_fail_allocation(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(alloc_fail_pending()));
+    return {};
+}
+status store_fail_allocation(const proc_subject&, std::string_view text) {
+    constexpr uint64_t most = 1'000'000'000;
+    return alloc_fail_try(TRY(parse_setting(text, most))) ? status() : fail(Errno::busy);
+}
+
+// ---- Links to oneself ------------------------------------------------------------------------
+
+status show_self(const proc_subject&, text_buffer& out) {
+    out.print("%d", current_process().pid);
+    return {};
+}
+
+status show_thread_self(const proc_subject&, text_buffer& out) {
+    out.print("%d/task/%d", current_process().pid, current_thread().tid);
+    return {};
+}
+
+status show_mounts_link(const proc_subject&, text_buffer& out) {
+    out.append("self/mounts");
+    return {};
+}
+
+// ---- The tables ------------------------------------------------------------------------------
+
+constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
+                   link_777 = S_IFLNK_ | 0777, directory_555 = S_IFDIR_ | 0555;
+
+constexpr proc_entry kernel_entries[] = {
+    {.name = "fork_mode",
+     .mode = file_644,
+     .show = show_name<fork_mode_default_name>,
+     .store = store_name<fork_mode_set_default>},
+    {.name = "hostname", .mode = file_644, .show = show_hostname, .store = store_hostname},
+    {.name = "osrelease", .mode = file_444, .show = show_text<kernel_release>},
+    {.name = "ostype", .mode = file_444, .show = show_text<kernel_name>},
+    {.name = "pid_max", .mode = file_444, .show = show_pid_max},
+    {.name = "shmall",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::all>,
+     .store = store_shm_limit<shm_limit::all, UINT64_MAX>},
+    {.name = "shmmax",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::max>,
+     .store = store_shm_limit<shm_limit::max, UINT64_MAX>},
+    {.name = "shmmni",
+     .mode = file_644,
+     .show = show_shm_limit<shm_limit::count>,
+     .store = store_shm_limit<shm_limit::count, shm_table_size>},
+    {.name = "sync_points", .mode = file_644, .show = show_sync_points, .store = store_sync_points},
+    {.name = "version", .mode = file_444, .show = show_text<kernel_version>},
+    {.name = "vfork_mode",
+     .mode = file_644,
+     .show = show_name<vfork_mode_default_name>,
+     .store = store_name<vfork_mode_set_default>},
+};
+
+constexpr proc_entry vm_entries[] = {
+    {.name = "overcommit_memory",
+     .mode = file_644,
+     .show = show_overcommit_memory,
+     .store = store_overcommit_memory},
+    {.name = "overcommit_ratio",
+     .mode = file_644,
+     .show = show_overcommit_ratio,
+     .store = store_overcommit_ratio},
+    {.name = "overcommit_kbytes",
+     .mode = file_644,
+     .show = show_overcommit_kbytes,
+     .store = store_overcommit_kbytes},
+    {.name = "max_map_count",
+     .mode = file_644,
+     .show = show_max_map_count,
+     .store = store_max_map_count},
+    {.name = "fault_ahead",
+     .mode = file_644,
+     .show = show_flag<uvm_fault_ahead_enabled>,
+     .store = store_flag<uvm_fault_ahead_enabled>},
+    {.name = "fail_allocation",
+     .mode = file_644,
+     .show = show_fail_allocation,
+     .store = store_fail_allocation},
+    {.name = "zero_page",
+     .mode = file_644,
+     .show = show_flag<uvm_zero_page_enabled>,
+     .store = store_flag<uvm_zero_page_enabled>},
+    {.name = "check_at_seams",
+     .mode = file_644,
+     .show = show_flag<uvm_check_at_seams>,
+     .store = store_flag<uvm_check_at_seams>},
+};
+
+constexpr proc_entry sys_entries[] = {
+    {.name = "kernel", .mode = directory_555, .children = kernel_entries},
+    {.name = "vm", .mode = directory_555, .children = vm_entries},
+};
+
+constexpr proc_entry sysvipc_entries[] = {
+    {.name = "shm", .mode = file_444, .show = show_sysvipc_shm},
+};
+
+constexpr proc_entry root_entries[] = {
+    {.name = "meminfo", .mode = file_444, .show = show_meminfo},
+    {.name = "stat", .mode = file_444, .show = show_stat},
+    {.name = "uptime", .mode = file_444, .show = show_uptime},
+    {.name = "loadavg", .mode = file_444, .show = show_loadavg},
+    {.name = "version", .mode = file_444, .show = show_version},
+    {.name = "cmdline", .mode = file_444, .show = show_cmdline},
+    {.name = "cpuinfo", .mode = file_444, .show = show_cpuinfo},
+    {.name = "filesystems", .mode = file_444, .show = show_filesystems},
+    {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
+    {.name = "vmspaces.json", .mode = file_444, .show = show_all_vmspaces_json},
+    {.name = "uvmexp_cpu", .mode = file_444, .show = show_uvmexp_cpu},
+    {.name = "pools", .mode = file_444, .show = show_pools},
+    {.name = "mounts", .mode = link_777, .show = show_mounts_link},
+    {.name = "self", .mode = link_777, .show = show_self},
+    {.name = "thread-self", .mode = link_777, .show = show_thread_self},
+    {.name = "sys", .mode = directory_555, .children = sys_entries},
+    {.name = "sysvipc", .mode = directory_555, .children = sysvipc_entries},
+};
+
+int64_t next_process(const proc_subject&, int64_t from) {
+    ref_ptr<process> p = process_next(pid_t(std::max<int64_t>(from, 1)));
+    return p ? p->pid : -1;
+}
+
+// Any thread's number leads to its process, seen from that thread; only the first's is listed.
+bool choose_thread(proc_subject& of, int64_t number) {
+    ref_ptr<thread> t = thread_find(pid_t(number));
+    if (!t)
+        return false;
+    of.pid = t->proc->pid;
+    of.tid = pid_t(number);
+    of.whole = true;
+    return true;
+}
+
+constexpr proc_numbers process_numbers{next_process,
+                                       [](proc_subject& of, int64_t n) { of.pid = pid_t(n); },
+                                       &proc_process_entry, choose_thread};
+
+} // namespace
+
+constexpr proc_entry proc_root_entry{
+    .name = "", .mode = directory_555, .children = root_entries, .numbers = &process_numbers};

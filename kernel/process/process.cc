@@ -1,0 +1,299 @@
+// Processes as objects: the table by pid, the family tree's links, creation and destruction of the
+// structure. What makes one is in fork.cc, what ends one in exit.cc.
+#include "kernel/process/process.h"
+
+#include "arch/cpu.h"
+#include "arch/timer.h"
+#include "kernel/files/vnode.h"
+#include "kernel/lifecycle/wait.h"
+#include "kernel/observe/sync_point.h"
+#include "kernel/time/cpu_clock.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vm/phys/pool.h"
+#include "vm/uvm_aobj.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+spin_lock process_tree_lock{lock_rank::process_tree, "process tree"};
+process* init_process = nullptr;
+
+namespace {
+
+constinit pool<process> processes{"process"};
+
+// Pids: a bit for each in use, and two hash tables to find who has it. Of those some are
+// processes', and a process group or session may be called by one whose process has gone.
+constexpr pid_t first_recycled_pid = 300; // as Linux: low numbers are given out once
+constexpr unsigned buckets = 256;
+constinit uint64_t pids_in_use[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+constinit uint64_t pids_of_processes[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+constinit uint64_t pids_of_groups[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
+// How many processes are in the group, and in the session, of this number.
+constinit uint16_t members[pid_max] GUARDED_BY(process_tree_lock) = {};
+// 1 is init's, which asks for it by being the first user process.
+constinit pid_t next_pid GUARDED_BY(process_tree_lock) = 2;
+list<process, &process::in_table> process_table[buckets] GUARDED_BY(process_tree_lock);
+list<thread, &thread::in_tid_table> thread_table[buckets] GUARDED_BY(process_tree_lock);
+constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
+
+bool in_use(pid_t pid) REQUIRES(process_tree_lock) {
+    return pids_in_use[pid / 64] >> (pid % 64) & 1;
+}
+void mark(uint64_t (&pids)[pid_max / 64], pid_t pid, bool used) {
+    uint64_t bit = uint64_t{1} << (pid % 64);
+    if (used)
+        pids[pid / 64] |= bit;
+    else
+        pids[pid / 64] &= ~bit;
+}
+void mark(pid_t pid, bool used) REQUIRES(process_tree_lock) { mark(pids_in_use, pid, used); }
+
+// The first number from `from` on for which bits_of(i) has its bit set in the word for 64 numbers;
+// pid_max if there is none.
+template <class Bits> pid_t first_with_bit(pid_t from, Bits bits_of) {
+    uint64_t mask = UINT64_MAX << (from % 64);
+    for (pid_t word = from / 64; word < pid_max / 64; word++, mask = UINT64_MAX)
+        if (uint64_t bits = bits_of(word) & mask)
+            return word * 64 + std::countr_zero(bits);
+    return pid_max;
+}
+
+pid_t first_free(pid_t from) REQUIRES(process_tree_lock) {
+    return first_with_bit(from, [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
+        return ~(pids_in_use[word] | pids_of_groups[word]);
+    });
+}
+
+// One more process (or one less) is in the group and in the session of `p`.
+void count_member(const process& p, int by) REQUIRES(process_tree_lock) {
+    for (pid_t number : {p.group, p.sess ? p.sess->sid : 0}) {
+        members[number] = uint16_t(members[number] + by);
+        mark(pids_of_groups, number, members[number] != 0);
+    }
+}
+
+process* lookup_process(pid_t pid) REQUIRES(process_tree_lock) {
+    for (process& p : process_table[unsigned(pid) % buckets])
+        if (p.pid == pid)
+            return &p;
+    return nullptr;
+}
+
+constexpr linux_rlimit default_limits[rlimit_count] = {
+    {UINT64_MAX, UINT64_MAX},           // CPU
+    {UINT64_MAX, UINT64_MAX},           // FSIZE
+    {UINT64_MAX, UINT64_MAX},           // DATA
+    {8 * 1024 * 1024, UINT64_MAX},      // STACK
+    {0, UINT64_MAX},                    // CORE
+    {UINT64_MAX, UINT64_MAX},           // RSS
+    {4096, 4096},                       // NPROC
+    {1024, 1024 * 1024},                // NOFILE
+    {8 * 1024 * 1024, 8 * 1024 * 1024}, // MEMLOCK
+    {UINT64_MAX, UINT64_MAX},           // AS
+    {UINT64_MAX, UINT64_MAX},           // LOCKS
+    {4096, 4096},                       // SIGPENDING
+    {819200, 819200},                   // MSGQUEUE
+    {0, 0},                             // NICE
+    {0, 0},                             // RTPRIO
+    {UINT64_MAX, UINT64_MAX},           // RTTIME
+};
+
+} // namespace
+
+process::process() : context(security_context::of_the_kernel()) {
+    std::copy(std::begin(default_limits), std::end(default_limits), limits);
+}
+
+process::~process() {
+    ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.empty());
+    ASSERT(!among_children.linked() && !among_news.linked() && !in_table.linked());
+    ASSERT(!context->vm && !executable);
+}
+
+uint64_t process_vm_limit(vm_limit which) {
+    static constexpr unsigned resources[] = {RLIMIT_AS_, RLIMIT_DATA_, RLIMIT_STACK_,
+                                             RLIMIT_MEMLOCK_};
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    if (which == vm_limit::memlock && self.context->cred.superuser())
+        return vm_unlimited;
+    return self.limits[resources[unsigned(which)]].current;
+}
+
+process* process_allocate() { return processes.create(); }
+
+void process::last_reference_gone() { processes.destroy(this); }
+
+process& kernel_process() {
+    static process the_kernel;
+    return the_kernel;
+}
+
+process& current_process() { return *current_thread().proc; }
+
+void usage::add(const usage& other) {
+    user_time += other.user_time;
+    system_time += other.system_time;
+    minor_faults += other.minor_faults;
+    major_faults += other.major_faults;
+    voluntary_switches += other.voluntary_switches;
+    involuntary_switches += other.involuntary_switches;
+    max_rss_pages = std::max(max_rss_pages, other.max_rss_pages);
+}
+
+pid_t pid_allocate() {
+    lock_guard guard(process_tree_lock);
+    pid_t pid = first_free(next_pid);
+    if (pid == pid_max)
+        pid = first_free(first_recycled_pid);
+    if (pid == pid_max)
+        return 0;
+    mark(pid, true);
+    next_pid = pid + 1 < pid_max ? pid + 1 : first_recycled_pid;
+    return pid;
+}
+
+void pid_release(pid_t pid) {
+    if (pid == 0)
+        return;
+    lock_guard guard(process_tree_lock);
+    ASSERT(in_use(pid));
+    mark(pid, false);
+}
+
+pid_t pid_allocate_for_init() {
+    lock_guard guard(process_tree_lock);
+    ASSERT(!in_use(1));
+    mark(1, true);
+    return 1;
+}
+
+ref_ptr<process> process_find(pid_t pid) {
+    ref_ptr<process> found;
+    {
+        lock_guard guard(process_tree_lock);
+        found = ref_ptr<process>(lookup_process(pid));
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
+}
+
+ref_ptr<thread> thread_find(pid_t tid) {
+    ref_ptr<thread> found;
+    {
+        lock_guard guard(process_tree_lock);
+        for (thread& t : thread_table[unsigned(tid) % buckets])
+            if (t.tid == tid)
+                found = ref_ptr<thread>(&t);
+    }
+    at_sync_point(sync_point::object_found);
+    return found;
+}
+
+process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
+    if (from >= pid_max)
+        return nullptr;
+    const pid_t pid = first_with_bit(std::max(from, 1), [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
+        return pids_of_processes[word];
+    });
+    return pid == pid_max ? nullptr : lookup_process(pid);
+}
+
+ref_ptr<process> process_next(pid_t from) {
+    lock_guard guard(process_tree_lock);
+    return ref_ptr<process>(process_look_next(from));
+}
+
+unsigned process_count() {
+    lock_guard guard(process_tree_lock);
+    return process_total;
+}
+
+void process_publish(process& p, thread& first, process& parent) {
+    p.set_parent(&parent);
+    parent.children.push_back(p);
+    process_table[unsigned(p.pid) % buckets].push_back(p);
+    mark(pids_of_processes, p.pid, true);
+    count_member(p, 1);
+    process_total++;
+    thread_publish(first);
+}
+
+void thread_publish(thread& t) {
+    process& p = *t.proc;
+    p.threads.push_back(t);
+    p.live_threads++;
+    thread_table[unsigned(t.tid) % buckets].push_back(t);
+}
+
+void thread_unpublish(thread& t) {
+    process& p = *t.proc;
+    p.threads.remove(t);
+    if (!p.threads.empty()) { // else its task is the zombie's
+        lock_guard own(p.lock);
+        if (p.tasks.units()) // the kernel's own threads are nobody's
+            (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
+    }
+    thread_table[unsigned(t.tid) % buckets].remove(t);
+    if (t.tid != p.pid)
+        mark(t.tid, false);
+    p.own_usage.add(thread_usage(t)); // up to now
+    p.thread_gone.wake_all();
+}
+
+void thread_take_over_pid(thread& t) {
+    process& p = *t.proc;
+    if (t.tid == p.pid)
+        return;
+    thread_table[unsigned(t.tid) % buckets].remove(t);
+    mark(t.tid, false);
+    t.tid = p.pid;
+    thread_table[unsigned(t.tid) % buckets].push_back(t);
+}
+
+void process_unpublish(process& p) {
+    ASSERT(p.state == process_state::zombie);
+    p.parent->children.remove(p);
+    if (p.among_news.linked())
+        p.parent->news.remove(p);
+    p.set_parent(nullptr);
+    process_table[unsigned(p.pid) % buckets].remove(p);
+    process_total--;
+    count_member(p, -1);
+    mark(pids_of_processes, p.pid, false);
+    mark(p.pid, false);
+    lock_guard own(p.lock);
+    p.tasks = {};
+}
+
+void process_has_news(process& p) {
+    if (!p.among_news.linked())
+        p.parent->news.push_back(p);
+}
+
+void process_regroup(process& p, pid_t group, ref_ptr<session>* sess) {
+    count_member(p, -1);
+    p.group = group;
+    if (sess)
+        std::swap(p.sess, *sess);
+    count_member(p, 1);
+}
+
+bool group_has_members(pid_t group) { return members[group] != 0; }
+
+void process_set_executable(process& p, ref_ptr<vnode> node) {
+    if (node) {
+        status denied = node->deny_write_access();
+        ASSERT(denied); // as the caller has promised
+    }
+    ref_ptr<vnode> old;
+    {
+        lock_guard guard(p.lock);
+        old = std::exchange(p.executable, std::move(node));
+    }
+    if (old)
+        old->allow_write_access();
+}

@@ -1,0 +1,221 @@
+// process: a thread group with an address space; the family tree, groups and sessions.
+//
+// `process_tree_lock` (rank process_tree) guards everything marked TREE. A process is reference
+// counted: its parent's list of children holds a reference until it has been waited for, each of
+// its threads holds one.
+#pragma once
+
+#include "kernel/observe/ledger.h"
+#include "kernel/process/cpu_alarm.h"
+#include "kernel/process/fork_mode.h"
+#include "kernel/process/security.h"
+#include "kernel/process/thread.h"
+#include "kernel/process/user_account.h"
+#include "kernel/signal/signal.h"
+#include "kernel/time/posix_timer.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "lib/serial.h"
+
+struct session;
+class tty;
+
+struct linux_rlimit {
+    uint64_t current, maximum;
+};
+enum : unsigned {
+    RLIMIT_CPU_,
+    RLIMIT_FSIZE_,
+    RLIMIT_DATA_,
+    RLIMIT_STACK_,
+    RLIMIT_CORE_,
+    RLIMIT_RSS_,
+    RLIMIT_NPROC_,
+    RLIMIT_NOFILE_,
+    RLIMIT_MEMLOCK_,
+    RLIMIT_AS_,
+    RLIMIT_LOCKS_,
+    RLIMIT_SIGPENDING_,
+    RLIMIT_MSGQUEUE_,
+    RLIMIT_NICE_,
+    RLIMIT_RTPRIO_,
+    RLIMIT_RTTIME_,
+    rlimit_count,
+};
+
+// A session and its controlling terminal. TREE.
+struct session : ref_counted<session> {
+    static constexpr auto end_takes = lock_rank::pool;
+    explicit session(pid_t id) : sid(id) {}
+    void last_reference_gone();
+    pid_t sid;
+    tty* terminal = nullptr;
+};
+
+enum class process_state : uint8_t { alive, stopped, zombie };
+
+// Resources used by a process, or by its children that were waited for.
+struct usage {
+    nanos_t user_time = 0, system_time = 0;
+    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0,
+             max_rss_pages = 0;
+    void add(const usage& other);
+};
+
+struct process : ref_counted<process> {
+    static constexpr auto end_takes = lock_rank::accounts;
+    process();
+    ~process();
+    void last_reference_gone();
+
+    pid_t pid = 0;
+    const vm_serial serial;         // a pid may be given again
+    ref_ptr<sig_handlers> handlers; // set at creation; exec may replace it
+    spin_lock lock{lock_rank::process, "process"};
+    // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
+    // threads.
+    ref_ptr<const security_context> context GUARDED_BY(lock);
+    linux_rlimit limits[rlimit_count]; // under `lock`
+    user_charge tasks;                 // under `lock`: its threads, or itself as a zombie, for
+                                       // RLIMIT_NPROC. Of cred.uid; the kernel process has none
+    ref_ptr<vnode> executable;         // under `lock`
+    own_fork_modes fork_modes;         // inherited
+    ledger costs;                      // of what its threads called
+    nanos_t start_time = 0;
+    std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
+    std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
+    struct {
+        nanos_t since = 0;
+        uint64_t threads = 0; // 0: not yet
+    } dying; // as searches for memory have seen it (kernel/lifecycle/oom.cc), one at a time
+    bool recorded = false;          // kernel/observe/record.h; inherited
+    bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
+
+    // TREE
+    process* parent = nullptr;
+    std::atomic<pid_t> parent_pid{0}; // parent's, 0 without one: getppid reads it without the lock
+    void set_parent(process* p) {
+        parent = p;
+        parent_pid.store(p ? p->pid : 0, std::memory_order_relaxed);
+    }
+    const thread* parent_thread =
+        nullptr; // of `parent`, which made it or took it over; may be null
+    list_node among_children;
+    list<process, &process::among_children> children;
+    list_node among_news;
+    // Of `children`, those with something that wait4 might report: ended, stopped, continued. In
+    // the order in which it came.
+    list<process, &process::among_news> news;
+    list<thread, &thread::in_process> threads;
+    unsigned live_threads = 0; // of `threads`, those that have not begun to exit
+    wait_queue thread_gone;    // exec waits here for the other threads; guard: process_tree_lock
+    list_node in_table;
+    pid_t group = 0;
+    ref_ptr<session> sess;
+    bool executed = false; // setpgid by the parent is refused after exec
+    process_state state = process_state::alive;
+    int exit_signal = 17; // SIGCHLD; it is that also if the parent runs another program by then
+    uint64_t parent_program = 0; // its security_context::program when it made this one
+    int wait_status = 0;         // as wait4 reports it
+    char last_name[16] = {};     // comm of the last thread, for ps, once there is none any more
+    // What wait4 has told of the state. It changes with handlers->lock_ held too, so that senders
+    // of SIGCONT and SIGKILL change it themselves.
+    bool stop_reported = true, continue_reported = true;
+    usage own_usage; // of threads that have ended
+    usage child_usage;
+    wait_queue child_changed;     // wait4 sleeps here; guard: process_tree_lock
+    poll_queue end_pollers;       // poll on its pidfds: notified when it becomes a zombie
+    bool subreaper = false;       // PR_SET_CHILD_SUBREAPER
+    bool below_subreaper = false; // some ancestor is one, or was
+    list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
+    cpu_alarm cpu_limit;                                // RLIMIT_CPU's
+    timer_event cpu_event; // for when one may be due; set by its own threads only
+
+    // Signals to the whole process, under handlers->lock_.
+    signal_queue pending;
+    bool exiting = false; // exit_group, a fatal signal or exec by another thread: threads leave
+    thread* exec_survivor = nullptr; // ... all but this one
+    int group_exit_status = 0;
+    bool stopping = false;   // a stop signal took effect; threads park in signal_deliver
+    wait_queue stop_queue;   // guard: handlers->lock_
+    unsigned stop_count = 0; // threads that have still to park; then `state` is stopped
+    int stop_signo = 0;      // what it is reported with
+    bool stop_dequeued =
+        false; // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
+
+    // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
+    // that a process that has been waited for has left nothing behind.
+    std::atomic<unsigned> unfreed_threads{0};
+
+    struct interval_timers* timers = nullptr; // kernel/time/itimer.cc
+    sleep_lock posix_timers_lock{lock_rank::itimer, "posix timers"};
+    list<posix_timer, &posix_timer::of_process> posix_timers; // under posix_timers_lock
+    int next_timer_id = 0;                                    // likewise
+};
+
+extern spin_lock process_tree_lock;
+extern process* init_process;
+// The owner of the kernel's own threads: pid 0, no address space, in no table.
+process& kernel_process();
+
+// Looks a process up by pid; null if there is none. With a reference.
+ref_ptr<process> process_find(pid_t pid);
+ref_ptr<thread> thread_find(pid_t tid);
+// Iterates in pid order: the first process with pid >= from, zombies too. For /proc and kill(-1).
+ref_ptr<process> process_next(pid_t from);
+// pids: allocated for processes and threads alike. 0 when there are none left.
+pid_t pid_allocate();
+inline constexpr pid_t pid_max = 32768;
+void pid_release(pid_t pid);
+pid_t pid_allocate_for_init(); // 1
+// An empty process with default limits, nowhere published. Null when out of memory.
+process* process_allocate();
+// The same without a lock or a reference, while nothing changes (kernel/sched/standstill.h). Null
+// at the end.
+process* process_look_next(pid_t from);
+unsigned process_count();
+
+// Something has happened to `p` that its parent may wait for.
+void process_has_news(process& p) REQUIRES(process_tree_lock);
+
+// Puts a complete process or thread, and its first or a further thread, where others find them. The
+// reference that the parent's list of children (for a process) and the list of threads stand for is
+// the caller's, handed over.
+void process_publish(process& p, thread& first, process& parent) REQUIRES(process_tree_lock);
+void thread_publish(thread& t) REQUIRES(process_tree_lock);
+// Takes a thread that ends out of its process and the table.
+void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
+// exec from a thread that was not the first: it takes over the process's pid as its tid.
+void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
+// Moves a process into another group, and swaps its session for `*sess`, which the caller lets go
+// of without the lock.
+void process_regroup(process& p, pid_t group, ref_ptr<session>* sess = nullptr)
+    REQUIRES(process_tree_lock);
+// Whether some process is in the group or in the session of this number.
+bool group_has_members(pid_t group) REQUIRES(process_tree_lock);
+// Takes a zombie that has been waited for out of the tree and the table. The parent's reference is
+// the caller's then.
+void process_unpublish(process& p) REQUIRES(process_tree_lock);
+
+// Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
+[[noreturn]] void process_exit_group(int wait_status);
+// Ends the running thread; the last one takes the process with it.
+[[noreturn]] void thread_exit(int wait_status);
+// The parent's news, `code`: CLD_STOPPED or CLD_CONTINUED. Wakes wait4 and sends SIGCHLD as
+// SA_NOCLDSTOP says.
+void process_tell_parent(process& p, int32_t code) REQUIRES(process_tree_lock);
+
+// What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's
+// program (ETXTBSY): the caller has write access denied already (exec_file, or the parent's
+// program). Null when the process ends.
+void process_set_executable(process& p, ref_ptr<vnode> node);
+
+// The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
+inline uint64_t process_limit(unsigned resource) {
+    process& self = current_process();
+    lock_guard guard(self.lock);
+    return self.limits[resource].current;
+}
+// The same for vm/; RLIMIT_MEMLOCK does not bind the superuser.
+uint64_t process_vm_limit(vm_limit which);

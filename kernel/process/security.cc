@@ -1,0 +1,120 @@
+#include "kernel/process/security.h"
+
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "lib/serial.h"
+#include "vm/phys/pool.h"
+
+namespace {
+
+constinit pool<security_context> contexts{"security_context"};
+
+} // namespace
+
+security_context::security_context(const credentials& who, bool may_be_looked_at, uint64_t which,
+                                   lock_rank end)
+    : end_takes(end), cred(who), dumpable(may_be_looked_at), program(which) {}
+
+expected<ref_ptr<security_context>> security_context::create(const credentials& who, bool dumpable,
+                                                             uint64_t program) {
+    auto bare =
+        ref_ptr<security_context>::adopt(contexts.create(who, false, program, lock_rank::pool));
+    if (!bare)
+        return fail(Errno::nomem);
+    auto made = ref_ptr<security_context>::adopt(
+        contexts.create(who, dumpable, program, vmspace::end_takes));
+    if (!made)
+        return fail(Errno::nomem);
+    made->without_memory = std::move(bare);
+    return made;
+}
+
+ref_ptr<const security_context> security_context::of_the_kernel() {
+    // Holds its own first reference.
+    static security_context root({}, false, new_program(), lock_rank::pool);
+    return ref_ptr<const security_context>(&root);
+}
+
+uint64_t security_context::new_program() { return vm_serial().value(); }
+
+void security_context::last_reference_gone() { contexts.destroy(this); }
+
+// ---- A process's -----------------------------------------------------------------------------
+
+ref_ptr<const security_context> process_context(process& p) {
+    lock_guard guard(p.lock);
+    return p.context;
+}
+
+ref_ptr<const security_context> current_context() { return process_context(current_process()); }
+
+ref_ptr<const security_context> process_exchange_context(process& p,
+                                                         ref_ptr<const security_context> next) {
+    lock_guard guard(p.lock);
+    return std::exchange(p.context, std::move(next));
+}
+
+bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
+                             ref_ptr<const security_context> next) {
+    lock_guard guard(p.lock);
+    if (p.context != seen)
+        return false;
+    std::swap(p.context, next); // `seen` keeps what was there until the lock is free
+    return true;
+}
+
+ref_ptr<vmspace> process_vmspace(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->vm;
+}
+
+credentials process_credentials(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->cred;
+}
+
+credentials current_credentials() { return process_credentials(current_process()); }
+
+uint32_t process_uid(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->cred.uid;
+}
+
+uint64_t process_program(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->program;
+}
+
+// ---- The rules -------------------------------------------------------------------------------
+
+// All three ids of a program, for it may have taken up any of them.
+static bool all_are(const credentials& c, uint32_t uid, uint32_t gid) {
+    return c.uid == uid && c.euid == uid && c.suid == uid && c.gid == gid && c.egid == gid &&
+           c.sgid == gid;
+}
+
+bool credentials_may_access(const credentials& self, const security_context& its,
+                            access_mode mode) {
+    if (self.superuser())
+        return true;
+    const bool real = mode == access_mode::realcreds;
+    return its.dumpable && !its.cred.superuser() &&
+           all_are(its.cred, real ? self.uid : self.fsuid, real ? self.gid : self.fsgid);
+}
+
+bool may_access(process& p, const security_context& its, access_mode mode) {
+    return &p == &current_process() || credentials_may_access(current_credentials(), its, mode);
+}
+
+bool credentials_may_signal(const credentials& self, const credentials& target) {
+    return self.superuser() || self.euid == target.suid || self.euid == target.uid ||
+           self.uid == target.suid || self.uid == target.uid;
+}
+
+bool credentials_may_limit(const credentials& self, const credentials& target) {
+    return self.superuser() || all_are(target, self.uid, self.gid);
+}
+
+bool credentials_may_schedule(const credentials& self, const credentials& target) {
+    return self.superuser() || self.euid == target.euid || self.euid == target.uid;
+}

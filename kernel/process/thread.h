@@ -1,0 +1,165 @@
+// thread: one flow of control, with its kernel stack. A process has one or more; kernel threads
+// belong to the kernel process.
+#pragma once
+
+#include "arch/thread.h"
+#include "arch/timer.h"
+#include "kernel/files/file.h"
+#include "kernel/files/vfs.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/ref_ptr.h"
+#include "lib/serial.h"
+
+class vmspace;
+struct process;
+
+enum class thread_state : uint8_t { created, runnable, running, sleeping, dead };
+
+// A thread's processor time by mode, user's and kernel's, taken at each way in and out. In cycles,
+// which one instruction reads; now() costs several times as much. Its own thread's alone; others
+// read it as it was a moment ago. (How much there is in all says thread::cpu_clock.)
+class mode_times {
+public:
+    // Time in user mode ends here and time in the kernel begins, unless it has already.
+    void enter_kernel() {
+        if (in_kernel_)
+            return;
+        user_ += lap();
+        in_kernel_ = true;
+    }
+    // And back.
+    void leave_kernel() {
+        if (!in_kernel_)
+            return;
+        system_ += lap();
+        in_kernel_ = false;
+    }
+    // In the kernel, the thread is put on a processor, and taken from it.
+    void start() { since_ = cycle_count(); }
+    void stop() { system_ += lap(); }
+
+    nanos_t user() const { return nanos_of_cycles(user_); }
+    nanos_t system() const { return nanos_of_cycles(system_); }
+    // Which of the two what is not counted yet will be.
+    bool in_kernel() const { return in_kernel_; }
+
+private:
+    uint64_t lap() {
+        const uint64_t begun = since_;
+        since_ = cycle_count();
+        return since_ - begun;
+    }
+
+    uint64_t user_ = 0, system_ = 0, since_ = 0;
+    bool in_kernel_ = true;
+};
+
+struct thread : ref_counted<thread> {
+    static constexpr auto end_takes = lock_rank::pmap; // its stack is unmapped
+    thread();
+    ~thread();
+    void last_reference_gone();
+
+    pid_t tid = 0;
+    const vm_serial serial;  // a tid may be given again
+    process* proc = nullptr; // set once; the process outlives its threads
+    machine_thread machine;  // the running thread's own, else the scheduler's
+    char name[16] = {};      // comm: PR_SET_NAME, exec
+
+    // Scheduler's: of who has made it runnable or taken it from a run queue (see
+    // kernel/sched/sched.cc).
+    std::atomic<thread_state> state{thread_state::created};
+    std::atomic<bool> on_cpu{false};                // its stack is in use by a CPU
+    std::atomic<unsigned> cpu{0};                   // where it runs or ran last
+    std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
+    list_node on_run_queue;
+    const char* wait_reason = nullptr; // why it sleeps, for ps and panics
+    std::atomic<sleep_kind> sleep{
+        sleep_kind::uninterruptible}; // what may end it; set before `state`
+    // The address space that it runs in: its process's, whose context holds it. Null for kernel
+    // threads, and where its memory has gone. Written by the thread itself or before its first run.
+    vmspace* vm = nullptr;
+    // The page table to load when it runs: that of `vm`. Null for kernel threads, which run with
+    // whatever is loaded. Written by the thread itself or before its first run.
+    pmap* user_map = nullptr;
+    std::atomic<nanos_t> cpu_clock{0}; // kernel/time/cpu_clock.cc; changed by the scheduler
+    mode_times modes;
+    uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
+    held_locks sleep_locks;
+
+    // Own thread's only (others read files and fs through process_table locks in /proc: they take a
+    // reference under `lock`).
+    spin_lock lock{lock_rank::process, "thread"};
+    ref_ptr<fd_table> files; // GUARDED_BY(lock) for writes and for readers that are other threads
+    ref_ptr<fs_context> fs;  // likewise
+    uint64_t set_child_tid = 0;   // CLONE_CHILD_SETTID: user address, stored at the first run
+    uint64_t clear_child_tid = 0; // user address: zeroed and futex-woken at exit
+    uint64_t robust_list = 0;
+    list_node in_process; // process::threads, under the process_tree lock
+    list_node in_tid_table;
+
+    // Signals, under proc->handlers->lock_.
+    sigset blocked = 0;
+    sigset saved_mask = 0; // valid while restore_mask
+    std::atomic<bool> restore_mask{false};
+    signal_queue pending;
+    std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
+    sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
+    sigset forced = 0;                     // pending faults: these kill init too
+    sigset held = 0; // of a vfork child: what waits until it has let go of the address space
+    bool stop_counted = false;               // process::stop_count waits for it to park
+    std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
+    // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.
+    uint64_t timer_slack = 50'000, default_timer_slack = 50'000;
+    linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
+    // A call that a signal interrupted and that restart_syscall continues.
+    nanos_t restart_deadline = 0;
+    uint64_t restart_arguments[4] = {};
+    enum class restart_kind : uint8_t {
+        none,
+        nanosleep,
+        cpu_sleep,
+        poll,
+        futex
+    } restart = restart_kind::none;
+
+    // vfork: while this child borrows its parent's vmspace, who waits (see
+    // kernel/lifecycle/fork.cc).
+    struct vfork_wait* vfork_parent = nullptr;
+    std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
+
+    bool in_trace_hook = false;            // what it does now is no event (kernel/observe/trace.cc)
+    class ledger_call* measured = nullptr; // the call whose cost is being counted; its own
+
+    bool kernel_thread = false;
+    void (*kernel_entry)(void*) = nullptr;
+    void* kernel_argument = nullptr;
+};
+
+// The scheduler's: from `time` on `t` uses processor time, or does no longer.
+void thread_clock_start(thread& t, nanos_t time);
+void thread_clock_stop(thread& t, nanos_t time);
+
+thread& current_thread();
+process& current_process();
+// The running thread's; there is one.
+inline vmspace& current_vmspace() { return *current_thread().vm; }
+// The running thread is in `vm` from now on; null: in the kernel's half alone.
+void thread_enter_vmspace(vmspace* vm);
+
+// The kernel's own threads. `entry` returns to end the thread. ENOMEM.
+expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*),
+                                              void* argument);
+// Pins a kernel thread to one CPU before it first runs.
+expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
+                                                 void (*entry)(void*), void* argument);
+// Waits until it has ended.
+void kernel_thread_join(thread& t);
+// Ends the running kernel thread, as returning from its entry does.
+[[noreturn]] void kernel_thread_exit();
+
+// A thread of `owner` with a kernel stack, not published and not runnable yet. ENOMEM.
+expected<ref_ptr<thread>> thread_create(process& owner);

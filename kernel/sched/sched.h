@@ -1,0 +1,112 @@
+// The scheduler: a run queue per CPU, round robin, preemptive in user mode.
+//
+// A thread is switched away from only by its own call (a sleep, thread_yield, sched_exit): kernel
+// code is never preempted. Whoever makes a thread runnable puts it on one CPU's queue; a CPU runs
+// what is on its own queue and, before it goes idle, takes from others'. How it is excluded that a
+// thread runs on two CPUs, and that a wake-up is lost, is told at the top of kernel/sched/sched.cc.
+#pragma once
+
+#include "lib/home.h"
+#include "lib/thread_annotations.h"
+#include "lib/types.h"
+
+#include <cstdint>
+
+struct thread;
+struct timer_queue; // kernel/sched/timer.cc
+class spin_lock;
+
+// Makes `t` runnable for the first time. Chooses a CPU: the caller's, or an idle one that it may
+// run on. Any context.
+void sched_make_runnable(thread& t);
+// Gives up the CPU; the running thread stays runnable.
+void thread_yield();
+// Leaves the CPU for good: state is dead. The thread that runs next drops the reference that the
+// scheduler had.
+[[noreturn]] void sched_exit();
+// Whether the running thread should yield before it returns to user mode (slice used up, or
+// something was queued).
+bool sched_should_yield();
+// Sleeps uninterruptibly until the deadline, for the kernel.
+void sched_sleep_until(nanos_t deadline);
+
+[[noreturn]] void sched_start(); // becomes this CPU's idle thread
+
+// What may end a sleep besides its wake-up.
+enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
+
+// The two halves of a sleep, for wait_queue and whatever else puts threads to sleep. Between them
+// the caller releases the lock under which others find the thread to wake it:
+//     sched_prepare_to_sleep(kind, why); guard.unlock(); sched_sleep();
+// The sleep may end without a cause: the caller tests its condition and sleeps again.
+void sched_prepare_to_sleep(sleep_kind kind, const char* why);
+void sched_sleep();
+// Ends `t`'s sleep; nothing if it is not asleep. The caller knows that `t` exists. Any context.
+void sched_wake(thread& t);
+// After a signal was made pending for `t` and t.machine.work_pending set: ends its sleep if it is
+// one that the signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs
+// in user mode. Any context.
+void sched_signal(thread& t, bool kills);
+// After t.machine.work_pending was set: if `t` is in user mode it comes into the kernel soon. Any
+// context.
+void sched_bring_to_kernel(thread& t);
+// After t.allowed_cpus has changed: moves it if it must.
+void sched_affinity_changed(thread& t);
+
+// Asks CPU `cpu`, another one, to come through the scheduler soon. Interrupts off.
+void sched_ask_to_yield(unsigned cpu);
+
+// Loads (for /proc/loadavg) and counts.
+struct sched_statistics {
+    uint64_t switches;
+    unsigned runnable, threads;
+    nanos_t idle_time[16];
+    uint64_t load[3]; // fixed point, 16 fractional bits
+};
+sched_statistics sched_get_statistics();
+
+// For kernel/sched/timer.cc: when the scheduler wants the next timer interrupt on this CPU
+// (forever: none), and what it does then. Interrupts off.
+nanos_t sched_next_event();
+void sched_tick(nanos_t time);
+// Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
+void timer_want(nanos_t deadline);
+// Makes it come in time for all that waits on this CPU. Interrupts off.
+void timer_program_next();
+// The wall clock was set: what waits for a time that it shows is looked at again, on every CPU.
+void timer_clock_was_set();
+
+// For kernel/process/thread.cc and fork.cc: the first thing that a new thread does on its own
+// stack.
+void sched_first_run();
+
+// What a deadline is a time of: now(), or the wall clock, which may be set.
+enum class timer_clock : uint8_t { boot, wall };
+
+// A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's
+// storage. Any thread may call any of these at any time.
+class timer_event {
+public:
+    timer_event();
+    // `fire(context)` runs with interrupts off; it may set() the event again.
+    void set(nanos_t deadline, void (*fire)(void*), void* context,
+             timer_clock clock = timer_clock::boot);
+    // After this the function is not running and will not run, unless somebody has set it
+    // meanwhile. The caller holds no lock that it takes. (Called from the function itself: it will
+    // not run again.)
+    void cancel();
+    bool armed();
+
+private:
+    friend struct timer_queue;
+    home<timer_queue> home_;
+    // Links of a pairing heap.
+    timer_event* child_ GUARDED_BY(home_) = nullptr;
+    timer_event* sibling_ GUARDED_BY(home_) = nullptr;
+    timer_event* previous_ GUARDED_BY(home_) = nullptr;
+    nanos_t deadline_ GUARDED_BY(home_) = 0;
+    void (*fire_)(void*) GUARDED_BY(home_) = nullptr;
+    void* context_ GUARDED_BY(home_) = nullptr;
+    timer_clock clock_ GUARDED_BY(home_) = timer_clock::boot;
+    bool armed_ GUARDED_BY(home_) = false;
+};

@@ -1,0 +1,588 @@
+// Sending signals, and what is pending for whom.
+//
+//            kill, a timer, a child          tgkill, a fault
+//                     |                            |
+//              process::pending             thread::pending        queues: a set, and infos in
+//              order
+//                      \___________________________/
+//                                   |  not blocked by the thread
+//                          thread::signal_flags                    what sleepers and the way back
+//                          to
+//                                   |                              user mode look at, without a
+//                                   lock
+//                            signal_deliver()                      kernel/signal/signal_deliver.cc
+//
+// All of it is under the lock of the target's sig_handlers. Choosing a thread needs the list of
+// threads too, so that senders hold process_tree_lock as well, which is the outer one.
+#include "kernel/signal/signal.h"
+
+#include "kernel/process/session.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal_internal.h"
+#include "kernel/time/itimer.h"
+#include "kernel/time/posix_timer.h"
+#include "lib/assert.h"
+#include "lib/long_work.h"
+#include "lib/string.h"
+#include "lib/trace.h"
+#include "vm/phys/pool.h"
+
+#include <bit>
+
+namespace {
+
+// The functions of this namespace are called with the handlers' lock of `p` held, those that go
+// through its threads with process_tree_lock too.
+
+constinit pool<pending_signal> infos{"pending_signal"};
+constinit pool<sig_handlers> handler_sets{"sig_handlers"};
+
+// process_tree_lock for a scope, unless this CPU has it: senders may or may not hold it.
+class tree_guard {
+public:
+    tree_guard() NO_THREAD_SAFETY_ANALYSIS : mine_(!process_tree_lock.held()) {
+        if (mine_)
+            process_tree_lock.lock();
+    }
+    ~tree_guard() NO_THREAD_SAFETY_ANALYSIS {
+        if (mine_)
+            process_tree_lock.unlock();
+    }
+    tree_guard(const tree_guard&) = delete;
+
+private:
+    bool mine_;
+};
+
+bool default_terminates(int signo) {
+    return !(sig_bit(signo) & (signals_that_stop | signals_ignored_by_default));
+}
+
+// Whether nobody would ever see the signal. A blocked one is kept: its action may have changed by
+// the time it is let through.
+bool is_ignored(const process& p, const thread& seen_by, int signo) NO_THREAD_SAFETY_ANALYSIS {
+    if ((seen_by.blocked | seen_by.waited_for) & sig_bit(signo) & ~signals_unblockable)
+        return false;
+    uint64_t handler = p.handlers->actions[signo - 1].handler;
+    if (handler == SIG_DFL_)
+        return (sig_bit(signo) & signals_ignored_by_default) || signal_protected(p);
+    return handler == SIG_IGN_;
+}
+
+bool kills(const thread& t, int signo) NO_THREAD_SAFETY_ANALYSIS {
+    const process& p = *t.proc;
+    return p.handlers->actions[signo - 1].handler == SIG_DFL_ && default_terminates(signo) &&
+           !(t.waited_for & sig_bit(signo)) &&
+           (!signal_protected(p) || (t.forced & sig_bit(signo)));
+}
+
+bool is_gone(const thread& t) {
+    return t.signal_flags.load(std::memory_order_relaxed) & signal_flag_gone;
+}
+
+bool wants(const thread& t, int signo) {
+    if (is_gone(t) || (t.proc->exiting && t.proc->exec_survivor != &t))
+        return false;
+    if (signo == SIGKILL_)
+        return true;
+    return !((t.blocked | t.held) & sig_bit(signo)) && !t.proc->stopping;
+}
+
+thread* first_thread(process& p) {
+    for (thread& t : p.threads)
+        if (!is_gone(t))
+            return &t;
+    return nullptr;
+}
+
+// The thread that is to take a signal to the process: the first one has preference, as on Linux.
+thread* choose_thread(process& p, int signo) {
+    for (thread& t : p.threads)
+        if (wants(t, signo))
+            return &t;
+    return nullptr;
+}
+
+void resume(process& p) REQUIRES(process_tree_lock) {
+    if (p.state == process_state::stopped)
+        p.state = process_state::alive;
+    p.stopping = false;
+    p.stop_count = 0;
+    for (thread& t : p.threads)
+        t.stop_counted = false;
+    p.stop_queue.wake_all();
+}
+
+// SIGCONT undoes a stop even if it is blocked or ignored; SIGKILL ends it.
+void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
+    if (sig_bit(signo) & signals_that_stop) {
+        signal_flush_all(p, sig_bit(SIGCONT_));
+    } else if (signo == SIGCONT_ || signo == SIGKILL_) {
+        if (signo == SIGCONT_) {
+            signal_flush_all(p, signals_that_stop);
+            if (p.state == process_state::stopped)
+                p.continue_reported = false;
+        }
+        p.stop_dequeued = false;
+        if (p.stopping) {
+            resume(p);
+            for (thread& t : p.threads)
+                signal_recompute_locked(t);
+        }
+    }
+}
+
+void wake_taker(process& p, thread* only, int signo) {
+    thread* taker = only ? (wants(*only, signo) ? only : nullptr) : choose_thread(p, signo);
+    if (!taker)
+        return;
+    if (!kills(*taker, signo)) {
+        signal_notice(*taker, signal_flag_pending);
+        return;
+    }
+    // Whoever gets there first ends the process, also if the chosen thread cannot come (vfork).
+    for (thread& t : p.threads)
+        if (&t == taker || (!only && wants(t, signo)))
+            signal_notice(t, signal_flag_pending | signal_flag_kill);
+}
+
+linux_siginfo kernel_info(int signo) {
+    linux_siginfo info{};
+    info.signo = signo;
+    info.code = SI_KERNEL_;
+    return info;
+}
+
+void made_pending(process& p, thread* only, signal_queue& queue, int signo)
+    REQUIRES(process_tree_lock) {
+    queue.set |= sig_bit(signo);
+    wake_taker(p, only, signo);
+    p.handlers->signal_readers.wake_all();
+    p.handlers->signal_pollers.notify();
+}
+
+// An entry for one more signal to `p`. Null if there is no memory, or its user has all that he may
+// have (but he always may, if so it is to be).
+pending_signal* create_entry(process& p, bool always) {
+    uint64_t limit;
+    {
+        lock_guard guard(p.lock);
+        limit = always ? user_charge::no_limit : p.limits[RLIMIT_SIGPENDING_].current;
+    }
+    auto charge = user_charge::take(process_uid(p), user_resource::signals, 1, limit, Errno::again);
+    pending_signal* entry = charge ? infos.create() : nullptr;
+    if (entry)
+        entry->charge = std::move(*charge);
+    return entry;
+}
+
+// Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would
+// be lost.
+status send(process& p, thread* only, int signo, const linux_siginfo& info)
+    REQUIRES(process_tree_lock) {
+    ASSERT(signo >= 1 && signo <= signal_max);
+    thread* seen_by = only ? only : first_thread(p);
+    if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
+        return {};
+    if (signo == SIGKILL_)
+        only = nullptr; // it is for all threads, whoever it was sent to
+    change_stop_state(p, signo);
+    if (is_ignored(p, *seen_by, signo))
+        return {};
+
+    signal_queue& queue = only ? only->pending : p.pending;
+    if (signo < signal_first_real_time && (queue.set & sig_bit(signo)))
+        return {};
+    const bool always = info.code >= 0 && signo < signal_first_real_time;
+    if (pending_signal* entry = create_entry(p, always)) {
+        entry->info = info;
+        queue.queued.push_back(*entry);
+    } else if (signo >= signal_first_real_time && info.code != SI_USER_) {
+        return fail(Errno::again);
+    }
+    made_pending(p, only, queue, signo);
+    TRACE(signal_sent, .to_pid = p.pid, .to_tid = only ? only->tid : 0, .signo = signo,
+          .code = info.code);
+    return {};
+}
+
+// After a signal was sent: the parent hears of SIGCONT from its sender.
+void tell_if_continued(process& p, bool was_stopped) REQUIRES(process_tree_lock) {
+    if (was_stopped && !p.continue_reported)
+        process_tell_parent(p, CLD_CONTINUED_);
+}
+
+status send_info(process& p, thread* only, int signo,
+                 const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
+    tree_guard tree;
+    ref_ptr<sig_handlers> handlers = p.handlers;
+    if (!handlers)
+        return {};
+    const bool was_stopped = p.state == process_state::stopped;
+    status sent;
+    {
+        lock_guard guard(handlers->lock_);
+        sent = send(p, only, signo, info ? *info : kernel_info(signo));
+    }
+    tell_if_continued(p, was_stopped);
+    return sent;
+}
+
+void send_entry(process& p, thread* to_thread, pending_signal& entry) REQUIRES(process_tree_lock) {
+    if (entry.on_queue.linked()) {
+        posix_timer_signal_pending_yet(*entry.timer);
+        return;
+    }
+    const int signo = entry.info.signo;
+    thread* seen_by = to_thread ? to_thread : first_thread(p);
+    if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
+        return;
+    change_stop_state(p, signo);
+    if (is_ignored(p, *seen_by, signo)) {
+        posix_timer_signal_ignored(*entry.timer);
+        return;
+    }
+    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    queue.queued.push_back(entry);
+    made_pending(p, to_thread, queue, signo);
+}
+
+// Other threads may take what `p` has pending of `which`: the one that would have is not going to.
+void retarget(process& p, const thread& not_to, sigset which) {
+    for (sigset rest = p.pending.set & which; rest; rest &= rest - 1) {
+        int signo = std::countr_zero(rest) + 1;
+        for (thread& t : p.threads) {
+            if (&t != &not_to && wants(t, signo)) {
+                signal_notice(t, signal_flag_pending | (kills(t, signo) ? signal_flag_kill : 0u));
+                break;
+            }
+        }
+    }
+}
+
+} // namespace
+
+signal_queue::~signal_queue() {
+    while (pending_signal* entry = queued.pop_front()) {
+        ASSERT(!entry->timer); // gone before
+        infos.destroy(entry);
+    }
+}
+
+expected<ref_ptr<sig_handlers>> sig_handlers::create() {
+    sig_handlers* h = handler_sets.create();
+    if (!h)
+        return fail(Errno::nomem);
+    return ref_ptr<sig_handlers>::adopt(h);
+}
+
+expected<ref_ptr<sig_handlers>> sig_handlers::copy() NO_THREAD_SAFETY_ANALYSIS {
+    auto fresh = TRY(create());
+    lock_guard guard(lock_);
+    memcpy(fresh->actions, actions, sizeof actions); // nobody else knows `fresh` yet
+    return fresh;
+}
+
+void sig_handlers::reset_for_exec() {
+    lock_guard guard(lock_);
+    for (linux_sigaction& action : actions)
+        action = {action.handler == SIG_IGN_ ? SIG_IGN_ : SIG_DFL_, 0, 0, 0};
+}
+
+void sig_handlers::last_reference_gone() { handler_sets.destroy(this); }
+
+void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info) {
+    info = {};
+    info.signo = signo;
+    pending_signal* taken = nullptr;
+    bool more = false;
+    for (pending_signal& entry : queue.queued) {
+        if (entry.info.signo != signo)
+            continue;
+        if (taken) {
+            more = true;
+            break;
+        }
+        taken = &entry;
+    }
+    if (taken) {
+        info = taken->info;
+        queue.queued.remove(*taken);
+        if (taken->timer)
+            posix_timer_signal_taken(*taken->timer, info);
+        else
+            infos.destroy(taken);
+    }
+    if (!more)
+        queue.set &= ~sig_bit(signo);
+    if (signo == SIGALRM_ && &queue == &p.pending)
+        itimer_signal_taken(p);
+}
+
+int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
+    process& p = *self.proc;
+    for (signal_queue* queue : {&self.pending, &p.pending}) {
+        if (sigset found = queue->set & wanted) {
+            int signo = std::countr_zero(found) + 1;
+            signal_take(p, *queue, signo, info);
+            signal_recompute_locked(self);
+            return signo;
+        }
+    }
+    return 0;
+}
+
+void signal_flush(process& p, signal_queue& queue, sigset which) {
+    if (!(queue.set & which))
+        return;
+    queue.set &= ~which;
+    for (pending_signal* entry = queue.queued.front(); entry;) {
+        pending_signal* next = queue.queued.next(*entry);
+        if (sig_bit(entry->info.signo) & which) {
+            queue.queued.remove(*entry);
+            if (entry->timer)
+                posix_timer_signal_taken(*entry->timer, entry->info);
+            else
+                infos.destroy(entry);
+        }
+        entry = next;
+    }
+}
+
+void signal_flush_all(process& p, sigset which) {
+    signal_flush(p, p.pending, which);
+    for (thread& t : p.threads)
+        signal_flush(p, t.pending, which);
+}
+
+void signal_notice(thread& t, uint32_t flags) {
+    t.signal_flags.fetch_or(flags);
+    t.machine.work_pending = true;
+    sched_signal(t, flags & signal_flag_kill);
+}
+
+sigset signal_ready(const thread& self) {
+    const sigset blocked = (self.blocked | self.held) & ~signals_unblockable;
+    return (self.pending.set | self.proc->pending.set) & ~blocked;
+}
+
+void signal_recompute_locked(thread& t) {
+    const process& p = *t.proc;
+    uint32_t flags =
+        t.signal_flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
+    if (p.exiting && p.exec_survivor != &t)
+        flags |= signal_flag_pending | signal_flag_kill;
+    if (p.stopping)
+        flags |= signal_flag_stop;
+    for (sigset rest = signal_ready(t); rest; rest &= rest - 1) {
+        flags |= signal_flag_pending;
+        if (kills(t, std::countr_zero(rest) + 1))
+            flags |= signal_flag_kill;
+    }
+    t.signal_flags.store(flags);
+    if (flags)
+        t.machine.work_pending = true;
+}
+
+void signal_recompute(thread& self) {
+    lock_guard guard(self.proc->handlers->lock_);
+    signal_recompute_locked(self);
+}
+
+void signal_release_held(thread& self) {
+    lock_guard guard(self.proc->handlers->lock_);
+    self.held = 0;
+    signal_recompute_locked(self);
+}
+
+void signal_send_process(process& target, int signo, const linux_siginfo* info) {
+    (void)send_info(target, nullptr, signo, info);
+}
+
+void signal_send_thread(thread& target, int signo, const linux_siginfo* info) {
+    (void)send_info(*target.proc, &target, signo, info);
+}
+
+status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info) {
+    return send_info(target, to_thread, signo, &info);
+}
+
+void signal_send_entry(process& p, thread* to_thread,
+                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
+    tree_guard tree;
+    ref_ptr<sig_handlers> handlers = p.handlers;
+    const bool was_stopped = p.state == process_state::stopped;
+    {
+        lock_guard guard(handlers->lock_);
+        send_entry(p, to_thread, entry);
+    }
+    tell_if_continued(p, was_stopped);
+}
+
+void signal_drop_entry(process& p, thread* to_thread,
+                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
+    lock_guard tree(process_tree_lock);
+    lock_guard guard(p.handlers->lock_);
+    if (!entry.on_queue.linked())
+        return;
+    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    queue.queued.remove(entry);
+    const int signo = entry.info.signo;
+    for (pending_signal& other : queue.queued)
+        if (other.info.signo == signo)
+            return;
+    queue.set &= ~sig_bit(signo);
+}
+
+void signal_send_group(pid_t group, int signo,
+                       const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
+    if (group <= 0)
+        return;
+    tree_guard tree;
+    for (process* p = init_process; p; p = process_tree_next(*p))
+        if (p->group == group)
+            (void)send_info(*p, nullptr, signo, info);
+}
+
+void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
+    process& p = *self.proc;
+    lock_guard guard(p.handlers->lock_);
+    linux_sigaction& action = p.handlers->actions[signo - 1];
+    if ((self.blocked & sig_bit(signo)) || action.handler == SIG_IGN_) {
+        action = {};
+        self.blocked &= ~sig_bit(signo);
+    }
+    self.forced |= sig_bit(signo);
+    if (!(self.pending.set & sig_bit(signo))) {
+        if (pending_signal* entry = create_entry(p, true)) {
+            entry->info = {};
+            entry->info.signo = signo;
+            entry->info.code = code;
+            entry->info.fault.address = address;
+            self.pending.queued.push_back(*entry);
+        }
+        self.pending.set |= sig_bit(signo);
+    }
+    signal_recompute_locked(self);
+}
+
+// Tells some threads of a process that exits; false when there are none left that do not know.
+static bool tell_some_to_exit(process& p, const thread* survivor) {
+    constexpr unsigned at_once = 16; // interrupts are off meanwhile
+    unsigned told = 0;
+    lock_guard tree(process_tree_lock);
+    lock_guard guard(p.handlers->lock_);
+    for (thread& t : p.threads) {
+        if (&t == survivor || (t.signal_flags.load() & signal_flag_kill))
+            continue;
+        signal_notice(t, signal_flag_pending | signal_flag_kill);
+        if (++told == at_once)
+            return true;
+    }
+    return false;
+}
+
+bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
+    {
+        lock_guard tree(process_tree_lock);
+        lock_guard guard(p.handlers->lock_);
+        if (p.exiting)
+            return false;
+        p.exiting = true; // from now on no thread is made
+        p.exec_survivor = survivor;
+        p.group_exit_status = wait_status;
+        p.stop_dequeued = false;
+        resume(p);
+    }
+    while (tell_some_to_exit(p, survivor))
+        long_work::pause();
+    return true;
+}
+
+void signal_end_exec(process& p) {
+    lock_guard tree(process_tree_lock);
+    lock_guard guard(p.handlers->lock_);
+    p.exiting = false;
+    p.exec_survivor = nullptr;
+    p.group_exit_status = 0;
+    for (thread& t : p.threads)
+        signal_recompute_locked(t);
+}
+
+void signal_stop_counted(thread& self) {
+    process& p = *self.proc;
+    lock_guard tree(process_tree_lock);
+    {
+        lock_guard guard(p.handlers->lock_);
+        if (!self.stop_counted)
+            return;
+        self.stop_counted = false;
+        if (--p.stop_count != 0 || !first_thread(p))
+            return;
+        p.state = process_state::stopped;
+        p.stop_reported = false;
+        p.continue_reported = true;
+    }
+    // Nobody can continue it before this is told.
+    process_tell_parent(p, CLD_STOPPED_);
+}
+
+void signal_thread_exiting(thread& self) {
+    process& p = *self.proc;
+    {
+        lock_guard tree(process_tree_lock);
+        lock_guard guard(p.handlers->lock_);
+        self.signal_flags.fetch_or(signal_flag_gone);
+        signal_flush(p, self.pending, ~sigset{0});
+        retarget(p, self, ~self.blocked);
+    }
+    signal_stop_counted(self);
+}
+
+bool signal_parent_discards_children(process& parent) {
+    lock_guard guard(parent.handlers->lock_);
+    const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
+    return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDWAIT_);
+}
+
+bool signal_parent_ignores_stops(process& parent) {
+    lock_guard guard(parent.handlers->lock_);
+    const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
+    return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDSTOP_);
+}
+
+bool signal_blocked_or_ignored(thread& self, int signo) {
+    lock_guard guard(self.proc->handlers->lock_);
+    return ((self.blocked | self.held) & sig_bit(signo)) ||
+           self.proc->handlers->actions[signo - 1].handler == SIG_IGN_;
+}
+
+bool signal_pending(thread& self) {
+    return self.signal_flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
+}
+
+bool signal_kill_pending(thread& self) { return self.signal_flags.load() & signal_flag_kill; }
+
+void signal_set_mask(thread& self, sigset mask) {
+    process& p = *self.proc;
+    sigset newly_blocked;
+    {
+        lock_guard guard(p.handlers->lock_);
+        mask &= ~signals_unblockable;
+        newly_blocked = mask & ~self.blocked & p.pending.set;
+        self.blocked = mask;
+        signal_recompute_locked(self);
+    }
+    if (newly_blocked) {
+        lock_guard tree(process_tree_lock);
+        lock_guard guard(p.handlers->lock_);
+        retarget(p, self, newly_blocked);
+    }
+}
+
+void signal_set_temporary_mask(thread& self, sigset mask) {
+    self.saved_mask = self.blocked;
+    self.restore_mask = true;
+    signal_set_mask(self, mask);
+    self.machine.work_pending = true; // the old mask has to come back on the way to user mode
+}

@@ -1,0 +1,208 @@
+// What signals do to a thread on its way back to user mode: it leaves, it stops, or it runs a
+// handler.
+//
+//     signal_deliver
+//       take_next       the next signal that has a handler; on the way there
+//         thread_exit, process_exit_group     the process is ending, or the default action ends it
+//         begin_stop, park                    the process stops: every thread parks, the last one
+//                                             tells the parent (of SIGCONT its sender does)
+//       settle_call     the system call that the signal interrupted: EINTR, or once more
+//       run_handler     a frame on the user stack (arch/signal_frame.h)
+#include "arch/signal_frame.h"
+#include "kernel/process/session.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal_internal.h"
+#include "kernel/time/cpu_clock.h"
+#include "lib/assert.h"
+
+#include <bit>
+#include <machine/trap_frame.h>
+
+namespace {
+
+constexpr uint64_t nr_restart_syscall = 219;
+
+bool is_restart_code(int64_t result) {
+    switch (static_cast<Errno>(-result)) {
+    case Errno::restartsys:
+    case Errno::restartnointr:
+    case Errno::restartnohand:
+    case Errno::restart_block: return true;
+    default: return false;
+    }
+}
+
+// Decides what becomes of an interrupted call: `handled` says whether a handler runs, `restart`
+// whether it has SA_RESTART.
+void settle_call(trap_frame& frame, bool handled, bool restart) {
+    if (!call_interrupted(frame))
+        return;
+    switch (static_cast<Errno>(-frame.result())) {
+    case Errno::restart_block:
+        if (handled)
+            frame.set_result(-static_cast<int64_t>(Errno::intr));
+        else
+            frame.restart_syscall(nr_restart_syscall);
+        break;
+    case Errno::restartnohand: restart = false; [[fallthrough]];
+    case Errno::restartsys:
+        if (handled && !restart) {
+            frame.set_result(-static_cast<int64_t>(Errno::intr));
+            break;
+        }
+        [[fallthrough]];
+    default: frame.restart_syscall();
+    }
+    frame.forget_syscall();
+}
+
+// Linux's order: SIGKILL, faults, then the lowest number.
+int first_of(sigset ready) {
+    if (ready & sig_bit(SIGKILL_))
+        return SIGKILL_;
+    if (ready & signals_of_faults)
+        ready &= signals_of_faults;
+    return std::countr_zero(ready) + 1;
+}
+
+// A stop signal was taken by `self`: all threads of the process are to park, unless the group is
+// orphaned (then nobody would continue it, and only SIGSTOP stops), or SIGCONT has come in the
+// meantime.
+void begin_stop(thread& self, int signo) {
+    process& p = *self.proc;
+    lock_guard tree(process_tree_lock);
+    lock_guard guard(p.handlers->lock_);
+    if (!p.stop_dequeued || p.stopping || p.exiting)
+        return;
+    p.stop_dequeued = false;
+    if (signo != SIGSTOP_ && group_orphaned(p.group, nullptr))
+        return;
+    p.stopping = true;
+    p.stop_signo = signo;
+    p.stop_count = 0;
+    for (thread& t : p.threads) {
+        if (t.signal_flags.load() & signal_flag_gone)
+            continue;
+        t.stop_counted = true;
+        p.stop_count++;
+        signal_notice(t, signal_flag_stop);
+    }
+}
+
+// Sleeps until the process goes on. The last thread to come tells the parent.
+void park(thread& self) {
+    process& p = *self.proc;
+    signal_stop_counted(self);
+    lock_guard guard(p.handlers->lock_);
+    while (p.stopping && !p.exiting)
+        p.stop_queue.wait(p.handlers->lock_, "stopped");
+}
+
+struct taken_signal {
+    int signo = 0; // 0: none
+    linux_siginfo info{};
+    linux_sigaction action{};
+};
+
+// The next signal to run a handler for. Does all the rest on the way; may not return.
+taken_signal take_next(thread& self) NO_THREAD_SAFETY_ANALYSIS {
+    process& p = *self.proc;
+    taken_signal taken;
+    lock_guard guard(p.handlers->lock_);
+    for (;;) {
+        if (p.exiting && p.exec_survivor != &self) {
+            int wait_status = p.group_exit_status;
+            guard.unlock();
+            thread_exit(wait_status);
+        }
+        if (p.stopping) {
+            guard.unlock();
+            park(self);
+            guard.lock();
+            continue;
+        }
+        sigset ready = signal_ready(self);
+        if (!ready) {
+            signal_recompute_locked(self);
+            return {};
+        }
+        const int signo = first_of(ready);
+        ASSERT(signo <= signal_max);
+        signal_queue& queue = self.pending.set & sig_bit(signo) ? self.pending : p.pending;
+        signal_take(p, queue, signo, taken.info);
+        const bool forced = self.forced & sig_bit(signo);
+        self.forced &= ~sig_bit(signo);
+        linux_sigaction& action = p.handlers->actions[signo - 1];
+        if (action.handler == SIG_IGN_)
+            continue;
+        if (action.handler != SIG_DFL_) {
+            taken.signo = signo;
+            taken.action = action;
+            if (action.flags & SA_RESETHAND_)
+                action.handler = SIG_DFL_;
+            signal_recompute_locked(self);
+            return taken;
+        }
+        if ((sig_bit(signo) & signals_ignored_by_default) || (signal_protected(p) && !forced))
+            continue;
+        if (sig_bit(signo) & signals_that_stop) {
+            p.stop_dequeued = true;
+            guard.unlock();
+            begin_stop(self, signo);
+            guard.lock();
+            continue;
+        }
+        guard.unlock();
+        process_exit_group(signo); // as wait4 says "killed by"; there are no core dumps
+    }
+}
+
+void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
+    settle_call(frame, true, taken.action.flags & SA_RESTART_);
+    process& p = *self.proc;
+    const sigset back = self.restore_mask ? self.saved_mask : self.blocked;
+    status pushed = signal_frame_push(
+        self.machine, frame, {taken.signo, taken.info, taken.action, back, self.alt_stack});
+    if (!pushed) {
+        // Its handler cannot run either, if that is what failed.
+        if (taken.signo == SIGSEGV_) {
+            lock_guard guard(p.handlers->lock_);
+            p.handlers->actions[SIGSEGV_ - 1] = {};
+        }
+        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        return;
+    }
+    frame.forget_syscall();
+    if (self.alt_stack.flags & SS_AUTODISARM_)
+        self.alt_stack = {0, SS_DISABLE_, 0, 0};
+    self.restore_mask = false;
+    sigset mask = self.blocked | taken.action.mask;
+    if (!(taken.action.flags & SA_NODEFER_))
+        mask |= sig_bit(taken.signo);
+    signal_set_mask(self, mask);
+}
+
+} // namespace
+
+bool call_interrupted(const trap_frame& frame) {
+    return frame.is_syscall() && is_restart_code(frame.result());
+}
+
+bool signal_work(thread& self, const trap_frame& frame) {
+    return self.signal_flags.load() != 0 || self.restore_mask || call_interrupted(frame);
+}
+
+void signal_deliver(thread& self, trap_frame& frame) {
+    ASSERT(frame.from_user());
+    do {
+        if (self.signal_flags.load() & signal_flag_clock)
+            cpu_alarms_check(self);
+        for (taken_signal taken = take_next(self); taken.signo; taken = take_next(self))
+            run_handler(self, frame, taken);
+        settle_call(frame, false, false);
+        if (self.restore_mask) {
+            self.restore_mask = false;
+            signal_set_mask(self, self.saved_mask);
+        }
+    } while (self.signal_flags.load() != 0);
+}

@@ -1,0 +1,61 @@
+// What the files of the signal code share: signal.cc (sending and masks), signal_deliver.cc (what
+// happens on the way to user mode) and sys_signal.cc (the system calls).
+#pragma once
+
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "kernel/signal/signal.h"
+
+inline constexpr uint64_t SIG_DFL_ = 0, SIG_IGN_ = 1;
+enum : uint64_t {
+    SA_NOCLDSTOP_ = 1,
+    SA_NOCLDWAIT_ = 2,
+    SA_SIGINFO_ = 4,
+    SA_RESTORER_ = 0x04000000,
+    SA_ONSTACK_ = 0x08000000,
+    SA_RESTART_ = 0x10000000,
+    SA_NODEFER_ = 0x40000000,
+    SA_RESETHAND_ = 0x80000000,
+};
+enum : int32_t { SS_ONSTACK_ = 1, SS_DISABLE_ = 2, SS_AUTODISARM_ = int32_t(1u << 31) };
+
+inline constexpr sigset signals_unblockable = sig_bit(SIGKILL_) | sig_bit(SIGSTOP_);
+inline constexpr sigset signals_that_stop =
+    sig_bit(SIGSTOP_) | sig_bit(SIGTSTP_) | sig_bit(SIGTTIN_) | sig_bit(SIGTTOU_);
+// From the terminal. They wait while a vfork child has its parent's address space (NetBSD's
+// vfork(2)).
+inline constexpr sigset signals_that_stop_from_terminal = signals_that_stop & ~sig_bit(SIGSTOP_);
+inline constexpr sigset signals_ignored_by_default =
+    sig_bit(SIGCHLD_) | sig_bit(SIGCONT_) | sig_bit(SIGURG_) | sig_bit(SIGWINCH_);
+// Caused by the instruction that the thread is at: taken before all others.
+inline constexpr sigset signals_of_faults = sig_bit(SIGSEGV_) | sig_bit(SIGBUS_) |
+                                            sig_bit(SIGILL_) | sig_bit(SIGTRAP_) |
+                                            sig_bit(SIGFPE_) | sig_bit(SIGSYS_);
+inline constexpr int signal_first_real_time = 32; // from here on signals queue
+
+// Init gets only the signals that it handles, and the faults that it causes.
+inline bool signal_protected(const process& p) { return &p == init_process; }
+
+// Takes one `signo` from `queue`, a queue of `p` or of one of its threads: the oldest. Caller holds
+// the handlers' lock.
+void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info);
+// Drops the signals in `which` from one queue, or from all of the process. Caller holds the
+// handlers' lock, for the second process_tree_lock too.
+void signal_flush(process& p, signal_queue& queue, sigset which);
+void signal_flush_all(process& p, sigset which) REQUIRES(process_tree_lock);
+// Takes one of `wanted` that is pending for `self`, the running thread: its number, 0 if there is
+// none. Caller holds the handlers' lock.
+int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info);
+// The running thread parks, or ends: a stop does not wait for it any more. Tells the parent if it
+// was the last.
+void signal_stop_counted(thread& self) EXCLUDES(process_tree_lock);
+// signal_recompute for callers that hold the handlers' lock.
+void signal_recompute_locked(thread& t);
+// Sets `flags` in t's signal_flags and brings it to notice. Caller holds the handlers' lock.
+void signal_notice(thread& t, uint32_t flags);
+// The signals that `self` could take now. Caller holds the handlers' lock.
+sigset signal_ready(const thread& self);
+
+// sigaltstack's rules, for the running thread with its stack pointer at `sp`: EPERM EINVAL ENOMEM.
+status signal_set_alt_stack(thread& self, const linux_stack& wanted, uint64_t sp);
+bool signal_on_alt_stack(const linux_stack& stack, uint64_t sp);

@@ -1,0 +1,133 @@
+// mount(2), umount2(2) and statfs(2).
+#include "kernel/files/lookup.h"
+#include "kernel/files/permission.h"
+#include "kernel/fs/device.h"
+#include "kernel/fs/tmpfs.h"
+#include "kernel/proc/procfs.h"
+#include "kernel/process/thread.h"
+#include "kernel/syscall/syscall.h"
+#include "lib/string.h"
+#include "vm/phys/pool.h"
+
+namespace {
+
+constexpr uint32_t honoured_flags = MS_RDONLY_ | MS_NOSUID_ | MS_NODEV_ | MS_NOEXEC_ | MS_NOATIME_ |
+                                    MS_NODIRATIME_ | MS_RELATIME_ | MS_STRICTATIME_;
+constexpr size_t name_size = 64;
+
+expected<file_system*> make_file_system(std::string_view type, char* text) {
+    if (type == "tmpfs") {
+        const tmpfs_options options = TRY(tmpfs_options::parse(text));
+        const tmpfs_limits usual = tmpfs_limits::usual();
+        return TRY(tmpfs::create(
+            "tmpfs",
+            {S_IFDIR_ | (options.mode.value_or(S_ISVTX_ | 0777) & 07777), options.uid.value_or(0),
+             options.gid.value_or(0)},
+            {options.pages.value_or(usual.pages), options.files.value_or(usual.files)}));
+    }
+    if (type == "devtmpfs")
+        return TRY(devtmpfs_create(nullptr));
+    if (type == "proc")
+        return TRY(procfs_create());
+    return fail(Errno::nodev);
+}
+
+// Whether the directory is where something is mounted, which can be given other flags.
+status remount(vnode& root, uint32_t flags, char* options) {
+    if (!covered_by(root) && &root != root_directory().get())
+        return fail(Errno::inval);
+    const uint32_t before = root.fs().mount_flags();
+    TRY(root.fs().set_mount_flags(flags & honoured_flags));
+    status set = root.fs().set_options(options);
+    if (!set)
+        (void)root.fs().set_mount_flags(before);
+    return set;
+}
+
+struct linux_statfs {
+    int64_t type, bsize;
+    uint64_t blocks, bfree, bavail, files, ffree, fsid;
+    int64_t namelen, frsize, flags, spare[4];
+};
+static_assert(sizeof(linux_statfs) == 120);
+
+status write_statfs(vnode& node, user_ptr<void> out) {
+    constexpr int64_t valid = 0x20; // ST_VALID: flags are filled in
+    const file_system::space space = node.fs().get_space();
+    linux_statfs s{};
+    s.type = int64_t(node.fs().magic());
+    s.bsize = s.frsize = page_size;
+    s.blocks = space.blocks;
+    s.bfree = s.bavail = space.free_blocks;
+    s.files = space.files;
+    s.ffree = space.free_files;
+    s.fsid = node.fs().device();
+    s.namelen = name_max;
+    s.flags = valid | (node.fs().mount_flags() & honoured_flags);
+    return copy_out(out.address(), &s, sizeof(s));
+}
+
+} // namespace
+
+sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_address flags,
+                    sys_address data) {
+    constexpr uint64_t magic_mask = 0xffff0000, magic = 0xc0ed0000; // old programs put it there
+    uint64_t wanted = flags.value;
+    if ((wanted & magic_mask) == magic)
+        wanted &= ~magic_mask;
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (wanted & ~uint64_t(honoured_flags | MS_REMOUNT_ | MS_SILENT_))
+        return fail(Errno::inval);
+    auto where = TRY(path_buffer::copy(target));
+    ref_ptr<vnode> directory = TRY(lookup_path(at_fdcwd, where.c_str(), true));
+    kmem_array<char> options(page_size);
+    if (!options)
+        return fail(Errno::nomem);
+    if (data.value)
+        TRY(copy_in_string(options.data(), data.address(), options.size()));
+    if (wanted & MS_REMOUNT_) {
+        TRY(remount(*directory, uint32_t(wanted), options.data()));
+        return 0;
+    }
+    if (!type.address.value())
+        return fail(Errno::inval);
+    char type_name[name_size], source_name[name_size] = "none";
+    auto type_length = copy_in_string(type_name, type.address, sizeof(type_name));
+    if (!type_length)
+        return fail(type_length.error() == Errno::nametoolong ? Errno::nodev : type_length.error());
+    if (source.address.value()) {
+        auto from = TRY(path_buffer::copy({source.address}));
+        copy_string(source_name, sizeof(source_name), from.c_str());
+    }
+    file_system* fs = TRY(make_file_system(type_name, options.data()));
+    TRY(fs->set_mount_flags(uint32_t(wanted) & honoured_flags)); // nobody writes to it yet
+    if (status s = mount_on(std::move(directory), *fs, source_name); !s) {
+        fs->destroy();
+        return fail(s.error());
+    }
+    return 0;
+}
+
+sysresult sys_umount2(sys_path target, sys_hex flags) {
+    constexpr uint32_t nofollow = 8; // UMOUNT_NOFOLLOW
+    if (!is_superuser())
+        return fail(Errno::perm);
+    if (flags.value & ~nofollow)
+        return fail(Errno::inval);
+    auto where = TRY(path_buffer::copy(target));
+    TRY(unmount(TRY(lookup_path(at_fdcwd, where.c_str(), !(flags.value & nofollow)))));
+    return 0;
+}
+
+sysresult sys_statfs(sys_path path, user_ptr<void> out) {
+    auto name = TRY(path_buffer::copy(path));
+    TRY(write_statfs(*TRY(lookup_path(at_fdcwd, name.c_str(), true)), out));
+    return 0;
+}
+
+sysresult sys_fstatfs(sys_fd fd, user_ptr<void> out) {
+    auto f = TRY(current_thread().files->get(fd));
+    TRY(write_statfs(*f->node(), out));
+    return 0;
+}

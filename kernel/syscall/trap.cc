@@ -1,0 +1,104 @@
+// Exceptions of programs, and the way back to user mode.
+#include "arch/memory.h"
+#include "arch/thread.h"
+#include "arch/upcalls.h"
+#include "kernel/lifecycle/oom.h"
+#include "kernel/process/process.h"
+#include "kernel/process/thread.h"
+#include "kernel/sched/sched.h"
+#include "kernel/signal/signal.h"
+
+#include <machine/trap_frame.h>
+
+namespace {
+
+void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
+    switch (outcome) {
+    case fault_outcome::resolved: return;
+    case fault_outcome::maperr: signal_force(self, SIGSEGV_, SEGV_MAPERR_, address.value()); return;
+    case fault_outcome::accerr: signal_force(self, SIGSEGV_, SEGV_ACCERR_, address.value()); return;
+    case fault_outcome::adrerr:
+    case fault_outcome::io_error: signal_force(self, SIGBUS_, BUS_ADRERR_, address.value()); return;
+    case fault_outcome::nomem: return; // out_of_memory() has seen to it
+    }
+}
+
+// A fault without an answer: once there is memory again, there may be one.
+[[gnu::noinline, gnu::cold]] bool handle_unresolved(thread& self, vaddr_t address, vm_prot access,
+                                                    bool user_mode, fault_outcome outcome) {
+    while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode))
+        outcome = self.vm->fault(address, access);
+    if (user_mode)
+        post_fault_signal(self, address, outcome);
+    return outcome == fault_outcome::resolved;
+}
+
+} // namespace
+
+bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_mode, bool present) {
+    thread& self = current_thread();
+    if (user_mode)
+        self.modes.enter_kernel();
+    if (!self.user_map) {
+        ASSERT(!user_mode);
+        return false;
+    }
+    self.minor_faults++;
+    // Nobody takes the address space away from a process one of whose threads is running.
+    const fault_outcome outcome =
+        address < user_max ? self.vm->fault(address, access, present) : fault_outcome::maperr;
+    if (outcome == fault_outcome::resolved) [[likely]]
+        return true;
+    return handle_unresolved(self, address, access, user_mode, outcome);
+}
+
+// Intel SDM vol. 3, 6.15; signals and codes as Linux gives them.
+void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
+    thread& self = current_thread();
+    self.modes.enter_kernel();
+    const uint64_t at = frame.user_pc().value();
+    switch (vector) {
+    case 0: // divide error
+        signal_force(self, SIGFPE_, FPE_INTDIV_, at);
+        break;
+    case 1: // debug
+        frame.rflags &= ~uint64_t{RFLAGS_TF};
+        signal_force(self, SIGTRAP_, TRAP_TRACE_, at);
+        break;
+    case 3: // breakpoint
+        signal_force(self, SIGTRAP_, SI_KERNEL_, 0);
+        break;
+    case 6: // invalid opcode
+        signal_force(self, SIGILL_, ILL_ILLOPN_, at);
+        break;
+    case 11: // segment not present
+    case 12: // stack segment
+        signal_force(self, SIGBUS_, SI_KERNEL_, 0);
+        break;
+    case 16: // x87
+    case 19: // SIMD
+        signal_force(self, SIGFPE_, machine_fpu_exception_code(vector), at);
+        break;
+    case 17: // alignment
+        signal_force(self, SIGBUS_, BUS_ADRALN_, 0);
+        break;
+    default: // overflow, bound, general protection...
+        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        break;
+    }
+}
+
+void before_return_to_user(trap_frame& frame) {
+    thread& self = current_thread();
+    self.modes.enter_kernel(); // if an interrupt has brought it here
+    if (sched_should_yield())
+        thread_yield();
+    if (signal_work(self, frame))
+        signal_deliver(self, frame);
+}
+
+void leaving_kernel(const trap_frame& frame) {
+    thread& self = current_thread();
+    CHECK_ASSERT(!self.restore_mask && !call_interrupted(frame));
+    self.modes.leave_kernel();
+}

@@ -1,0 +1,239 @@
+// A pool hands out objects of one size from slabs: blocks of 2^order pages with a header in front.
+//
+//     | header | object | object | ... | object | rest |
+//
+// Freed objects of a slab are linked through their first word; those never used yet are carved
+// off one after the other, so that a new slab is not touched as a whole. A slab is found from an
+// object by rounding the address down, because page blocks are aligned to their size. After
+// Bonwick's slab allocator (USENIX Summer 1994), without its per-type constructors.
+//
+// Builds with checks write a mark into the second word of a freed object and look at it when
+// the object is handed out again: a store through a stale pointer, or a second free, is found.
+#include "vm/phys/pool.h"
+
+#include "lib/assert.h"
+#include "vm/phys/sanitize.h"
+#include "vm/phys/vm_page.h"
+
+#include <algorithm>
+
+namespace {
+
+constexpr unsigned max_slab_order = 10;
+constexpr unsigned kept_empty_slabs = 4;
+constexpr uintptr_t freed_mark = 0xf4ee'd0b1'ec70'0000;
+
+struct freed_object {
+    freed_object* next;
+    uintptr_t mark;
+};
+
+constinit std::atomic<pool_base*> all_pools{nullptr};
+
+constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+} // namespace
+
+struct pool_base::slab {
+    slab* next; // on the pool's partial or empty list
+    slab* prev;
+    pool_base* owner;
+    freed_object* freed;
+    uint16_t used;   // objects handed out
+    uint16_t carved; // objects that were ever handed out: the others are not linked yet
+
+    char* first_object() { return reinterpret_cast<char*>(this) + owner->first_offset(); }
+};
+
+constexpr size_t pool_base::first_offset() const {
+    return round_up(sizeof(slab), std::max<size_t>(align_, 16));
+}
+
+namespace {
+
+// The lists of slabs have no head node, so that a pool can be constinit.
+template <class Slab> void push(Slab*& head, Slab* s) {
+    s->prev = nullptr;
+    s->next = head;
+    if (head)
+        head->prev = s;
+    head = s;
+}
+
+template <class Slab> void unlink(Slab*& head, Slab* s) {
+    if (s->next)
+        s->next->prev = s->prev;
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        head = s->next;
+}
+
+} // namespace
+
+// Chooses the size of slabs and puts the pool on the list of all pools. At the first allocation.
+void pool_base::enlist() {
+    registered_ = true;
+    const size_t align = std::max<size_t>(align_, alignof(freed_object));
+    const size_t stride = round_up(std::max(size_, sizeof(freed_object)), align);
+    ASSERT(stride <= UINT16_MAX && align_ <= page_size);
+    // The smallest block that wastes at most an eighth.
+    unsigned order = 0;
+    for (;; order++) {
+        ASSERT(order <= max_slab_order);
+        size_t room = (page_size << order) - first_offset();
+        if (room >= stride && room % stride + first_offset() <= (page_size << order) / 8)
+            break;
+    }
+    order_ = static_cast<uint16_t>(order);
+    stride_ = static_cast<uint16_t>(stride);
+    capacity_ = static_cast<uint16_t>(((page_size << order) - first_offset()) / stride);
+    next_ = all_pools.load(std::memory_order_relaxed);
+    while (!all_pools.compare_exchange_weak(next_, this, std::memory_order_release,
+                                            std::memory_order_relaxed)) {
+    }
+}
+
+pool_base* pool_base::first() { return all_pools.load(std::memory_order_acquire); }
+
+pool_base::slab* pool_base::slab_of(void* object) const {
+    auto address = reinterpret_cast<uintptr_t>(object);
+    // A page of the direct map is aligned as the frame is; for larger blocks that is not said.
+    uintptr_t offset = order_ == 0
+                           ? address & page_mask
+                           : direct_map_address(object).value() & ((page_size << order_) - 1);
+    return reinterpret_cast<slab*>(address - offset);
+}
+
+// A new slab, on no list. Null when out of memory.
+pool_base::slab* pool_base::grow() {
+    vm_page* block = vm_page_alloc_contiguous(order_, page_owner::kernel);
+    if (!block)
+        return nullptr;
+    pages_.store(pages_.load(std::memory_order_relaxed) + (1u << order_),
+                 std::memory_order_relaxed);
+    auto* s = new (block->data()) slab{};
+    s->owner = this;
+    sanitize_poison(s->first_object(), size_t{capacity_} * stride_);
+    return s;
+}
+
+void pool_base::give_back(slab* s) {
+    ASSERT(s->used == 0);
+    pages_.store(pages_.load(std::memory_order_relaxed) - (1u << order_),
+                 std::memory_order_relaxed);
+    sanitize_unpoison(s, page_size << order_);
+    vm_page_free_contiguous(vm_page_of(direct_map_address(s)), order_);
+}
+
+void* pool_base::allocate() {
+    if (alloc_should_fail()) [[unlikely]]
+        return nullptr;
+    lock_guard guard(lock_);
+    slab* s = partial_;
+    if (!s) [[unlikely]] {
+        if (!registered_)
+            enlist();
+        if ((s = empty_)) {
+            unlink(empty_, s);
+            empty_count_--;
+        } else if (!(s = grow())) {
+            return nullptr;
+        }
+        push(partial_, s);
+    }
+    void* object;
+    if (freed_object* f = s->freed) {
+        sanitize_unpoison(f, stride_);
+#if SPORK_CHECKS
+        if (f->mark != (freed_mark ^ reinterpret_cast<uintptr_t>(f))) [[unlikely]]
+            panic("pool %s: object %p was written after it was freed", name_, f);
+        f->mark = 0;
+#endif
+        s->freed = f->next;
+        object = f;
+    } else {
+        object = s->first_object() + size_t{s->carved} * stride_;
+        s->carved++;
+        sanitize_unpoison(object, stride_);
+#if SPORK_CHECKS
+        static_cast<freed_object*>(object)->mark = 0; // an earlier slab's here may have left one
+#endif
+    }
+    if (++s->used == capacity_)
+        unlink(partial_, s);
+    live_.store(live_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return object;
+}
+
+void pool_base::deallocate(void* object) {
+    slab* s = slab_of(object);
+    auto* f = static_cast<freed_object*>(object);
+    lock_guard guard(lock_);
+#if SPORK_CHECKS
+    if (s->owner != this) [[unlikely]]
+        panic("pool %s: %p is not of this pool", name_, object);
+    const uintptr_t mark = freed_mark ^ reinterpret_cast<uintptr_t>(f);
+    if (f->mark == mark) [[unlikely]]
+        panic("pool %s: object %p freed twice", name_, object);
+    f->mark = mark;
+#endif
+    f->next = s->freed;
+    s->freed = f;
+    sanitize_poison(object, stride_);
+    live_.store(live_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    if (s->used == capacity_)
+        push(partial_, s);
+    if (--s->used != 0) [[likely]]
+        return;
+    unlink(partial_, s);
+    if (empty_count_ < kept_empty_slabs) {
+        push(empty_, s);
+        empty_count_++;
+    } else {
+        give_back(s);
+    }
+}
+
+void pool_base::trim() {
+    lock_guard guard(lock_);
+    while (slab* s = empty_) {
+        unlink(empty_, s);
+        give_back(s);
+    }
+    empty_count_ = 0;
+}
+
+void pool_base::check() {
+    lock_guard guard(lock_);
+    uint64_t listed = 0, listed_used = 0, empties = 0;
+    auto check_slab = [&](slab* s) {
+        ASSERT(s->owner == this && s->carved <= capacity_ && s->used <= s->carved);
+        unsigned freed = 0;
+        for (freed_object* f = s->freed; f; freed++) {
+            ASSERT(freed < capacity_ && slab_of(f) == s);
+            ASSERT((static_cast<size_t>(reinterpret_cast<char*>(f) - s->first_object())) %
+                       stride_ ==
+                   0);
+            sanitize_unpoison(f, sizeof(*f));
+            freed_object* next = f->next;
+            sanitize_poison(f, sizeof(*f));
+            f = next;
+        }
+        ASSERT(s->used + freed == s->carved);
+        listed++;
+        listed_used += s->used;
+    };
+    for (slab* s = partial_; s; s = s->next) {
+        ASSERT(s->used > 0 && s->used < capacity_ && (!s->next || s->next->prev == s));
+        check_slab(s);
+    }
+    for (slab* s = empty_; s; s = s->next, empties++) {
+        ASSERT(s->used == 0);
+        check_slab(s);
+    }
+    ASSERT(empties == empty_count_);
+    // What is not listed is full.
+    const uint64_t slabs = pages() >> order_;
+    ASSERT(slabs >= listed && live() == listed_used + (slabs - listed) * capacity_);
+}

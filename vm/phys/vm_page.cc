@@ -1,0 +1,461 @@
+// The physical memory allocator: a binary buddy system with a stock of single pages before it for
+// each processor.
+//
+// All vm_pages are one array, from the lowest to the highest usable frame, so that a page's
+// frame number is its place in the array; frames in between that are not ours are `reserved`.
+//
+// Free memory is in blocks of 2^order pages, aligned to their size (Knuth, vol. 1, section 2.5;
+// Peterson and Norman, "Buddy systems", CACM 20(6), 1977). Two free buddies, blocks whose frame
+// numbers differ in bit `order` alone, are always joined. Nearly all traffic is in single pages,
+// for which splitting, joining and a lock would be wasted work: a few of them wait with the
+// processor that freed them, last freed first taken (Bonwick and Adams, "Magazines and Vmem",
+// USENIX 2001). They are free pages like all others: counted as such, taken by another processor
+// that finds no more, and returned to the buddies when a large block is wanted.
+#include "vm/phys/vm_page.h"
+
+#include "arch/boot_info.h"
+#include "arch/cpu.h"
+#include "arch/pmap.h"
+#include "lib/assert.h"
+#include "lib/long_work.h"
+#include "lib/trace.h"
+#include "vm/phys/pool.h"
+#include "vm/phys/sanitize.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+namespace {
+
+using page_list = list<vm_page, &vm_page::queue>;
+
+constexpr unsigned max_order = 10;
+constexpr unsigned refill_order = 5; // what a stock takes from the buddies at once
+constexpr unsigned stock_size = 64;
+constexpr unsigned spilled = stock_size / 2; // what a full one gives back at once
+// Values of block_order in free pages that do not head a block.
+constexpr uint16_t inside_block = 0xffff, in_stock = 0xfffe;
+constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
+
+vm_page* pages;                    // set once at boot
+uint64_t first_frame, frame_count; // what pages[] covers
+
+constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
+constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
+
+// A processor's own free pages, and its part of the counts.
+//
+// Only the processor itself, with interrupts off, puts pages in and changes `height`. A page is
+// taken out by exchanging its slot for null, which any processor may do: of two that want it, one
+// gets it. So no lock is needed, and the owner, which alone knows how high the stack is, may find
+// slots empty that another has emptied.
+struct alignas(64) page_stock {
+    std::atomic<vm_page*> slots[stock_size] = {};
+    unsigned height = 0;
+    // Pages by owner, as differences: the sums over all processors are the counts. Others read.
+    std::atomic<uint64_t> count_of[owner_kinds] = {};
+
+    vm_page* take(unsigned slot) {
+        return slots[slot].exchange(nullptr, std::memory_order_acquire);
+    }
+    vm_page* pop() {
+        while (height != 0)
+            if (vm_page* page = take(--height)) [[likely]]
+                return page;
+        return nullptr;
+    }
+    void push(vm_page& page) {
+        page.block_order = in_stock;
+        slots[height++].store(&page, std::memory_order_release);
+    }
+    void recount(page_owner from, page_owner to, uint64_t n = 1) {
+        auto add = [](std::atomic<uint64_t>& count, uint64_t by) {
+            count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+        };
+        add(count_of[size_t(from)], -n);
+        add(count_of[size_t(to)], n);
+    }
+};
+constinit page_stock stocks[max_cpus];
+
+// The calling processor's stock for a scope, with interrupts off.
+class own_stock {
+public:
+    own_stock() {
+        cpu::interrupts_push_off();
+        stock_ = &stocks[cpu::id()];
+    }
+    ~own_stock() { cpu::interrupts_pop_off(); }
+    own_stock(const own_stock&) = delete;
+    page_stock* operator->() const { return stock_; }
+
+private:
+    page_stock* stock_;
+};
+
+uint64_t counted(page_owner kind) {
+    uint64_t sum = 0;
+    for (const page_stock& s : stocks)
+        sum += s.count_of[size_t(kind)].load(std::memory_order_relaxed);
+    return sum;
+}
+
+uint64_t frame_of(const vm_page& page) {
+    return first_frame + static_cast<uint64_t>(&page - pages);
+}
+
+bool has_frame(uint64_t frame) { return frame - first_frame < frame_count; }
+vm_page& page_at(uint64_t frame) { return pages[frame - first_frame]; }
+
+// Puts a block of free pages among the buddies and joins it with its neighbours.
+void insert_block(vm_page* page, unsigned order) REQUIRES(queue_lock) {
+    uint64_t frame = frame_of(*page);
+    while (order < max_order) {
+        uint64_t buddy_frame = frame ^ (uint64_t{1} << order);
+        if (!has_frame(buddy_frame))
+            break;
+        vm_page& buddy = page_at(buddy_frame);
+        if (buddy.owner_kind != page_owner::free || buddy.block_order != order)
+            break;
+        blocks[order].remove(buddy);
+        buddy.block_order = inside_block;
+        frame = std::min(frame, buddy_frame);
+        order++;
+    }
+    vm_page& head = page_at(frame);
+    head.block_order = static_cast<uint16_t>(order);
+    blocks[order].push_front(head);
+}
+
+// Takes a block of exactly `order` from the buddies, splitting a larger one. Null if none is.
+vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
+    unsigned found = order;
+    while (found <= max_order && blocks[found].empty())
+        found++;
+    if (found > max_order)
+        return nullptr;
+    vm_page* page = blocks[found].pop_front();
+    while (found > order) {
+        found--;
+        vm_page* upper_half = page + (size_t{1} << found);
+        upper_half->block_order = static_cast<uint16_t>(found);
+        blocks[found].push_front(*upper_half);
+    }
+    page->block_order = inside_block;
+    return page;
+}
+
+// A page for a processor whose stock is empty, and with it more of them; null if there is no free
+// memory. Out of line, so that the usual case saves no registers for it.
+[[gnu::noinline, gnu::cold]] vm_page* refill(const own_stock& stock) {
+    {
+        lock_guard guard(queue_lock);
+        for (unsigned order = refill_order + 1; order-- > 0;) {
+            vm_page* block = take_block(order);
+            if (!block)
+                continue;
+            for (size_t i = size_t{1} << order; --i > 0;)
+                stock->push(block[i]);
+            return block;
+        }
+    }
+    // What is left lies with other processors.
+    for (page_stock& other : stocks)
+        for (unsigned slot = stock_size; slot-- > 0;)
+            if (vm_page* page = other.take(slot))
+                return page;
+    return nullptr;
+}
+
+void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
+    page.block_order = inside_block;
+    insert_block(&page, 0);
+}
+
+// Makes room in a full stock: the pages that have been in it longest go.
+[[gnu::noinline, gnu::cold]] void spill(const own_stock& stock) {
+    lock_guard guard(queue_lock);
+    for (unsigned slot = 0; slot < spilled; slot++)
+        if (vm_page* page = stock->take(slot))
+            return_to_buddies(*page);
+    for (unsigned slot = spilled; slot < stock_size; slot++)
+        stock->slots[slot - spilled].store(stock->take(slot), std::memory_order_release);
+    stock->height = stock_size - spilled;
+}
+
+// All stocks to the buddies, so that they may join. Those of other processors may fill again
+// meanwhile: they are emptied as they are found.
+void drain_stocks() REQUIRES(queue_lock) {
+    for (page_stock& stock : stocks)
+        for (unsigned slot = 0; slot < stock_size; slot++)
+            if (vm_page* page = stock.take(slot))
+                return_to_buddies(*page);
+}
+
+void become_owned(vm_page& page, page_owner kind) {
+    page.owner_kind = kind;
+    page.clean = true;
+    page.anon = nullptr;
+    page.index = 0;
+    page.md = {};
+}
+
+void become_free(vm_page& page) {
+    ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::reserved);
+    ASSERT(page.wire_count == 0 && !page.md.mapped() && !page.queue.linked());
+    page.owner_kind = page_owner::free;
+    page.block_order = inside_block;
+}
+
+// Frees [first, last), frames that are `reserved` so far, in the largest blocks that fit.
+void adopt_frames(uint64_t first, uint64_t last) {
+    for (uint64_t frame = first; frame < last;) {
+        unsigned order =
+            std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
+        while (frame + (uint64_t{1} << order) > last)
+            order--;
+        const uint64_t size = uint64_t{1} << order;
+        lock_guard guard(queue_lock);
+        for (uint64_t i = 0; i < size; i++) {
+            vm_page& page = page_at(frame + i);
+            ASSERT(page.owner_kind == page_owner::reserved);
+            page.owner_kind = page_owner::free;
+            page.block_order = inside_block;
+        }
+        own_stock()->recount(page_owner::reserved, page_owner::free, size);
+        sanitize_poison(page_at(frame).data(), size * page_size);
+        insert_block(&page_at(frame), order);
+        frame += size;
+    }
+}
+
+struct frame_range {
+    uint64_t first, last; // [first, last)
+    uint64_t size() const { return last - first; }
+};
+
+// The whole pages of a range of bytes. Frame 0 is never used: its address looks like none.
+frame_range whole_frames(paddr_t start, uint64_t size) {
+    uint64_t first = std::max<uint64_t>(pages_of(start.value()), 1);
+    uint64_t last = (start.value() + size) >> page_shift;
+    return {first, std::max(first, last)};
+}
+
+} // namespace
+
+void vm_page_init(boot_info& info) {
+    frame_range usable[boot_info::max_ranges];
+    size_t count = 0;
+    for (size_t i = 0; i < info.range_count; i++) {
+        if (!info.ranges[i].usable)
+            continue;
+        frame_range r = whole_frames(info.ranges[i].start, info.ranges[i].size);
+        if (r.size() != 0)
+            usable[count++] = r;
+    }
+    std::sort(usable, usable + count,
+              [](const frame_range& a, const frame_range& b) { return a.first < b.first; });
+    ASSERT(count != 0);
+
+    // The array lies at the start of the largest range. A range so far up that describing the
+    // gap before it takes more than there is, is left unused.
+    frame_range* home;
+    uint64_t array_pages;
+    for (;; count--) {
+        ASSERT(count != 0);
+        home = std::max_element(usable, usable + count,
+                                [](const auto& a, const auto& b) { return a.size() < b.size(); });
+        first_frame = usable[0].first;
+        frame_count = usable[count - 1].last - first_frame;
+        array_pages = pages_of(frame_count * sizeof(vm_page));
+        if (array_pages < home->size() / 2 || count == 1)
+            break;
+    }
+    ASSERT(array_pages < home->size());
+    pages = direct_map_as<vm_page>(paddr_t(home->first << page_shift));
+    home->first += array_pages;
+    for (uint64_t i = 0; i < frame_count; i++)
+        (new (&pages[i]) vm_page)->owner_kind = page_owner::reserved;
+    stocks[0].count_of[size_t(page_owner::reserved)] = frame_count;
+    for (size_t i = 0; i < count; i++)
+        adopt_frames(usable[i].first, usable[i].last);
+}
+
+void vm_page_add_range(paddr_t start, uint64_t size) {
+    frame_range r = whole_frames(start, size);
+    uint64_t first = std::max(r.first, first_frame);
+    uint64_t last = std::min(r.last, first_frame + frame_count);
+    if (first < last)
+        adopt_frames(first, last);
+}
+
+vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
+    CHECK_ASSERT(kind != page_owner::free && kind != page_owner::reserved);
+    if (alloc_should_fail()) [[unlikely]]
+        return nullptr;
+    vm_page* page;
+    {
+        const own_stock stock;
+        page = stock->pop();
+        if (!page && !(page = refill(stock))) [[unlikely]]
+            return nullptr;
+        stock->recount(page_owner::free, kind);
+        become_owned(*page, kind);
+    }
+    void* data = page->data();
+    sanitize_unpoison(data, page_size);
+    TRACE(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
+    if (zeroed) {
+        zero_page(data);
+        TRACE(page_zeroed, .page = page->physical());
+    }
+    return page;
+}
+
+void vm_page_free(vm_page* page) {
+    sanitize_poison(page->data(), page_size);
+    const page_owner kind = page->owner_kind;
+    {
+        const own_stock stock;
+        stock->recount(kind, page_owner::free);
+        become_free(*page);
+        if (stock->height == stock_size) [[unlikely]]
+            spill(stock);
+        stock->push(*page);
+    }
+    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
+}
+
+vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
+    ASSERT(order <= max_order);
+    if (order == 0)
+        return vm_page_alloc(kind);
+    if (alloc_should_fail()) [[unlikely]]
+        return nullptr;
+    const size_t n = size_t{1} << order;
+    vm_page* block;
+    {
+        lock_guard guard(queue_lock);
+        block = take_block(order);
+        if (!block) {
+            drain_stocks();
+            block = take_block(order);
+        }
+        if (!block)
+            return nullptr;
+        own_stock()->recount(page_owner::free, kind, n);
+        for (size_t i = 0; i < n; i++)
+            become_owned(block[i], kind);
+    }
+    sanitize_unpoison(block->data(), n << page_shift);
+    TRACE(page_allocated, .page = block->physical(), .kind = trace::page_kind(kind),
+          .pages = uint32_t(n));
+    return block;
+}
+
+void vm_page_free_contiguous(vm_page* page, unsigned order) {
+    ASSERT(order <= max_order);
+    const size_t n = size_t{1} << order;
+    ASSERT((frame_of(*page) & (n - 1)) == 0);
+    if (order == 0)
+        return vm_page_free(page);
+    sanitize_poison(page->data(), n << page_shift);
+    const page_owner kind = page->owner_kind;
+    {
+        lock_guard guard(queue_lock);
+        for (size_t i = 0; i < n; i++) {
+            ASSERT(page[i].owner_kind == kind);
+            become_free(page[i]);
+        }
+        own_stock()->recount(kind, page_owner::free, n);
+        insert_block(page, order);
+    }
+    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
+          .pages = uint32_t(n));
+}
+
+paddr_t vm_page::physical() const { return paddr_t(frame_of(*this) << page_shift); }
+
+vm_page* vm_page_of(paddr_t pa) {
+    uint64_t frame = pa.value() >> page_shift;
+    if (!has_frame(frame))
+        return nullptr;
+    vm_page& page = page_at(frame);
+    return page.owner_kind == page_owner::reserved ? nullptr : &page;
+}
+
+vm_page_statistics vm_page_get_statistics() {
+    return {.total = frame_count - counted(page_owner::reserved),
+            .free = counted(page_owner::free),
+            .kernel = counted(page_owner::kernel),
+            .page_table = counted(page_owner::page_table),
+            .anon = counted(page_owner::anon),
+            .object = counted(page_owner::object)};
+}
+
+uint64_t vm_page_in_stocks() {
+    uint64_t n = 0;
+    for (const page_stock& stock : stocks)
+        for (const auto& slot : stock.slots)
+            n += slot.load(std::memory_order_relaxed) != nullptr;
+    return n;
+}
+
+uint64_t vm_page_count_mapped() {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < frame_count; i++) {
+        n += pages[i].owner_kind == page_owner::object && pages[i].md.mapped();
+        if (i % 1024 == 0)
+            long_work::pause();
+    }
+    return n;
+}
+
+uint64_t vm_page_count_wired() {
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < frame_count; i++) {
+        n += pages[i].md.mapped() && pmap::is_wired(pages[i]);
+        if (i % 1024 == 0)
+            long_work::pause();
+    }
+    return n;
+}
+
+// Whether pages, counts and stocks agree. They may not for a moment: other processors take pages
+// from their stocks, and give them back, without the lock.
+static bool agree() {
+    lock_guard guard(queue_lock);
+    uint64_t seen[owner_kinds] = {}, listed = 0, stocked = 0;
+    for (uint64_t i = 0; i < frame_count; i++) {
+        const vm_page& page = pages[i];
+        seen[size_t(page.owner_kind)]++;
+        if (page.owner_kind == page_owner::free) {
+            if (page.wire_count != 0 || page.md.mapped() ||
+                page.queue.linked() != (page.block_order <= max_order))
+                return false;
+            stocked += page.block_order == in_stock;
+        }
+    }
+    for (unsigned order = 0; order <= max_order; order++) {
+        for (const vm_page& head : blocks[order]) {
+            ASSERT(head.block_order == order);
+            ASSERT((frame_of(head) & ((uint64_t{1} << order) - 1)) == 0);
+            for (uint64_t i = 0; i < uint64_t{1} << order; i++)
+                ASSERT((&head)[i].owner_kind == page_owner::free);
+            listed += uint64_t{1} << order;
+        }
+    }
+    for (size_t kind = 0; kind < owner_kinds; kind++)
+        if (seen[kind] != counted(page_owner(kind)))
+            return false;
+    return stocked == vm_page_in_stocks() && listed + stocked == counted(page_owner::free);
+}
+
+void vm_page_check() {
+    constexpr unsigned patience = 100;
+    unsigned looks = 0;
+    while (!agree())
+        if (++looks == patience)
+            panic("free pages: pages, counts and stocks do not agree");
+}
