@@ -12,19 +12,12 @@ struct caller {
 };
 } // namespace
 
-static bool in_groups(const credentials& cred, uint32_t gid) {
-    for (uint32_t i = 0; i < cred.group_count; i++)
-        if (cred.groups[i] == gid)
-            return true;
-    return false;
-}
-
 static caller caller_for(uint32_t gid, bool real_ids) {
     process& self = current_process();
     lock_guard guard(self.lock);
     const credentials& cred = self.context->cred;
     caller c{real_ids ? cred.uid : cred.fsuid, real_ids ? cred.gid : cred.fsgid, false};
-    c.in_group = c.gid == gid || in_groups(cred, gid);
+    c.in_group = c.gid == gid || cred.has_group(gid);
     return c;
 }
 

@@ -58,6 +58,8 @@ uint64_t held_by(process& p) {
     bytes += threads * (sizeof(thread) + machine_thread_bytes);
     if (files)
         bytes += files->footprint();
+    if (auto groups = process_credentials(p).supplementary) // two are a process's, this one ours
+        bytes += groups->footprint() / std::max(1u, (groups->references() - 1) / 2);
     uint64_t pages = bytes / page_size;
     if (ref_ptr<vmspace> vm = process_vmspace(p))
         pages += vm->footprint();

@@ -25,8 +25,6 @@
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 
-#include <algorithm>
-
 namespace {
 
 enum : uint32_t {
@@ -138,10 +136,7 @@ void shm_segment::last_reference_gone() {
 bool shm_segment::may(const credentials& who, uint32_t wanted) const {
     if (who.superuser())
         return true;
-    auto in_group = [&](uint32_t group) {
-        return who.egid == group || std::find(who.groups, who.groups + who.group_count, group) !=
-                                        who.groups + who.group_count;
-    };
+    auto in_group = [&](uint32_t group) { return who.egid == group || who.has_group(group); };
     uint32_t granted = mode;
     if (who.euid == uid || who.euid == creator_uid)
         granted >>= 6;

@@ -275,8 +275,10 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
     // FDSize is the room in the table: the open descriptors, rounded up as the table grows.
     out.print("FDSize:\t%u\nGroups:\t",
               files ? std::max(64u, (files->open_count() + 63) / 64 * 64) : 0);
-    for (uint32_t i = 0; i < c.group_count; i++)
-        out.print("%u ", c.groups[i]);
+    for (uint32_t group : c.groups()) {
+        out.print("%u ", group);
+        TRY(long_work::go_on());
+    }
     out.append('\n');
     if (f.vm) {
         print_memory(*f.vm, f.sizes, out);

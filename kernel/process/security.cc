@@ -2,14 +2,35 @@
 
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
+#include "lib/long_work.h"
 #include "lib/serial.h"
-#include "vm/phys/pool.h"
+
+#include <algorithm>
 
 namespace {
 
 constinit pool<security_context> contexts{"security_context"};
+constinit pool<group_list> group_lists{"group_list"};
 
 } // namespace
+
+expected<ref_ptr<const group_list>> group_list::create(kmem_array<uint32_t> groups) {
+    // By heap, which takes no stack and can be left anywhere.
+    for (uint32_t* end = groups.begin(); end != groups.end(); TRY(long_work::go_on()))
+        std::push_heap(groups.begin(), ++end);
+    for (uint32_t* end = groups.end(); end != groups.begin(); TRY(long_work::go_on()))
+        std::pop_heap(groups.begin(), end--);
+    auto list = ref_ptr<const group_list>::adopt(group_lists.create(std::move(groups)));
+    if (!list)
+        return fail(Errno::nomem);
+    return list;
+}
+
+void group_list::last_reference_gone() { group_lists.destroy(this); }
+
+bool group_list::has(uint32_t gid) const {
+    return std::binary_search(groups_.begin(), groups_.end(), gid);
+}
 
 security_context::security_context(const credentials& who, bool may_be_looked_at, uint64_t which,
                                    lock_rank end)

@@ -9,18 +9,43 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
+#include "vm/phys/pool.h"
 #include "vm/vmspace.h"
 
 #include <cstdint>
+#include <span>
 
 struct process;
+
+// Supplementary groups, which setgroups makes and nobody changes: credentials are copied at every
+// look, and a list may be long. It belongs to the processes that have it.
+class group_list : public ref_counted<group_list> {
+public:
+    static constexpr auto end_takes = lock_rank::pool;
+    static constexpr size_t most = 65536; // NGROUPS_MAX
+
+    // Sorts them, as Linux does. ENOMEM; EINTR when the caller is about to die. May sleep.
+    static expected<ref_ptr<const group_list>> create(kmem_array<uint32_t> groups);
+    explicit group_list(kmem_array<uint32_t> groups) : groups_(std::move(groups)) {}
+    void last_reference_gone();
+
+    bool has(uint32_t gid) const;
+    std::span<const uint32_t> groups() const { return {groups_.data(), groups_.size()}; }
+    uint64_t footprint() const { return groups_.size() * sizeof(uint32_t); } // bytes
+
+private:
+    const kmem_array<uint32_t> groups_;
+};
 
 struct credentials {
     uint32_t uid = 0, euid = 0, suid = 0, fsuid = 0;
     uint32_t gid = 0, egid = 0, sgid = 0, fsgid = 0;
-    uint32_t group_count = 0;
-    uint32_t groups[32] = {};
+    ref_ptr<const group_list> supplementary; // null: none
     bool superuser() const { return euid == 0; }
+    bool has_group(uint32_t gid) const { return supplementary && supplementary->has(gid); }
+    std::span<const uint32_t> groups() const {
+        return supplementary ? supplementary->groups() : std::span<const uint32_t>();
+    }
 };
 
 // A process has one at a time, which all its threads share. Others hold it as long as they look.

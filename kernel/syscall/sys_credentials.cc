@@ -4,8 +4,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/syscall/syscall.h"
 
-#include <algorithm>
-#include <iterator>
+#include <span>
 
 namespace {
 
@@ -163,29 +162,38 @@ sysresult sys_setfsuid(uint32_t uid) { return set_filesystem(user_ids, uid); }
 sysresult sys_setfsgid(uint32_t gid) { return set_filesystem(group_ids, gid); }
 
 sysresult sys_getgroups(int32_t size, user_ptr<uint32_t> list) {
-    credentials c = current_credentials();
+    const credentials c = current_credentials();
+    const std::span<const uint32_t> groups = c.groups();
     if (size < 0)
         return fail(Errno::inval);
     if (size == 0)
-        return c.group_count;
-    if (uint32_t(size) < c.group_count)
+        return groups.size();
+    if (size_t(size) < groups.size())
         return fail(Errno::inval);
-    TRY(copy_out(list.address(), c.groups, c.group_count * sizeof c.groups[0]));
-    return c.group_count;
+    TRY(copy_out(list.address(), groups.data(), groups.size_bytes()));
+    return groups.size();
 }
 
 sysresult sys_setgroups(int32_t size, user_ptr<const uint32_t> list) {
-    uint32_t groups[std::size(credentials{}.groups)];
     if (!current_credentials().superuser())
         return fail(Errno::perm);
-    if (size < 0 || size_t(size) > std::size(groups))
+    if (size < 0 || size_t(size) > group_list::most)
         return fail(Errno::inval);
-    TRY(copy_in(groups, list.address(), size_t(size) * sizeof groups[0]));
+    ref_ptr<const group_list> next;
+    if (size != 0) {
+        kmem_array<uint32_t> groups{size_t(size)};
+        if (!groups)
+            return fail(Errno::nomem);
+        TRY(copy_in(groups.data(), list.address(), groups.size() * sizeof groups[0]));
+        for (uint32_t group : groups)
+            if (group == unchanged) // it is no group's number
+                return fail(Errno::inval);
+        next = TRY(group_list::create(std::move(groups)));
+    }
     TRY(change_credentials([&](credentials& c) -> status {
         if (!c.superuser())
             return fail(Errno::perm);
-        std::copy_n(groups, size, c.groups);
-        c.group_count = uint32_t(size);
+        c.supplementary = next;
         return {};
     }));
     return 0;

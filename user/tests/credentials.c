@@ -190,6 +190,53 @@ static void group_ids(void) {
     is(wrong, 0, "and for root, whatever its groups: %d calls", tried);
 }
 
+// The groups that /proc tells of, and whether they are `list`.
+static bool told(const gid_t* list, int n) {
+    static char text[1 << 20];
+    size_t used = 0;
+    int fd = open("/proc/self/status", O_RDONLY);
+    for (ssize_t got; (got = read(fd, text + used, sizeof text - 1 - used)) > 0;)
+        used += (size_t)got;
+    close(fd);
+    text[used] = 0;
+    char* at = strstr(text, "Groups:\t");
+    if (at == NULL)
+        return false;
+    at += strlen("Groups:\t");
+    for (int i = 0; i < n; i++)
+        if (strtoul(at, &at, 10) != list[i])
+            return false;
+    return strspn(at, " ") == strcspn(at, "\n");
+}
+
+static void all_groups(void) {
+    enum { MOST = 65536 };
+    static gid_t list[MOST + 1], got[MOST + 1];
+    put_file("odd", 0040, "o");
+    put_file("even", 0040, "e");
+    need(chown("odd", 0, 2 * 40000 + 1) == 0 && chown("even", 0, 2 * 40000) == 0);
+    for (unsigned i = 0; i < MOST; i++) // each odd number once, in no order
+        list[i] = 2 * (i * 40503 % MOST) + 1;
+    is_errno(syscall(SYS_setgroups, MOST + 1, list), EINVAL, "65,537 groups");
+    is(syscall(SYS_setgroups, MOST, list), 0, "65,536");
+    is(syscall(SYS_getgroups, MOST + 1, got), MOST, "are told");
+    for (unsigned i = 0; i < MOST; i++)
+        list[i] = 2 * i + 1;
+    ok(memcmp(list, got, MOST * sizeof list[0]) == 0, "in order");
+    ok(told(list, MOST), "also by /proc");
+    is_errno(syscall(SYS_getgroups, MOST - 1, got), EINVAL, "not into less");
+    got[MOST / 2] = (gid_t)-1;
+    is_errno(syscall(SYS_setgroups, MOST, got), EINVAL, "-1 is no group");
+    is_errno(syscall(SYS_setgroups, MOST, 8), EFAULT, "nor what is not there");
+    need(setgid(ANN) == 0 && setuid(ANN) == 0);
+    is(syscall(SYS_getgroups, 0, NULL), MOST, "they stay, whoever he becomes");
+    pid_t child = fork();
+    if (child == 0)
+        _exit(open("odd", O_RDONLY) < 0);
+    is_exit(reap(child), 0, "a child is in each of them");
+    is_errno(open("even", O_RDONLY), EACCES, "and in no other");
+}
+
 static void group_lists(void) {
     gid_t list[40];
     for (int i = 0; i < 40; i++)
@@ -506,6 +553,7 @@ int main(int argc, char** argv) {
     subtest("user ids", user_ids);
     subtest("group ids", group_ids);
     subtest("lists of groups", group_lists);
+    subtest("as many groups as there may be", all_groups);
     subtest("files", files);
     subtest("signals", signals);
     subtest("priorities", priorities);
