@@ -100,6 +100,10 @@ public:
     // Loads this pmap on the calling CPU (context switch, interrupts off).
     void activate();
 
+    // Every processor that runs in this pmap (the kernel's: every one) passes a full memory barrier
+    // and fetches its instructions again before this returns; the caller's, too.
+    void barrier();
+
     uint64_t resident_pages() const;  // mappings, without locks: a statistic
     uint64_t anonymous_pages() const; // of those, the ones of anons
     uint64_t object_pages() const;    // and of objects; the rest map the page of zeros

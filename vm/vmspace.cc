@@ -59,6 +59,7 @@ ref_ptr<vmspace> vmspace::exec(ref_ptr<vmspace> current, ref_ptr<vmspace> fresh)
     current->mmap_top_ = user_max;
     current->peak_virtual_ = current->peak_resident_ = 0;
     current->image = {};
+    current->announced_barriers = 0;
     return current;
 }
 

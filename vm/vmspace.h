@@ -227,6 +227,9 @@ public:
     expected<memory_place> place_of(vaddr_t va);
 
     pmap& physical_map() { return *pmap_; }
+    // Which of membarrier(2)'s private commands its programs have announced; copied by fork,
+    // emptied by exec.
+    std::atomic<uint32_t> announced_barriers{0};
     snapshot_mark mark;
     const vm_serial serial;
     vm_map& map_for_tests() { return map_; }

@@ -70,6 +70,7 @@ status vmspace::inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later
     brk_ = parent.brk_;
     mmap_top_ = parent.mmap_top_;
     image = parent.image;
+    announced_barriers = parent.announced_barriers.load();
     map_.lock().unlock();
     return result;
 }

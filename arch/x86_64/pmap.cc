@@ -378,6 +378,8 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
 
 void pmap::activate() { tlb::activate(md_); }
 
+void pmap::barrier() { tlb::barrier(md_); }
+
 uint64_t pmap::resident_pages() const { return md_.resident.load(std::memory_order_relaxed); }
 uint64_t pmap::anonymous_pages() const { return md_.anons.load(std::memory_order_relaxed); }
 uint64_t pmap::object_pages() const { return md_.objects.load(std::memory_order_relaxed); }

@@ -38,6 +38,10 @@
 // nothing. A CPU that is told to stop by a
 // panic answers no more, but then so does the machine.
 //
+// A barrier (membarrier(2)) is a request with nothing to forget. The set tells of whom to ask, as
+// above: a CPU that is not in it has passed 3 of activate, or will pass 1 and 2, and each of them
+// is a barrier and serializes.
+//
 // Adding rights needs none of this: an old entry with fewer rights, or none, costs a fault that
 // finds the right entry in place. Translations whose accessed bit is still clear are in no
 // TLB (SDM 4.10.2.3 together with 4.8), so removing those asks nobody either.
@@ -61,7 +65,7 @@ namespace {
 
 struct request {
     pmap_machine* pmap = nullptr;
-    const tlb::batch* flush = nullptr; // null: unload the pmap
+    const tlb::batch* flush = nullptr; // null: unload the pmap; empty: pass a barrier
     std::atomic<uint32_t> pending{0};  // CPUs that have yet to answer
 };
 
@@ -90,7 +94,9 @@ void flush_all_here() {
 }
 
 void flush_here(const pmap_machine& m, const tlb::batch& b) {
-    if (!b.everything())
+    if (b.empty())
+        serialize(); // whoever asks has done the rest by asking
+    else if (!b.everything())
         for (uint64_t va : b)
             tlb::invalidate_here(va);
     else if (m.is_kernel)
@@ -132,10 +138,19 @@ void ask(unsigned self, uint32_t targets, pmap_machine& m, const tlb::batch* flu
         if (mailboxes[target].asked_by.fetch_or(bit(self), std::memory_order_acq_rel) == 0)
             lapic_send_ipi(target, vector_tlb_shootdown);
     }
-    uvm_count(uvm_counter::flushes_remote);
-    uvm_count(uvm_counter::shootdowns_sent, static_cast<unsigned>(std::popcount(targets)));
+    if (!flush || !flush->empty()) {
+        uvm_count(uvm_counter::flushes_remote);
+        uvm_count(uvm_counter::shootdowns_sent, static_cast<unsigned>(std::popcount(targets)));
+    }
     while (r.pending.load(std::memory_order_acquire) != 0)
         cpu::relax(); // answers others, who may be waiting for us
+}
+
+// Who may have translations of `m`, seen after what the caller has changed. Interrupts off.
+uint32_t who_has(const pmap_machine& m) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    return m.is_kernel ? joined.load(std::memory_order_seq_cst) | bit(cpu::id())
+                       : m.loaded_on.load(std::memory_order_seq_cst);
 }
 
 class no_interrupts {
@@ -170,10 +185,7 @@ void tlb::flush(pmap_machine& m, const batch& b) {
         return;
     no_interrupts guard; // they are on with the pmap's lock; the CPU's one request is for one user
     const unsigned self = cpu::id();
-    // The change of the tables before the look at the set.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    uint32_t where = m.is_kernel ? joined.load(std::memory_order_seq_cst) | bit(self)
-                                 : m.loaded_on.load(std::memory_order_seq_cst);
+    const uint32_t where = who_has(m);
     if (where & bit(self)) {
         flush_here(m, b);
         uvm_count(uvm_counter::flushes_local);
@@ -183,6 +195,15 @@ void tlb::flush(pmap_machine& m, const batch& b) {
         ask(self, others, m, &b);
         TRACE(tlb_shootdown, .root = m.root, .processors = others, .pages = b.pages());
     }
+}
+
+void tlb::barrier(pmap_machine& m) {
+    no_interrupts guard;
+    const unsigned self = cpu::id();
+    batch nothing;
+    if (uint32_t others = who_has(m) & ~bit(self))
+        ask(self, others, m, &nothing);
+    serialize();
 }
 
 void tlb::unload(pmap_machine& m) {

@@ -155,14 +155,6 @@ sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
     return 0;
 }
 
-// There is no way to make other CPUs pass a barrier on demand; programs ask (command 0) and do
-// without.
-sysresult sys_membarrier(int32_t command, sys_hex flags, int32_t) {
-    if (command != 0 || flags != 0)
-        return fail(Errno::inval);
-    return 0;
-}
-
 // ---- Resources -------------------------------------------------------------------------------
 
 sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {

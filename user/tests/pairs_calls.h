@@ -453,7 +453,9 @@ static const struct call calls[] = {
     C(K_SELF, DONE, mmap, 0, 64 * PAGE, PROT_READ | PROT_WRITE,
       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0),
     C(K_SELF, DONE, set_robust_list, 0, 24),
-    C(K_SELF, DONE, membarrier, 0, 0, 0),
+    C(K_SELF, DONE, membarrier, 1, 0, 0),  // for all processors
+    C(K_SELF, DONE, membarrier, 16, 0, 0), // announces
+    C(K_SELF, DONE, membarrier, 8, 0, 0),  // that for its own
     C(K_SELF, DESCRIPTOR, pidfd_open, OBJ, 0),
     C(K_SELF, DESCRIPTOR, open, PID_MAPS, O_RDONLY),
     C(K_SELF, DONE, nanosleep, NO_TIME, 0),

@@ -69,6 +69,12 @@ inline cpuid_result cpuid(uint32_t leaf, uint32_t subleaf = 0) {
     return r;
 }
 
+// What is executed after it is fetched after it (SDM vol. 3, 9.3).
+inline void serialize() {
+    uint32_t leaf = 0, subleaf = 0;
+    asm volatile("cpuid" : "+a"(leaf), "+c"(subleaf) : : "ebx", "edx", "memory");
+}
+
 inline uint64_t read_tsc() {
     uint32_t low, high;
     asm volatile("lfence; rdtsc" : "=a"(low), "=d"(high)::"memory");

@@ -34,6 +34,9 @@ private:
 // an old one. The page tables have been changed before. Answers the requests of other CPUs while it
 // waits.
 void flush(pmap_machine& m, const batch& b);
+// Has every CPU that may run in `m` pass a full memory barrier and fetch its instructions again;
+// the kernel's: every CPU. The caller passes one, too. One that loads `m` later does both by that.
+void barrier(pmap_machine& m);
 // Makes every CPU that has `m` loaded load the kernel's page table instead. Nobody may
 // activate `m` meanwhile.
 void unload(pmap_machine& m);
