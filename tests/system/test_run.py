@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shlex
 import signal
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_time_out() -> None:
 
 def test_a_reader_that_goes_away() -> None:
     """`spork run -- yes | head -1` ends: yes gets SIGPIPE."""
-    command = f"{SPORK} run --timeout 60 -- yes | head -1"
+    command = f"{shlex.quote(str(SPORK))} run --timeout 60 -- yes | head -1"
     ended = linux("bash", "-c", f"set -o pipefail; {command}; echo $?")
     assert ended.out == f"y\n{128 + signal.SIGPIPE}\n".encode()
 

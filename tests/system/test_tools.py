@@ -205,6 +205,14 @@ def test_options(tmp_path: Path) -> None:
         parse_variable("novalue")
 
 
+def test_every_file_is_checked_out_with_plain_line_ends() -> None:
+    """Also where core.autocrlf is set: .gitattributes says so of each."""
+    listing = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "--eol"], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout.splitlines()
+    assert listing
+    assert not [line for line in listing if not re.match(r"i/(lf|none) +w/(lf|none|) +attr/text=auto eol=lf", line)]
+
+
 def test_page_of_counters_is_what_the_table_says() -> None:
     done = subprocess.run(["tools/counters", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from .explore_events import describe_events
 from .explore_lines import Checker, read_recording
 from .explore_page import Recording, write_page
 from .job import Job
-from .machine import Config, Machine, run_folder
+from .machine import Config, Machine, in_option, run_folder
 from .paths import BUILD, ROOT, ToolError
 from .session import Captured
 from .symbols import symbolize
@@ -91,7 +91,7 @@ def record(scenario: Scenario, folder: Path) -> tuple[Path, str]:
     job = Job(shlex.split(scenario.command))
     config = Config(
         initrd=job.write_initrd(folder / f"{scenario.id}.cpio"), words="norandmaps quiet", smp=1,
-        icount=True, extra=["-chardev", f"file,id=record,path={lines}", "-device",
+        icount=True, extra=["-chardev", f"file,id=record,path={in_option(lines)}", "-device",
                             "isa-debugcon,iobase=0xea,chardev=record"])
     output = bytearray()
     machine_folder = run_folder()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .bench import LEAN_KERNEL
+from .machine import in_option
 from .paths import ROOT, ToolError, cross_tool
 
 SECONDS = 120
@@ -61,8 +62,8 @@ def measure(folder: Path, kernel: Path = LEAN_KERNEL, only: str = "") -> Measure
     options = ["--icount", "--mem", "512M", "--kernel", str(kernel), "--timeout", str(SECONDS)]
     if plugin is not None:
         known = _addresses(kernel)
-        options += ["--qemu=-plugin", f"--qemu={plugin},stubs={known['trap_stubs']:#x},"
-                    f"syscall={known['syscall_entry']:#x},out={lines}"]
+        options += ["--qemu=-plugin", f"--qemu={in_option(plugin)},stubs={known['trap_stubs']:#x},"
+                    f"syscall={known['syscall_entry']:#x},out={in_option(lines)}"]
     command = [str(ROOT / "tools" / "spork"), "run", *options, "--", "/tests/latency", "measure"]
     if only:
         command.append(only)

@@ -95,6 +95,11 @@ def run_folder() -> Path:
         return Path(tempfile.mkdtemp(prefix="spork-"))
 
 
+def in_option(path: Path) -> str:
+    """A path within a QEMU option, where a comma ends a value and two stand for one."""
+    return str(path).replace(",", ",,")
+
+
 def _die_with_parent() -> None:
     """Runs in the new process before QEMU: asks Linux to kill it when its parent ends."""
     PR_SET_PDEATHSIG = 1
@@ -164,7 +169,7 @@ class Machine:
             command += ["-accel", "tcg,thread=multi", "-smp", str(config.smp)]
         command += self._boot_options()
         if config.trace is not None:
-            command += ["-chardev", f"file,id=trace,path={config.trace}",
+            command += ["-chardev", f"file,id=trace,path={in_option(config.trace)}",
                         "-device", "isa-debugcon,iobase=0xeb,readback=0xeb,chardev=trace"]
         if self.gdb_port is not None:
             command += ["-gdb", f"tcp:127.0.0.1:{self.gdb_port}", "-S"]
@@ -189,8 +194,8 @@ class Machine:
             code, variables = ovmf()
             mine = self.folder / "uefi-variables.fd"
             shutil.copyfile(variables, mine)
-            options += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}",
-                        "-drive", f"if=pflash,format=raw,file={mine}"]
+            options += ["-drive", f"if=pflash,format=raw,readonly=on,file={in_option(code)}",
+                        "-drive", f"if=pflash,format=raw,file={in_option(mine)}"]
         return options
 
     def read_monitor(self) -> bool:

@@ -184,16 +184,18 @@ def user(pattern: str | None) -> list[Result]:
     """Each program of user/tests on Linux and on Spork; both must pass."""
     names = sorted(path.stem for path in (ROOT / "user" / "tests").glob("*.c"))
     names = [name for name in names if not pattern or pattern in name]
-    alone = {name for name in names if _is_spork_only(name)}
+    alone = {name for name in names if _is_marked(name, "spork-only")}
+    as_root, no_root = _root_command()
     on_spork = _run_on_spork(names)
     results = []
     for name in names:
         spork = on_spork[name]
         both = [spork.result("spork", name)]
         if name not in alone:
-            linux = _run_on_linux(name)
+            rooted = _is_marked(name, "needs-root")
+            linux = None if rooted and no_root else _run_on_linux(name, as_root if rooted else [])
             both.insert(0, linux.result("linux", name) if linux else
-                        Result("linux", name, "skipped", "this machine cannot run it"))
+                        Result("linux", name, "skipped", no_root or "this machine cannot run it"))
             if linux:
                 _show_differences(name, linux, spork)
         results += both
@@ -201,12 +203,26 @@ def user(pattern: str | None) -> list[Result]:
     return results
 
 
-def _is_spork_only(name: str) -> bool:
+def _is_marked(name: str, mark: str) -> bool:
     text = (ROOT / "user" / "tests" / f"{name}.c").read_text(errors="replace")
-    return re.search(r"^// *spork-only\b", text, re.MULTILINE) is not None
+    return re.search(rf"^// *{mark}\b", text, re.MULTILINE) is not None
 
 
-def _run_on_linux(name: str) -> _Run | None:
+def _root_command() -> tuple[list[str], str | None]:
+    """What makes a program root among many users here, or why nothing does. A user who is not root
+    is it in a name space of his own, with the further users that /etc/subuid gives him."""
+    if os.geteuid() == 0:
+        return [], None
+    words = ["unshare", "--map-root-user", "--map-users=auto", "--map-groups=auto"]
+    try:
+        tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return [], f"needs root, and {error}"
+    said = tried.stderr.strip().splitlines()
+    return words, f"needs root, and {said[-1] if said else 'unshare failed'}" if tried.returncode else None
+
+
+def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return None
     run = _Run()
@@ -214,7 +230,7 @@ def _run_on_linux(name: str) -> _Run | None:
     environment = {"PATH": os.environ.get("PATH", "/bin:/usr/bin"), "HOME": "/root", "TERM": "dumb"}
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [BUILD / "user" / "tests" / name], cwd=folder, env=environment,
+            [*prefix, BUILD / "user" / "tests" / name], cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )

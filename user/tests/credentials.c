@@ -1,3 +1,4 @@
+// needs-root
 // Users and groups: who may become whom, who may send whom a signal, and what set-uid programs get.
 // The rules of the set*id calls are written down here once more, and every starting state is tried.
 #include "../lib/proc.h"

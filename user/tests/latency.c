@@ -7,6 +7,7 @@
 // number, so that a plugin of QEMU's can tell them apart (tools/qemu/irqs_off.c). Without the
 // argument the calls are small and only their results are looked at.
 #include "../lib/proc.h"
+#include "../lib/scratch.h"
 #include "../lib/spork.h"
 
 #include <poll.h>
@@ -54,7 +55,7 @@ static void long_pieces(void) {
 }
 
 static void open_file(void) {
-    char path[] = "/tmp/latency-XXXXXX";
+    char path[] = "file-XXXXXX";
     file = mkstemp(path);
     need(file >= 0 && unlink(path) == 0);
 }
@@ -143,19 +144,19 @@ static char long_link[32], long_path[4096];
 static void links_to_links(void) {
     // Each of 39 links is a path of very many steps that ends in the next.
     char name[32];
-    need(mkdir("/tmp/latency", 0777) == 0 || errno == EEXIST);
+    need(mkdir("links", 0777) == 0 || errno == EEXIST);
     for (int i = 0; i < 39; i++) {
         memset(long_path, '/', sizeof long_path);
         for (size_t at = 0; at + 1 < 3900; at += 2)
             long_path[at] = '.';
         snprintf(long_path + 3900, 64, "l%d", i + 1);
-        snprintf(name, sizeof name, "/tmp/latency/l%d", i);
+        snprintf(name, sizeof name, "links/l%d", i);
         (void)unlink(name);
         need(symlink(long_path, name) == 0);
     }
-    (void)unlink("/tmp/latency/l39");
-    need(mkdir("/tmp/latency/l39", 0777) == 0 || errno == EEXIST);
-    snprintf(long_link, sizeof long_link, "/tmp/latency/l0");
+    (void)unlink("links/l39");
+    need(mkdir("links/l39", 0777) == 0 || errno == EEXIST);
+    snprintf(long_link, sizeof long_link, "links/l0");
 }
 
 static void do_nothing(void) { sched_yield(); }
@@ -370,6 +371,7 @@ int main(int argc, char** argv) {
     if (argc > 1 && strcmp(argv[1], "exit") == 0)
         return 0; // what exec has made
     measuring = argc > 1 && strcmp(argv[1], "measure") == 0;
+    scratch_begin();
     if (measuring) {
         megabytes = 32;
         many = 4000;

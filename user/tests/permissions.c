@@ -1,3 +1,4 @@
+// needs-root
 // Who may do what with a file: permission bits, owners, the sticky bit, programs that are running.
 #include "../lib/proc.h"
 #include "../lib/scratch.h"

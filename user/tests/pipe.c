@@ -1,3 +1,4 @@
+// needs-root
 // Pipes: order, ends, blocking and not, and what is written whole.
 #include "../lib/proc.h"
 

@@ -62,18 +62,14 @@ class Programs:
         self.unload()
         # -o is wanted even where it is 0: GDB would ask for the address of .text otherwise.
         with _quiet():
-            gdb.execute(f"add-symbol-file {host} -o {bias:#x}", to_string=True)
+            gdb.execute(f"add-symbol-file {quoted(host)} -o {bias:#x}", to_string=True)
         self.loaded = (host, bias)
 
     def unload(self) -> None:
         if self.loaded is None:
             return
         with contextlib.suppress(gdb.error), _quiet():
-            gdb.execute(f"remove-symbol-file {self.loaded[0]}", to_string=True)
-        for objfile in gdb.objfiles():
-            if objfile.is_valid() and objfile.filename == str(self.loaded[0]):
-                with contextlib.suppress(gdb.error), _quiet():
-                    gdb.execute(f'remove-symbol-file "{self.loaded[0]}"', to_string=True)
+            gdb.execute(f"remove-symbol-file {quoted(self.loaded[0])}", to_string=True)
         self.loaded = None
 
     def follow(self) -> str | None:
@@ -90,6 +86,11 @@ class Programs:
             return None
         self.load(guest, host, bias)
         return f"program {guest} of process {int(member(process, 'pid'))}: symbols of {host}"
+
+
+def quoted(path: Path) -> str:
+    """A path as one word of a GDB command."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @contextlib.contextmanager
