@@ -132,6 +132,9 @@ lock := mkdir -p $(BUILD) && flock -o $(BUILD)/lock
 make_lean = @+$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 \
             $(BUILD)/lean/kernel/spork.elf
 
+# What the tests need from the network. Without one, those that need it are skipped and say so.
+fetch = @$(lock) $(MAKE) --no-print-directory -k $(1) || echo '  Not everything could be fetched: some tests are left out.'
+
 all: $(tools_run) ## build the kernel and its root file system
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 
@@ -150,9 +153,9 @@ iso: $(tools_run) ## build the hybrid BIOS and UEFI image build/spork.iso
 	@$(lock) $(MAKE) --no-print-directory $(iso)
 
 test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
-	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(host_tests) $(bench_programs) \
-	    $(web_packages)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests) $(bench_programs)
 	$(make_lean)
+	$(call fetch,$(musl) $(web_packages))
 	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
@@ -168,8 +171,9 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
 test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
-	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(musl) $(bench_programs)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(bench_programs)
 	$(make_lean)
+	$(call fetch,$(musl))
 	$(Q)tests/run $(if $(T),-T '$(T)') system
 
 test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a machine
@@ -251,7 +255,8 @@ explore: $(tools_run) $(tools_explore) ## make build/explore/index.html of real 
 	$(Q)tools/spork explore --cmd "$$CMD" $(EXPLOREFLAGS)
 
 test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the explorer's page in headless Chromium
-	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(call fetch,$(web_packages))
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
 lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, pyflakes
@@ -264,7 +269,9 @@ setup: ## check the tools that run, test and lint need, and install what is miss
 	$(Q)tools/setup run test lint
 
 clean: ## remove everything that was built; what was fetched stays
-	@$(lock) find $(BUILD) -mindepth 1 -maxdepth 1 ! -name web ! -name libc ! -name lock -exec rm -rf {} +
+	@$(lock) find $(BUILD) -mindepth 1 ! -path $(BUILD)/lock ! -path $(BUILD)/bench \
+	    ! -path '$(BUILD)/bench/linux*' ! -path '$(BUILD)/libc*' ! -path '$(BUILD)/web*' -delete
+	$(Q)rm -rf $(BUILD)/web/test $(BUILD)/web/page.html
 
 distclean: ## remove everything that was built or fetched
 	$(Q)rm -rf $(BUILD)

@@ -1,8 +1,13 @@
 """A cut of musl, built inside Spork by make, sh and tcc: enough for a program to be linked with it."""
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from sporklib.apt import one_line, stanzas
 from sporklib.libc_build import PARTS, Build, prepare_source, read_output, run_build, table
+from sporklib.paths import NotFetched
+from sporklib.suites import NOT_FETCHED
 
 CUT = (PARTS / "cut").read_text().split()
 ICOUNT = ["--icount", "--append", "norandmaps"]
@@ -17,6 +22,15 @@ def build(mode: str) -> Build:
     return done
 
 
+@pytest.fixture(scope="module")
+def source() -> Path:
+    try:
+        return prepare_source()
+    except NotFetched:
+        pytest.skip(f"{NOT_FETCHED}: musl's source")
+
+
+@pytest.mark.usefixtures("source")
 def test_modes() -> None:
     """The same processes, made in another way: at another price."""
     share, fork = build("cow:share"), build("copy:fork")
@@ -88,6 +102,5 @@ Components: main
         "Signed-By: /k.gpg\n\n"]
 
 
-def test_cut_names_files_of_the_source() -> None:
-    source = prepare_source()
+def test_cut_names_files_of_the_source(source: Path) -> None:
     assert [name for name in CUT if not (source / "src" / name).is_file()] == []

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .paths import ToolError
+from .paths import NotFetched, ToolError
 
 LISTS = Path("/etc/apt")
 
@@ -83,7 +83,7 @@ def fetch_source(package: str, folder: Path) -> Path:
     found = [path for path in (folder / "unpacked").iterdir() if path.is_dir()]
     if done.returncode != 0 or len(found) != 1:
         tail = "".join(f"  {line}\n" for line in log.read_text(errors="replace").splitlines()[-8:])
-        raise ToolError(f"the source package {package} could not be had; the end of {log}:\n{tail}")
+        raise NotFetched(f"the source package {package} could not be had; the end of {log}:\n{tail}")
     shutil.rmtree(folder / "state")
     shutil.rmtree(folder / "cache")
     return found[0]

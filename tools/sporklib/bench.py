@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cpio import Archive
-from .paths import BUILD, KERNEL, ToolError, qboot
+from .paths import BUILD, KERNEL, NotFetched, ToolError, qboot
 
 FOLDER = BUILD / "bench"
 LEAN_KERNEL = BUILD / "lean" / "kernel" / "spork.elf"  # made with DEBUG_CHECKS=0
@@ -123,7 +123,7 @@ def fetch_linux() -> Path:
                              stderr=log, check=False)
     archives = list(folder.glob("*.deb"))
     if got.returncode != 0 or not archives:
-        raise ToolError(f"apt-get download {package} failed: see {folder / 'apt.log'}")
+        raise NotFetched(f"apt-get download {package} failed: see {folder / 'apt.log'}")
     subprocess.run(["dpkg", "-x", str(archives[0]), str(folder / "x.new")], check=True)
     archives[0].unlink()
     (folder / "x.new").rename(folder / "x")

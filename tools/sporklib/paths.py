@@ -16,6 +16,10 @@ class ToolError(Exception):
     """Something outside the machine that the user can put right; its text says what."""
 
 
+class NotFetched(ToolError):
+    """Something has to come from the network, and did not."""
+
+
 def first_file(*candidates: str) -> Path | None:
     """The first of the candidates that is there."""
     return next((Path(path) for path in candidates if Path(path).exists()), None)

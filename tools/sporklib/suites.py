@@ -25,6 +25,7 @@ HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
 PROGRAM_LIMIT = 120.0  # for one program of user/tests
 KERNEL_CPUS = (1, 4)
+NOT_FETCHED = "not fetched"  # the reason of what is skipped for want of a network
 OWN_COMMAND = "/explore/done 'a | b'"  # what the page's test records beside the built-in scenarios
 
 
@@ -346,6 +347,9 @@ def web(pattern: str | None) -> list[Result]:
 
 
 def _page_tests(pattern: str | None) -> list[Result]:
+    packages = BUILD / "web" / "node_modules"
+    if not (BUILD / "web" / "packages").exists():
+        return [Result("page", "the whole run", "skipped", f"{NOT_FETCHED}: npm's packages")]
     folder = BUILD / "web" / "test"
     page, long_page = folder / "index.html", folder / "long.html"
     started = time.monotonic()
@@ -356,7 +360,6 @@ def _page_tests(pattern: str | None) -> list[Result]:
         return [Result("page", "the page is made", "failed", str(error),
                        time.monotonic() - started)]
     results = [Result("page", "the page is made", "passed", "", time.monotonic() - started)]
-    packages = BUILD / "web" / "node_modules"
     environment = os.environ | {"PAGE": str(page), "LONG": str(long_page),
                                 "SHOTS": str(BUILD / "explore" / "screenshots")}
     results.append(_passes("the page's types are right", ["node", packages / "typescript" / "bin" / "tsc",
