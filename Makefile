@@ -259,7 +259,7 @@ test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the 
 	$(call fetch,$(web_packages))
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
-lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, pyflakes
+lint: $(kernel_elf) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, rooms, pyflakes
 	$(Q)tools/lint
 
 format: $(tools_lint) ## lay the sources out as clang-format wants them

@@ -13,10 +13,10 @@
 // Machine-dependent data members come from <machine/pmap_machine.h>.
 #pragma once
 
+#include "arch/prot.h"
 #include "lib/lock.h"
 #include "lib/result.h"
 #include "lib/types.h"
-#include "vm/prot.h"
 
 #include <machine/pmap_machine.h>
 #include <optional>

@@ -1,8 +1,8 @@
 // Where arch/x86_64 enters the machine-independent kernel. Nothing else calls up.
 #pragma once
 
+#include "arch/prot.h"
 #include "lib/types.h"
-#include "vm/prot.h"
 
 struct boot_info;
 struct trap_frame;

@@ -1,4 +1,4 @@
-// Where a thread is about to take a lock: tests can stop it there (kernel/observe/sync_point.h).
+// Where a thread is about to take a lock: tests can stop it there (kernel/process/sync_point.h).
 #pragma once
 
 #include "lib/lock_rank.h"

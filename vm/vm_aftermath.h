@@ -1,13 +1,12 @@
 // vm_aftermath: the page faults that one fork causes later, in the parent and in the child.
 //
-// Owned by the ledger of the process that forked (kernel/observe/ledger.h) and by the map entries
+// Owned by the ledger of the process that forked (kernel/process/ledger.h) and by the map entries
 // that remember the fork. The counts are atomic: both sides fault when they like.
 //
 // Which faults are laid to a fork. Each map entry remembers the last fork that changed what its
 // faults will be, and on which side of it the entry is (vm_map_entry::fork):
 //
-//      parent's entry     the last fork that write-protected it. Its faults are the writes to a
-//      page
+//      parent's entry     the last fork that write-protected it. Its faults are the writes to a page
 //                         of the amap that the page table has, but without the right.
 //      child's entry      the fork that made it, until a fork of the child's own write-protects it.
 //                         Its faults are those on a page that some layer has and the page table was

@@ -3,7 +3,7 @@
 // Physical memory is one block of host memory. Each host thread that calls into vm/ is a CPU of
 // its own (and at once the thread that runs on it) from its first call to its end; the thread
 // that calls host_machine_init() is CPU 0. Page tables and TLBs are data (arch/host/pmap.cc,
-// tlb.cc), which host_read() and host_write() of arch/host/host_cpu.h obey as a processor would.
+// tlb.cc), which host_read() and host_write() of tests/host/host_cpu.h obey as a processor would.
 #pragma once
 
 #include "lib/lock.h"

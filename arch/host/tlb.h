@@ -5,9 +5,9 @@
 // reaches a free page, is found when it happens, and is a panic.
 #pragma once
 
+#include "arch/prot.h"
 #include "lib/lock.h"
 #include "lib/types.h"
-#include "vm/prot.h"
 
 #include <cstdint>
 

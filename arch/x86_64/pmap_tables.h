@@ -5,10 +5,10 @@
 // set accessed and dirty bits in them at any time.
 #pragma once
 
+#include "arch/prot.h"
 #include "lib/assert.h"
 #include "lib/types.h"
 #include "vm/phys/vm_page.h"
-#include "vm/prot.h"
 
 #include <atomic>
 #include <machine/layout.h>

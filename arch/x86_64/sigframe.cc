@@ -22,7 +22,7 @@
 
 #include "arch/memory.h"
 #include "arch/uaccess.h"
-#include "kernel/signal/signal.h"
+#include "kernel/abi/signal.h"
 #include "lib/string.h"
 
 #include <cstddef>

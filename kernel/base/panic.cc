@@ -10,7 +10,6 @@
 #include "arch/machine.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
-#include "kernel/observe/trace.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/lock.h"

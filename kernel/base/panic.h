@@ -17,6 +17,9 @@ struct trap_frame;
 // anything. Supplied by the process code; where it is missing, threads have no names.
 [[gnu::weak]] void panic_describe_thread(thread* t, char* out, size_t size);
 
+// The tracer: no more events, and what is left is written. Waits for nobody.
+void trace_finish_in_panic();
+
 bool panicking();
 // NMI: stops this CPU if another one has panicked, after noting what it was doing. False otherwise.
 bool panic_stop_this_cpu(const trap_frame& frame);

@@ -1,8 +1,8 @@
 // eventfd(2): a counter that is a file.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
-#include "kernel/fs/anonymous.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 
 namespace {

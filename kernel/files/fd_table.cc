@@ -1,8 +1,8 @@
 #include "kernel/files/file.h"
 #include "kernel/files/file_lock.h"
 #include "kernel/files/vnode.h"
-#include "kernel/observe/sync_point.h"
 #include "kernel/process/process.h"
+#include "kernel/process/sync_point.h"
 #include "lib/long_work.h"
 #include "vm/phys/pool.h"
 

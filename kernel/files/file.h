@@ -47,7 +47,7 @@ enum : uint32_t {
 // closed lives on until it is unmapped.
 //
 // What a file is of (its type, mode, owner, inode number, locks) is its node's to say; every file
-// has one, pipes and event counters too (kernel/fs/anonymous.h).
+// has one, pipes and event counters too (kernel/files/anonymous.h).
 class file : public uvm_handle {
 public:
     file(vnode& node, uint32_t flags);

@@ -1,5 +1,6 @@
 #include "kernel/files/file_lock.h"
 
+#include "kernel/files/file.h"
 #include "kernel/files/permission.h"
 #include "kernel/process/process.h"
 #include "kernel/process/user_account.h"

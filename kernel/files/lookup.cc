@@ -1,7 +1,9 @@
 #include "kernel/files/lookup.h"
 
+#include "kernel/files/file.h"
 #include "kernel/files/permission.h"
-#include "kernel/observe/sync_point.h"
+#include "kernel/files/vfs.h"
+#include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
 #include "lib/long_work.h"
 #include "lib/string.h"

@@ -1,9 +1,10 @@
 // open(2): from a path and flags to a file.
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode_file.h"
-#include "kernel/observe/sync_point.h"
+#include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
 
 // What a description keeps; the rest of the flags are for the act of opening.

@@ -1,6 +1,7 @@
 #include "kernel/files/permission.h"
 
 #include "kernel/files/mount.h"
+#include "kernel/files/vfs.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 

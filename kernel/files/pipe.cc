@@ -1,11 +1,13 @@
 #include "kernel/files/pipe.h"
 
+#include "kernel/abi/ioctl.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
+#include "kernel/files/file.h"
 #include "kernel/files/permission.h"
-#include "kernel/fs/anonymous.h"
-#include "kernel/fs/device.h"
 #include "kernel/process/security.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/signal/signal.h"
 #include "lib/format.h"
 #include "lib/string.h"
 

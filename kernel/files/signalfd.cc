@@ -1,8 +1,8 @@
 // signalfd(2): a file from which the reading process takes its pending signals.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
-#include "kernel/fs/anonymous.h"
 #include "kernel/signal/signal_internal.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 
 #include <bit>

@@ -1,11 +1,11 @@
 // timerfd_create(2): a timer that is a file. Reading gives how often it has expired.
 #include "arch/timer.h"
-#include "kernel/base/clock.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
-#include "kernel/fs/anonymous.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/sched/wall_clock.h"
 #include "vm/phys/pool.h"
 
 #include <algorithm>

@@ -1,18 +1,11 @@
 #include "kernel/files/vfs.h"
 
-#include "arch/boot_info.h"
-#include "arch/memory.h"
-#include "kernel/base/printk.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/permission.h"
-#include "kernel/fs/anonymous.h"
-#include "kernel/fs/cpio.h"
-#include "kernel/fs/device.h"
-#include "kernel/fs/tmpfs.h"
 #include "kernel/process/thread.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
-#include "vm/phys/vm_page.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -194,44 +187,4 @@ vattr exec_file::attributes() const {
     if (node_->fs().mount_flags() & MS_NOSUID_)
         a.mode &= ~(S_ISUID_ | S_ISGID_);
     return a;
-}
-
-// ---- The initial tree ------------------------------------------------------------------------
-
-template <class T> static T need(expected<T> result, const char* what) {
-    if (!result)
-        panic("the initial file system: %s: %s", what, errno_name(result.error()));
-    return std::move(*result);
-}
-
-void vfs_init(boot_info& info) {
-    anonymous_init();
-    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}, {}), "root");
-    if (status s = mount_root(*fs); !s)
-        panic("the root file system cannot be mounted");
-    for (size_t i = 0; i < info.module_count; i++) {
-        const boot_module& module = info.modules[i];
-        std::string_view archive(direct_map_as<const char>(module.start), module.size);
-        if (!cpio_recognised(archive)) {
-            printk("boot module %zu is not a newc cpio archive: left alone", i);
-            continue;
-        }
-        cpio_statistics done = need(cpio_unpack(archive, root_directory()), "unpacking");
-        printk("root file system: %u files and directories, %llu KiB%s", done.entries,
-               (unsigned long long)done.bytes / 1024, done.damaged ? ", archive damaged" : "");
-        // Its pages serve as ordinary memory from here on, as far as they are whole.
-        paddr_t start(page_round_up(module.start.value()));
-        uint64_t end = page_round_down(module.start.value() + module.size);
-        if (end > start.value())
-            vm_page_add_range(start, end - start.value());
-    }
-    fs->allow_more(tmpfs_limits::usual());
-    ref_ptr<vnode> root = root_directory();
-    auto dev = root->lookup("dev");
-    if (!dev)
-        dev = root->create("dev", {S_IFDIR_ | 0755, 0, 0});
-    // Everybody may write to /tmp and to /dev/shm: together they have one half of memory, not two.
-    tmpfs* devices = need(devtmpfs_create(fs->quota()), "/dev");
-    if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)
-        panic("/dev cannot be mounted: %s", errno_name(s.error()));
 }

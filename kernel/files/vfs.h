@@ -35,10 +35,6 @@ private:
     std::atomic<uint32_t> umask_{022};
 };
 
-// Makes the root tmpfs and unpacks every module that is a newc cpio archive (several may be
-// concatenated). Panics only if memory does not suffice. Call from a kernel thread.
-void vfs_init(boot_info& info);
-
 // An executable: a regular file with an x bit for the caller. Holds write access off (ETXTBSY)
 // until destroyed.
 class exec_file {

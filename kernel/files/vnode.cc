@@ -1,10 +1,10 @@
 #include "kernel/files/vnode.h"
 
-#include "kernel/base/clock.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/files/file_lock.h"
 #include "kernel/files/mount.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/sched/wall_clock.h"
 #include "vm/uvm_aobj.h"
 
 uint64_t file_time_now() { return wall_clock(); }

@@ -1,8 +1,8 @@
 // The file description of a vnode that has a position: what regular files and directories share.
 #pragma once
 
+#include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
-#include "kernel/syscall/syscall.h"
 
 enum : int { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_ };
 

@@ -2,6 +2,7 @@
 // tmpfs_rename.cc.
 #include "kernel/fs/tmpfs.h"
 
+#include "kernel/files/file.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"

@@ -12,6 +12,7 @@
 #include "kernel/fs/tmpfs.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
+#include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 

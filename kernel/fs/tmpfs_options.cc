@@ -1,5 +1,6 @@
 #include "kernel/fs/tmpfs_options.h"
 
+#include "kernel/files/file.h"
 #include "lib/string.h"
 #include "lib/types.h"
 #include "vm/phys/vm_page.h"

@@ -18,11 +18,12 @@
 // return address that it finds is 0.
 #include "kernel/lifecycle/afork.h"
 
-#include "kernel/fs/anonymous.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
+#include "kernel/files/file.h"
 #include "kernel/lifecycle/fork.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 
 namespace {

@@ -1,6 +1,7 @@
 #include "kernel/lifecycle/elf.h"
 
 #include "arch/memory.h"
+#include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "lib/string.h"
 #include "vm/uvm_aobj.h"

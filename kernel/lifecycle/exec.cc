@@ -23,16 +23,21 @@
 #include "arch/machine.h"
 #include "arch/pmap.h"
 #include "arch/thread.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/base/random.h"
+#include "kernel/files/file.h"
+#include "kernel/files/path_buffer.h"
+#include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/elf.h"
 #include "kernel/lifecycle/fork.h"
 #include "kernel/memory/futex.h"
-#include "kernel/observe/sync_point.h"
+#include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
+#include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/time/posix_timers.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "lib/trace.h"
@@ -558,6 +563,20 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         return loaded;
     }
     return {};
+}
+
+void process_set_executable(process& p, ref_ptr<vnode> node) {
+    if (node) {
+        status denied = node->deny_write_access();
+        ASSERT(denied); // as the caller has promised
+    }
+    ref_ptr<vnode> old;
+    {
+        lock_guard guard(p.lock);
+        old = std::exchange(p.executable, std::move(node));
+    }
+    if (old)
+        old->allow_write_access();
 }
 
 // ---- The system calls ------------------------------------------------------------------------

@@ -14,18 +14,23 @@
 #include "arch/cpu.h"
 #include "arch/machine.h"
 #include "arch/pmap.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
+#include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
+#include "kernel/lifecycle/exec.h"
 #include "kernel/lifecycle/fork.h"
-#include "kernel/lifecycle/wait.h"
 #include "kernel/memory/futex.h"
-#include "kernel/observe/sync_point.h"
+#include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
-#include "kernel/process/session.h"
+#include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/child_signal.h"
+#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
-#include "kernel/syscall/syscall.h"
 #include "kernel/time/cpu_clock.h"
 #include "kernel/time/itimer.h"
+#include "kernel/time/posix_timers.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
 #include "lib/trace.h"
@@ -240,16 +245,6 @@ void process_exit_group(int wait_status) {
         status = p.group_exit_status; // somebody else's, if that came first
     }
     thread_exit(status);
-}
-
-void process_tell_parent(process& p, int32_t code) {
-    process_has_news(p);
-    linux_siginfo info = child_siginfo(p);
-    info.code = code;
-    info.child.status = code == CLD_STOPPED_ ? p.stop_signo : SIGCONT_;
-    if (!signal_parent_ignores_stops(*p.parent))
-        signal_send_process(*p.parent, SIGCHLD_, &info);
-    p.parent->child_changed.wake_all();
 }
 
 sysresult sys_exit(int32_t code) { thread_exit((code & 0xff) << 8); }

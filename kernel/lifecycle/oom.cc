@@ -21,6 +21,7 @@
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/base/printk.h"
+#include "kernel/files/file.h"
 #include "kernel/process/process.h"
 #include "kernel/signal/signal.h"
 #include "lib/format.h"

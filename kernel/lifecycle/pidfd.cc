@@ -2,9 +2,10 @@
 // wait.cc, pidfd_send_signal in sys_signal.cc.
 #include "kernel/lifecycle/pidfd.h"
 
-#include "kernel/fs/anonymous.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/anonymous.h"
+#include "kernel/files/file.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 
 namespace {

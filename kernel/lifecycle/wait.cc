@@ -1,6 +1,7 @@
 // wait4 and waitid: news of children, and the end of zombies.
-#include "kernel/lifecycle/wait.h"
+#include "kernel/process/usage.h"
 
+#include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
@@ -28,8 +29,6 @@ constexpr uint32_t WUNTRACED_ = WSTOPPED_; // wait4's name for it
 
 enum class wait_for : uint8_t { any, pid, group, pidfd };
 enum : int32_t { P_ALL_ = 0, P_PID_ = 1, P_PGID_ = 2, P_PIDFD_ = 3 };
-
-constexpr nanos_t clock_tick = nanos_per_second / 100; // the unit of siginfo's times
 
 struct news {
     pid_t pid = 0;
@@ -124,53 +123,6 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
 }
 
 } // namespace
-
-usage process_usage(process& p) {
-    usage u = p.own_usage;
-    for (const thread& t : p.threads)
-        u.add(thread_usage(t));
-    return u;
-}
-
-usage thread_usage(const thread& t) {
-    usage u{.user_time = t.modes.user(),
-            .system_time = t.modes.system(),
-            .minor_faults = t.minor_faults,
-            .major_faults = t.major_faults,
-            .voluntary_switches = t.voluntary_switches,
-            .involuntary_switches = t.involuntary_switches};
-    // What a running thread has used since it was last counted. It may be counted meanwhile.
-    const nanos_t all = thread_cpu_time(t), counted = u.user_time + u.system_time;
-    if (all > counted)
-        (t.modes.in_kernel() ? u.system_time : u.user_time) += all - counted;
-    return u;
-}
-
-linux_rusage usage_to_linux(const usage& u) {
-    auto timeval = [](nanos_t t) {
-        return linux_timeval{int64_t(t / nanos_per_second), int64_t(t % nanos_per_second / 1000)};
-    };
-    linux_rusage r{};
-    r.utime = timeval(u.user_time);
-    r.stime = timeval(u.system_time);
-    r.maxrss = int64_t(u.max_rss_pages * (page_size / 1024));
-    r.minflt = int64_t(u.minor_faults);
-    r.majflt = int64_t(u.major_faults);
-    r.nvcsw = int64_t(u.voluntary_switches);
-    r.nivcsw = int64_t(u.involuntary_switches);
-    return r;
-}
-
-linux_siginfo child_siginfo(process& p) {
-    linux_siginfo info{};
-    info.signo = SIGCHLD_;
-    info.child.pid = p.pid;
-    info.child.uid = process_uid(p);
-    usage u = process_usage(p);
-    info.child.utime = int64_t(u.user_time / clock_tick);
-    info.child.stime = int64_t(u.system_time / clock_tick);
-    return info;
-}
 
 sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
                     user_ptr<linux_rusage> rusage) {

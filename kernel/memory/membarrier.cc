@@ -1,8 +1,8 @@
 // membarrier(2): a memory barrier on every processor that runs the caller's threads, so that these
 // need none of their own. It is paid for by whoever calls, with an interrupt for each of them.
 #include "arch/pmap.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/vmspace.h"
 
 namespace {
@@ -16,10 +16,10 @@ enum : uint32_t {
     MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_ = 1 << 5,
     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_ = 1 << 6,
 };
-constexpr uint32_t known_commands =
-    MEMBARRIER_CMD_GLOBAL_ | MEMBARRIER_CMD_PRIVATE_EXPEDITED_ |
-    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_ | MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_ |
-    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_;
+constexpr uint32_t known_commands = MEMBARRIER_CMD_GLOBAL_ | MEMBARRIER_CMD_PRIVATE_EXPEDITED_ |
+                                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_ |
+                                    MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_ |
+                                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_;
 
 } // namespace
 

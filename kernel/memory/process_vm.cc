@@ -1,7 +1,7 @@
 // process_vm_readv(2), process_vm_writev(2): from the memory of one process to that of another.
+#include "kernel/abi/syscalls.h"
 #include "kernel/base/uio.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/long_work.h"
 #include "vm/phys/pool.h"
 

@@ -15,9 +15,9 @@
 // the lock, which the segment's end takes.
 #include "kernel/memory/sysv_shm.h"
 
-#include "kernel/base/clock.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/sched/wall_clock.h"
 #include "lib/format.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"

@@ -1,7 +1,6 @@
 #include "kernel/observe/snapshot.h"
 
 #include "arch/pmap.h"
-#include "kernel/lifecycle/fork.h"
 #include "vm/observe/vm_snapshot.h"
 #include "vm/phys/uvmexp.h"
 #include "vm/phys/vm_page.h"

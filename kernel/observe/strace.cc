@@ -4,6 +4,7 @@
 #include "kernel/abi/clone_flags.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
+#include "kernel/files/file.h"
 #include "kernel/process/process.h"
 #include "lib/format.h"
 #include "lib/string.h"

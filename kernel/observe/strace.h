@@ -3,10 +3,10 @@
 //
 //     [7] openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = -1 ENOENT
 //
-// How an argument is written follows from its type (kernel/syscall/syscall.h).
+// How an argument is written follows from its type (kernel/abi/syscalls.h).
 #pragma once
 
-#include "kernel/syscall/syscall.h"
+#include "kernel/abi/syscalls.h"
 #include "lib/types.h"
 
 #include <cstddef>

@@ -4,6 +4,7 @@
 #include "arch/machine.h"
 #include "arch/timer.h"
 #include "kernel/base/cmdline.h"
+#include "kernel/base/panic.h"
 #include "kernel/base/printk.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"

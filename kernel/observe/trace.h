@@ -24,8 +24,6 @@ void trace_init();
 // Before the machine is powered off or reset: turns the trace points off, writes what is left, and
 // says how many events were recorded and lost.
 void trace_finish();
-// The same in a panic: waits for nobody.
-void trace_finish_in_panic();
 
 // The metadata in CTF's language TSDL, NUL-terminated. kernel/observe/trace_metadata.cc.
 extern const char trace_metadata[];

@@ -1,9 +1,10 @@
 // /proc/PID and /proc/PID/task/TID, in Linux's formats.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"

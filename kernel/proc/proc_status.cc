@@ -1,10 +1,12 @@
 // /proc/PID/stat, statm and status, in Linux's formats.
 #include "arch/pmap.h"
-#include "kernel/lifecycle/wait.h"
+#include "kernel/files/file.h"
+#include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"
-#include "kernel/process/session.h"
 #include "kernel/process/thread.h"
+#include "kernel/process/usage.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/session.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
 

@@ -1,11 +1,12 @@
 #include "kernel/proc/procfs.h"
 
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/vnode_file.h"
 #include "kernel/proc/procfs_node.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"

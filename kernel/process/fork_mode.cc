@@ -1,8 +1,8 @@
 // The modes of fork and vfork: a process's own and the system's.
 #include "kernel/process/fork_mode.h"
 
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
 
 #include <iterator>
 

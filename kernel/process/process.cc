@@ -5,9 +5,8 @@
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/files/vnode.h"
-#include "kernel/lifecycle/wait.h"
-#include "kernel/observe/sync_point.h"
-#include "kernel/time/cpu_clock.h"
+#include "kernel/process/sync_point.h"
+#include "kernel/process/usage.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
@@ -23,6 +22,7 @@ process* init_process = nullptr;
 namespace {
 
 constinit pool<process> processes{"process"};
+constinit pool<session> sessions{"session"};
 
 // Pids: a bit for each in use, and two hash tables to find who has it. Of those some are
 // processes', and a process group or session may be called by one whose process has gone.
@@ -284,16 +284,14 @@ void process_regroup(process& p, pid_t group, ref_ptr<session>* sess) {
 
 bool group_has_members(pid_t group) { return members[group] != 0; }
 
-void process_set_executable(process& p, ref_ptr<vnode> node) {
-    if (node) {
-        status denied = node->deny_write_access();
-        ASSERT(denied); // as the caller has promised
-    }
-    ref_ptr<vnode> old;
-    {
-        lock_guard guard(p.lock);
-        old = std::exchange(p.executable, std::move(node));
-    }
-    if (old)
-        old->allow_write_access();
+void session::last_reference_gone() {
+    ASSERT(!terminal);
+    sessions.destroy(this);
+}
+
+expected<ref_ptr<session>> session_create(pid_t sid) {
+    session* s = sessions.create(sid);
+    if (!s)
+        return fail(Errno::nomem);
+    return ref_ptr<session>::adopt(s);
 }

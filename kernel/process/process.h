@@ -5,14 +5,14 @@
 // its threads holds one.
 #pragma once
 
-#include "kernel/observe/ledger.h"
 #include "kernel/process/cpu_alarm.h"
 #include "kernel/process/fork_mode.h"
+#include "kernel/process/ledger.h"
+#include "kernel/process/posix_timer.h"
 #include "kernel/process/security.h"
+#include "kernel/process/signal_state.h"
 #include "kernel/process/thread.h"
 #include "kernel/process/user_account.h"
-#include "kernel/signal/signal.h"
-#include "kernel/time/posix_timer.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
@@ -20,6 +20,7 @@
 
 struct session;
 class tty;
+class vnode;
 
 struct linux_rlimit {
     uint64_t current, maximum;
@@ -52,6 +53,8 @@ struct session : ref_counted<session> {
     pid_t sid;
     tty* terminal = nullptr;
 };
+// A new one without a terminal; ENOMEM. setsid uses it, and whoever makes init.
+expected<ref_ptr<session>> session_create(pid_t sid);
 
 enum class process_state : uint8_t { alive, stopped, zombie };
 
@@ -202,15 +205,6 @@ void process_unpublish(process& p) REQUIRES(process_tree_lock);
 [[noreturn]] void process_exit_group(int wait_status);
 // Ends the running thread; the last one takes the process with it.
 [[noreturn]] void thread_exit(int wait_status);
-// The parent's news, `code`: CLD_STOPPED or CLD_CONTINUED. Wakes wait4 and sends SIGCHLD as
-// SA_NOCLDSTOP says.
-void process_tell_parent(process& p, int32_t code) REQUIRES(process_tree_lock);
-
-// What /proc/PID/exe shows. The file cannot be opened for writing while it is some process's
-// program (ETXTBSY): the caller has write access denied already (exec_file, or the parent's
-// program). Null when the process ends.
-void process_set_executable(process& p, ref_ptr<vnode> node);
-
 // The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
 inline uint64_t process_limit(unsigned resource) {
     process& self = current_process();

@@ -5,6 +5,8 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "kernel/base/panic.h"
+#include "kernel/files/file.h"
+#include "kernel/files/vfs.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "lib/format.h"
@@ -73,6 +75,26 @@ thread& current_thread() {
 held_locks& thread_held_locks() {
     thread* t = cpu::current();
     return t ? t->sleep_locks : boot_sleep_locks;
+}
+
+// A thread's clock goes while it runs. thread::cpu_clock holds the time used, or while it runs, the
+// time at which it would have begun had it run without a pause: one word that only a switch
+// changes, so that anybody can read a running thread's clock.
+static constexpr nanos_t is_running = nanos_t{1} << 63; // in thread::cpu_clock
+
+nanos_t thread_cpu_time(const thread& t) {
+    const nanos_t clock = t.cpu_clock.load(std::memory_order_relaxed);
+    return clock & is_running ? now() - (clock & ~is_running) : clock;
+}
+
+void thread_clock_start(thread& t, nanos_t time) {
+    const nanos_t used = t.cpu_clock.load(std::memory_order_relaxed);
+    t.cpu_clock.store((time - used) | is_running, std::memory_order_relaxed);
+}
+
+void thread_clock_stop(thread& t, nanos_t time) {
+    const nanos_t began = t.cpu_clock.load(std::memory_order_relaxed) & ~is_running;
+    t.cpu_clock.store(time - began, std::memory_order_relaxed);
 }
 
 expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,

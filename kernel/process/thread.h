@@ -4,15 +4,16 @@
 
 #include "arch/thread.h"
 #include "arch/timer.h"
-#include "kernel/files/file.h"
-#include "kernel/files/vfs.h"
+#include "kernel/process/signal_state.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/signal.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
 
+class fd_table;
+class fs_context;
+class pmap;
 class vmspace;
 struct process;
 
@@ -85,7 +86,7 @@ struct thread : ref_counted<thread> {
     // The page table to load when it runs: that of `vm`. Null for kernel threads, which run with
     // whatever is loaded. Written by the thread itself or before its first run.
     pmap* user_map = nullptr;
-    std::atomic<nanos_t> cpu_clock{0}; // kernel/time/cpu_clock.cc; changed by the scheduler
+    std::atomic<nanos_t> cpu_clock{0}; // kernel/process/thread.cc; changed by the scheduler
     mode_times modes;
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
@@ -139,9 +140,21 @@ struct thread : ref_counted<thread> {
     void* kernel_argument = nullptr;
 };
 
+// Time used by a thread, up to this moment. Any context, without locks.
+nanos_t thread_cpu_time(const thread& t);
 // The scheduler's: from `time` on `t` uses processor time, or does no longer.
 void thread_clock_start(thread& t, nanos_t time);
 void thread_clock_stop(thread& t, nanos_t time);
+
+// Whether a sleep should end: an unblocked signal is pending that is not ignored (or the process is
+// stopping or dying). Without locks.
+inline bool signal_pending(const thread& self) {
+    return self.signal_flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
+}
+// The same for signals that kill.
+inline bool signal_kill_pending(const thread& self) {
+    return self.signal_flags.load() & signal_flag_kill;
+}
 
 thread& current_thread();
 process& current_process();

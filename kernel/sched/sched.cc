@@ -34,6 +34,7 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "arch/upcalls.h"
+#include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/standstill.h"

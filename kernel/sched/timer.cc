@@ -10,8 +10,8 @@
 #include "arch/timer.h"
 #include "arch/cpu.h"
 #include "arch/upcalls.h"
-#include "kernel/base/clock.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/wall_clock.h"
 #include "lib/lock.h"
 
 #include <algorithm>

@@ -2,25 +2,23 @@
 //
 //            kill, a timer, a child          tgkill, a fault
 //                     |                            |
-//              process::pending             thread::pending        queues: a set, and infos in
-//              order
+//              process::pending             thread::pending        queues: a set, and infos in order
 //                      \___________________________/
 //                                   |  not blocked by the thread
-//                          thread::signal_flags                    what sleepers and the way back
-//                          to
-//                                   |                              user mode look at, without a
-//                                   lock
+//                          thread::signal_flags                    what sleepers and the way back to
+//                                   |                              user mode look at, without a lock
 //                            signal_deliver()                      kernel/signal/signal_deliver.cc
 //
 // All of it is under the lock of the target's sig_handlers. Choosing a thread needs the list of
 // threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal/signal.h"
 
-#include "kernel/process/session.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/child_signal.h"
+#include "kernel/signal/session.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/itimer.h"
-#include "kernel/time/posix_timer.h"
+#include "kernel/time/posix_timers.h"
 #include "lib/assert.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
@@ -33,9 +31,6 @@ namespace {
 
 // The functions of this namespace are called with the handlers' lock of `p` held, those that go
 // through its threads with process_tree_lock too.
-
-constinit pool<pending_signal> infos{"pending_signal"};
-constinit pool<sig_handlers> handler_sets{"sig_handlers"};
 
 // process_tree_lock for a scope, unless this CPU has it: senders may or may not hold it.
 class tree_guard {
@@ -170,7 +165,7 @@ pending_signal* create_entry(process& p, bool always) {
         limit = always ? user_charge::no_limit : p.limits[RLIMIT_SIGPENDING_].current;
     }
     auto charge = user_charge::take(process_uid(p), user_resource::signals, 1, limit, Errno::again);
-    pending_signal* entry = charge ? infos.create() : nullptr;
+    pending_signal* entry = charge ? pending_signal::create() : nullptr;
     if (entry)
         entry->charge = std::move(*charge);
     return entry;
@@ -262,35 +257,6 @@ void retarget(process& p, const thread& not_to, sigset which) {
 
 } // namespace
 
-signal_queue::~signal_queue() {
-    while (pending_signal* entry = queued.pop_front()) {
-        ASSERT(!entry->timer); // gone before
-        infos.destroy(entry);
-    }
-}
-
-expected<ref_ptr<sig_handlers>> sig_handlers::create() {
-    sig_handlers* h = handler_sets.create();
-    if (!h)
-        return fail(Errno::nomem);
-    return ref_ptr<sig_handlers>::adopt(h);
-}
-
-expected<ref_ptr<sig_handlers>> sig_handlers::copy() NO_THREAD_SAFETY_ANALYSIS {
-    auto fresh = TRY(create());
-    lock_guard guard(lock_);
-    memcpy(fresh->actions, actions, sizeof actions); // nobody else knows `fresh` yet
-    return fresh;
-}
-
-void sig_handlers::reset_for_exec() {
-    lock_guard guard(lock_);
-    for (linux_sigaction& action : actions)
-        action = {action.handler == SIG_IGN_ ? SIG_IGN_ : SIG_DFL_, 0, 0, 0};
-}
-
-void sig_handlers::last_reference_gone() { handler_sets.destroy(this); }
-
 void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info) {
     info = {};
     info.signo = signo;
@@ -311,7 +277,7 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
         if (taken->timer)
             posix_timer_signal_taken(*taken->timer, info);
         else
-            infos.destroy(taken);
+            taken->drop();
     }
     if (!more)
         queue.set &= ~sig_bit(signo);
@@ -343,7 +309,7 @@ void signal_flush(process& p, signal_queue& queue, sigset which) {
             if (entry->timer)
                 posix_timer_signal_taken(*entry->timer, entry->info);
             else
-                infos.destroy(entry);
+                entry->drop();
         }
         entry = next;
     }
@@ -556,12 +522,6 @@ bool signal_blocked_or_ignored(thread& self, int signo) {
     return ((self.blocked | self.held) & sig_bit(signo)) ||
            self.proc->handlers->actions[signo - 1].handler == SIG_IGN_;
 }
-
-bool signal_pending(thread& self) {
-    return self.signal_flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
-}
-
-bool signal_kill_pending(thread& self) { return self.signal_flags.load() & signal_flag_kill; }
 
 void signal_set_mask(thread& self, sigset mask) {
     process& p = *self.proc;

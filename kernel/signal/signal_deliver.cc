@@ -9,8 +9,9 @@
 //       settle_call     the system call that the signal interrupted: EINTR, or once more
 //       run_handler     a frame on the user stack (arch/signal_frame.h)
 #include "arch/signal_frame.h"
-#include "kernel/process/session.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/session.h"
+#include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/assert.h"

@@ -6,19 +6,6 @@
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
 
-inline constexpr uint64_t SIG_DFL_ = 0, SIG_IGN_ = 1;
-enum : uint64_t {
-    SA_NOCLDSTOP_ = 1,
-    SA_NOCLDWAIT_ = 2,
-    SA_SIGINFO_ = 4,
-    SA_RESTORER_ = 0x04000000,
-    SA_ONSTACK_ = 0x08000000,
-    SA_RESTART_ = 0x10000000,
-    SA_NODEFER_ = 0x40000000,
-    SA_RESETHAND_ = 0x80000000,
-};
-enum : int32_t { SS_ONSTACK_ = 1, SS_DISABLE_ = 2, SS_AUTODISARM_ = int32_t(1u << 31) };
-
 inline constexpr sigset signals_unblockable = sig_bit(SIGKILL_) | sig_bit(SIGSTOP_);
 inline constexpr sigset signals_that_stop =
     sig_bit(SIGSTOP_) | sig_bit(SIGTSTP_) | sig_bit(SIGTTIN_) | sig_bit(SIGTTOU_);

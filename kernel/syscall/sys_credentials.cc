@@ -1,8 +1,8 @@
 // Users and groups: Linux's rules for who may become whom, without capabilities (effective user 0
 // may everything).
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 
 #include <span>
 

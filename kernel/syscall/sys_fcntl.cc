@@ -1,9 +1,10 @@
 // fcntl(2) and flock(2).
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/file_lock.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 
 namespace {
 

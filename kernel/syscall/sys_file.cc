@@ -1,13 +1,16 @@
 // System calls on open files: reading, writing, descriptors.
 #include "arch/memory.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"
 #include "kernel/files/vfs.h"
 #include "kernel/fs/device.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/signal/signal.h"
 
 #include <algorithm>
 

@@ -1,11 +1,13 @@
 // mount(2), umount2(2) and statfs(2).
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/proc/procfs.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 

@@ -1,10 +1,12 @@
 // System calls that change names: directories, links, removal, renaming.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/vfs.h"
-#include "kernel/observe/sync_point.h"
+#include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/string.h"
 
 #include <algorithm>

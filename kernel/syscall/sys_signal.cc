@@ -2,11 +2,13 @@
 // are in itimer.cc.
 #include "arch/signal_frame.h"
 #include "arch/timer.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
-#include "kernel/process/session.h"
+#include "kernel/signal/session.h"
+#include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
-#include "kernel/syscall/syscall.h"
-#include "kernel/time/posix_timer.h"
+#include "kernel/time/posix_timers.h"
 #include "lib/string.h"
 
 #include <algorithm>

@@ -1,9 +1,12 @@
 // System calls on inodes: what they are, whose, and when.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
+#include "kernel/files/vfs.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/string.h"
 
 #include <optional>

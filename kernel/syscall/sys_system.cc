@@ -1,11 +1,11 @@
 // Calls about the whole machine: what it has, its log, its end.
 #include "arch/machine.h"
 #include "arch/timer.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/base/printk.h"
 #include "kernel/observe/trace.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 

@@ -1,12 +1,12 @@
 // Clocks and sleeping.
 #include "arch/timer.h"
-#include "kernel/base/clock.h"
+#include "kernel/abi/clocks.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/files/poll.h"
-#include "kernel/lifecycle/wait.h"
 #include "kernel/memory/futex.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/sched/wall_clock.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/lock.h"
 #include "lib/wait_queue.h"
@@ -15,19 +15,7 @@
 
 namespace {
 
-enum : int32_t {
-    CLOCK_REALTIME_,
-    CLOCK_MONOTONIC_,
-    CLOCK_THREAD_CPUTIME_ = 3, // it and its kin: kernel/time/cpu_clock.cc
-    CLOCK_MONOTONIC_RAW_,
-    CLOCK_REALTIME_COARSE_,
-    CLOCK_MONOTONIC_COARSE_,
-    CLOCK_BOOTTIME_,
-};
 constexpr uint32_t TIMER_ABSTIME_ = 1;
-
-// What the wall clock is ahead of now(), once it was set; 0: it goes on from boot.
-constinit std::atomic<nanos_t> wall_clock_set{0};
 
 expected<nanos_t> read_clock(int32_t clock) {
     if (is_cpu_clock(clock))
@@ -89,10 +77,6 @@ sysresult sleep_or_restart(nanos_t deadline, user_ptr<linux_timespec> remaining)
     return interrupted(thread::restart_kind::nanosleep, deadline, now(), remaining);
 }
 
-nanos_t deadline_after(nanos_t duration, nanos_t time = now()) {
-    return time + duration < time ? forever - 1 : time + duration;
-}
-
 // The same until a clock of used processor time shows `at`. Such a clock keeps its number for the
 // restart.
 sysresult cpu_sleep_or_restart(int32_t id, const cpu_clock& clock, nanos_t at,
@@ -116,42 +100,6 @@ sysresult cpu_nanosleep(int32_t id, bool absolute, nanos_t time,
 }
 
 } // namespace
-
-linux_timespec to_timespec(nanos_t t) {
-    return {int64_t(t / nanos_per_second), int64_t(t % nanos_per_second)};
-}
-
-expected<nanos_t> from_timespec(const linux_timespec& t) {
-    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
-        return fail(Errno::inval);
-    constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
-    return nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
-}
-
-expected<timer_clock> clock_for_timers(int32_t id) {
-    switch (id) {
-    case CLOCK_REALTIME_: return timer_clock::wall;
-    case CLOCK_MONOTONIC_:
-    case CLOCK_BOOTTIME_: return timer_clock::boot;
-    default: return fail(Errno::inval);
-    }
-}
-
-expected<moment> moment_of(int32_t id, bool absolute, nanos_t time) {
-    const timer_clock clock = TRY(clock_for_timers(id));
-    if (absolute)
-        return moment{time, clock};
-    return moment{deadline_after(time), timer_clock::boot};
-}
-
-nanos_t time_on(timer_clock clock) { return clock == timer_clock::wall ? wall_clock() : now(); }
-
-nanos_t wall_clock_offset() {
-    const nanos_t set = wall_clock_set.load();
-    return set ? set : boot_wall_clock();
-}
-
-nanos_t wall_clock() { return now() + wall_clock_offset(); }
 
 sysresult sys_clock_gettime(sys_clock clock, user_ptr<linux_timespec> out) {
     nanos_t time = TRY(read_clock(clock));
@@ -186,8 +134,7 @@ sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> valu
     const nanos_t up = now();
     if (time <= up)
         return fail(Errno::inval);
-    wall_clock_set.store(time - up);
-    timer_clock_was_set();
+    set_wall_clock(time - up);
     timerfd_clock_was_set();
     return 0;
 }
@@ -211,7 +158,7 @@ sysresult sys_time(user_ptr<int64_t> out) {
 sysresult sys_nanosleep(user_ptr<const linux_timespec> wanted, user_ptr<linux_timespec> remaining) {
     const linux_timespec asked = TRY(wanted.read());
     nanos_t duration = TRY(from_timespec(asked));
-    return sleep_or_restart(deadline_after(duration), remaining);
+    return sleep_or_restart(deadline_after(duration, now()), remaining);
 }
 
 sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const linux_timespec> wanted,
@@ -226,7 +173,7 @@ sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const lin
     if (used)
         return cpu_nanosleep(clock, flags & TIMER_ABSTIME_, time, remaining);
     if (!(flags & TIMER_ABSTIME_))
-        return sleep_or_restart(deadline_after(time), remaining);
+        return sleep_or_restart(deadline_after(time, now()), remaining);
     if (!sleep_until({time, realtime ? timer_clock::wall : timer_clock::boot}))
         return fail(Errno::restartnohand); // the deadline stays what it is: begin again
     return 0;

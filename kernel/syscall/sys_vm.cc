@@ -1,11 +1,13 @@
 // The system calls of memory: what of mmap(2) and its kin is about files, flags and limits. The
 // rest is vmspace's.
 #include "arch/memory.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/mount.h"
+#include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 #include "vm/vmspace.h"

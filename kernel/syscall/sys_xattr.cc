@@ -1,8 +1,10 @@
 // Extended attributes: no file system here has any, and each call says so once it has found its
 // file and read the name, as Linux does for such a file system.
+#include "kernel/abi/syscalls.h"
+#include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/path_buffer.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
 
 namespace {
 

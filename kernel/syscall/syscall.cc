@@ -1,7 +1,6 @@
-// The table of system calls, made from kernel/syscall/syscalls.def, and the way from a trap frame
+// The table of system calls, made from kernel/abi/syscalls.def, and the way from a trap frame
 // to a handler: each handler's own argument types say how the registers are converted.
-#include "kernel/syscall/syscall.h"
-#include "kernel/lifecycle/oom.h"
+#include "kernel/abi/syscalls.h"
 
 #include "arch/uaccess.h"
 #include "arch/upcalls.h"
@@ -9,8 +8,10 @@
 #include "kernel/base/printk.h"
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
+#include "kernel/lifecycle/oom.h"
 #include "kernel/observe/strace.h"
 #include "kernel/process/process.h"
+#include "kernel/signal/signal.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "vm/phys/pool.h"
@@ -84,7 +85,7 @@ struct call_table {
     constexpr call_table() {
 #define SYSCALL(number, name, ...)                                                                 \
     entries[index_of(number)] = {#name, adapter<sys_##name>::call, adapter<sys_##name>::print};
-#include "kernel/syscall/syscalls.def"
+#include "kernel/abi/syscalls.def"
 #undef SYSCALL
     }
 };
@@ -193,23 +194,4 @@ void handle_syscall(trap_frame& frame) {
     else
         call_failed(self, frame, result.error());
     TRACE(syscall_exit, .number = uint32_t(number), .result = frame.result());
-}
-
-// ---- path_buffer -----------------------------------------------------------------------------
-
-expected<path_buffer> path_buffer::copy(sys_path from) {
-    path_buffer p;
-    p.text_ = static_cast<char*>(kmem_alloc(path_max));
-    if (!p.text_)
-        return fail(Errno::nomem);
-    p.length_ = TRY(copy_in_string(p.text_, from.address, path_max));
-    return p;
-}
-
-path_buffer::path_buffer(path_buffer&& other) noexcept
-    : text_(std::exchange(other.text_, nullptr)), length_(other.length_) {}
-
-path_buffer::~path_buffer() {
-    if (text_)
-        kmem_free(text_, path_max);
 }

@@ -1,9 +1,5 @@
 // Used processor time, and what waits for it.
 //
-// A thread's clock goes while it runs. thread::cpu_clock holds the time used, or while it runs, the
-// time at which it would have begun had it run without a pause: one word that only a switch
-// changes, so that anybody can read a running thread's clock.
-//
 // Alarms cost nothing on the way into the kernel and out of it. A process with alarms has one timer
 // event, for the earliest moment at which one of them can be due:
 //
@@ -18,18 +14,17 @@
 
 #include "arch/cpu.h"
 #include "arch/timer.h"
+#include "kernel/abi/clocks.h"
+#include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 
 #include <algorithm>
 
 namespace {
 
-constexpr nanos_t is_running = nanos_t{1} << 63; // in thread::cpu_clock
-
 // How exact alarms are when a process has many threads, and how often they look at most.
 constexpr nanos_t shortest_look = 1'000'000;
 
-enum : int32_t { CLOCK_PROCESS_CPUTIME_ = 2, CLOCK_THREAD_CPUTIME_ = 3 };
 // A number less than 0 has these in its lowest bits, and above them a process id, inverted.
 enum : int32_t {
     clock_kind_mask = 3,
@@ -96,21 +91,6 @@ expected<ref_ptr<process>> process_of_clock(pid_t pid, bool reading) {
 }
 
 } // namespace
-
-nanos_t thread_cpu_time(const thread& t) {
-    const nanos_t clock = t.cpu_clock.load(std::memory_order_relaxed);
-    return clock & is_running ? now() - (clock & ~is_running) : clock;
-}
-
-void thread_clock_start(thread& t, nanos_t time) {
-    const nanos_t used = t.cpu_clock.load(std::memory_order_relaxed);
-    t.cpu_clock.store((time - used) | is_running, std::memory_order_relaxed);
-}
-
-void thread_clock_stop(thread& t, nanos_t time) {
-    const nanos_t began = t.cpu_clock.load(std::memory_order_relaxed) & ~is_running;
-    t.cpu_clock.store(time - began, std::memory_order_relaxed);
-}
 
 nanos_t cpu_time(process& p, const thread* only, bool user_only) {
     if (only)

@@ -14,8 +14,6 @@ expected<cpu_clock> cpu_clock_find(int32_t id, bool reading = false);
 // Whether its process has not been waited for yet, or its thread has not ended.
 bool cpu_clock_goes_on(const cpu_clock& clock);
 
-// Time used by a thread, up to this moment. Any context, without locks.
-nanos_t thread_cpu_time(const thread& t);
 // Time used by `only`, or by all of `p` if that is null. What a running thread has used in user
 // mode alone counts up to when it came into the kernel last.
 nanos_t cpu_time(process& p, const thread* only, bool user_only) REQUIRES(process_tree_lock);

@@ -2,9 +2,10 @@
 #include "kernel/time/itimer.h"
 
 #include "arch/timer.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/signal/signal.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/lock.h"
 #include "vm/phys/pool.h"

@@ -4,9 +4,10 @@
 
 #include "arch/machine.h"
 #include "arch/timer.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 
 #include <algorithm>

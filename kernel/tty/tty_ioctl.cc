@@ -3,6 +3,7 @@
 #include "kernel/base/user_ptr.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 #include "lib/string.h"
 

@@ -1,7 +1,8 @@
 // Whose terminal it is: the session that it controls, the process group in the foreground, and
 // hanging up.
-#include "kernel/process/session.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/signal/session.h"
+#include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 
 status tty::acquire(bool may_read, bool steal) {

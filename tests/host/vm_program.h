@@ -2,8 +2,8 @@
 // for what programs do.
 #pragma once
 
-#include "arch/host/host_cpu.h"
 #include "arch/pmap.h"
+#include "tests/host/host_cpu.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 #include "vm/phys/vm_page.h"

@@ -1,6 +1,7 @@
 // lib/: lists, reference counts, formatting, memory functions, the lock order checker.
 #include "arch/cpu.h"
 #include "kernel/base/printk.h"
+#include "kernel/files/file.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/list.h"

@@ -4,6 +4,7 @@
 #include "arch/timer.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/printk.h"
+#include "kernel/sched/wall_clock.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"

@@ -1,8 +1,9 @@
 // Signals as data: what is queued where, what is dropped, and which thread is told. The process
 // here is made by hand and its threads never run.
 #include "kernel/process/process.h"
-#include "kernel/process/session.h"
 #include "kernel/process/thread.h"
+#include "kernel/signal/session.h"
+#include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "tests/kernel/ktest.h"
 #include "vm/phys/pool.h"

@@ -1,5 +1,5 @@
 // sync_points.h: holds the threads of one's descendants at points of the kernel
-// (kernel/observe/sync_point.h), so that a test brings about the order of events that it is about.
+// (kernel/process/sync_point.h), so that a test brings about the order of events that it is about.
 // For root.
 #pragma once
 #include "proc.h"

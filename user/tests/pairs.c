@@ -3,7 +3,7 @@
 //
 // A pair is tried one after the other, in both orders: what the two return then, and what the
 // object is after it, are the outcomes that some order allows. Then it is tried at once, again and
-// again, and with one of the two held inside of its call by a sync point (kernel/observe/sync_point.h)
+// again, and with one of the two held inside of its call by a sync point (kernel/process/sync_point.h)
 // while the other one goes through: every outcome must be one of those. Nothing may hang, and when
 // a batch of pairs is over nothing may be left of it.
 #include "pairs_arguments.h"
@@ -523,7 +523,7 @@ static const struct {
     const char* name;
 } kernel_calls[] = {
 #define SYSCALL(number, name, ...) {number, #name},
-#include "kernel/syscall/syscalls.def"
+#include "kernel/abi/syscalls.def"
 #undef SYSCALL
 };
 

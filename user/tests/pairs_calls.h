@@ -1,6 +1,6 @@
 // The calls of the pairs test, by the kind of object that they act on, and the calls that are left
 // out, each with its reason. The list of what there is is the kernel's own,
-// kernel/syscall/syscalls.def: pairs.c fails when a call of it is neither here nor there.
+// kernel/abi/syscalls.def: pairs.c fails when a call of it is neither here nor there.
 #pragma once
 
 #include "../lib/spork.h"

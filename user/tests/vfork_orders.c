@@ -1,6 +1,6 @@
 // spork-only
 // The release of an address space by exec and exit against signals and against each other, in every
-// order: the kernel's sync points (kernel/observe/sync_point.h) hold a thread where the test wants it.
+// order: the kernel's sync points (kernel/process/sync_point.h) hold a thread where the test wants it.
 #include "../lib/clone.h"
 #include "../lib/spork.h"
 #include "../lib/sync_points.h"

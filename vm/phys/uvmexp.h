@@ -1,6 +1,6 @@
 // uvmexp: the counters of the VM system, with NetBSD's names where it has them. Each CPU has its
 // own (arch/cpu.h); they are summed when read. /proc/uvmexp shows the sums, /proc/uvmexp_cpu each
-// CPU's. A ledger (kernel/observe/ledger.h) is how far they moved while one thread was in one call,
+// CPU's. A ledger (kernel/process/ledger.h) is how far they moved while one thread was in one call,
 // so every step of fork, exec and exit that costs something counts here, once.
 //
 // The one table: X(name, "what it counts"). docs/counters.md is made from it by tools/counters.

@@ -1,4 +1,4 @@
-"""spork ledger: what a process's forks, execs and its end have cost (kernel/observe/ledger.h)."""
+"""spork ledger: what a process's forks, execs and its end have cost (kernel/process/ledger.h)."""
 from __future__ import annotations
 
 import gdb

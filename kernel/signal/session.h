@@ -7,9 +7,6 @@
 
 #include "kernel/process/process.h"
 
-// A new session without a terminal; ENOMEM. setsid uses it, and whoever makes init.
-expected<ref_ptr<session>> session_create(pid_t sid);
-
 // exit.cc calls this once for a process whose last thread is ending, before its children find a new
 // parent; no locks held. A session leader gives up the controlling terminal (SIGHUP and SIGCONT to
 // its foreground group), and its group, if it is orphaned by this end and has stopped members, gets
@@ -31,3 +28,6 @@ bool group_exists(pid_t group, const session* of) REQUIRES(process_tree_lock);
 // Whether no member of `group` has a parent in another group of the same session: nobody is left
 // who would continue it. `leaving`, which may be null, counts as gone and its children as init's.
 bool group_orphaned(pid_t group, const process* leaving) REQUIRES(process_tree_lock);
+
+// kernel/tty: the session's leader ends, and the terminal is let go of. No locks held.
+void tty_session_ends(session& s);

@@ -11,13 +11,14 @@
 // On a clock of used processor time there is a cpu_alarm instead of the event. It stays set while
 // the signal is pending, and counts the periods, since the clock cannot be read where the signal is
 // taken.
-#include "kernel/time/posix_timer.h"
+#include "kernel/time/posix_timers.h"
 
 #include "arch/timer.h"
-#include "kernel/base/clock.h"
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/syscall/syscall.h"
+#include "kernel/sched/wall_clock.h"
+#include "kernel/signal/signal.h"
 #include "kernel/time/cpu_clock.h"
 #include "vm/phys/pool.h"
 

@@ -1,4 +1,4 @@
-#include "kernel/observe/ledger.h"
+#include "kernel/process/ledger.h"
 
 #include "arch/timer.h"
 #include "kernel/base/text_buffer.h"

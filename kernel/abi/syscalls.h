@@ -1,4 +1,4 @@
-// System calls: one declaration per call in kernel/syscall/syscalls.def gives the handler's
+// System calls: one declaration per call in kernel/abi/syscalls.def gives the handler's
 // prototype, its entry in the dispatch table and its line in strace.
 //
 // A handler is `sysresult sys_NAME(arguments...)` in the file of its subject. It runs in the
@@ -6,6 +6,7 @@
 // below say how the register is converted for the handler and how strace prints it.
 #pragma once
 
+#include "kernel/abi/signal.h"
 #include "kernel/base/user_ptr.h"
 #include "lib/result.h"
 #include "lib/types.h"
@@ -56,22 +57,6 @@ struct sys_out_bytes {
     vaddr_t address;
 }; // data that was read: its length is the result
 
-// Where a path argument is copied to: freed at the end of the call.
-class path_buffer {
-public:
-    // ENAMETOOLONG over 4095 characters, EFAULT, ENOMEM.
-    static expected<path_buffer> copy(sys_path from);
-    path_buffer(path_buffer&& other) noexcept;
-    ~path_buffer();
-    const char* c_str() const { return text_; }
-    size_t length() const { return length_; }
-
-private:
-    path_buffer() = default;
-    char* text_ = nullptr;
-    size_t length_ = 0;
-};
-
 // Structures of the ABI shared by several calls.
 struct linux_timespec {
     int64_t sec, nsec;
@@ -100,15 +85,11 @@ struct linux_rusage {
         nsignals, nvcsw, nivcsw;
 };
 struct linux_rlimit;
-struct linux_sigaction;
-struct linux_sigevent;
-struct linux_siginfo;
-struct linux_stack;
 struct linux_pollfd {
     int32_t fd;
     int16_t events, revents;
 };
 
 #define SYSCALL(number, name, ...) sysresult sys_##name(__VA_ARGS__);
-#include "kernel/syscall/syscalls.def"
+#include "kernel/abi/syscalls.def"
 #undef SYSCALL

@@ -1,4 +1,4 @@
-#include "arch/host/host_cpu.h"
+#include "tests/host/host_cpu.h"
 
 #include "arch/cpu.h"
 #include "arch/pmap.h"

@@ -1,22 +1,13 @@
-// Timers of a process that send signals: timer_create(2) and its kin. exec and the end of the
-// process delete them; fork does not copy them.
+// A timer of a process that sends a signal: timer_create(2). What sets and deletes them:
+// kernel/time/posix_timers.h.
 #pragma once
 
 #include "kernel/process/cpu_alarm.h"
+#include "kernel/process/signal_state.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/signal.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
-
-// Linux's struct sigevent, x86-64.
-struct linux_sigevent {
-    uint64_t value;
-    int32_t signo, notify;
-    int32_t tid; // SIGEV_THREAD_ID
-    int32_t pad[11];
-};
-static_assert(sizeof(linux_sigevent) == 64);
 
 // A timer has one signal, which is pending or not. A periodic timer is set again when its signal is
 // taken, and the periods that have passed meanwhile are its overrun: however short the period, a
@@ -45,19 +36,3 @@ struct posix_timer {
     int periods_missed GUARDED_BY(lock) = 0; // by used time, since then
     timer_event event;
 };
-
-// signal.cc: the timer's signal has been taken, or dropped; adds the overrun to `info` and sets a
-// periodic timer again. Caller holds the handlers' lock.
-void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info);
-// signal.cc: it has fired again while its signal was pending. Caller holds the handlers' lock.
-void posix_timer_signal_pending_yet(posix_timer& t);
-// signal.cc: its signal is ignored. Caller holds the handlers' lock.
-void posix_timer_signal_ignored(posix_timer& t);
-// sys_signal.cc: the running process does not ignore the signal any more: its timers go on. May
-// sleep.
-void posix_timers_go_on(process& p, int signo);
-// thread_exit: the timers for the running thread, which gets no signals any more, send none. May
-// sleep.
-void posix_timers_thread_exiting(thread& self);
-// Deletes all timers of a process. May sleep.
-void posix_timers_delete(process& p);

@@ -1,7 +1,7 @@
-#include "kernel/syscall/utsname.h"
+#include "kernel/process/utsname.h"
 
+#include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
-#include "kernel/syscall/syscall.h"
 #include "lib/lock.h"
 #include "lib/string.h"
 

@@ -1,15 +1,12 @@
 // Process groups and sessions, and when a group is orphaned (POSIX.1-2017, 3.264).
-#include "kernel/process/session.h"
+#include "kernel/signal/session.h"
 
-#include "kernel/syscall/syscall.h"
-#include "kernel/tty/tty.h"
-#include "vm/phys/pool.h"
+#include "kernel/abi/syscalls.h"
+#include "kernel/signal/signal.h"
 
 #include <algorithm>
 
 namespace {
-
-constinit pool<session> sessions{"session"};
 
 bool has_stopped_member(pid_t group, const process* leaving) REQUIRES(process_tree_lock) {
     for (process* p = init_process; p; p = process_tree_next(*p))
@@ -36,18 +33,6 @@ expected<ref_ptr<process>> find_or_self(pid_t pid) {
 }
 
 } // namespace
-
-void session::last_reference_gone() {
-    ASSERT(!terminal);
-    sessions.destroy(this);
-}
-
-expected<ref_ptr<session>> session_create(pid_t sid) {
-    session* s = sessions.create(sid);
-    if (!s)
-        return fail(Errno::nomem);
-    return ref_ptr<session>::adopt(s);
-}
 
 process* process_tree_next(process& p, const process* root) {
     if (process* child = p.children.front())

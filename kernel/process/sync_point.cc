@@ -1,11 +1,10 @@
-#include "kernel/observe/sync_point.h"
+#include "kernel/process/sync_point.h"
 
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/base/text_buffer.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/signal.h"
 #include "lib/lock_watch.h"
 
 #include <algorithm>

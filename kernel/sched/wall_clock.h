@@ -1,18 +1,21 @@
 // The wall clock, as clock_settime may have changed it, and moments by it.
 #pragma once
 
+#include "kernel/abi/syscalls.h"
 #include "kernel/sched/sched.h"
 #include "lib/result.h"
 #include "lib/types.h"
 
 #include <cstdint>
 
-struct linux_timespec;
-
 // CLOCK_REALTIME: nanoseconds since 1970.
 nanos_t wall_clock();
 // What it is ahead of now(). clock_settime changes it.
 nanos_t wall_clock_offset();
+// Who waits for a time that it shows is looked at again.
+void set_wall_clock(nanos_t offset);
+// `duration` after `time`, as far as times can be told; not forever.
+nanos_t deadline_after(nanos_t duration, nanos_t time);
 // What a clock shows that deadlines can be on.
 nanos_t time_on(timer_clock clock);
 

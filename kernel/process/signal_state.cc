@@ -1,0 +1,46 @@
+#include "kernel/process/signal_state.h"
+
+#include "lib/assert.h"
+#include "lib/string.h"
+#include "vm/phys/pool.h"
+
+namespace {
+
+constinit pool<pending_signal> infos{"pending_signal"};
+constinit pool<sig_handlers> handler_sets{"sig_handlers"};
+
+} // namespace
+
+pending_signal* pending_signal::create() { return infos.create(); }
+
+void pending_signal::drop() {
+    ASSERT(!timer); // a timer's is the timer's own
+    infos.destroy(this);
+}
+
+signal_queue::~signal_queue() {
+    while (pending_signal* entry = queued.pop_front()) // timers' are gone before
+        entry->drop();
+}
+
+expected<ref_ptr<sig_handlers>> sig_handlers::create() {
+    sig_handlers* h = handler_sets.create();
+    if (!h)
+        return fail(Errno::nomem);
+    return ref_ptr<sig_handlers>::adopt(h);
+}
+
+expected<ref_ptr<sig_handlers>> sig_handlers::copy() NO_THREAD_SAFETY_ANALYSIS {
+    auto fresh = TRY(create());
+    lock_guard guard(lock_);
+    memcpy(fresh->actions, actions, sizeof actions); // nobody else knows `fresh` yet
+    return fresh;
+}
+
+void sig_handlers::reset_for_exec() {
+    lock_guard guard(lock_);
+    for (linux_sigaction& action : actions)
+        action = {action.handler == SIG_IGN_ ? SIG_IGN_ : SIG_DFL_, 0, 0, 0};
+}
+
+void sig_handlers::last_reference_gone() { handler_sets.destroy(this); }

@@ -1,0 +1,50 @@
+#include "kernel/sched/poller.h"
+
+#include "vm/phys/pool.h"
+
+static constinit pool<poll_entry> poll_entries{"poll_entry"};
+
+void poll_queue::notify() {
+    lock_guard guard(lock_);
+    for (poll_entry& entry : entries_) {
+        poller& p = *entry.owner;
+        lock_guard poller_guard(p.lock_);
+        p.notified_ = true;
+        p.sleeping_.wake_all();
+    }
+}
+
+poller::~poller() {
+    while (poll_entry* entry = entries_) {
+        entries_ = entry->next;
+        {
+            lock_guard guard(entry->queue->lock_);
+            entry->queue->entries_.remove(*entry);
+        }
+        poll_entries.destroy(entry);
+    }
+}
+
+void poller::add(poll_queue& queue) {
+    poll_entry* entry = poll_entries.create();
+    if (!entry) {
+        no_memory_ = true;
+        return;
+    }
+    entry->queue = &queue;
+    entry->owner = this;
+    entry->next = entries_;
+    entries_ = entry;
+    lock_guard guard(queue.lock_);
+    queue.entries_.push_back(*entry);
+}
+
+status poller::wait(nanos_t deadline) {
+    if (no_memory_)
+        return fail(Errno::nomem);
+    lock_guard guard(lock_);
+    while (!notified_)
+        TRY(sleeping_.wait_interruptible(lock_, "poll", deadline));
+    notified_ = false;
+    return {};
+}

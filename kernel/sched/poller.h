@@ -1,0 +1,53 @@
+// Waiting for several things at once, as poll(2) and select(2) do.
+#pragma once
+
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/result.h"
+#include "lib/types.h"
+#include "lib/wait_queue.h"
+
+class poller;
+class poll_queue;
+struct thread;
+
+// The registration of one poller with one poll_queue.
+struct poll_entry {
+    list_node on_queue; // under the queue's lock
+    poll_queue* queue = nullptr;
+    poller* owner = nullptr;
+    poll_entry* next = nullptr; // of the same poller
+};
+
+// Belongs to a file-like object; it calls notify() after every change that poll() could see.
+// The object must outlive its pollers' registrations: a poller holds references to its files.
+class poll_queue {
+public:
+    void notify(); // any context, interrupt handlers too
+
+private:
+    friend class poller;
+    spin_lock lock_{lock_rank::poll, "poll_queue"};
+    list<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
+};
+
+// One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then
+// scans again.
+class poller {
+public:
+    poller() = default;
+    ~poller(); // unregisters
+    // Called by file::poll. Remembers ENOMEM for wait().
+    void add(poll_queue& queue);
+    // Sleeps until some queue notifies (or has since the last wait), timedout at `deadline`, intr
+    // on a signal.
+    status wait(nanos_t deadline);
+
+private:
+    friend class poll_queue;
+    spin_lock lock_{lock_rank::wait, "poller"};
+    wait_queue sleeping_;
+    bool notified_ = false; // under lock_
+    bool no_memory_ = false;
+    poll_entry* entries_ = nullptr;
+};

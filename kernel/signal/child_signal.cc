@@ -1,0 +1,27 @@
+#include "kernel/signal/child_signal.h"
+
+#include "kernel/process/usage.h"
+#include "kernel/signal/signal.h"
+
+static constexpr nanos_t clock_tick = nanos_per_second / 100; // the unit of siginfo's times
+
+linux_siginfo child_siginfo(process& p) {
+    linux_siginfo info{};
+    info.signo = SIGCHLD_;
+    info.child.pid = p.pid;
+    info.child.uid = process_uid(p);
+    usage u = process_usage(p);
+    info.child.utime = int64_t(u.user_time / clock_tick);
+    info.child.stime = int64_t(u.system_time / clock_tick);
+    return info;
+}
+
+void process_tell_parent(process& p, int32_t code) {
+    process_has_news(p);
+    linux_siginfo info = child_siginfo(p);
+    info.code = code;
+    info.child.status = code == CLD_STOPPED_ ? p.stop_signo : SIGCONT_;
+    if (!signal_parent_ignores_stops(*p.parent))
+        signal_send_process(*p.parent, SIGCHLD_, &info);
+    p.parent->child_changed.wake_all();
+}
