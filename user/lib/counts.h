@@ -1,5 +1,12 @@
 // counts.h: what of the kernel is in use on Spork, before and after something that must leave
 // nothing behind.
+//
+//     is(counts_left_by(all_forks, &calls), 0, "nothing is left of them");
+//
+// The counts are the whole machine's, and others live there, too: init, which passes on what this
+// program prints, has a page more from its first frame from the host on, whenever that comes; this
+// program itself touches a page of its stack or heap for the first time. Such a page comes once. A
+// leak comes again each time that what leaks is done again.
 #pragma once
 #include "tap.h"
 
@@ -66,6 +73,36 @@ TAP_UNUSED static int counts_compare(const struct counts* before, const struct c
     return differing;
 }
 
-TAP_UNUSED static int counts_differing(const struct counts* before, const struct counts* after) {
-    return counts_compare(before, after, true);
+// How many counts still differ from `before` once whoever is on its way out is gone, and each is
+// told of, if `loud`.
+TAP_UNUSED static int counts_left(const struct counts* before, bool loud) {
+    struct counts after;
+    int differing = 1;
+    for (int i = 0; i < 100 && differing; i++) {
+        counts_take(&after);
+        differing = counts_compare(before, &after, false);
+        if (differing)
+            breathe();
+    }
+    return loud ? counts_compare(before, &after, true) : differing;
+}
+
+// How many counts differ each time that `body(arg)` has been done; the last time they are told of.
+TAP_UNUSED static int counts_left_by(void (*body)(const void*), const void* arg) {
+    enum { TIMES = 3 };
+    struct counts before;
+    for (int i = 1;; i++) {
+        counts_take(&before);
+        body(arg);
+        const int left = counts_left(&before, i == TIMES);
+        if (left == 0 || i == TIMES)
+            return left;
+    }
+}
+
+// What there is of it now.
+TAP_UNUSED static long counts_now(const char* name) {
+    struct counts now;
+    counts_take(&now);
+    return counts_live(&now, name);
 }

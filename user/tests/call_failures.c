@@ -286,29 +286,14 @@ static void run_worker(unsigned kind, int first, int last) {
     }
 }
 
-// How much more there is of something than before; told of if `loud`.
-static int left_behind(const struct counts* before, bool loud) {
-    struct counts after;
-    int differing = 1;
-    for (int i = 0; i < 100 && differing; i++) {
-        counts_take(&after);
-        differing = counts_compare(before, &after, false);
-        if (differing)
-            sched_yield();
-    }
-    return loud && differing ? counts_differing(before, &after) : differing;
-}
+struct one_call {
+    unsigned kind;
+    int call;
+};
 
-// A call leaves something behind if it does so each time.
-static void find_leak(unsigned kind, int call) {
-    struct counts before;
-    for (int i = 0; i < 3; i++) {
-        counts_take(&before);
-        run_worker(kind, call, call + 1);
-        if (!left_behind(&before, i == 2))
-            return;
-    }
-    complain("that is left behind", NULL, NULL);
+static void run_one(const void* arg) {
+    const struct one_call* one = arg;
+    run_worker(one->kind, one->call, one->call + 1);
 }
 
 static void check_kind(unsigned kind, const char* only) {
@@ -319,10 +304,13 @@ static void check_kind(unsigned kind, const char* only) {
         run_worker(kind, atoi(only), atoi(only) + 1);
     else
         run_worker(kind, 0, CALLS + MAKERS);
-    if (left_behind(&before, false))
-        for (int i = 0; i < CALLS + MAKERS; i++)
-            if ((i < CALLS ? &calls[i] : &makers[i - CALLS])->kinds & kinds[kind].bit)
-                find_leak(kind, i);
+    if (counts_left(&before, false))
+        for (int i = 0; i < CALLS + MAKERS; i++) {
+            const struct one_call one = {kind, i};
+            if (((i < CALLS ? &calls[i] : &makers[i - CALLS])->kinds & kinds[kind].bit) &&
+                counts_left_by(run_one, &one))
+                complain("that is left behind", NULL, NULL);
+        }
     is(report->wrong, wrong, "%s: %ld calls, %ld failures", kinds[kind].name,
        report->calls - calls_before, report->failures - failures);
 }

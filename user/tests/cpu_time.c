@@ -279,8 +279,9 @@ static void limits(void) {
     int status;
     need(wait4(child, &status, 0, &r) == child);
     is_killed(status, SIGKILL, "the hard limit kills");
-    // Linux counts by ticks here, and may miss some.
-    ok(used_us(&r) >= 1950000 && used_us(&r) < 5000000, "after two seconds (%lld us)",
+    // Linux counts by ticks here: on a busy machine, as many of them too few or too many as chance
+    // will have it.
+    ok(used_us(&r) >= 1500000 && used_us(&r) < 5000000, "after two seconds (%lld us)",
        (long long)used_us(&r));
     close(told.fd[1]);
     unsigned char seen[8] = {0};
@@ -298,7 +299,7 @@ static void limit_inherited(void) {
     if (fork() == 0) {
         limit = (struct rlimit){1, 2};
         need(setrlimit(RLIMIT_CPU, &limit) == 0);
-        use_ns(200 * MS);
+        use_ns(600 * MS);
         pid_t child = fork();
         if (child == 0)
             for (;;)
@@ -306,7 +307,7 @@ static void limit_inherited(void) {
         struct rusage r;
         need(wait4(child, &status, 0, &r) == child);
         need(killed_by(status, SIGXCPU));
-        need(used_us(&r) >= 950000); // its own second
+        need(used_us(&r) >= 700000); // its own second, by ticks, and not what its parent has left
         need(getrlimit(RLIMIT_CPU, &now) == 0 && now.rlim_cur == 1);
         _exit(0);
     }
@@ -327,6 +328,15 @@ static timer_t make_timer(clockid_t clock, int signo) {
 static void set_timer(timer_t t, int64_t ns, int64_t again, int flags) {
     struct itimerspec value = {.it_value = spec(ns), .it_interval = spec(again)};
     need(timer_settime(t, flags, &value, NULL) == 0);
+}
+
+// The next signal of a blocked timer. Linux looks for timers that are over at its ticks, and none
+// may have come yet, so time is used until then.
+static siginfo_t take(const sigset_t* set) {
+    siginfo_t info;
+    while (sigtimedwait(set, &info, &(struct timespec){0, 0}) < 0)
+        use_a_little();
+    return info;
 }
 
 static void timers(void) {
@@ -367,15 +377,14 @@ static void timers(void) {
     begin = process_ns();
     set_timer(t, 4 * MS, 4 * MS, 0);
     use_ns(60 * MS);
-    siginfo_t info;
     int64_t before = process_ns(); // what passes until the call has taken it may count anew already
-    need(sigwaitinfo(&set, &info) == SIGUSR1);
+    siginfo_t info = take(&set);
     int64_t taken = process_ns();
     ok(info.si_overrun >= 10 && info.si_overrun < (taken - begin) / (4 * MS), "overrun (%d)",
        info.si_overrun);
     is(info.si_value.sival_int, 77, "its value");
     use_ns(9 * MS);
-    need(sigwaitinfo(&set, &info) == SIGUSR1);
+    info = take(&set);
     ok(info.si_overrun <= (process_ns() - before) / (4 * MS), "and then it counts anew (%d)",
        info.si_overrun);
     need(timer_delete(t) == 0);

@@ -1,4 +1,5 @@
 // Descriptors: numbers, copies, flags; what copies share and what they do not.
+#include "../lib/counts.h"
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
@@ -137,18 +138,6 @@ static void many(void) {
     is(lseek(519, 0, SEEK_END), 10, "the parent's are open");
 }
 
-static long kernel_bytes(void) {
-    char line[128];
-    long bytes = -1;
-    FILE* f = fopen("/proc/pools", "re");
-    need(f != NULL);
-    while (bytes < 0 && fgets(line, sizeof line, f))
-        sscanf(line, "kmem bytes %ld", &bytes);
-    fclose(f);
-    need(bytes >= 0);
-    return bytes;
-}
-
 // What a high descriptor needed is given back with it.
 static void high(void) {
     enum { HIGH = 20000 };
@@ -168,17 +157,17 @@ static void high(void) {
     is(dup(0), 1000, "and then the next");
     is_errno(dup(0), EMFILE, "until none is left");
     close(last); // /proc/pools needs one
-    const long full = on_spork() ? kernel_bytes() : 0;
+    const long full = on_spork() ? counts_now("kmem") : 0;
     for (int i = least; i < last; i++)
         need(close(i) == 0);
-    const long empty = on_spork() ? kernel_bytes() : 0;
+    const long empty = on_spork() ? counts_now("kmem") : 0;
     if (on_spork())
         ok(full - empty > HIGH * 8L, "the table of all shrinks when they are closed");
     is(dup2(0, last), last, "a high one again");
     is(dup(0), least, "and a low one");
     is(syscall(SYS_close_range, (unsigned)least, ~0U, 0), 0, "close_range");
     if (on_spork())
-        ok(kernel_bytes() - empty < HIGH, "gives the room back, too");
+        ok(counts_now("kmem") - empty < HIGH, "gives the room back, too");
     need(setrlimit(RLIMIT_NOFILE, &old) == 0);
 }
 

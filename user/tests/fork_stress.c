@@ -4,6 +4,7 @@
 // /proc/pools and the promised memory are what they were before.
 #include "../lib/afork.h"
 
+#include "../lib/counts.h"
 #include "../lib/proc.h"
 #include "../lib/spork.h"
 
@@ -215,67 +216,13 @@ static long processes_made(void) {
 
 // ---- What is left of it ----------------------------------------------------------------------
 
-struct count {
-    char name[32];
-    long live;
-};
-enum { COUNTS = 100 };
-
-// The pools' live objects and the promised memory.
-static int count_all(struct count* counts) {
-    char line[128];
-    int n = 0;
-    FILE* f = fopen("/proc/pools", "re");
-    need(f != NULL && fgets(line, sizeof line, f) != NULL); // the heading
-    while (n < COUNTS && fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "%31s %*s %ld", counts[n].name, &counts[n].live) == 2)
-            n++;
-    fclose(f);
-    f = fopen("/proc/meminfo", "re");
-    need(f != NULL);
-    while (n < COUNTS && fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "Committed_AS: %ld", &counts[n].live) == 1)
-            strcpy(counts[n++].name, "Committed_AS");
-    fclose(f);
-    return n;
-}
-
-// What whoever reads this program's output holds while it sleeps in poll; and what this program
-// itself has to tell of its forks (/proc/self/ledger), up to a limit.
-static bool may_differ(const char* name) {
-    return strcmp(name, "poll_entry") == 0 || strncmp(name, "kmem", 4) == 0 ||
-           strcmp(name, "ledger_entry") == 0 || strcmp(name, "vm_aftermath") == 0;
-}
-
-static struct count before[COUNTS], after[COUNTS];
-static int before_count, after_count;
-
-// What there was of it before; a pool that was not there has to be empty.
-static long live_before(const char* name) {
-    for (int i = 0; i < before_count; i++)
-        if (strcmp(before[i].name, name) == 0)
-            return before[i].live;
-    return 0;
-}
-
-// The stack of what is called from here on is touched, whatever the calls' depth. Where a stack
-// begins is random: without this one run in fifty had the second run's calls, a few frames deeper
-// than the first one's, touch a page more, which is an anon more of this very program.
-static __attribute__((noinline)) void touch_stack(void) {
-    volatile char frame[65536];
-    for (size_t at = 0; at < sizeof frame; at += 4096)
-        frame[at] = 1;
-}
-
-// One run, between two counts.
-static void run_and_count(void) {
-    before_count = count_all(before);
+static void run(const void* unused) {
+    (void)unused;
     const long made_before = processes_made();
     const int64_t start = now_ns();
     is_exit(status_of(stress, NULL), 0, "every process ended as it should");
     diag("%ld processors, %ld ms, %ld processes and threads made", sysconf(_SC_NPROCESSORS_ONLN),
          (long)((now_ns() - start) / 1000000), processes_made() - made_before);
-    after_count = count_all(after);
 }
 
 int main(int argc, char** argv) {
@@ -285,20 +232,12 @@ int main(int argc, char** argv) {
         rounds = atol(argv[1]);
     if (argc > 2)
         seed = strtoul(argv[2], NULL, 0);
-    touch_stack();
     self = strdup(self_path(argv[0]));
     diag("%d threads, %ld rounds each, seed %lu", THREADS, rounds, seed);
     const long wanted = rounds;
     rounds = 0;
-    is_exit(status_of(stress, NULL), 0, "a first run, which touches what stays touched");
+    (void)counts_left_by(run, NULL); // touches what stays touched
     rounds = wanted;
-    count_all(before); // as this touches them, too
-    count_all(after);
-    run_and_count();
-    for (int i = 0; i < after_count; i++) {
-        const long want = live_before(after[i].name);
-        if (!may_differ(after[i].name))
-            is(after[i].live, want, "%s: back at %ld", after[i].name, want);
-    }
+    is(counts_left_by(run, NULL), 0, "nothing is left of them");
     return done();
 }

@@ -1,6 +1,7 @@
 // spork-only
 // /proc/PID/ledger: what a creation, an exec and an exit cost, the faults that are laid to a fork,
 // and where the entries go.
+#include "../lib/counts.h"
 #include "../lib/proc.h"
 #include "../lib/spork.h"
 #include "../lib/tap.h"
@@ -252,18 +253,6 @@ static void bounded(void) {
        "writing to the file forgets all");
 }
 
-static long live(const char* pool) {
-    char line[128], name[32];
-    long count, found = 0;
-    FILE* f = fopen("/proc/pools", "re");
-    need(f != NULL);
-    while (fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "%31s %*s %ld", name, &count) == 2 && strcmp(name, pool) == 0)
-            found = count;
-    fclose(f);
-    return found;
-}
-
 // A process that ends gives back all that it remembered. This one's own map entries remember forks,
 // too, a few rounds long more of them.
 static void nothing_left(void) {
@@ -283,8 +272,8 @@ static void nothing_left(void) {
         }
         need(waitpid(child, NULL, 0) == child);
         forget();
-        entries[round] = live("ledger_entry");
-        aftermath[round] = live("vm_aftermath");
+        entries[round] = counts_now("ledger_entry");
+        aftermath[round] = counts_now("vm_aftermath");
     }
     const int last = ROUNDS - 1;
     ok(entries[0] == entries[last], "entries: %ld, then %ld", entries[0], entries[last]);

@@ -3,9 +3,9 @@
 //
 // A pair is tried one after the other, in both orders: what the two return then, and what the
 // object is after it, are the outcomes that some order allows. Then it is tried at once, again and
-// again, and with one of the two held inside of its call by a sync point (kernel/process/sync_point.h)
-// while the other one goes through: every outcome must be one of those. Nothing may hang, and when
-// a batch of pairs is over nothing may be left of it.
+// again, and with one of the two held inside of its call by a sync point
+// (kernel/process/sync_point.h) while the other one goes through: every outcome must be one of
+// those. Nothing may hang, and when a batch of pairs is over nothing may be left of it.
 #include "pairs_arguments.h"
 
 #include "../lib/counts.h"
@@ -445,33 +445,7 @@ static int run_worker(const struct pair* pairs, int n) {
     return reap(child);
 }
 
-// How much more there is of something than before; told of if `loud`.
-static int left_behind(const struct counts* before, bool loud) {
-    struct counts after;
-    int differing = 1;
-    for (int i = 0; i < 100 && differing; i++) {
-        counts_take(&after);
-        differing = counts_compare(before, &after, false);
-        if (differing)
-            breathe();
-    }
-    return loud && differing ? counts_differing(before, &after) : differing;
-}
-
-// A pair leaves something behind if it does so each time. (What this process itself needs more of,
-// once, is no leak.)
-static void find_leak(const struct pair* p) {
-    struct counts before;
-    for (int i = 0; i < 3; i++) {
-        counts_take(&before);
-        run_worker(p, 1);
-        if (!left_behind(&before, i == 2))
-            return;
-    }
-    report->failures++;
-    diag("that is left behind each time by %s: %s [%d] and %s [%d]", kinds[p->kind].name,
-         calls[p->first].name, p->first, calls[p->second].name, p->second);
-}
+static void run_pair(const void* pair) { run_worker(pair, 1); }
 
 static void run_batch(const struct pair* pairs, int n) {
     struct counts before;
@@ -485,9 +459,14 @@ static void run_batch(const struct pair* pairs, int n) {
         diag("a process that tried pairs ended with %#x, at %s: %s [%d] and %s [%d]", status,
              kinds[p->kind].name, calls[p->first].name, p->first, calls[p->second].name, p->second);
     }
-    if (on_spork() && left_behind(&before, false))
-        for (int i = 0; i < n; i++)
-            find_leak(&pairs[i]);
+    if (!on_spork() || !counts_left(&before, false))
+        return;
+    for (const struct pair* p = pairs; p < pairs + n; p++)
+        if (counts_left_by(run_pair, p)) {
+            report->failures++;
+            diag("that is left behind each time by %s: %s [%d] and %s [%d]", kinds[p->kind].name,
+                 calls[p->first].name, p->first, calls[p->second].name, p->second);
+        }
 }
 
 // Whether the call can be made here: Linux has not all of Spork's calls.

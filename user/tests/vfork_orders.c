@@ -1,7 +1,9 @@
 // spork-only
 // The release of an address space by exec and exit against signals and against each other, in every
-// order: the kernel's sync points (kernel/process/sync_point.h) hold a thread where the test wants it.
+// order: the kernel's sync points (kernel/process/sync_point.h) hold a thread where the test wants
+// it.
 #include "../lib/clone.h"
+#include "../lib/counts.h"
 #include "../lib/spork.h"
 #include "../lib/sync_points.h"
 
@@ -245,18 +247,6 @@ static void closed_by_a_thread(void) {
     closed_by_a_thread_with(CLONE_FILES, "one that another process shares");
 }
 
-static long live_vmspaces(void) {
-    char line[128];
-    long live = -1;
-    FILE* f = fopen("/proc/pools", "re");
-    need(f != NULL);
-    while (live < 0 && fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "vmspace %*s %ld", &live) != 1)
-            live = -1;
-    fclose(f);
-    return live;
-}
-
 int main(int argc, char** argv) {
     if (argc == 2)
         return atoi(argv[1]);
@@ -267,7 +257,7 @@ int main(int argc, char** argv) {
         skip("a kernel without sync points: built with DEBUG_CHECKS=0");
         return done();
     }
-    const long before = live_vmspaces();
+    const long before = counts_now("vmspace");
     subtest("close-on-exec before the parent wakes", closed_before_wake);
     subtest("SIGKILL to a sleeping parent", killed_parents);
     subtest("the child ends before the parent sleeps", child_first);
@@ -277,6 +267,6 @@ int main(int argc, char** argv) {
     subtest("exit after the other's exec", exit_after_exec);
     subtest("two execs", both_exec);
     subtest("a thread closes before it is ended by exec", closed_by_a_thread);
-    is(live_vmspaces(), before, "as many address spaces as before");
+    is(counts_now("vmspace"), before, "as many address spaces as before");
     return done();
 }
