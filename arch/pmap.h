@@ -15,6 +15,7 @@
 
 #include "arch/prot.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "lib/result.h"
 #include "lib/types.h"
 
@@ -56,20 +57,20 @@ public:
     // A user pmap with nothing mapped. Null when out of memory.
     static pmap* create();
     // Removes everything, leaves no CPU with this pmap loaded, and frees it.
-    void destroy();
+    NO_ALLOC void destroy();
     static pmap& kernel();
 
     // Maps `page` at `va` (page aligned) with `prot`, replacing what was there. ENOMEM when no
     // page-table page is to be had; then nothing has changed. Does not sleep.
     status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
     // Unmaps [start, end).
-    void remove(vaddr_t start, vaddr_t end);
+    NO_ALLOC void remove(vaddr_t start, vaddr_t end);
     // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);
     // none removes it. Returns how many mappings lost a right.
-    uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
+    NO_ALLOC uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
     // Makes the mapping at `va`, which is there, one that must stay; an ordinary one.
     void wire(vaddr_t va);
-    void unwire(vaddr_t va);
+    NO_ALLOC void unwire(vaddr_t va);
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
 
     // Calls visit(context, entry) for every entry in use that stands for some of [start, end), in
@@ -86,7 +87,7 @@ public:
     // From here on to mapping_count(): not for a page with mappings_unlisted.
     //
     // All mappings of a page, in every pmap: lower to `prot`; none removes them.
-    static void page_protect(vm_page& page, vm_prot prot);
+    NO_ALLOC static void page_protect(vm_page& page, vm_prot prot);
     // Whether any mapping of the page has been used or written since the last clear.
     static bool is_referenced(vm_page& page);
     static bool is_modified(vm_page& page);
@@ -115,7 +116,7 @@ public:
     static status kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device = false);
     static void kernel_remove(vaddr_t va, size_t size);
     // Several ranges of `size` bytes each, which nobody uses any more, with one flush.
-    static void kernel_remove(std::span<const vaddr_t> starts, size_t size);
+    NO_ALLOC static void kernel_remove(std::span<const vaddr_t> starts, size_t size);
 
     // Panics unless counts agree with the tables and every pv entry with its mapping.
     void check() const;

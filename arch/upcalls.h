@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arch/prot.h"
+#include "lib/no_alloc.h"
 #include "lib/types.h"
 
 struct boot_info;
@@ -27,7 +28,7 @@ bool handle_page_fault(trap_frame& frame, vaddr_t address, vm_prot access, bool 
 void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t error_code);
 
 // The per-CPU timer interrupt (one-shot, see arch/timer.h); interrupts off.
-void handle_timer_interrupt();
+NO_ALLOC void handle_timer_interrupt();
 // The reschedule interrupt; interrupts off.
 void handle_reschedule_interrupt();
 // On the way to user mode while work is pending for the thread (machine_thread::work_pending);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/list.h"
+#include "lib/no_alloc.h"
 #include "lib/result.h"
 #include "lib/thread_annotations.h"
 #include "lib/types.h"
@@ -48,8 +49,8 @@ public:
 
     // Wakes the first sleeper, and returns it or null; or all, and returns how many. The caller
     // holds the guard.
-    thread* wake_one();
-    unsigned wake_all();
+    NO_ALLOC thread* wake_one();
+    NO_ALLOC unsigned wake_all();
     bool empty() const { return waiters_.empty(); }
 
 private:

@@ -16,6 +16,7 @@
 #include "arch/memory.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "vm/vm_map_entry.h"
 #include "vm/vm_map_tree.h"
 
@@ -138,4 +139,4 @@ private:
 
 // Gives back the references of entries that are in no map any more, and the entries. May sleep and
 // may end objects, so the caller holds no VM lock (uvm_unmap_detach).
-void release_entries(entry_list& dead);
+NO_ALLOC void release_entries(entry_list& dead);

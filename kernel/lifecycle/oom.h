@@ -2,17 +2,18 @@
 #pragma once
 
 #include "kernel/process/thread.h"
+#include "lib/no_alloc.h"
 
 // Called by a thread whose access to `address` needs a page that cannot be had. A process of the
 // user that holds most is killed, which the log says, and the access is to be tried again: true. If
 // that process is the caller's own, or there is none, false. Init, and whoever has oom_score_adj
 // -1000, is never chosen. May sleep; takes no sleep lock.
-bool out_of_memory(thread& self, vaddr_t address, bool user_mode);
+NO_ALLOC bool out_of_memory(thread& self, vaddr_t address, bool user_mode);
 
 // A system call has failed for want of memory. If memory is out and the caller is the superuser,
 // who must be able to get in, the same, and whether the call is to be made again. Others get
 // ENOMEM.
-bool out_of_memory_in_call(thread& self);
+NO_ALLOC bool out_of_memory_in_call(thread& self);
 
 // How much would be had by killing it, in thousandths of memory, with its oom_score_adj added;
 // as /proc/PID/oom_score shows it. 0 for one that is never chosen.

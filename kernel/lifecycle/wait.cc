@@ -79,7 +79,7 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
 // The zombie is gone from the tree; what is left of it is freed when the last CPU has left its last
 // thread's stack. Waiting for that here means that a process that has been waited for has given
 // everything back.
-void bury(process& child) {
+NO_ALLOC void bury(process& child) {
     while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
     TRACE(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(child.wait_status)));

@@ -381,6 +381,7 @@ void walk_robust_list(thread& self) {
 
 } // namespace
 
+MAY_LOSE("words in pages that the process cannot have: nobody can look at them, either")
 void futex_thread_exit(thread& self) {
     if (self.robust_list)
         walk_robust_list(self);

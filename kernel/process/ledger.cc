@@ -3,6 +3,7 @@
 #include "arch/timer.h"
 #include "kernel/base/text_buffer.h"
 #include "kernel/process/process.h"
+#include "lib/no_alloc.h"
 #include "lib/string.h"
 #include "lib/text_sink.h"
 #include "vm/phys/pool.h"
@@ -194,6 +195,7 @@ void ledger::look(text_sink& out) const NO_THREAD_SAFETY_ANALYSIS {
 
 // ---- Measuring -------------------------------------------------------------------------------
 
+MAY_LOSE("an entry of the ledger, which says how many it has lost")
 void ledger_call::begin(ledger_kind kind) {
     ASSERT(!begun_);
     thread& self = current_thread();

@@ -15,6 +15,7 @@
 #include "kernel/process/user_account.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
 
@@ -202,9 +203,9 @@ bool group_has_members(pid_t group) REQUIRES(process_tree_lock);
 void process_unpublish(process& p) REQUIRES(process_tree_lock);
 
 // Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
-[[noreturn]] void process_exit_group(int wait_status);
+[[noreturn]] NO_ALLOC void process_exit_group(int wait_status);
 // Ends the running thread; the last one takes the process with it.
-[[noreturn]] void thread_exit(int wait_status);
+[[noreturn]] NO_ALLOC void thread_exit(int wait_status);
 // The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
 inline uint64_t process_limit(unsigned resource) {
     process& self = current_process();

@@ -3,6 +3,7 @@
 
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "lib/result.h"
 #include "lib/types.h"
 #include "lib/wait_queue.h"
@@ -23,7 +24,7 @@ struct poll_entry {
 // The object must outlive its pollers' registrations: a poller holds references to its files.
 class poll_queue {
 public:
-    void notify(); // any context, interrupt handlers too
+    NO_ALLOC void notify(); // any context, interrupt handlers too
 
 private:
     friend class poller;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lib/home.h"
+#include "lib/no_alloc.h"
 #include "lib/thread_annotations.h"
 #include "lib/types.h"
 
@@ -20,7 +21,7 @@ class spin_lock;
 // run on. Any context.
 void sched_make_runnable(thread& t);
 // Gives up the CPU; the running thread stays runnable.
-void thread_yield();
+NO_ALLOC void thread_yield();
 // Leaves the CPU for good: state is dead. The thread that runs next drops the reference that the
 // scheduler had.
 [[noreturn]] void sched_exit();
@@ -40,13 +41,13 @@ enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
 //     sched_prepare_to_sleep(kind, why); guard.unlock(); sched_sleep();
 // The sleep may end without a cause: the caller tests its condition and sleeps again.
 void sched_prepare_to_sleep(sleep_kind kind, const char* why);
-void sched_sleep();
+NO_ALLOC void sched_sleep();
 // Ends `t`'s sleep; nothing if it is not asleep. The caller knows that `t` exists. Any context.
-void sched_wake(thread& t);
+NO_ALLOC void sched_wake(thread& t);
 // After a signal was made pending for `t` and t.machine.work_pending set: ends its sleep if it is
 // one that the signal ends (`kills`: the signal is fatal), and makes the CPU look on which it runs
 // in user mode. Any context.
-void sched_signal(thread& t, bool kills);
+NO_ALLOC void sched_signal(thread& t, bool kills);
 // After t.machine.work_pending was set: if `t` is in user mode it comes into the kernel soon. Any
 // context.
 void sched_bring_to_kernel(thread& t);
@@ -68,13 +69,13 @@ sched_statistics sched_get_statistics();
 // For kernel/sched/timer.cc: when the scheduler wants the next timer interrupt on this CPU
 // (forever: none), and what it does then. Interrupts off.
 nanos_t sched_next_event();
-void sched_tick(nanos_t time);
+NO_ALLOC void sched_tick(nanos_t time);
 // Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
 void timer_want(nanos_t deadline);
 // Makes it come in time for all that waits on this CPU. Interrupts off.
 void timer_program_next();
 // The wall clock was set: what waits for a time that it shows is looked at again, on every CPU.
-void timer_clock_was_set();
+NO_ALLOC void timer_clock_was_set();
 
 // For kernel/process/thread.cc and fork.cc: the first thing that a new thread does on its own
 // stack.

@@ -158,6 +158,7 @@ void made_pending(process& p, thread* only, signal_queue& queue, int signo)
 
 // An entry for one more signal to `p`. Null if there is no memory, or its user has all that he may
 // have (but he always may, if so it is to be).
+MAY_LOSE("the signal is pending all the same; a real-time one's sender is told")
 pending_signal* create_entry(process& p, bool always) {
     uint64_t limit;
     {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/process/signal_state.h"
+#include "lib/no_alloc.h"
 
 struct thread;
 struct process;
@@ -12,36 +13,38 @@ struct trap_frame;
 // and stops cancel each other, sleepers are woken. Never fails for want of memory (the info is lost
 // then, as on Linux). The caller may hold process_tree_lock and nothing of a higher rank; a zombie
 // target is left alone.
-void signal_send_process(process& target, int signo, const linux_siginfo* info);
-void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
-void signal_send_group(pid_t group, int signo,
-                       const linux_siginfo* info); // a process group, from the kernel (tty)
+NO_ALLOC void signal_send_process(process& target, int signo, const linux_siginfo* info);
+NO_ALLOC void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
+NO_ALLOC void
+signal_send_group(pid_t group, int signo,
+                  const linux_siginfo* info); // a process group, from the kernel (tty)
 // A signal that the running thread caused (a fault): delivered even if blocked or ignored (then it
 // kills).
-void signal_force(thread& self, int signo, int32_t code, uint64_t address);
+NO_ALLOC void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 
 // The same for rt_sigqueueinfo and timers: EAGAIN when the queue is full (RLIMIT_SIGPENDING, or no
 // memory) and the info would be lost. `to_thread` may be null: the process. Caller holds
 // process_tree_lock.
-status signal_queue_info(process& target, thread* to_thread, int signo, const linux_siginfo& info);
+NO_ALLOC status signal_queue_info(process& target, thread* to_thread, int signo,
+                                  const linux_siginfo& info);
 
 // A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread`
 // is null. Nothing if that has ended. The caller may hold process_tree_lock; any context.
-void signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
+NO_ALLOC void signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
 // Takes it back, if it is pending.
-void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);
+NO_ALLOC void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);
 
 // Begins the end of a process: every thread but `survivor` (null for exit_group; the caller for
 // exec) leaves through thread_exit(p.group_exit_status) at its next return to user mode, sleepers
 // are woken. False when somebody else has begun already, and then nothing has changed. No locks
 // held.
-bool signal_begin_exit(process& p, thread* survivor, int wait_status);
+NO_ALLOC bool signal_begin_exit(process& p, thread* survivor, int wait_status);
 // exec, once the other threads have gone: the process goes on living.
 void signal_end_exec(process& p);
 // thread_exit calls this for the running thread, before it leaves process::threads, without locks:
 // a group stop does not wait for it any more, and signals that it alone was woken for find another
 // thread.
-void signal_thread_exiting(thread& self);
+NO_ALLOC void signal_thread_exiting(thread& self);
 
 // What a parent's SIGCHLD action says to exit.cc and wait.cc. Any lock of a lower rank may be held.
 bool signal_parent_discards_children(process& parent); // SIG_IGN or SA_NOCLDWAIT: no zombies
@@ -58,13 +61,13 @@ bool call_interrupted(const trap_frame& frame);
 // Called before every return to user mode while signal_work() says so: takes the next signal,
 // stops, kills (does not return) or builds the handler's frame and redirects `frame`; handles
 // restarts of interrupted calls.
-void signal_deliver(thread& self, trap_frame& frame);
+NO_ALLOC void signal_deliver(thread& self, trap_frame& frame);
 // Recomputes thread.machine.work_pending after a mask change.
-void signal_recompute(thread& self);
+NO_ALLOC void signal_recompute(thread& self);
 // A vfork child has let go of the address space: it takes the stop signals that were held back.
-void signal_release_held(thread& self);
+NO_ALLOC void signal_release_held(thread& self);
 // Sets the mask of the running thread (never blocks SIGKILL, SIGSTOP).
-void signal_set_mask(thread& self, sigset mask);
+NO_ALLOC void signal_set_mask(thread& self, sigset mask);
 // For sigsuspend, ppoll, pselect: mask until the return to user mode, when the old one comes back
 // (after the handler's frame remembers it).
 void signal_set_temporary_mask(thread& self, sigset mask);

@@ -229,7 +229,7 @@ sysresult sys_rt_sigprocmask(int32_t how, user_ptr<const uint64_t> set, user_ptr
     return 0;
 }
 
-sysresult sys_rt_sigreturn() {
+NO_ALLOC sysresult sys_rt_sigreturn() {
     thread& self = current_thread();
     trap_frame& frame = machine_user_frame(self.machine);
     auto contents = signal_frame_pop(self.machine, frame);

@@ -11,6 +11,7 @@
 
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "lib/types.h"
 
 #include <atomic>
@@ -24,7 +25,7 @@ public:
     pool_base(const pool_base&) = delete;
 
     void* allocate(); // null when out of memory
-    void deallocate(void* object);
+    NO_ALLOC void deallocate(void* object);
 
     const char* name() const { return name_; }
     size_t object_size() const { return size_; }
@@ -78,7 +79,7 @@ public:
 // allocation. Counted in the leak checks too.
 void* kmem_alloc(size_t size);
 void* kmem_zalloc(size_t size);
-void kmem_free(void* memory, size_t size);
+NO_ALLOC void kmem_free(void* memory, size_t size);
 uint64_t kmem_bytes_in_use();
 
 // Owns a kmem_alloc of `count` T (trivial types).

@@ -11,6 +11,7 @@
 #include "arch/memory.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/no_alloc.h"
 #include "lib/result.h"
 #include "lib/types.h"
 
@@ -51,12 +52,12 @@ void vm_page_init(boot_info& info);
 // is recorded.
 vm_page* vm_page_alloc(page_owner kind, bool zeroed = false);
 // The page has no mapping, no wire count and is on no list.
-void vm_page_free(vm_page* page);
+NO_ALLOC void vm_page_free(vm_page* page);
 // 2^order physically contiguous pages, naturally aligned, for pools' big blocks and kernel stacks;
 // order <= 10. Their vm_pages are neighbours in memory. Null when there are none.
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind);
 // Frees such a block; or free its pages one by one.
-void vm_page_free_contiguous(vm_page* page, unsigned order);
+NO_ALLOC void vm_page_free_contiguous(vm_page* page, unsigned order);
 // Gives [start, start + size), so far occupied (a boot module), to the allocator as far as whole
 // pages of it lie between the lowest and the highest usable address of the boot_info.
 void vm_page_add_range(paddr_t start, uint64_t size);
