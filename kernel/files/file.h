@@ -231,3 +231,35 @@ private:
     // None is in use from end_ on, and none is free below first_free_.
     unsigned end_ GUARDED_BY(lock_) = 0, first_free_ GUARDED_BY(lock_) = 0;
 };
+
+// A descriptor that is had before what is behind it: nobody can use its number until install(), and
+// it is free again if that does not come.
+class new_descriptor {
+public:
+    explicit new_descriptor(fd_table& files) : files_(files) {}
+    new_descriptor(const new_descriptor&) = delete;
+    ~new_descriptor() {
+        if (fd_ >= 0)
+            files_.release(fd_);
+    }
+    expected<int> reserve(bool close_on_exec, ref_ptr<file> f = nullptr) {
+        fd_ = TRY(files_.reserve());
+        file_ = std::move(f);
+        close_on_exec_ = close_on_exec;
+        return fd_;
+    }
+    void install() {
+        if (fd_ >= 0)
+            files_.fill(std::exchange(fd_, -1), std::move(file_), close_on_exec_);
+    }
+    void install(ref_ptr<file> f) {
+        file_ = std::move(f);
+        install();
+    }
+
+private:
+    fd_table& files_;
+    ref_ptr<file> file_;
+    bool close_on_exec_ = false;
+    int fd_ = -1;
+};

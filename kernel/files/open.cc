@@ -85,14 +85,16 @@ expected<ref_ptr<file>> vfs_open_at(int at_fd, const char* path, uint32_t flags,
         if (walk.trailing_slash())
             return fail(Errno::isdir);
         TRY(check_create(walk.directory()));
+        auto made = TRY(walk.directory().create_nameless(
+            node_for_caller(walk.directory(), S_IFREG_ | (mode & 07777))));
+        auto opened = TRY(vfs_open_node(*made, flags, true));
         at_sync_point(sync_point::about_to_publish);
-        auto made = walk.directory().create(
-            walk.name(), node_for_caller(walk.directory(), S_IFREG_ | (mode & 07777)));
-        if (made)
-            return vfs_open_node(**made, flags, true);
+        status entered = walk.directory().enter(walk.name(), *made);
+        if (entered)
+            return opened;
         // Somebody else was faster: then it is that file.
-        if (made.error() != Errno::exist || exclusive)
-            return fail(made.error());
+        if (entered.error() != Errno::exist || exclusive)
+            return fail(entered.error());
     }
 }
 

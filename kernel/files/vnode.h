@@ -138,11 +138,23 @@ public:
         (void)name;
         return fail(Errno::notdir);
     }
-    // EEXIST; ENOENT when this directory has been removed.
-    virtual expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) {
-        (void)name;
+    // A node that is to be entered into this directory, and has no name yet: whoever needs more for
+    // it gets that first, and nothing has happened if he does not.
+    virtual expected<ref_ptr<vnode>> create_nameless(const new_node& is) {
         (void)is;
         return fail(Errno::perm);
+    }
+    // Gives it its name. EEXIST; ENOENT when this directory has been removed.
+    virtual status enter(std::string_view name, vnode& nameless) {
+        (void)name;
+        (void)nameless;
+        return fail(Errno::perm);
+    }
+    // Both.
+    expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) {
+        ref_ptr<vnode> node = TRY(create_nameless(is));
+        TRY(enter(name, *node));
+        return node;
     }
     // EXDEV: the target is of another file system.
     virtual status link(std::string_view name, vnode& target) {

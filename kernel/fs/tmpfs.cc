@@ -131,10 +131,21 @@ expected<ref_ptr<vnode>> tmpfs_node::lookup(std::string_view name) {
     return ref_ptr<vnode>(entry->node);
 }
 
-expected<ref_ptr<vnode>> tmpfs_node::create(std::string_view name, const new_node& is) {
+expected<tmpfs_node*> tmpfs_node::own(vnode& node) {
+    tmpfs_node* of_tmpfs = node.as_tmpfs();
+    if (!of_tmpfs || &of_tmpfs->fs() != &fs())
+        return fail(Errno::xdev);
+    return of_tmpfs;
+}
+
+expected<ref_ptr<vnode>> tmpfs_node::create_nameless(const new_node& is) {
     if (!is_directory())
         return fail(Errno::notdir);
-    ref_ptr<tmpfs_node> node = TRY(fs().create_node(is));
+    return TRY(fs().create_node(is));
+}
+
+status tmpfs_node::enter(std::string_view name, vnode& nameless) {
+    ref_ptr<tmpfs_node> node(TRY(own(nameless)));
     tmpfs_entry* entry = tmpfs_entry::create(name);
     if (!entry)
         return fail(Errno::nomem);
@@ -146,23 +157,20 @@ expected<ref_ptr<vnode>> tmpfs_node::create(std::string_view name, const new_nod
         else if (entries_.find(name))
             error = Errno::exist;
         else
-            attach(*entry, node);
+            attach(*entry, std::move(node));
     }
     if (error != Errno{}) {
         tmpfs_entry::destroy(entry);
         return fail(error);
     }
     touch_modified();
-    return ref_ptr<vnode>(std::move(node));
+    return {};
 }
 
 status tmpfs_node::link(std::string_view name, vnode& target) {
     if (!is_directory())
         return fail(Errno::notdir);
-    tmpfs_node* of_tmpfs = target.as_tmpfs();
-    if (!of_tmpfs || &of_tmpfs->fs() != &fs())
-        return fail(Errno::xdev);
-    tmpfs_node& node = *of_tmpfs;
+    tmpfs_node& node = *TRY(own(target));
     if (node.is_directory())
         return fail(Errno::perm);
     TRY(fs().count_file());

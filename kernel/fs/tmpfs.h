@@ -74,7 +74,8 @@ public:
 
     vattr attributes() override;
     expected<ref_ptr<vnode>> lookup(std::string_view name) override;
-    expected<ref_ptr<vnode>> create(std::string_view name, const new_node& is) override;
+    expected<ref_ptr<vnode>> create_nameless(const new_node& is) override;
+    status enter(std::string_view name, vnode& nameless) override;
     status link(std::string_view name, vnode& target) override;
     status remove(std::string_view name, bool directory) override;
     status rename(std::string_view name, vnode& to, std::string_view to_name,
@@ -110,6 +111,7 @@ private:
     friend class tmpfs;
     friend struct rename_operation;
     bool removed() const { return links_ == 0; }           // names_ held
+    expected<tmpfs_node*> own(vnode& node);                // EXDEV
     bool within(const tmpfs_node& ancestor) const;         // names_ held
     status may_remove(tmpfs_node& victim, bool directory); // names_ held
     // Enters `node` under the (prepared) entry, or takes an entry away. names_ held alone.

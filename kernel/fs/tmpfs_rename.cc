@@ -93,10 +93,7 @@ struct rename_operation {
 
 status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_name,
                           uint32_t flags) {
-    tmpfs_node* of_tmpfs = to.as_tmpfs();
-    if (!of_tmpfs || &of_tmpfs->fs() != &fs())
-        return fail(Errno::xdev);
-    tmpfs_node& destination = *of_tmpfs;
+    tmpfs_node& destination = *TRY(own(to));
     if (!is_directory() || !destination.is_directory())
         return fail(Errno::notdir);
     rename_operation operation{*this, name, destination, to_name};

@@ -126,33 +126,6 @@ private:
     bool born_ = false;
 };
 
-// A descriptor whose number is told before it can be used: the caller's other threads have it only
-// when the child has been published, and never see it otherwise.
-class new_descriptor {
-public:
-    explicit new_descriptor(fd_table& files) : files_(files) {}
-    ~new_descriptor() {
-        if (fd_ >= 0)
-            files_.release(fd_);
-    }
-    expected<int> reserve(ref_ptr<file> f, bool close_on_exec) {
-        fd_ = TRY(files_.reserve());
-        file_ = std::move(f);
-        close_on_exec_ = close_on_exec;
-        return fd_;
-    }
-    void install() {
-        if (fd_ >= 0)
-            files_.fill(std::exchange(fd_, -1), std::move(file_), close_on_exec_);
-    }
-
-private:
-    fd_table& files_;
-    ref_ptr<file> file_;
-    bool close_on_exec_ = false;
-    int fd_ = -1;
-};
-
 } // namespace
 
 expected<created_process> process_create(const clone_args& args) {
@@ -213,11 +186,11 @@ expected<created_process> create(const clone_args& args) {
     new_descriptor pidfd(*self.files), release(*self.files);
     created_process result{};
     if (set(CLONE_PIDFD_))
-        TRY(args.pidfd.write(TRY(pidfd.reserve(TRY(pidfd_create(p, 0)), true))));
+        TRY(args.pidfd.write(TRY(pidfd.reserve(true, TRY(pidfd_create(p, 0))))));
     if (args.afork) {
         const uint32_t flags = args.afork->descriptor_flags;
         ref_ptr<file> told = TRY(afork_file_create(wait, flags & O_NONBLOCK_));
-        result.descriptor = TRY(release.reserve(std::move(told), flags & O_CLOEXEC_));
+        result.descriptor = TRY(release.reserve(flags & O_CLOEXEC_, std::move(told)));
     }
 
     // From here on it exists, or nothing has happened.

@@ -300,8 +300,10 @@ sysresult sys_copy_file_range(sys_fd from, user_ptr<int64_t> from_offset, sys_fd
 
 sysresult sys_openat(sys_at_fd at, sys_path path, sys_open_flags flags, sys_mode mode) {
     auto name = TRY(path_buffer::copy(path));
-    auto f = TRY(vfs_open_at(at, name.c_str(), uint32_t(flags.value), mode));
-    return TRY(files().install(std::move(f), flags.value & O_CLOEXEC_));
+    new_descriptor opened(files());
+    const int fd = TRY(opened.reserve(flags.value & O_CLOEXEC_));
+    opened.install(TRY(vfs_open_at(at, name.c_str(), uint32_t(flags.value), mode)));
+    return fd;
 }
 
 sysresult sys_open(sys_path path, sys_open_flags flags, sys_mode mode) {

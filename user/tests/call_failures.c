@@ -92,15 +92,6 @@ static bool is_elsewhere(unsigned bit, const struct call* c) {
            (bit == K_SELF && (c->number == SYS_mlockall || c->number == SYS_mmap));
 }
 
-// A file that was made is there, also when it cannot be opened (docs/linux-differences.md).
-static bool may_leave_a_file(unsigned bit, const struct call* c) {
-    const long flags = c->number == SYS_open     ? c->a[1]
-                       : c->number == SYS_openat ? c->a[2]
-                       : c->number == SYS_creat  ? O_CREAT
-                                                 : 0;
-    return (flags & O_CREAT) && bit == K_NAME;
-}
-
 static bool says_so(const struct call* c, long error) {
     for (size_t i = 0; i < sizeof other_errors / sizeof other_errors[0]; i++)
         if (other_errors[i].number == c->number && other_errors[i].error == error)
@@ -168,7 +159,7 @@ static void fail_in_turn(unsigned bit, const struct call* c) {
         snprintf(got, sizeof got, "result %ld", result);
         if (!says_so(c, -result))
             complain("another errno", got, " that");
-        else if (strcmp(before.at, after.at) != 0 && !may_leave_a_file(bit, c))
+        else if (strcmp(before.at, after.at) != 0)
             complain("it has left a trace", after.at, before.at);
     }
     complain("no end of it", NULL, NULL);

@@ -171,6 +171,25 @@ static void high(void) {
     need(setrlimit(RLIMIT_NOFILE, &old) == 0);
 }
 
+// A file that could not be opened is not made, either.
+static void nothing_made(void) {
+    const int next = dup(0);
+    need(next >= 0 && close(next) == 0);
+    struct rlimit old, new;
+    need(getrlimit(RLIMIT_NOFILE, &old) == 0);
+    new = old;
+    new.rlim_cur = (rlim_t)next;
+    need(setrlimit(RLIMIT_NOFILE, &new) == 0);
+    is_errno(open("never", O_CREAT | O_RDWR, 0600), EMFILE, "no descriptor is left");
+    is_errno(open("never", O_CREAT | O_EXCL | O_RDONLY, 0600), EMFILE, "nor for a new file");
+    is_errno(creat("never", 0600), EMFILE, "nor for creat");
+    is_errno(open("no/directory", O_RDONLY), EMFILE, "it is the first thing that is looked for");
+    need(setrlimit(RLIMIT_NOFILE, &old) == 0);
+    is_errno(access("never", F_OK), ENOENT, "none of them has made a file");
+    is(open("never", O_CREAT | O_RDWR, 0600), next, "with one it is made");
+    is(close(next), 0, "and open");
+}
+
 int main(void) {
     scratch_begin();
     subtest("numbers", numbers);
@@ -181,5 +200,6 @@ int main(void) {
     subtest("the limit", limit);
     subtest("many", many);
     subtest("high", high);
+    subtest("a file without a descriptor", nothing_made);
     return done();
 }
