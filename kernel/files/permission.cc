@@ -94,8 +94,6 @@ new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
 }
 
 status change_mode(vnode& node, uint32_t mode) {
-    if (node.fs().read_only())
-        return fail(Errno::rofs);
     return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
         caller c = caller_for(is.gid, false);
         if (!owns(is, c))
@@ -106,8 +104,6 @@ status change_mode(vnode& node, uint32_t mode) {
 }
 
 status change_owner(vnode& node, uint32_t uid, uint32_t gid) {
-    if (node.fs().read_only())
-        return fail(Errno::rofs);
     return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
         caller c = caller_for(is.gid, false);
         vattr_change change;
@@ -131,8 +127,6 @@ status change_owner(vnode& node, uint32_t uid, uint32_t gid) {
 }
 
 status change_times(vnode& node, const new_times& times) {
-    if (node.fs().read_only())
-        return fail(Errno::rofs);
     return node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
         caller c = caller_for(is.gid, false);
         if (!owns(is, c) && !times.now)

@@ -65,7 +65,9 @@ void vnode::touch_accessed() {
     if (!(flags & MS_STRICTATIME_) && atime_ > mtime_ && atime_ > ctime_ &&
         file_time_now() - atime_ < day)
         return;
-    atime_ = file_time_now();
+    // Not where it has become read-only meanwhile.
+    if (auto claim = write_claim::on(fs_))
+        atime_ = file_time_now();
 }
 
 void vnode::touch_modified() {

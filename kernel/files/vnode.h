@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 class file_system;
 struct process;
@@ -118,14 +119,8 @@ public:
     // One step from what the attributes are to what they become: `rule(const vattr&)` returns an
     // expected<vattr_change>, and nothing else changes them meanwhile. It may take locks whose rank
     // is behind `attributes`, such as the caller's credentials. It sees what a vnode keeps: no size
-    // and no links. EPERM or EOPNOTSUPP where the file system has no such changes.
-    template <class Rule> status change_attributes(Rule rule) {
-        TRY(attributes_changeable());
-        const uint64_t time = file_time_now();
-        lock_guard guard(attribute_lock_);
-        store(TRY(rule(kept_attributes())), time);
-        return {};
-    }
+    // and no links. EROFS; EPERM or EOPNOTSUPP where the file system has no such changes.
+    template <class Rule> status change_attributes(Rule rule);
     void touch_accessed(); // as relatime and the mount's flags say
     void touch_modified(); // mtime and ctime
     void touch_changed();  // ctime
@@ -138,6 +133,9 @@ public:
         (void)name;
         return fail(Errno::notdir);
     }
+    // Each of those that change names claims the file system, and is EROFS if it has become
+    // read-only since permissions were checked.
+    //
     // A node that is to be entered into this directory, and has no name yet: whoever needs more for
     // it gets that first, and nothing has happened if he does not.
     virtual expected<ref_ptr<vnode>> create_nameless(const new_node& is) {
@@ -303,17 +301,46 @@ public:
     // MS_* that hold for it (one mount has one file system).
     uint32_t mount_flags() const { return mount_flags_.load(std::memory_order_relaxed); }
     bool read_only() const { return mount_flags() & 1; }
-    // EBUSY: it is to be read-only, and a file of it is open for writing. The mount table is
-    // locked.
+    // EBUSY: it is to be read-only, and a file of it is open for writing, or somebody is changing
+    // it. The mount table is locked.
     status set_mount_flags(uint32_t flags);
 
 private:
     friend class vnode;
-    status begin_writing(); // a file of it is opened for writing. EROFS
+    friend class write_claim;
+    status begin_writing(); // EROFS
     void end_writing() { writers_.fetch_sub(1); }
 
     std::atomic<uint32_t> mount_flags_{0};
-    std::atomic<int32_t> writers_{0}; // files open for writing; negative: read-only
+    std::atomic<int32_t> writers_{0}; // claims, and files open for writing; negative: read-only
     const char* type_;
     const uint64_t device_;
 };
+
+// While there is one, a file system does not become read-only: who changes it has looked once, and
+// what he found stays so.
+class write_claim {
+public:
+    static expected<write_claim> on(file_system& fs) { // EROFS
+        TRY(fs.begin_writing());
+        return write_claim(fs);
+    }
+    write_claim(write_claim&& other) noexcept : fs_(std::exchange(other.fs_, nullptr)) {}
+    ~write_claim() {
+        if (fs_)
+            fs_->end_writing();
+    }
+
+private:
+    explicit write_claim(file_system& fs) : fs_(&fs) {}
+    file_system* fs_;
+};
+
+template <class Rule> status vnode::change_attributes(Rule rule) {
+    write_claim claim = TRY(write_claim::on(fs_));
+    TRY(attributes_changeable());
+    const uint64_t time = file_time_now();
+    lock_guard guard(attribute_lock_);
+    store(TRY(rule(kept_attributes())), time);
+    return {};
+}

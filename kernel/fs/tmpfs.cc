@@ -146,6 +146,7 @@ expected<ref_ptr<vnode>> tmpfs_node::create_nameless(const new_node& is) {
 
 status tmpfs_node::enter(std::string_view name, vnode& nameless) {
     ref_ptr<tmpfs_node> node(TRY(own(nameless)));
+    write_claim claim = TRY(write_claim::on(fs()));
     tmpfs_entry* entry = tmpfs_entry::create(name);
     if (!entry)
         return fail(Errno::nomem);
@@ -171,6 +172,7 @@ status tmpfs_node::link(std::string_view name, vnode& target) {
     if (!is_directory())
         return fail(Errno::notdir);
     tmpfs_node& node = *TRY(own(target));
+    write_claim claim = TRY(write_claim::on(fs()));
     if (node.is_directory())
         return fail(Errno::perm);
     TRY(fs().count_file());
@@ -216,6 +218,7 @@ status tmpfs_node::may_remove(tmpfs_node& victim, bool directory) {
 status tmpfs_node::remove(std::string_view name, bool directory) {
     if (!is_directory())
         return fail(Errno::notdir);
+    write_claim claim = TRY(write_claim::on(fs()));
     tmpfs_entry* entry;
     ref_ptr<tmpfs_node> victim; // its end may free pages: after the lock
     {

@@ -94,6 +94,7 @@ struct rename_operation {
 status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_name,
                           uint32_t flags) {
     tmpfs_node& destination = *TRY(own(to));
+    write_claim claim = TRY(write_claim::on(fs()));
     if (!is_directory() || !destination.is_directory())
         return fail(Errno::notdir);
     rename_operation operation{*this, name, destination, to_name};
