@@ -84,8 +84,12 @@ status start_init() {
     if (!p)
         return fail(Errno::nomem);
     ref_ptr<thread> t = TRY(thread_create(*p));
-    p->tasks =
+    auto task =
         TRY(user_charge::take(0, user_resource::tasks, 1, user_charge::no_limit, Errno::again));
+    {
+        lock_guard guard(p->lock);
+        p->tasks = std::move(task);
+    }
     p->handlers = TRY(sig_handlers::create());
     auto context = TRY(security_context::create({}, true, security_context::new_program()));
     context->vm = TRY(vmspace::create());

@@ -386,11 +386,11 @@ struct layout {
     uint64_t stack_size = 0; // what the strings need and 128 KiB, growing on demand
 };
 
-layout choose_layout(const process& p, const elf_image& image, uint64_t strings) {
+layout choose_layout(const elf_image& image, uint64_t strings) {
     constexpr uint64_t largest_gap = user_max.value() / 6 * 5;
     vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
     // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
-    uint64_t gap = std::min(p.limits[RLIMIT_STACK_].current, largest_gap);
+    uint64_t gap = std::min(process_limit(RLIMIT_STACK_), largest_gap);
     gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte,
                      largest_gap & ~uint64_t{page_mask});
     layout at{.stack_top = stack_top,
@@ -508,7 +508,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     path = name.data();
     const uint64_t strings = arguments.bytes() + environment.bytes() +
                              (arguments.count() + environment.count()) * 8 + strlen(path);
-    const layout at = choose_layout(p, what.image, strings);
+    const layout at = choose_layout(what.image, strings);
     TRY(check_room(p, what, at));
     const bool had_threads = has_other_threads(self);
     new_parts parts = TRY(new_parts::make(self, what));

@@ -67,6 +67,7 @@
 #include "vm/phys/uvmexp.h"
 #include "vm/uvm_aobj.h"
 
+#include <algorithm>
 #include <machine/trap_frame.h>
 
 namespace {
@@ -281,11 +282,16 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     if (!p)
         return fail(Errno::nomem);
     ref_ptr<vnode> program;
+    linux_rlimit limits[rlimit_count];
     {
         lock_guard guard(parent.lock);
-        memcpy(p->limits, parent.limits, sizeof p->limits);
+        std::ranges::copy(parent.limits, limits);
         program = parent.executable;
         p->fork_modes.inherit(parent.fork_modes);
+    }
+    {
+        lock_guard guard(p->lock);
+        std::ranges::copy(limits, p->limits);
     }
     process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());
@@ -375,9 +381,11 @@ status publish(process& p, thread& child, thread& self, const clone_args& args, 
     lock_guard guard(process_tree_lock);
     if (parent.exiting || signal_kill_pending(self))
         return fail(Errno::restartnointr);
+    bool has_cpu_limit;
     {
         lock_guard own(p.lock);
         p.tasks.join(std::move(task));
+        has_cpu_limit = p.limits[RLIMIT_CPU_].current != UINT64_MAX;
     }
     child.add_reference(); // process::threads'; dropped by thread_exit
     if (args.flags & CLONE_VFORK_)
@@ -403,7 +411,7 @@ status publish(process& p, thread& child, thread& self, const clone_args& args, 
     p.below_subreaper = real_parent->below_subreaper || real_parent->subreaper;
     p.add_reference(); // the parent's, dropped by wait
     process_publish(p, child, *real_parent);
-    if (p.limits[RLIMIT_CPU_].current != UINT64_MAX)
+    if (has_cpu_limit)
         cpu_limit_changed(p);
     return {};
 }

@@ -232,9 +232,12 @@ void thread_publish(thread& t) {
 void thread_unpublish(thread& t) {
     process& p = *t.proc;
     p.threads.remove(t);
-    if (!p.threads.empty()) { // else its task is the zombie's
+    {
         lock_guard own(p.lock);
-        if (p.tasks.units()) // the kernel's own threads are nobody's
+        if (t.tid == p.pid)
+            p.cpus_of_first = t.allowed_cpus;
+        // The last one's task is the zombie's; the kernel's own threads are nobody's.
+        if (!p.threads.empty() && p.tasks.units())
             (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
     }
     thread_table[unsigned(t.tid) % buckets].remove(t);

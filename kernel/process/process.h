@@ -80,12 +80,15 @@ struct process : ref_counted<process> {
     // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
     // threads.
     ref_ptr<const security_context> context GUARDED_BY(lock);
-    linux_rlimit limits[rlimit_count]; // under `lock`
-    user_charge tasks;                 // under `lock`: its threads, or itself as a zombie, for
-                                       // RLIMIT_NPROC. Of cred.uid; the kernel process has none
-    ref_ptr<vnode> executable;         // under `lock`
-    own_fork_modes fork_modes;         // inherited
-    ledger costs;                      // of what its threads called
+    linux_rlimit limits[rlimit_count] GUARDED_BY(lock);
+    // Its threads, or itself as a zombie, for RLIMIT_NPROC. Of cred.uid; the kernel process has
+    // none.
+    user_charge tasks GUARDED_BY(lock);
+    ref_ptr<vnode> executable GUARDED_BY(lock);
+    // thread::allowed_cpus of its first thread, once that has ended: the pid keeps it.
+    uint32_t cpus_of_first GUARDED_BY(lock) = 0;
+    own_fork_modes fork_modes; // inherited
+    ledger costs;              // of what its threads called
     nanos_t start_time = 0;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited

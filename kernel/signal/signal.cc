@@ -160,12 +160,14 @@ void made_pending(process& p, thread* only, signal_queue& queue, int signo)
 // have (but he always may, if so it is to be).
 MAY_LOSE("the signal is pending all the same; a real-time one's sender is told")
 pending_signal* create_entry(process& p, bool always) {
+    uint32_t uid;
     uint64_t limit;
     {
         lock_guard guard(p.lock);
+        uid = p.context->cred.uid;
         limit = always ? user_charge::no_limit : p.limits[RLIMIT_SIGPENDING_].current;
     }
-    auto charge = user_charge::take(process_uid(p), user_resource::signals, 1, limit, Errno::again);
+    auto charge = user_charge::take(uid, user_resource::signals, 1, limit, Errno::again);
     pending_signal* entry = charge ? pending_signal::create() : nullptr;
     if (entry)
         entry->charge = std::move(*charge);

@@ -50,45 +50,62 @@ sysresult sys_getcpu(user_ptr<uint32_t> cpu, user_ptr<uint32_t> node, sys_addres
     return 0;
 }
 
-static expected<ref_ptr<thread>> thread_or_self(pid_t tid) {
-    if (tid == 0)
-        return ref_ptr(&current_thread());
-    ref_ptr<thread> t = thread_find(tid);
-    if (!t)
-        return fail(Errno::srch);
-    return t;
-}
-
 // The rights of the caller, `self`, and what he does with them, are one step for the target: it
 // does not change who it is in between.
 static bool may_schedule(const credentials& self, const process& target) REQUIRES(target.lock) {
     return credentials_may_schedule(self, target.context->cred);
 }
 
+// Whose processors `tid` names: a thread's, or those that are left of a first one.
+struct affinity_target {
+    ref_ptr<process> proc;
+    ref_ptr<thread> live; // null: it has ended
+
+    static expected<affinity_target> find(pid_t tid) { // ESRCH
+        if (ref_ptr<thread> t = tid == 0 ? ref_ptr(&current_thread()) : thread_find(tid))
+            return affinity_target{ref_ptr(t->proc), t};
+        if (ref_ptr<process> p = process_find(tid))
+            return affinity_target{std::move(p), nullptr};
+        return fail(Errno::srch);
+    }
+};
+
+static uint32_t all_cpus() { return (1u << cpu::count()) - 1; }
+
 sysresult sys_sched_setaffinity(sys_pid pid, uint64_t size, user_ptr<const uint64_t> mask) {
     uint64_t wanted = 0;
     TRY(copy_in(&wanted, mask.address(), std::min(size, sizeof wanted)));
-    ref_ptr<thread> t = TRY(thread_or_self(pid));
-    const auto allowed = uint32_t(wanted) & ((1u << cpu::count()) - 1);
+    const affinity_target target = TRY(affinity_target::find(pid));
+    const auto allowed = uint32_t(wanted) & all_cpus();
     const credentials self = current_credentials();
+    process& p = *target.proc;
     {
-        process& p = *t->proc;
         lock_guard guard(p.lock);
         if (!may_schedule(self, p))
             return fail(Errno::perm);
         if (allowed == 0)
             return fail(Errno::inval);
-        t->allowed_cpus = allowed;
+        if (target.live)
+            target.live->allowed_cpus = allowed;
+        if (!target.live || target.live->tid == p.pid) // it may be ending
+            p.cpus_of_first = allowed;
     }
-    sched_affinity_changed(*t);
+    if (target.live)
+        sched_affinity_changed(*target.live);
     return 0;
 }
 
 sysresult sys_sched_getaffinity(sys_pid pid, uint64_t size, user_ptr<uint64_t> mask) {
     if (size < sizeof(uint64_t) || size % sizeof(uint64_t) != 0)
         return fail(Errno::inval);
-    ref_ptr<thread> t = TRY(thread_or_self(pid));
-    TRY(mask.write(t->allowed_cpus & ((1u << cpu::count()) - 1)));
+    const affinity_target target = TRY(affinity_target::find(pid));
+    uint32_t allowed;
+    {
+        process& p = *target.proc;
+        lock_guard guard(p.lock);
+        allowed = target.live ? target.live->allowed_cpus.load() : p.cpus_of_first;
+    }
+    TRY(mask.write(allowed & all_cpus()));
     return sizeof(uint64_t);
 }
 

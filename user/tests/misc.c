@@ -160,6 +160,80 @@ static void priority(void) {
     reap(child);
 }
 
+// The processors of `pid`, or -errno.
+static long processors_of(pid_t pid) {
+    unsigned long mask[16] = {0};
+    return syscall(SYS_sched_getaffinity, pid, sizeof mask, mask) < 0 ? -errno : (long)mask[0];
+}
+
+static long set_processors(pid_t pid, unsigned long mask) {
+    return syscall(SYS_sched_setaffinity, pid, sizeof mask, &mask) < 0 ? -errno : 0;
+}
+
+static void* ends_later(void* gate) {
+    gate_pass(gate);
+    syscall(SYS_exit_group, 0);
+    return NULL;
+}
+
+// Two processors that there are; the same one if there is one.
+static unsigned long one, another;
+
+// A process of which only a second thread is left, once a gate lets the first one go.
+static void first_thread_ends(void* gates) {
+    struct gate* gate = gates;
+    pthread_t second;
+    need(set_processors(0, one) == 0);
+    need(pthread_create(&second, NULL, ends_later, &gate[1]) == 0);
+    gate_pass(&gate[0]);
+    syscall(SYS_exit, 0);
+}
+
+static void are_its_own(pid_t pid, const char* whose) {
+    is(processors_of(pid), (long)one, "%s: has its own", whose);
+    is(set_processors(pid, 0), -EINVAL, "%s: none", whose);
+    is(set_processors(pid, another), 0, "%s: another", whose);
+    is(processors_of(pid), (long)another, "%s: has that", whose);
+    need(set_processors(pid, one) == 0);
+}
+
+static void processors(void) {
+    const long all = processors_of(0);
+    need(all > 0);
+    one = (unsigned long)(all & -all);
+    another = 1UL << (63 - __builtin_clzl((unsigned long)all));
+    is(set_processors(0, 0), -EINVAL, "none");
+    is(set_processors(0, ~(unsigned long)all), -EINVAL, "only some that are not there");
+    is(set_processors(0, ~0UL), 0, "also some that are not there");
+    is(processors_of(0), all, "do not count");
+
+    struct gate gates[2] = {gate_make(), gate_make()};
+    char path[64];
+    pid_t child = spawn(first_thread_ends, gates);
+    need(eventually(processors_of(child) == (long)one));
+    are_its_own(child, "alive");
+    gate_open(&gates[0]);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", child, child);
+    need(eventually(proc_state(child) == 'Z' || access(path, F_OK) != 0)); // Linux or Spork
+    are_its_own(child, "without its first thread");
+    gate_open(&gates[1]);
+    siginfo_t info;
+    need(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    are_its_own(child, "zombie");
+    pid_t stranger = fork();
+    if (stranger == 0) {
+        need(geteuid() != 0 || (setgid(3000) == 0 && setuid(3000) == 0));
+        _exit(processors_of(child) != (long)one ||
+              (getuid() == 3000 && set_processors(child, one) != -EPERM));
+    }
+    is_exit(reap(stranger), 0, "everybody may ask, others may not set");
+    reap(child);
+    is(processors_of(child), -ESRCH, "nobody's");
+    is(set_processors(child, 0), -ESRCH, "are not set");
+    is_errno(syscall(SYS_sched_setaffinity, child, 8UL, 8UL), EFAULT, "not from nowhere");
+    is_errno(syscall(SYS_sched_getaffinity, child, 4UL, path), EINVAL, "not by halves");
+}
+
 static void* own_slack(void* unused) {
     (void)unused;
     bool inherited = prctl(PR_GET_TIMERSLACK) == 70000;
@@ -208,6 +282,7 @@ int main(void) {
     subtest("limits", limits);
     subtest("thread pointer", registers);
     subtest("priority", priority);
+    subtest("processors", processors);
     subtest("timer slack", timer_slack);
     subtest("registers", preserved_registers);
     return done();
