@@ -148,7 +148,10 @@ static void object_make_descriptor(struct object* o) {
         need(mkfifo("p", RW) == 0);
         place(open("p", O_RDWR), OBJECT_FD);
         break;
-    case K_PROC: place(open("/proc/self/comm", O_RDWR), OBJECT_FD); break;
+    case K_PROC:
+        need(prctl(PR_SET_NAME, "pairs") == 0); // by the first thread, whose name it is
+        place(open("/proc/self/comm", O_RDWR), OBJECT_FD);
+        break;
     }
     place(file_with("g", "abcdefghij"), OTHER_FD);
 }
