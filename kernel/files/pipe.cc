@@ -16,20 +16,31 @@
 
 static constinit pool<pipe_channel> pipes{"pipe"};
 
+constinit std::atomic<uint64_t> pipe_max_size{1024 * 1024};
+constinit std::atomic<uint64_t> pipe_user_pages_soft{16384};
+constinit std::atomic<uint64_t> pipe_user_pages_hard{0};
+
 namespace {
 
-uint64_t pages_for_caller() { return is_superuser() ? user_charge::no_limit : pipe_pages_per_user; }
+// What a setting says for the caller. The superuser has no limit.
+uint64_t for_caller(const std::atomic<uint64_t>& pages) {
+    const uint64_t most = pages.load();
+    return most == 0 || is_superuser() ? user_charge::no_limit : most;
+}
 
+// For a new pipe of the caller's.
 expected<user_charge> charge_for_caller() {
     const uint32_t uid = current_credentials().uid;
-    auto charge = user_charge::take(uid, user_resource::pipe_pages,
-                                    pipe_channel::default_capacity / page_size, pages_for_caller(),
-                                    Errno::perm);
-    if (charge || charge.error() != Errno::perm)
+    const uint64_t soft = for_caller(pipe_user_pages_soft), hard = for_caller(pipe_user_pages_hard);
+    uint64_t capacity = pipe_channel::default_capacity;
+    if (!is_superuser())
+        capacity = std::min(capacity, pipe_max_size.load());
+    auto charge = user_charge::take(uid, user_resource::pipe_pages, capacity / page_size,
+                                    std::min(soft, hard), Errno::nfile);
+    if (charge || charge.error() != Errno::nfile || hard < soft)
         return charge;
     return user_charge::take(uid, user_resource::pipe_pages,
-                             pipe_channel::smallest_capacity / page_size, user_charge::no_limit,
-                             Errno::perm);
+                             pipe_channel::smallest_capacity / page_size, hard, Errno::nfile);
 }
 
 } // namespace
@@ -253,12 +264,15 @@ uint64_t pipe_channel::capacity() {
 }
 
 expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
-    if (bytes == 0 || bytes > UINT32_MAX / 2)
+    if (bytes > pipe_largest_size)
         return fail(Errno::inval);
-    uint64_t capacity = std::bit_ceil(page_round_up(bytes));
-    if (capacity > largest_capacity && !is_superuser())
+    const uint64_t wanted = std::bit_ceil(std::max(bytes, page_size));
+    const bool any_size = wanted <= pipe_max_size.load() || is_superuser();
+    if (!any_size && wanted > capacity())
         return fail(Errno::perm);
-    kmem_array<ring_page> ring(capacity / page_size);
+    const uint64_t most_pages =
+        std::min(for_caller(pipe_user_pages_soft), for_caller(pipe_user_pages_hard));
+    kmem_array<ring_page> ring(wanted / page_size);
     auto* spare = static_cast<char*>(kmem_alloc(page_size));
     bool fits = false, allowed = true;
     if (ring && spare) {
@@ -267,7 +281,8 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
         write_lock_.lock_nested();
         if (ring.size() == ring_.size()) {
             fits = true; // and nothing moves
-        } else if (ring.size() > ring_.size() && !charge_.resize(ring.size(), pages_for_caller())) {
+        } else if (ring.size() > ring_.size() &&
+                   !(any_size && charge_.resize(ring.size(), most_pages))) {
             allowed = false;
         } else {
             lock_guard guard(state_);
@@ -305,7 +320,7 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
     if (!fits)
         return fail(Errno::busy);
     pollers_.notify();
-    return capacity;
+    return wanted;
 }
 
 void pipe_channel::add_end(bool reader, bool writer) {

@@ -12,19 +12,20 @@
 #include "lib/lock.h"
 #include "vm/phys/pool.h"
 
-// How many pages the pipes of a user may have room for together (Linux's pipe-user-pages-soft).
-// Beyond that he gets pipes of smallest_capacity, and makes none larger.
-inline constexpr uint64_t pipe_pages_per_user = 16384;
+// What an ordinary user may have (/proc/sys/fs/pipe-*): bytes of room in a pipe, a power of two;
+// pages of room in all of his pipes, 0 for no limit. Beyond pipe_user_pages_soft he gets pipes of
+// smallest_capacity, and makes none larger; beyond pipe_user_pages_hard he gets none.
+constexpr uint64_t pipe_largest_size = uint64_t{1} << 31; // that pipe_max_size may be
+extern std::atomic<uint64_t> pipe_max_size, pipe_user_pages_soft, pipe_user_pages_hard;
 
 class pipe_channel final : public ref_counted<pipe_channel> {
 public:
     static constexpr auto end_takes = lock_rank::accounts;
     static constexpr uint64_t atomic_size = 4096; // PIPE_BUF
     static constexpr uint64_t default_capacity = 64 * 1024;
-    static constexpr uint64_t largest_capacity = 1024 * 1024;
     static constexpr uint64_t smallest_capacity = 8 * 1024;
 
-    // Charged to the caller. ENOMEM.
+    // Charged to the caller. ENFILE beyond pipe_user_pages_hard; ENOMEM.
     static expected<ref_ptr<pipe_channel>> create();
     explicit pipe_channel(user_charge pages);
     ~pipe_channel();
@@ -37,8 +38,8 @@ public:
     uint32_t poll(poller* p, bool reader, bool writer, uint64_t hangup_mark);
     uint64_t available(); // bytes
     uint64_t capacity();
-    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM beyond largest_capacity, or
-    // pipe_pages_per_user; ENOMEM.
+    // Rounded up to a power of two pages. EBUSY: more is in it; EPERM if it grows beyond
+    // pipe_max_size, or what its maker may have; ENOMEM.
     expected<uint64_t> set_capacity(uint64_t bytes);
 
     // An end appears (fifo: waits for the other unless nonblocking; ENXIO) and goes.

@@ -5,6 +5,7 @@
 #include "arch/timer.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/files/permission.h"
+#include "kernel/files/pipe.h"
 #include "kernel/memory/sysv_shm.h"
 #include "kernel/proc/proc_facts.h"
 #include "kernel/proc/procfs_node.h"
@@ -24,6 +25,7 @@
 #include "vm/vmspace.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace {
 
@@ -365,6 +367,22 @@ template <std::atomic<bool>& flag> status store_flag(const proc_subject&, std::s
     return {};
 }
 
+template <std::atomic<uint64_t>& number> status show_number(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(number.load()));
+    return {};
+}
+template <std::atomic<uint64_t>& number>
+status store_number(const proc_subject&, std::string_view text) {
+    number.store(TRY(parse_setting(text, UINT64_MAX)));
+    return {};
+}
+
+status store_pipe_max_size(const proc_subject&, std::string_view text) {
+    const uint64_t size = TRY(parse_setting(text, pipe_largest_size));
+    pipe_max_size.store(std::bit_ceil(std::max(size, page_size)));
+    return {};
+}
+
 status show_sync_points(const proc_subject&, text_buffer& out) {
     sync_points_show(out);
     return {};
@@ -471,7 +489,23 @@ constexpr proc_entry vm_entries[] = {
      .store = store_flag<uvm_check_at_seams>},
 };
 
+constexpr proc_entry fs_entries[] = {
+    {.name = "pipe-max-size",
+     .mode = file_644,
+     .show = show_number<pipe_max_size>,
+     .store = store_pipe_max_size},
+    {.name = "pipe-user-pages-soft",
+     .mode = file_644,
+     .show = show_number<pipe_user_pages_soft>,
+     .store = store_number<pipe_user_pages_soft>},
+    {.name = "pipe-user-pages-hard",
+     .mode = file_644,
+     .show = show_number<pipe_user_pages_hard>,
+     .store = store_number<pipe_user_pages_hard>},
+};
+
 constexpr proc_entry sys_entries[] = {
+    {.name = "fs", .mode = directory_555, .children = fs_entries},
     {.name = "kernel", .mode = directory_555, .children = kernel_entries},
     {.name = "vm", .mode = directory_555, .children = vm_entries},
 };

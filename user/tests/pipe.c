@@ -1,6 +1,7 @@
 // needs-root
 // Pipes: order, ends, blocking and not, and what is written whole.
 #include "../lib/proc.h"
+#include "../lib/spork.h"
 
 #include <limits.h>
 #include <sys/eventfd.h>
@@ -344,6 +345,98 @@ static void many_pages(void) {
     is(fcntl(small.out, F_GETPIPE_SZ), 65536, "as a closed one does");
 }
 
+static long setting(const char* name) {
+    char path[64], text[32];
+    snprintf(path, sizeof path, "/proc/sys/fs/%s", name);
+    int fd = open(path, O_RDONLY);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    need(n > 1 && text[n - 1] == '\n');
+    text[n] = 0;
+    close(fd);
+    return atol(text);
+}
+
+static int set(const char* name, const char* value) { // 0 or an errno
+    char path[64];
+    snprintf(path, sizeof path, "/proc/sys/fs/%s", name);
+    int fd = open(path, O_WRONLY);
+    if (fd < 0)
+        return errno;
+    const int wrong = write(fd, value, strlen(value)) < 0 ? errno : 0;
+    close(fd);
+    return wrong;
+}
+
+static void become_somebody(uid_t who) {
+    if (geteuid() == 0)
+        need(setgid(who) == 0 && setuid(who) == 0);
+}
+
+static void usual_settings(void) {
+    const long most = setting("pipe-max-size");
+    need(setting("pipe-user-pages-soft") >= 0 && setting("pipe-user-pages-hard") >= 0);
+    become_somebody(43211);
+    is(set("pipe-max-size", "65536"), EACCES, "root alone sets them");
+    struct ends p = make(0);
+    is(fcntl(p.out, F_SETPIPE_SZ, most), most, "the largest size");
+    is_errno(fcntl(p.out, F_SETPIPE_SZ, most + 1), EPERM, "and no more");
+    is(fcntl(p.out, F_SETPIPE_SZ, 0), 4096, "a page is the least");
+    is(fcntl(p.out, F_SETPIPE_SZ, 5000), 8192, "powers of two");
+    is_errno(fcntl(p.out, F_SETPIPE_SZ, 0x80000001U), EINVAL, "beyond 2 GiB there are none");
+}
+
+// Linux's are everybody's there: they are not touched.
+static void other_settings(void) {
+    static const struct {
+        const char *value, *name;
+        int answer;
+        long then;
+    } tries[] = {
+        {"5000", "pipe-max-size", 0, 8192},
+        {"0", "pipe-max-size", 0, 4096},
+        {"2147483648", "pipe-max-size", 0, 2147483648},
+        {"2147483649", "pipe-max-size", EINVAL, 2147483648},
+        {"x", "pipe-user-pages-soft", EINVAL, 16384},
+        {"-1", "pipe-user-pages-soft", EINVAL, 16384},
+        {"33", "pipe-user-pages-soft", 0, 33},
+        {"40", "pipe-user-pages-hard", 0, 40},
+        {"16384", "pipe-max-size", 0, 16384},
+    };
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        is(set(tries[i].name, tries[i].value), tries[i].answer, "%s: %s", tries[i].name,
+           tries[i].value);
+        is(setting(tries[i].name), tries[i].then, "what it is then");
+    }
+    struct ends p = make(0);
+    is(fcntl(p.out, F_GETPIPE_SZ), 65536, "root's pipe");
+    is(fcntl(p.out, F_SETPIPE_SZ, 131072), 131072, "as large as it likes");
+    pid_t child = fork();
+    if (child == 0) {
+        become_somebody(43212);
+        need(fcntl(p.out, F_SETPIPE_SZ, 65536) == 65536); // made smaller by anybody
+        for (int pages = 0; pages < 32; pages += 4)
+            need(fcntl(make(0).out, F_GETPIPE_SZ) == 16384); // pipe-max-size
+        for (int pages = 32; pages < 40; pages += 2)
+            need(fcntl(make(0).out, F_GETPIPE_SZ) == 8192);
+        int ends[2];
+        need(pipe(ends) < 0 && errno == ENFILE);
+        _exit(0);
+    }
+    is_exit(reap(child), 0, "another's pipes are as large, as small and as many as they may be");
+    need(set("pipe-max-size", "65536") == 0 && set("pipe-user-pages-hard", "20") == 0);
+    child = fork();
+    if (child == 0) {
+        become_somebody(43212);
+        int ends[2];
+        need(fcntl(make(0).out, F_GETPIPE_SZ) == 65536);
+        need(pipe(ends) < 0 && errno == ENFILE);
+        _exit(0);
+    }
+    is_exit(reap(child), 0, "a hard limit below the soft one leaves no small ones");
+    need(set("pipe-user-pages-hard", "0") == 0 && set("pipe-user-pages-soft", "16384") == 0);
+    need(set("pipe-max-size", "1048576") == 0);
+}
+
 int main(void) {
     subtest("bytes", bytes);
     subtest("the end", end_of_file);
@@ -356,5 +449,8 @@ int main(void) {
     subtest("by name", by_name);
     subtest("another program", through_cat);
     subtest("the pages of one user", many_pages);
+    subtest("settings", usual_settings);
+    if (on_spork())
+        subtest("other settings", other_settings);
     return done();
 }
