@@ -322,10 +322,20 @@ void vm_aref::join(vm_aref& tail) {
     tail.amap_.reset();
 }
 
-bool vm_aref::grow_back(uint64_t by) {
-    slot_t end = first_ + pages_;
+bool vm_aref::has_room_behind(uint64_t by) const {
+    const slot_t end = first_ + pages_;
+    return !amap_->shared_by_inheritance() && end + by > end && !amap_->referenced(end, end + by);
+}
+
+bool vm_aref::may_grow_back(uint64_t by) const {
     lock_guard guard(amap_->lock());
-    if (amap_->shared_by_inheritance() || end + by < end || amap_->referenced(end, end + by))
+    return has_room_behind(by);
+}
+
+bool vm_aref::grow_back(uint64_t by) {
+    const slot_t end = first_ + pages_;
+    lock_guard guard(amap_->lock());
+    if (!has_room_behind(by))
         return false;
     amap_->count_range(end, end + by, 1);
     pages_ += by;

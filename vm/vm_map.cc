@@ -149,7 +149,8 @@ status vm_map::check_count(uint64_t more) const {
     return count_ + more > most ? status(fail(Errno::nomem)) : status();
 }
 
-status vm_map::reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed) const {
+status vm_map::reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed,
+                             uint64_t merged) const {
     vm_map_entry* at_start = lookup(start);
     vm_map_entry* at_end = lookup(end);
     const bool first = at_start && at_start->start < start, last = at_end && at_end->start < end;
@@ -157,8 +158,8 @@ status vm_map::reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, boo
     // A hole in the middle of an entry makes one more of it; otherwise the edges take the places of
     // what they are cut from.
     const uint64_t more = !removed ? clips : first && at_start == at_end;
-    if (more != 0)
-        TRY(check_count(more));
+    if (more > merged)
+        TRY(check_count(more - merged));
     return stock.reserve(clips);
 }
 
@@ -189,17 +190,30 @@ vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock)
     return entry && entry->start < end ? entry : nullptr;
 }
 
-bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
+bool vm_map::alike_but_rights(const vm_map_entry& low, const vm_map_entry& high) {
     if (low.end != high.start || low.object != high.object || low.handle != high.handle)
         return false;
     if (low.object && low.offset + low.size() != high.offset)
         return false;
-    return low.protection == high.protection && low.max_protection == high.max_protection &&
-           low.inheritance == high.inheritance &&
+    return low.max_protection == high.max_protection && low.inheritance == high.inheritance &&
            low.default_inheritance == high.default_inheritance && low.advice == high.advice &&
            low.wired_count == high.wired_count && low.wired_on_fault == high.wired_on_fault &&
            low.copy_on_write == high.copy_on_write && low.grows_down == high.grows_down &&
-           low.no_reserve == high.no_reserve && low.charged == high.charged && low.tag == high.tag;
+           low.no_reserve == high.no_reserve && low.tag == high.tag;
+}
+
+bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
+    return low.protection == high.protection && low.charged == high.charged &&
+           alike_but_rights(low, high);
+}
+
+bool vm_map::merge_if_rights_agree(const vm_map_entry& low, const vm_map_entry& high,
+                                   uint64_t pages) {
+    if (!alike_but_rights(low, high))
+        return false;
+    if (!high.aref)
+        return !low.aref || low.aref.may_grow_back(pages);
+    return low.aref && low.needs_copy == high.needs_copy && low.aref.followed_by(high.aref);
 }
 
 // Makes one entry of two if that can be done, and keeps `low`. An entry that has no amap yet is

@@ -95,9 +95,10 @@ public:
     // ENOMEM when the map would have more than vm_max_map_count entries with so many more.
     status check_count(uint64_t more) const REQUIRES_SHARED(lock_);
     // Adds to the stock the entries that clip_range() will take: 0, 1 or 2. ENOMEM; also when the
-    // map would have too many then. `removed`: what is in the range will go.
-    status reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed = false) const
-        REQUIRES_SHARED(lock_);
+    // map would have too many then. `removed`: what is in the range will go. `merged`: so many are
+    // going to be merged.
+    status reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed = false,
+                         uint64_t merged = 0) const REQUIRES_SHARED(lock_);
     // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped
     // there. Returns the first entry in the range, or null.
     vm_map_entry* clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) REQUIRES(lock_);
@@ -108,6 +109,10 @@ public:
     // Whether the two, which touch, differ in nothing but their place and their amaps: to a program
     // they are one mapping.
     static bool alike(const vm_map_entry& low, const vm_map_entry& high);
+    // Whether merge_range() would make one of `low` and the first `pages` of `high`, if their rights
+    // and what was promised for them were the same. (In front of an amap there is no room.)
+    static bool merge_if_rights_agree(const vm_map_entry& low, const vm_map_entry& high,
+                                      uint64_t pages);
 
     // Calls `change(entry)` for an entry of this map whose attributes or size it alters, and keeps
     // the sums right.
@@ -126,6 +131,7 @@ public:
 private:
     void add_to_sums(const vm_map_entry& entry, int sign) REQUIRES(lock_);
     void clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) REQUIRES(lock_);
+    static bool alike_but_rights(const vm_map_entry& low, const vm_map_entry& high);
     bool try_merge(vm_map_entry& low, vm_map_entry& high) REQUIRES(lock_);
 
     mutable rw_lock lock_{lock_rank::vm_map, "vm_map"};

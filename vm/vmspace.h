@@ -285,6 +285,8 @@ private:
     expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
         REQUIRES_SHARED(map_.lock());
+    uint64_t merged_by_protect(vaddr_t start, vaddr_t end, vm_prot prot) const
+        REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
         EXCLUDES(map_.lock());
     uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)

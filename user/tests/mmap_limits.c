@@ -124,12 +124,16 @@ static void gap_is_left(void) {
     is(mmap(top - 2 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0), top - 2 * PAGE, "MAP_FIXED is");
 }
 
-// Each page that gets another protection is a mapping more, and what it was cut from is two.
-static void number_of_mappings(void) {
+static size_t most_mappings(void) {
     char text[32] = "";
     int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
     need(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && close(fd) == 0);
-    const size_t most = (size_t)atol(text);
+    return (size_t)atol(text);
+}
+
+// Each page that gets another protection is a mapping more, and what it was cut from is two.
+static void number_of_mappings(void) {
+    const size_t most = most_mappings();
     if (most > 70000) {
         skip("%zu mappings take too long", most);
         return;
@@ -149,6 +153,32 @@ static void number_of_mappings(void) {
     succeeds(munmap(at, PAGE), "one may go as a whole");
     succeeds(munmap(at + PAGE, 3 * PAGE), "or several");
     succeeds(mprotect(at + 8 * PAGE, PAGE, PROT_READ), "and others take their place");
+}
+
+// With as many mappings as there may be, mprotect does what needs no more.
+static void moving_edges(void) {
+    const size_t most = most_mappings();
+    if (most > 70000) {
+        skip("%zu mappings take too long", most);
+        return;
+    }
+    char* at = mmap(NULL, (most + 50) * PAGE, PROT_READ, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    need(mprotect(at + 4 * PAGE, 4 * PAGE, RW) == 0 && mprotect(at + 12 * PAGE, 4 * PAGE, RW) == 0);
+    for (size_t i = 20; mprotect(at + i * PAGE, PAGE, PROT_NONE) == 0; i += 2)
+        continue;
+    while (mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        continue;
+    is_errno(mprotect(at + 5 * PAGE, PAGE, PROT_READ), ENOMEM, "one of three is not made");
+    succeeds(mprotect(at + 4 * PAGE, PAGE, PROT_READ), "an edge moves up");
+    is_fault(store_fault(at + 4 * PAGE), SIGSEGV, SEGV_ACCERR, at + 4 * PAGE, "by a page");
+    is_fault(store_fault(at + 5 * PAGE), 0, 0, NULL, "and no more");
+    succeeds(mprotect(at + 11 * PAGE, PAGE, RW), "or down");
+    succeeds(mprotect(at + 8 * PAGE, PAGE, RW), "also behind what has data");
+    is(at[5 * PAGE], 1, "which is still there");
+    is_errno(mprotect(at + 4 * PAGE, PAGE, PROT_NONE), ENOMEM, "a third kind is a mapping more");
+    succeeds(mprotect(at + 6 * PAGE, 8 * PAGE, RW), "three become one");
+    succeeds(mprotect(at + 4 * PAGE, PAGE, PROT_NONE), "which makes room for a third kind");
 }
 
 static void store_below(void* top) {
@@ -303,6 +333,7 @@ int main(int argc, char** argv) {
     subtest("stacks that grow", growing);
     subtest("the gap below a stack", gap_is_left);
     subtest("the number of mappings", number_of_mappings);
+    subtest("edges that move", moving_edges);
     subtest("the lowest addresses", lowest_addresses);
     subtest("out of range", out_of_range);
     subtest("MAP_32BIT", low_addresses);
