@@ -63,8 +63,8 @@ bool parse_header(std::string_view text, header& h) {
 
 class unpacker {
 public:
-    unpacker(std::string_view archive, ref_ptr<vnode> root)
-        : rest_(archive), root_(std::move(root)) {}
+    unpacker(std::string_view archive, ref_ptr<vnode> root, cpio_memory* memory)
+        : rest_(archive), root_(std::move(root)), memory_(memory) {}
     ~unpacker() { forget_links(); }
 
     expected<cpio_statistics> run() {
@@ -87,6 +87,7 @@ public:
                 forget_links(); // another archive has inode numbers of its own
             else
                 TRY(entry(h, name, data));
+            read_until(rest_.data());
         }
         return done_;
     }
@@ -181,9 +182,16 @@ private:
         TRY(memory->resize(data.size()));
         for (size_t at = 0; at < data.size(); at += page_size) {
             held_page page = TRY(memory->hold(at >> page_shift, uvm_aobj::purpose::write));
-            memcpy(page.data(), data.data() + at, std::min(page_size, data.size() - at));
+            const size_t size = std::min(page_size, data.size() - at);
+            memcpy(page.data(), data.data() + at, size);
+            read_until(data.data() + at + size);
         }
         return {};
+    }
+
+    void read_until(const char* end) {
+        if (memory_)
+            memory_->read_until(end);
     }
 
     linked_file* find_link(const header& h) {
@@ -198,6 +206,7 @@ private:
 
     std::string_view rest_;
     const ref_ptr<vnode> root_;
+    cpio_memory* const memory_;
     linked_file* links_ = nullptr;
     cpio_statistics done_;
 };
@@ -228,7 +237,8 @@ bool cpio_recognised(std::string_view archive) {
     return archive.substr(n, magic.size()) == magic;
 }
 
-expected<cpio_statistics> cpio_unpack(std::string_view archive, ref_ptr<vnode> root) {
-    unpacker u(archive, std::move(root));
+expected<cpio_statistics> cpio_unpack(std::string_view archive, ref_ptr<vnode> root,
+                                      cpio_memory* memory) {
+    unpacker u(archive, std::move(root), memory);
     return u.run();
 }

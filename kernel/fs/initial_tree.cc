@@ -13,6 +13,7 @@
 #include "lib/assert.h"
 #include "vm/phys/vm_page.h"
 
+#include <algorithm>
 #include <string_view>
 
 template <class T> static T need(expected<T> result, const char* what) {
@@ -20,6 +21,31 @@ template <class T> static T need(expected<T> result, const char* what) {
         panic("the initial file system: %s: %s", what, errno_name(result.error()));
     return std::move(*result);
 }
+
+// A module's whole pages serve as ordinary memory as soon as they are read: with the files that are
+// made of them it is in memory once, not twice.
+class module_memory final : public cpio_memory {
+public:
+    explicit module_memory(const boot_module& module)
+        : next_(page_round_up(module.start.value())),
+          end_(page_round_down(module.start.value() + module.size)) {}
+    void read_until(const char* end) override {
+        const uint64_t until = page_round_down(direct_map_address(end).value());
+        if (until >= next_ + batch)
+            give(until);
+    }
+    void give_rest() { give(end_); }
+
+private:
+    void give(uint64_t until) {
+        if (until > next_)
+            vm_page_add_range(paddr_t(next_), until - next_);
+        next_ = std::max(next_, until);
+    }
+    static constexpr uint64_t batch = 64 * page_size;
+    uint64_t next_; // physical addresses: what lies before it is given
+    const uint64_t end_;
+};
 
 void vfs_init(boot_info& info) {
     anonymous_init();
@@ -33,14 +59,11 @@ void vfs_init(boot_info& info) {
             printk("boot module %zu is not a newc cpio archive: left alone", i);
             continue;
         }
-        cpio_statistics done = need(cpio_unpack(archive, root_directory()), "unpacking");
+        module_memory memory(module);
+        cpio_statistics done = need(cpio_unpack(archive, root_directory(), &memory), "unpacking");
+        memory.give_rest();
         printk("root file system: %u files and directories, %llu KiB%s", done.entries,
                (unsigned long long)done.bytes / 1024, done.damaged ? ", archive damaged" : "");
-        // Its pages serve as ordinary memory from here on, as far as they are whole.
-        paddr_t start(page_round_up(module.start.value()));
-        uint64_t end = page_round_down(module.start.value() + module.size);
-        if (end > start.value())
-            vm_page_add_range(start, end - start.value());
     }
     fs->allow_more(tmpfs_limits::usual());
     ref_ptr<vnode> root = root_directory();

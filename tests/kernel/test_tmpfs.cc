@@ -468,6 +468,21 @@ private:
     size_t size_ = 0;
 };
 
+// Writes over what has been read.
+class overwriter final : public cpio_memory {
+public:
+    explicit overwriter(std::string_view archive) : at_(const_cast<char*>(archive.data())) {}
+    void read_until(const char* end) override {
+        EXPECT(end >= at_);
+        memset(at_, 0xff, size_t(end - at_));
+        at_ += end - at_;
+    }
+    const char* at() const { return at_; }
+
+private:
+    char* at_;
+};
+
 } // namespace
 
 KTEST(cpio, unpacks_one_archive_over_another) {
@@ -486,14 +501,19 @@ KTEST(cpio, unpacks_one_archive_over_another) {
     w.entry("etc/motd", S_IFREG_ | 0640, "second", 4, 1);
     w.end();
     EXPECT(cpio_recognised(w.text()));
-    auto done = cpio_unpack(w.text(), s.root());
+    overwriter memory(w.text());
+    auto done = cpio_unpack(w.text(), s.root(), &memory);
     REQUIRE(done.has_value());
     EXPECT(!done->damaged);
     EXPECT_EQ(done->entries, 8u);
+    EXPECT(memory.at() > w.text().data() + w.text().size() - 256); // but for zeros at the end
 
     ref_ptr<vnode> motd = s.find("link");
     REQUIRE(motd && s.find("deep/er/file") && s.find("one"));
     EXPECT_EQ(motd->attributes().size, 6u);
+    auto contents = motd->memory()->hold(0, uvm_aobj::purpose::read);
+    REQUIRE(contents.has_value() && *contents);
+    EXPECT_EQ(memcmp(contents->data(), "second", 6), 0);
     EXPECT_EQ(motd->attributes().mode, uint32_t(S_IFREG_ | 0640));
     EXPECT_EQ(motd->attributes().mtime, 1000000000ull * nanos_per_second);
     EXPECT_EQ(s.find("etc")->attributes().mode, uint32_t(S_IFDIR_ | 0755));

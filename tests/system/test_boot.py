@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from guest import LIMIT, ROOT, SPORK, succeeds
+from guest import LIMIT, ROOT, SPORK, spork, succeeds
 from sporklib.cpio import Archive
 from sporklib.paths import BUILD
+from sporklib.rootfs import build_root
 
 LOOK = "grep -c '^cpu[0-9]' /proc/stat; grep MemTotal /proc/meminfo; seq 1 100 | wc -l"
 
@@ -32,9 +33,27 @@ def test_grub_under_bios(cpus: int) -> None:
     assert look(("--iso", "--smp", str(cpus)))[0] == cpus
 
 
-@pytest.mark.parametrize(("size", "least", "most"), [("64M", 32, 64), ("5G", 4800, 5120)])
+@pytest.mark.parametrize(("size", "least", "most"), [("32M", 28, 32), ("64M", 60, 64), ("5G", 4800, 5120)])
 def test_memory(size: str, least: int, most: int) -> None:
     assert least <= look(("--mem", size))[1] <= most
+
+
+def test_the_least_memory_that_is_let_pass_is_enough() -> None:
+    refused = spork("true", options=("--mem", "1M"))
+    assert refused.status == 125
+    least = re.search(rb"does not fit into 1M: --mem (\d+M) or more", refused.err)
+    assert least, refused.err
+    assert succeeds("sh", "-c", "ls /tests | wc -l", options=("--mem", least[1].decode())) > "1"
+
+
+def test_a_shell_in_16_megabytes(tmp_path: Path) -> None:
+    """Busybox and init alone."""
+    root = tmp_path / "root.cpio"
+    root.write_bytes(build_root([BUILD / "user" / "init" / "init"]))
+    text = boot_with([str(SPORK), "boot", "--direct", "--qemu=-initrd", f"--qemu={root}",
+                      "--qemu=-m", "--qemu=16M"],
+                     b"echo $((6 * 7))\n")
+    assert "\n42\n" in text
 
 
 def boot_with(command: list[str], script: bytes) -> str:

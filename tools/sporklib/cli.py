@@ -1,4 +1,7 @@
-"""The commands of tools/spork."""
+"""The commands of tools/spork.
+
+Half of the time of a short run is Python's start: each command imports what only it needs.
+"""
 from __future__ import annotations
 
 import argparse
@@ -13,13 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from . import bench as benchmark
-from .explore import PAGE, explore
-from .iso import make_iso
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import DEFAULT_MEMORY, Config, Machine, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
-from .rootfs import build_root
 from .session import (
     FAILURE_STATUS,
     TIMEOUT_STATUS,
@@ -30,8 +29,6 @@ from .session import (
     log_to,
     terminal_size,
 )
-from .symbols import symbolize
-from . import perfetto, trace
 
 RUN_HELP = """\
 Runs one command on the kernel, in a machine of its own, and exits with its status: 128+N when
@@ -112,6 +109,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
     if arguments.iso or arguments.uefi:
         config.route = "uefi" if arguments.uefi else "bios"
         config.iso = folder / "spork.iso"
+        from .iso import make_iso
         make_iso(config.iso, kernel, initrd, config.words, config.route)
     return config
 
@@ -141,6 +139,7 @@ def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
             say(outcome.why)
         return outcome.status
     if outcome.panic is not None:
+        from .symbols import symbolize
         sys.stderr.write(symbolize(outcome.panic, kernel))
     elif not shown and outcome.status == FAILURE_STATUS:
         tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
@@ -190,10 +189,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         verbose = arguments.console and not console
         if arguments.trace:
-            trace.prepare(arguments.trace)
+            from .trace import prepare
+            prepare(arguments.trace)
         outcome = converse(config, folder, make, verbose)
         if config.trace:
-            say(str(trace.split(config.trace, arguments.trace)))
+            from .trace import split
+            say(str(split(config.trace, arguments.trace)))
         return conclude(outcome, folder, config.kernel, shown=verbose)
 
 
@@ -229,16 +230,19 @@ def boot(arguments: argparse.Namespace) -> int:
 
 
 def image(arguments: argparse.Namespace) -> int:
+    from .rootfs import build_root
     arguments.output.write_bytes(build_root(arguments.program))
     return 0
 
 
 def iso(arguments: argparse.Namespace) -> int:
+    from .iso import make_iso
     make_iso(arguments.output, KERNEL, ROOT_CPIO)
     return 0
 
 
 def symbolize_stdin(arguments: argparse.Namespace) -> int:
+    from .symbols import symbolize
     sys.stdout.write(symbolize(sys.stdin.read(), arguments.kernel))
     return 0
 
@@ -249,17 +253,20 @@ def symbolize_stdin(arguments: argparse.Namespace) -> int:
 def trace_words(arguments: argparse.Namespace) -> list[str]:
     if not getattr(arguments, "trace", None):
         return []
-    return trace.trace_words(arguments.trace_only, arguments.trace_full, arguments.trace_buffer)
+    from .trace import trace_words as words_of
+    return words_of(arguments.trace_only, arguments.trace_full, arguments.trace_buffer)
 
 
 def convert_trace(arguments: argparse.Namespace) -> int:
     if arguments.points:
-        sys.stdout.write(trace.table())
+        from .trace import table
+        sys.stdout.write(table())
     if arguments.perfetto:
+        from .perfetto import convert
         if arguments.folder is None:
             raise ToolError("trace --perfetto: which folder?")
         output = arguments.output or arguments.folder.with_suffix(".json")
-        say(f"{perfetto.convert(arguments.folder, output)} events are in {output}")
+        say(f"{convert(arguments.folder, output)} events are in {output}")
     elif not arguments.points:
         raise ToolError("trace: --perfetto or --points? For text, babeltrace2 DIR")
     return 0
@@ -269,11 +276,12 @@ def convert_trace(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
+    from . import bench as benchmark
     if arguments.kernel:
         kernels = {"spork": arguments.kernel}
     else:
         kernels = benchmark.default_kernels(not arguments.only)
-    benchmark.bench(arguments.sizes, arguments.only, kernels, not arguments.spork_only,
+    benchmark.bench(arguments.sizes or list(benchmark.SIZES), arguments.only, kernels, not arguments.spork_only,
                     arguments.qemu, arguments.timeout)
     return 0
 
@@ -282,8 +290,9 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def make_page(arguments: argparse.Namespace) -> int:
+    from .explore import PAGE, explore
     build(KERNEL, ROOT_CPIO)
-    explore(arguments.scenario, arguments.cmd, arguments.output)
+    explore(arguments.scenario, arguments.cmd, arguments.output or PAGE)
     return 0
 
 
@@ -325,7 +334,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--scenario", action="append", default=[], metavar="NAME",
                       help="only this one; may be repeated")
     each.add_argument("--cmd", default="", metavar="COMMAND", help="a command of your own, as well")
-    each.add_argument("-o", "--output", type=Path, default=PAGE)
+    each.add_argument("-o", "--output", type=Path, metavar="FILE")
     each.set_defaults(action=make_page)
 
     each = commands.add_parser("image", help="make the root file system's archive")
@@ -352,7 +361,7 @@ def parser() -> argparse.ArgumentParser:
     each = commands.add_parser(
         "bench", help="measure process creation on Spork and on Linux (make bench builds first)")
     each.add_argument("--sizes", type=lambda text: [int(word) for word in text.split(",")],
-                      default=list(benchmark.SIZES), metavar="MIB,...", help="sizes of the parent")
+                      metavar="MIB,...", help="sizes of the parent")
     each.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="NAME,...",
                       help="measure these alone, and write no files of results")
     each.add_argument("--spork-only", action="store_true", help="leave Linux out")

@@ -5,6 +5,7 @@ them. Every file belongs to root and has the same time, so equal contents give e
 """
 from __future__ import annotations
 
+import mmap
 import os
 import posixpath
 import stat
@@ -16,6 +17,7 @@ TRAILER = "TRAILER!!!"
 HEADER_SIZE = 110
 TIME = 1_704_067_200  # 2024-01-01, the time of every file
 ALIGNMENT = 512  # of a whole archive
+Contents = bytes | mmap.mmap  # an archive, or a file that is one
 LINKS_FOLLOWED = 40  # on the way to one file, as the kernel has it
 
 
@@ -30,12 +32,17 @@ class Archive:
     one with the name of the file itself is replaced.
     """
 
-    def __init__(self, base: bytes = b"") -> None:
+    def __init__(self, base: Contents = b"") -> None:
         """`base`: an archive that comes before this one; what it makes is there already."""
         self._out = bytearray()
         self._inode = 0
-        self._present = {"/"} | directories(base)
-        self._links = links(base)
+        self._present = {"/"}
+        self._links: dict[str, str] = {}
+        for path, mode, start, end in _places(base):
+            if stat.S_ISDIR(mode):
+                self._present.add(path)
+            elif stat.S_ISLNK(mode):
+                self._links[path] = os.fsdecode(base[start:end])
 
     def locate(self, path: str) -> str:
         """The path of the same file with every link to a directory on the way followed."""
@@ -121,28 +128,23 @@ class Archive:
         return bytes(self._out)
 
 
-def entries(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """The absolute path, the mode and the contents of each entry of one archive."""
+def _places(archive: Contents) -> Iterator[tuple[str, int, int, int]]:
+    """The absolute path and the mode of each entry of one archive, and where its contents begin and end."""
     at = 0
     while archive[at : at + 6] == MAGIC:
-        field = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
-        mode, size, name_size = field[1], field[6], field[11]
+        mode, size, name_size = (int(archive[at + place : at + place + 8], 16) for place in (14, 54, 94))
         start = at + HEADER_SIZE
-        name = os.fsdecode(archive[start : start + name_size - 1])
+        name = os.fsdecode(archive[start : start + name_size - 1].rstrip(b"\0"))
         if name == TRAILER:
             return
         at = start + name_size
         at += -at % 4
-        yield "/" + name.lstrip("/"), mode, archive[at : at + size]
+        yield "/" + name.lstrip("/"), mode, at, at + size
         at += size
         at += -at % 4
 
 
-def directories(archive: bytes) -> set[str]:
-    """The paths of the directories that an archive makes."""
-    return {path for path, mode, _ in entries(archive) if stat.S_ISDIR(mode)}
-
-
-def links(archive: bytes) -> dict[str, str]:
-    """The symbolic links that an archive makes, with their targets."""
-    return {path: os.fsdecode(data) for path, mode, data in entries(archive) if stat.S_ISLNK(mode)}
+def entries(archive: Contents) -> Iterator[tuple[str, int, bytes]]:
+    """The absolute path, the mode and the contents of each entry of one archive."""
+    for path, mode, start, end in _places(archive):
+        yield path, mode, archive[start:end]

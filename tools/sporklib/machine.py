@@ -24,6 +24,7 @@ from .paths import BUILD, KERNEL, ToolError, ovmf, qboot
 
 DEFAULT_MEMORY = "256M"
 MIB = 1 << 20
+KERNEL_MIB = 5  # what a shell needs besides the initrd
 UNITS = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
 
 Route = Literal["direct", "bios", "uefi"]
@@ -72,15 +73,15 @@ class End:
 def memory_for(wanted: str | None, initrd_size: int) -> str:
     """The memory for a machine: what is wanted, else enough for the initrd and to work in.
 
-    The initrd is in memory twice when the kernel unpacks it. What cannot hold it is refused here:
-    the machine would only reset itself.
+    The kernel takes the initrd's pages for the files that it makes of them, so the initrd is in memory
+    once. What cannot hold it is refused here: the machine would only reset itself.
     """
-    least = 2 * initrd_size // MIB + 24
+    least = initrd_size // MIB + KERNEL_MIB
     if wanted is None:
         usual = int(DEFAULT_MEMORY.rstrip("M"))
-        return DEFAULT_MEMORY if 2 * initrd_size <= usual * MIB // 2 else f"{least + usual // 2}M"
+        return DEFAULT_MEMORY if 4 * initrd_size <= usual * MIB else f"{least + initrd_size // MIB + usual // 2}M"
     match = re.fullmatch(r"(\d+)([KMG]?)", wanted.upper())
-    if match and int(match[1]) * UNITS[match[2] or "M"] < 2 * initrd_size:
+    if match and int(match[1]) * UNITS[match[2] or "M"] < least * MIB:
         raise ToolError(f"the root file system does not fit into {wanted}: --mem {least}M or more")
     return wanted
 

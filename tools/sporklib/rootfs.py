@@ -1,11 +1,14 @@
 """The root file system: busybox and its links, bash, init, /etc, the project's programs."""
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from .cpio import Archive
-from .paths import ToolError
+from .paths import ToolError, cross_tool
 from .programs import static_program
 
 DIRECTORIES = (
@@ -40,6 +43,18 @@ def busybox_links(busybox: Path) -> list[str]:
     return sorted({"/" + line.strip("/") for line in listing.stdout.split()} - skipped)
 
 
+def _without_debug(programs: list[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Programs with their contents, less what only a debugger reads: GDB has it from here."""
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [Path(folder) / f"{number}-{program.name}" for number, program in enumerate(programs)]
+        for program, copy in zip(programs, copies):
+            shutil.copyfile(program, copy)
+        if copies:
+            subprocess.run([cross_tool("strip"), "--strip-debug", "-p", *copies], check=True)
+        for program, copy in zip(programs, copies):
+            yield program, copy.read_bytes()
+
+
 def build_root(programs: list[Path]) -> bytes:
     """The archive of the base system. The folder of each program says where it goes: init to
     /sbin, bin to /usr/local/bin, tests to /tests, demos to /demos,
@@ -69,8 +84,7 @@ def build_root(programs: list[Path]) -> bytes:
 
     places = {"init": "/sbin", "bin": "/usr/local/bin", "tests": "/tests", "demos": "/demos",
               "explore": "/explore"}
-    for program in sorted(programs):
-        place = places[program.parent.name]
-        archive.file(f"{place}/{program.name}", program.read_bytes(), 0o755)
+    for program, contents in _without_debug(sorted(programs)):
+        archive.file(f"{places[program.parent.name]}/{program.name}", contents, 0o755)
     archive.symlink("/bin/tour", "/demos/tour")
     return archive.finish()
