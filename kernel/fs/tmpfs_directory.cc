@@ -1,6 +1,7 @@
 // The entries of a tmpfs directory.
 #include "kernel/fs/tmpfs.h"
 
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 
@@ -60,6 +61,7 @@ void tmpfs_directory::grow() {
     if (!table)
         return;
     for (tmpfs_entry& e : entries_) {
+        long_work::pause();
         tmpfs_entry*& bucket = table[e.hash & (size - 1)];
         e.next_in_bucket = bucket;
         bucket = &e;

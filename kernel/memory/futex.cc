@@ -27,6 +27,7 @@
 #include "lib/home.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/long_work.h"
 
 #include <algorithm>
 
@@ -60,6 +61,8 @@ bucket& bucket_of(const futex_key& key);
 struct futex_waiter {
     futex_waiter(const futex_key& waits_for, uint32_t some_of)
         : sleeper(current_thread()), bits(some_of), home_(bucket_of(waits_for)), key(waits_for) {}
+    // A mark: waits for nothing, since every word has an owner.
+    explicit futex_waiter(bucket& in) : sleeper(current_thread()), bits(0), home_(in), key{} {}
 
     list_node on_bucket;
     thread& sleeper;
@@ -86,14 +89,11 @@ bucket& bucket_of(const futex_key& key) {
 // Two buckets locked, in the order of their addresses; once if they are the same.
 class SCOPED_CAPABILITY two_buckets {
 public:
-    two_buckets(bucket& a, bucket& b) ACQUIRE(a.lock, b.lock) NO_THREAD_SAFETY_ANALYSIS
-        : first_(std::min(&a, &b)),
-          second_(std::max(&a, &b)) {
-        first_->lock.lock();
-        if (second_ != first_)
-            second_->lock.lock_nested();
+    two_buckets(bucket& a, bucket& b) ACQUIRE(a.lock, b.lock)
+        : first_(std::min(&a, &b)), second_(std::max(&a, &b)) {
+        lock();
     }
-    ~two_buckets() RELEASE() NO_THREAD_SAFETY_ANALYSIS {
+    ~two_buckets() RELEASE() {
         if (held_)
             unlock();
     }
@@ -103,10 +103,58 @@ public:
         first_->lock.unlock();
         held_ = false;
     }
+    void lock() ACQUIRE() NO_THREAD_SAFETY_ANALYSIS {
+        first_->lock.lock();
+        if (second_ != first_)
+            second_->lock.lock_nested();
+        held_ = true;
+    }
 
 private:
     bucket *first_, *second_;
-    bool held_ = true;
+    bool held_ = false;
+};
+
+// Goes through those who wait in a bucket when it begins, and lets go of the lock after some, since
+// interrupts are off meanwhile: marks among them say where it is, and where the end was.
+template <class Guard> class bucket_walk {
+public:
+    bucket_walk(bucket& b, Guard& guard) REQUIRES(b.lock)
+        : bucket_(b), guard_(guard), next_(b.waiters.front()), here_(b), end_(b) {}
+    ~bucket_walk() {
+        if (end_.on_bucket.linked())
+            bucket_.waiters.remove(end_);
+    }
+    bucket_walk(const bucket_walk&) = delete;
+
+    // The next one, which may leave the bucket; null at the end.
+    futex_waiter* next() {
+        constexpr unsigned at_once = 32;
+        bucket_.lock.assert_held();
+        if (next_ && ++steps_ % at_once == 0)
+            pause();
+        futex_waiter* w = next_;
+        if (!w || w == &end_)
+            return nullptr;
+        next_ = bucket_.waiters.next(*w);
+        return w;
+    }
+
+private:
+    void pause() REQUIRES(bucket_.lock) {
+        bucket_.waiters.insert_before(*next_, here_);
+        if (!end_.on_bucket.linked())
+            bucket_.waiters.push_back(end_);
+        long_work::pause_without(guard_);
+        next_ = bucket_.waiters.next(here_);
+        bucket_.waiters.remove(here_);
+    }
+
+    bucket& bucket_;
+    Guard& guard_;
+    futex_waiter* next_;
+    unsigned steps_ = 0;
+    futex_waiter here_, end_;
 };
 
 // Makes the page of a word resident. EFAULT.
@@ -135,10 +183,13 @@ expected<futex_key> key_of(vaddr_t word, bool is_private) {
     return futex_key{place.shared_by ? nullptr : &vm, place, false};
 }
 
-unsigned wake_some(bucket& b, const futex_key& key, int count, uint32_t bits) REQUIRES(b.lock) {
+// `guard` holds the bucket's lock, and lets go of it now and then.
+template <class Guard>
+unsigned wake_some(bucket& b, Guard& guard, const futex_key& key, int count, uint32_t bits)
+    REQUIRES(b.lock) {
     unsigned woken = 0;
-    for (futex_waiter* w = b.waiters.front(); w && int(woken) < count;) {
-        futex_waiter* next = b.waiters.next(*w);
+    bucket_walk walk(b, guard);
+    while (futex_waiter* w = int(woken) < count ? walk.next() : nullptr) {
         w->home_.assert_is(b);
         if (w->key == key && (w->bits & bits)) {
             b.waiters.remove(*w);
@@ -146,7 +197,6 @@ unsigned wake_some(bucket& b, const futex_key& key, int count, uint32_t bits) RE
             sched_wake(w->sleeper);
             woken++;
         }
-        w = next;
     }
     return woken;
 }
@@ -157,7 +207,7 @@ expected<unsigned> futex_wake(vaddr_t word, bool is_private, int count, uint32_t
     futex_key key = TRY(key_of(word, is_private));
     bucket& b = bucket_of(key);
     lock_guard guard(b.lock);
-    return wake_some(b, key, count, bits);
+    return wake_some(b, guard, key, count, bits);
 }
 
 void timer_fired(void* context) {
@@ -243,9 +293,9 @@ expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int 
             if (*value != *compare)
                 return fail(Errno::again);
         }
-        unsigned woken = wake_some(source, from_key, wake_count, any_bit), moved = 0;
-        for (futex_waiter* w = source.waiters.front(); w && int(moved) < move_count;) {
-            futex_waiter* next = source.waiters.next(*w);
+        unsigned woken = wake_some(source, locked, from_key, wake_count, any_bit), moved = 0;
+        bucket_walk walk(source, locked);
+        while (futex_waiter* w = int(moved) < move_count ? walk.next() : nullptr) {
             w->home_.assert_is(source);
             if (w->key == from_key && from_key != to_key) {
                 source.waiters.remove(*w);
@@ -254,7 +304,6 @@ expected<unsigned> futex_requeue(vaddr_t from, vaddr_t to, bool is_private, int 
                 w->home_.move_to(target);
                 moved++;
             }
-            w = next;
         }
         return woken + moved;
     }
@@ -326,9 +375,9 @@ expected<unsigned> futex_wake_op(vaddr_t word, vaddr_t word2, bool is_private, i
             TRY(touch(word2, true));
             continue;
         }
-        unsigned woken = wake_some(b, key, count, any_bit);
+        unsigned woken = wake_some(b, locked, key, count, any_bit);
         if (op.holds(*old))
-            woken += wake_some(b2, key2, count2, any_bit);
+            woken += wake_some(b2, locked, key2, count2, any_bit);
         return woken;
     }
 }
