@@ -23,9 +23,9 @@
 #include "kernel/observe/strace.h"
 #include "kernel/observe/trace.h"
 #include "kernel/process/process.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 #include "lib/string.h"
@@ -98,7 +98,7 @@ status start_init() {
     (void)process_exchange_context(*p, std::move(context));
     t->fs = TRY(fs_context::create());
     t->files = TRY(fd_table::create());
-    p->sess = TRY(session_create(0)); // init is in session and group 0, as on Linux
+    p->group = TRY(session_create(0)); // init is in session and group 0, as on Linux
     p->pid = t->tid = pid_allocate_for_init();
     p->start_time = now();
     copy_string(t->name, sizeof t->name, "init");
@@ -108,7 +108,7 @@ status start_init() {
         lock_guard guard(process_tree_lock);
         t->add_reference(); // process::threads'
         init_process = p.leak();
-        process_publish(*init_process, *t, kernel_process());
+        process_publish(*init_process, *t, kernel_process(), kernel_process());
     }
     sched_make_runnable(*t);
     return {};

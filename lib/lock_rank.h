@@ -22,6 +22,7 @@ enum class lock_rank : uint8_t {
     uvm_object,     // uvm_object::lock_
     ledger,         // ledger::lock_: what a process's calls cost
     file_locks,     // file_lock_list::guard: the advisory locks on one file
+    groups,         // group_lock: one at a time goes through a process group, or moves processes
     // Spin locks: is_spin_rank(). First those that no interrupt handler takes: interrupts stay on
     // while they are held.
     sysv_shm,       // the table of System V segments

@@ -64,12 +64,25 @@ void drop_files(thread& self) {
     }
 }
 
-// Who gets the children of a process that ends: the nearest ancestor that asked for it, or init.
-// Only where some ancestor has asked is it looked for: a chain of processes may be deep.
-process& new_parent_for_children(process& p) REQUIRES(process_tree_lock) {
-    for (process* a = p.below_subreaper ? p.parent : nullptr; a && a != init_process; a = a->parent)
-        if (a->subreaper && a->live_threads != 0)
+// Who gets the children of a process that ends: the nearest ancestor that asked for it, or init. A
+// chain of ancestors may be deep: `tree` is let go of after some, and if the one it has come to
+// ends meanwhile, it begins again.
+process& new_parent_for_children(process& p, lock_guard<spin_lock>& tree)
+    REQUIRES(process_tree_lock) {
+    constexpr unsigned at_once = 256; // interrupts are off meanwhile
+    unsigned steps = 0;
+    if (!process_subreapers())
+        return *init_process;
+    for (process* a = p.parent; a != init_process; a = a->parent) {
+        if (++steps % at_once == 0) {
+            const ref_ptr<process> kept(a);
+            long_work::pause_without(tree);
+            if (a->state == process_state::zombie)
+                a = &p;
+        }
+        if (a != &p && a->subreaper && a->live_threads != 0)
             return *a;
+    }
     return *init_process;
 }
 
@@ -112,34 +125,38 @@ void send_death_signals(process& child, process& parent) REQUIRES(process_tree_l
     }
 }
 
+// Who has the children of a thread that ends, other than the last of its process.
+const thread* heir_of_thread(const process& p) REQUIRES(process_tree_lock) {
+    if (p.exiting)
+        return p.exec_survivor;
+    for (const thread& t : p.threads)
+        if (!(t.signal_flags.load() & signal_flag_gone))
+            return &t;
+    return nullptr;
+}
+
 // A thread that is not the last one of its process ends: another one has its children. If the
 // process is ending with it, they hear of that end alone.
-void leave_children(process& p, const thread& self) REQUIRES(process_tree_lock) {
-    const thread* heir = nullptr;
-    for (const thread& t : p.threads)
-        if (!(t.signal_flags.load() & signal_flag_gone)) {
-            heir = &t;
-            break;
-        }
-    for (process& child : p.children) {
-        if (child.parent_thread != &self)
+void leave_children(process& p, const thread& self, lock_guard<spin_lock>& tree)
+    REQUIRES(process_tree_lock) {
+    child_scan children(p, child_scan::all);
+    while (process* child = children.next(tree)) {
+        if (child->parent_thread != &self)
             continue;
-        child.parent_thread = heir;
-        if (heir && !p.exiting)
-            send_death_signals(child, p);
+        child->parent_thread = heir_of_thread(p);
+        if (child->parent_thread && !p.exiting)
+            send_death_signals(*child, p);
     }
 }
 
-// Hands some children over; whether there were any. Zombies among them that nobody wants go to
-// `discarded`.
-bool reparent_some(process& p, list<process, &process::among_children>& discarded)
+using process_list = list<process, &process::among_children>;
+
+// Hands some children over. Zombies among them that nobody wants go to `discarded`. It stops behind
+// one whose stopped group is orphaned by that, and returns the group.
+ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& discarded)
     REQUIRES(process_tree_lock) {
-    if (p.children.empty())
-        return false;
     constexpr unsigned at_once = 8; // interrupts are off meanwhile
-    process& reaper = new_parent_for_children(p);
-    bool looked_at_all = false;
-    for (unsigned i = 0; i < at_once && !looked_at_all && !p.children.empty(); i++) {
+    for (unsigned i = 0; i < at_once && !p.children.empty(); i++) {
         process* child = p.children.pop_front();
         const bool news = child->among_news.linked();
         if (news)
@@ -151,22 +168,34 @@ bool reparent_some(process& p, list<process, &process::among_children>& discarde
         reaper.children.push_back(*child);
         child->parent_thread = reaper.threads.front();
         send_death_signals(*child, p);
-        looked_at_all = session_child_left(*child, p);
+        const bool orphaned = group_retie(*child);
         if (child->state == process_state::zombie && notify_parent(*child)) {
             process_unpublish(*child);
             discarded.push_back(*child);
         }
+        if (orphaned)
+            return child->group;
     }
-    return true;
+    return nullptr;
 }
 
-void become_zombie(process& p, list<process, &process::among_children>& discarded)
-    REQUIRES(process_tree_lock) {
-    if (&p == init_process)
-        panic("Attempted to kill init! wait status 0x%08x", unsigned(p.wait_status));
-    while (reparent_some(p, discarded)) { // that a child of ours has made for us meanwhile
+// Until there are none any more, at an instant at which `tree` is held.
+void reparent_all(process& p, process_list& discarded,
+                  lock_guard<spin_lock>& tree) NO_THREAD_SAFETY_ANALYSIS {
+    while (!p.children.empty()) {
+        process& reaper = new_parent_for_children(p, tree);
+        const ref_ptr<process_group> orphaned = reparent_some(p, reaper, discarded);
+        tree.unlock();
+        if (orphaned)
+            group_hang_up(orphaned->id);
+        long_work::pause();
+        tree.lock();
     }
-    p.state = process_state::zombie;
+}
+
+void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lock) {
+    process_set_state(p, process_state::zombie);
+    process_set_subreaper(p, false);
     process_has_news(p);
     TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
     if (notify_parent(p)) {
@@ -212,15 +241,15 @@ void thread_exit(int wait_status) {
         cost.end(); // before the parent can ask for it
     }
 
-    list<process, &process::among_children> discarded;
-    for (bool more = last && &p != init_process; more; long_work::pause()) {
-        lock_guard guard(process_tree_lock);
-        more = reparent_some(p, discarded);
-    }
+    process_list discarded;
     {
-        lock_guard guard(process_tree_lock);
-        if (!last)
-            leave_children(p, self);
+        lock_guard tree(process_tree_lock);
+        if (last && &p == init_process)
+            panic("Attempted to kill init! wait status 0x%08x", unsigned(p.group_exit_status));
+        if (last)
+            reparent_all(p, discarded, tree);
+        else
+            leave_children(p, self, tree);
         thread_unpublish(self);
         if (last) {
             p.wait_status = p.group_exit_status;
@@ -229,8 +258,10 @@ void thread_exit(int wait_status) {
         }
     }
     // The references that their parents' lists had. Our own process lives on in our thread's.
-    while (process* orphan = discarded.pop_front())
+    while (process* orphan = discarded.pop_front()) {
         orphan->drop_reference();
+        long_work::pause();
+    }
     (void)alloc_fail_after(0); // a test's, which has not come to pass
     self.drop_reference();     // process::threads'
     sched_exit();

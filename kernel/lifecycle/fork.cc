@@ -55,9 +55,9 @@
 #include "kernel/lifecycle/pidfd.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
@@ -87,7 +87,8 @@ struct memory_choice {
 };
 memory_choice choose_memory(const clone_args& args, const process& parent);
 void copy_thread(thread& child, thread& self, const clone_args& args);
-status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task);
+status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task,
+               uint32_t signals_to_many);
 void child_first_run(void* argument);
 
 // "share" takes a reference to the parent's object.
@@ -144,7 +145,8 @@ expected<created_process> create(const clone_args& args) {
     process& parent = *self.proc;
     auto set = [&](uint64_t flag) { return (args.flags & flag) != 0; };
     // A signal that is there already is handled first: it may be for the whole group, and the child
-    // must not miss it.
+    // must not miss it. (Whoever sends one counts it afterwards.)
+    const uint32_t signals_to_many = parent.signals_to_many;
     if (signal_pending(self))
         return fail(Errno::restartnointr);
 
@@ -196,7 +198,7 @@ expected<created_process> create(const clone_args& args) {
 
     // From here on it exists, or nothing has happened.
     at_sync_point(sync_point::about_to_publish);
-    TRY(publish(*p, *child, self, args, std::move(task)));
+    TRY(publish(*p, *child, self, args, std::move(task), signals_to_many));
     unborn.born();
     result.pid = std::exchange(pid.pid, 0);
     pidfd.install();
@@ -375,11 +377,13 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
 }
 
 // Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is
-// dying: whoever kills a process and its group must find all of it.
-status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task) {
+// dying, or its whole group was sent a signal since the call began: whoever sends one must find all
+// of it.
+status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task,
+               uint32_t signals_to_many) {
     process& parent = *self.proc;
     lock_guard guard(process_tree_lock);
-    if (parent.exiting || signal_kill_pending(self))
+    if (parent.exiting || signal_kill_pending(self) || parent.signals_to_many != signals_to_many)
         return fail(Errno::restartnointr);
     bool has_cpu_limit;
     {
@@ -398,7 +402,6 @@ status publish(process& p, thread& child, thread& self, const clone_args& args, 
     }
     p.pid = child.tid;
     p.group = parent.group;
-    p.sess = parent.sess;
     process* real_parent = &parent;
     p.parent_thread = &self;
     p.parent_program = process_program(parent);
@@ -408,9 +411,8 @@ status publish(process& p, thread& child, thread& self, const clone_args& args, 
         p.parent_program = parent.parent_program;
         p.exit_signal = parent.exit_signal;
     }
-    p.below_subreaper = real_parent->below_subreaper || real_parent->subreaper;
     p.add_reference(); // the parent's, dropped by wait
-    process_publish(p, child, *real_parent);
+    process_publish(p, child, *real_parent, parent);
     if (has_cpu_limit)
         cpu_limit_changed(p);
     return {};

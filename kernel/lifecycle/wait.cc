@@ -3,6 +3,7 @@
 
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
@@ -27,7 +28,7 @@ enum : uint32_t {
 };
 constexpr uint32_t WUNTRACED_ = WSTOPPED_; // wait4's name for it
 
-enum class wait_for : uint8_t { any, pid, group, pidfd };
+enum class wait_for : uint8_t { any, pid, group };
 enum : int32_t { P_ALL_ = 0, P_PID_ = 1, P_PGID_ = 2, P_PIDFD_ = 3 };
 
 struct news {
@@ -35,13 +36,11 @@ struct news {
     uint32_t uid = 0;
     int wait_status = 0; // as wait4 encodes it
     usage used;
+    process* dead = nullptr; // a zombie out of the tree, which the caller has to bury
 };
 
-bool matches(const process& child, wait_for what, pid_t id, const process* exactly,
-             uint32_t options) {
-    if ((what == wait_for::pid && child.pid != id) ||
-        (what == wait_for::pidfd && &child != exactly) ||
-        (what == wait_for::group && child.group != id))
+bool matches(const process& child, wait_for what, pid_t id, uint32_t options) {
+    if (what == wait_for::group && child.group->id != id)
         return false;
     // One that has ended, and whose end is not asked for, has no more to tell.
     if (child.state == process_state::zombie && !(options & WEXITED_))
@@ -58,7 +57,7 @@ bool has_news(const process& child) REQUIRES(process_tree_lock) {
 
 // What there is to say about one child now; takes note of having said it unless WNOWAIT.
 std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_tree_lock) {
-    news n{.pid = child.pid, .uid = process_uid(child), .wait_status = 0, .used = {}};
+    news n{.pid = child.pid, .uid = process_uid(child)};
     if (child.state == process_state::zombie) {
         n.wait_status = child.wait_status;
     } else if (child.state == process_state::stopped && !child.stop_reported &&
@@ -86,35 +85,69 @@ NO_ALLOC void bury(process& child) {
     child.drop_reference();
 }
 
+// Takes the news of one child, if there are any, and unless WNOWAIT a zombie with them.
+std::optional<news> take_news(process& child, uint32_t options) REQUIRES(process_tree_lock) {
+    process& self = current_process();
+    std::optional<news> n = news_of(child, options);
+    if (!n)
+        return n;
+    if (!has_news(child))
+        self.news.remove(child);
+    if (child.state == process_state::zombie && !(options & WNOWAIT_)) {
+        self.child_usage.add(n->used);
+        process_unpublish(child);
+        n->dead = &child;
+    }
+    return n;
+}
+
+// A child by its pid, or by its pidfd, if it is one that may be waited for.
+process* named_child(pid_t pid, const process* exactly, uint32_t options)
+    REQUIRES(process_tree_lock) {
+    process* child = process_lookup(pid);
+    if (!child || child->parent != &current_process() || (exactly && child != exactly))
+        return nullptr;
+    return matches(*child, wait_for::pid, pid, options) ? child : nullptr;
+}
+
+// Whether there is any that may be waited for.
+bool has_child(wait_for what, pid_t id, uint32_t options, lock_guard<spin_lock>& guard)
+    REQUIRES(process_tree_lock) {
+    child_scan all(current_process(), child_scan::all);
+    process* child = all.next(guard);
+    while (child && !matches(*child, what, id, options))
+        child = all.next(guard);
+    return child;
+}
+
 // ECHILD; restartsys; or pid 0 with WNOHANG when there is no news. `exactly` is pidfd's.
 expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
                               const process* exactly = nullptr) {
     process& self = current_process();
     lock_guard guard(process_tree_lock);
     for (;;) {
-        for (process& child : self.news) {
-            if (!matches(child, what, id, exactly, options))
-                continue;
-            std::optional<news> n = news_of(child, options);
-            if (!n)
-                continue;
-            if (!has_news(child))
-                self.news.remove(child);
-            if (child.state == process_state::zombie && !(options & WNOWAIT_)) {
-                self.child_usage.add(n->used);
-                process_unpublish(child);
-                guard.unlock();
-                self.costs.inherit(child.costs);
-                bury(child);
-                guard.lock();
+        std::optional<news> n;
+        if (what == wait_for::pid) {
+            process* child = named_child(id, exactly, options);
+            if (!child)
+                return fail(Errno::child);
+            n = take_news(*child, options);
+        } else {
+            if (!has_child(what, id, options, guard))
+                return fail(Errno::child);
+            child_scan some(self, child_scan::with_news);
+            for (process* child; !n && (child = some.next(guard));)
+                if (matches(*child, what, id, options))
+                    n = take_news(*child, options);
+        }
+        if (n) {
+            guard.unlock();
+            if (n->dead) {
+                self.costs.inherit(n->dead->costs);
+                bury(*n->dead);
             }
             return *n;
         }
-        process* waited_for = self.children.front();
-        while (waited_for && !matches(*waited_for, what, id, exactly, options))
-            waited_for = self.children.next(*waited_for);
-        if (!waited_for)
-            return fail(Errno::child);
         if (options & WNOHANG_)
             return news{};
         if (!self.child_changed.wait_interruptible(process_tree_lock, "wait"))
@@ -137,10 +170,8 @@ sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
     } else if (pid <= 0) {
         what = wait_for::group;
         id = -pid;
-        if (pid == 0) {
-            lock_guard guard(process_tree_lock);
-            id = current_process().group;
-        }
+        if (pid == 0)
+            id = current_group();
     }
     news n = TRY(wait_for_child(what, id, options | WEXITED_));
     if (n.pid == 0)
@@ -172,18 +203,17 @@ sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, 
         if (id < 0)
             return fail(Errno::inval);
         what = wait_for::group;
-        if (id == 0) {
-            lock_guard guard(process_tree_lock);
-            wanted = current_process().group;
-        }
+        if (id == 0)
+            wanted = current_group();
         break;
     case P_PIDFD_:
         if (id < 0)
             return fail(Errno::inval);
-        what = wait_for::pidfd;
+        what = wait_for::pid;
         pidfd = TRY(current_thread().files->get(id));
         if (!pidfd->pidfd_process())
             return fail(Errno::badf);
+        wanted = pidfd->pidfd_process()->pid;
         break;
     default: return fail(Errno::inval);
     }

@@ -3,10 +3,10 @@
 #include "kernel/files/file.h"
 #include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/process/usage.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/session.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
 
@@ -96,8 +96,8 @@ expected<process_facts> facts_of(const proc_subject& of) {
     {
         lock_guard tree(process_tree_lock);
         f.parent = p->parent ? p->parent->pid : 0;
-        f.group = p->group;
-        f.session = p->sess ? p->sess->sid : 0;
+        f.group = p->group->id;
+        f.session = p->group->sess->sid;
         f.threads = unsigned(p->threads.size());
         f.exit_signal = p->exit_signal;
         f.nice = p->nice;

@@ -5,9 +5,11 @@
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/files/vnode.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/usage.h"
 #include "lib/format.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
@@ -22,7 +24,6 @@ process* init_process = nullptr;
 namespace {
 
 constinit pool<process> processes{"process"};
-constinit pool<session> sessions{"session"};
 
 // Pids: a bit for each in use, and two hash tables to find who has it. Of those some are
 // processes', and a process group or session may be called by one whose process has gone.
@@ -31,13 +32,12 @@ constexpr unsigned buckets = 256;
 constinit uint64_t pids_in_use[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
 constinit uint64_t pids_of_processes[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
 constinit uint64_t pids_of_groups[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
-// How many processes are in the group, and in the session, of this number.
-constinit uint16_t members[pid_max] GUARDED_BY(process_tree_lock) = {};
 // 1 is init's, which asks for it by being the first user process.
 constinit pid_t next_pid GUARDED_BY(process_tree_lock) = 2;
 list<process, &process::in_table> process_table[buckets] GUARDED_BY(process_tree_lock);
 list<thread, &thread::in_tid_table> thread_table[buckets] GUARDED_BY(process_tree_lock);
 constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
+constinit unsigned subreapers GUARDED_BY(process_tree_lock) = 0;
 
 bool in_use(pid_t pid) REQUIRES(process_tree_lock) {
     return pids_in_use[pid / 64] >> (pid % 64) & 1;
@@ -61,25 +61,14 @@ template <class Bits> pid_t first_with_bit(pid_t from, Bits bits_of) {
     return pid_max;
 }
 
+pid_t first_with_bit(pid_t from, const uint64_t (&bits)[pid_max / 64]) {
+    return first_with_bit(from, [&](pid_t word) { return bits[word]; });
+}
+
 pid_t first_free(pid_t from) REQUIRES(process_tree_lock) {
     return first_with_bit(from, [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
         return ~(pids_in_use[word] | pids_of_groups[word]);
     });
-}
-
-// One more process (or one less) is in the group and in the session of `p`.
-void count_member(const process& p, int by) REQUIRES(process_tree_lock) {
-    for (pid_t number : {p.group, p.sess ? p.sess->sid : 0}) {
-        members[number] = uint16_t(members[number] + by);
-        mark(pids_of_groups, number, members[number] != 0);
-    }
-}
-
-process* lookup_process(pid_t pid) REQUIRES(process_tree_lock) {
-    for (process& p : process_table[unsigned(pid) % buckets])
-        if (p.pid == pid)
-            return &p;
-    return nullptr;
 }
 
 constexpr linux_rlimit default_limits[rlimit_count] = {
@@ -109,7 +98,8 @@ process::process() : context(security_context::of_the_kernel()) {
 
 process::~process() {
     ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.empty());
-    ASSERT(!among_children.linked() && !among_news.linked() && !in_table.linked());
+    ASSERT(!among_children.linked() && !among_news.linked() && !among_members.linked());
+    ASSERT(!in_table.linked());
     ASSERT(!context->vm && !executable);
 }
 
@@ -171,11 +161,18 @@ pid_t pid_allocate_for_init() {
     return 1;
 }
 
+process* process_lookup(pid_t pid) {
+    for (process& p : process_table[unsigned(pid) % buckets])
+        if (p.pid == pid)
+            return &p;
+    return nullptr;
+}
+
 ref_ptr<process> process_find(pid_t pid) {
     ref_ptr<process> found;
     {
         lock_guard guard(process_tree_lock);
-        found = ref_ptr<process>(lookup_process(pid));
+        found = ref_ptr<process>(process_lookup(pid));
     }
     at_sync_point(sync_point::object_found);
     return found;
@@ -196,10 +193,8 @@ ref_ptr<thread> thread_find(pid_t tid) {
 process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
     if (from >= pid_max)
         return nullptr;
-    const pid_t pid = first_with_bit(std::max(from, 1), [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
-        return pids_of_processes[word];
-    });
-    return pid == pid_max ? nullptr : lookup_process(pid);
+    const pid_t pid = first_with_bit(std::max(from, 1), pids_of_processes);
+    return pid == pid_max ? nullptr : process_lookup(pid);
 }
 
 ref_ptr<process> process_next(pid_t from) {
@@ -212,14 +207,15 @@ unsigned process_count() {
     return process_total;
 }
 
-void process_publish(process& p, thread& first, process& parent) {
+void process_publish(process& p, thread& first, process& parent, process& maker) {
     p.set_parent(&parent);
     parent.children.push_back(p);
     process_table[unsigned(p.pid) % buckets].push_back(p);
     mark(pids_of_processes, p.pid, true);
-    count_member(p, 1);
     process_total++;
+    group_enter(p, maker);
     thread_publish(first);
+    (void)group_retie(p);
 }
 
 void thread_publish(thread& t) {
@@ -265,7 +261,7 @@ void process_unpublish(process& p) {
     p.set_parent(nullptr);
     process_table[unsigned(p.pid) % buckets].remove(p);
     process_total--;
-    count_member(p, -1);
+    group_leave(p);
     mark(pids_of_processes, p.pid, false);
     mark(p.pid, false);
     lock_guard own(p.lock);
@@ -273,28 +269,42 @@ void process_unpublish(process& p) {
 }
 
 void process_has_news(process& p) {
-    if (!p.among_news.linked())
-        p.parent->news.push_back(p);
+    if (p.among_news.linked())
+        p.parent->news.remove(p);
+    p.parent->news.push_back(p);
 }
 
-void process_regroup(process& p, pid_t group, ref_ptr<session>* sess) {
-    count_member(p, -1);
-    p.group = group;
-    if (sess)
-        std::swap(p.sess, *sess);
-    count_member(p, 1);
+void process_set_state(process& p, process_state state) {
+    p.group->stopped += (state == process_state::stopped) - (p.state == process_state::stopped);
+    p.state = state;
 }
 
-bool group_has_members(pid_t group) { return members[group] != 0; }
-
-void session::last_reference_gone() {
-    ASSERT(!terminal);
-    sessions.destroy(this);
+void process_set_subreaper(process& p, bool on) {
+    subreapers += on - p.subreaper;
+    p.subreaper = on;
 }
 
-expected<ref_ptr<session>> session_create(pid_t sid) {
-    session* s = sessions.create(sid);
-    if (!s)
-        return fail(Errno::nomem);
-    return ref_ptr<session>::adopt(s);
+unsigned process_subreapers() { return subreapers; }
+
+process* child_scan::next(lock_guard<spin_lock>& tree) {
+    constexpr unsigned at_once = 64; // interrupts are off meanwhile
+    if (at_ && ++steps_ % at_once == 0) {
+        const ref_ptr<process> kept(at_);
+        long_work::pause_without(tree);
+        if (at_->parent != &parent_ || (which_ == with_news && !at_->among_news.linked()))
+            at_ = nullptr;
+    }
+    if (which_ == with_news)
+        at_ = at_ ? parent_.news.next(*at_) : parent_.news.front();
+    else
+        at_ = at_ ? parent_.children.next(*at_) : parent_.children.front();
+    return at_;
+}
+
+void pid_keep(pid_t pid, bool keep) { mark(pids_of_groups, pid, keep); }
+
+pid_t pid_next_kept(pid_t pid) {
+    if (pid >= pid_max)
+        return pid_max;
+    return first_with_bit(pid, pids_of_groups);
 }

@@ -19,9 +19,10 @@
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
 
-struct session;
-class tty;
+struct process_group; // kernel/process/process_group.h
 class vnode;
+
+extern spin_lock process_tree_lock;
 
 struct linux_rlimit {
     uint64_t current, maximum;
@@ -45,17 +46,6 @@ enum : unsigned {
     RLIMIT_RTTIME_,
     rlimit_count,
 };
-
-// A session and its controlling terminal. TREE.
-struct session : ref_counted<session> {
-    static constexpr auto end_takes = lock_rank::pool;
-    explicit session(pid_t id) : sid(id) {}
-    void last_reference_gone();
-    pid_t sid;
-    tty* terminal = nullptr;
-};
-// A new one without a terminal; ENOMEM. setsid uses it, and whoever makes init.
-expected<ref_ptr<session>> session_create(pid_t sid);
 
 enum class process_state : uint8_t { alive, stopped, zombie };
 
@@ -118,8 +108,12 @@ struct process : ref_counted<process> {
     unsigned live_threads = 0; // of `threads`, those that have not begun to exit
     wait_queue thread_gone;    // exec waits here for the other threads; guard: process_tree_lock
     list_node in_table;
-    pid_t group = 0;
-    ref_ptr<session> sess;
+    ref_ptr<process_group> group; // null before it is published; kept when it has been waited for
+    list_node among_members;      // of `group`
+    bool ties GUARDED_BY(process_tree_lock) = false; // process_group::ties counts it
+    uint64_t walk GUARDED_BY(process_tree_lock) = 0; // the last group_walk that has come by
+    // How many of them have brought a signal. Written under process_tree_lock.
+    std::atomic<uint32_t> signals_to_many{0};
     bool executed = false; // setpgid by the parent is refused after exec
     process_state state = process_state::alive;
     int exit_signal = 17; // SIGCHLD; it is that also if the parent runs another program by then
@@ -131,10 +125,9 @@ struct process : ref_counted<process> {
     bool stop_reported = true, continue_reported = true;
     usage own_usage; // of threads that have ended
     usage child_usage;
-    wait_queue child_changed;     // wait4 sleeps here; guard: process_tree_lock
-    poll_queue end_pollers;       // poll on its pidfds: notified when it becomes a zombie
-    bool subreaper = false;       // PR_SET_CHILD_SUBREAPER
-    bool below_subreaper = false; // some ancestor is one, or was
+    wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
+    poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
+    bool subreaper = false;   // PR_SET_CHILD_SUBREAPER
     list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
     cpu_alarm cpu_limit;                                // RLIMIT_CPU's
     timer_event cpu_event; // for when one may be due; set by its own threads only
@@ -161,15 +154,15 @@ struct process : ref_counted<process> {
     int next_timer_id = 0;                                    // likewise
 };
 
-extern spin_lock process_tree_lock;
 extern process* init_process;
 // The owner of the kernel's own threads: pid 0, no address space, in no table.
 process& kernel_process();
 
 // Looks a process up by pid; null if there is none. With a reference.
 ref_ptr<process> process_find(pid_t pid);
+process* process_lookup(pid_t pid) REQUIRES(process_tree_lock); // without
 ref_ptr<thread> thread_find(pid_t tid);
-// Iterates in pid order: the first process with pid >= from, zombies too. For /proc and kill(-1).
+// Iterates in pid order: the first process with pid >= from, zombies too.
 ref_ptr<process> process_next(pid_t from);
 // pids: allocated for processes and threads alike. 0 when there are none left.
 pid_t pid_allocate();
@@ -183,27 +176,50 @@ process* process_allocate();
 process* process_look_next(pid_t from);
 unsigned process_count();
 
-// Something has happened to `p` that its parent may wait for.
+// Something has happened to `p` that its parent may wait for: the last of its parent's news.
 void process_has_news(process& p) REQUIRES(process_tree_lock);
+// p.state, of which its group counts the stopped.
+void process_set_state(process& p, process_state state) REQUIRES(process_tree_lock);
+
+// Goes through the children of a process, or those with news, and lets go of the lock after some:
+// then the child that it is at may have left, and it begins again.
+class child_scan {
+public:
+    enum which : uint8_t { all, with_news };
+    child_scan(process& parent, which some) : parent_(parent), which_(some) {}
+    // The next one, null at the end; the first one too, if that was reached before. Nothing has
+    // come to the end of the list since: `tree`, the guard of process_tree_lock, is held on.
+    process* next(lock_guard<spin_lock>& tree) REQUIRES(process_tree_lock);
+
+private:
+    process& parent_;
+    const which which_;
+    process* at_ = nullptr;
+    unsigned steps_ = 0;
+};
 
 // Puts a complete process or thread, and its first or a further thread, where others find them. The
 // reference that the parent's list of children (for a process) and the list of threads stand for is
 // the caller's, handed over.
-void process_publish(process& p, thread& first, process& parent) REQUIRES(process_tree_lock);
+// `maker` is the process that has called fork.
+void process_publish(process& p, thread& first, process& parent, process& maker)
+    REQUIRES(process_tree_lock);
 void thread_publish(thread& t) REQUIRES(process_tree_lock);
 // Takes a thread that ends out of its process and the table.
 void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
-// Moves a process into another group, and swaps its session for `*sess`, which the caller lets go
-// of without the lock.
-void process_regroup(process& p, pid_t group, ref_ptr<session>* sess = nullptr)
-    REQUIRES(process_tree_lock);
-// Whether some process is in the group or in the session of this number.
-bool group_has_members(pid_t group) REQUIRES(process_tree_lock);
+// The number is not given to a process, as one in use: a group or a session has it.
+void pid_keep(pid_t pid, bool keep) REQUIRES(process_tree_lock);
+// The first of these from `pid` on; pid_max if there is none.
+pid_t pid_next_kept(pid_t pid) REQUIRES(process_tree_lock);
 // Takes a zombie that has been waited for out of the tree and the table. The parent's reference is
 // the caller's then.
 void process_unpublish(process& p) REQUIRES(process_tree_lock);
+
+// PR_SET_CHILD_SUBREAPER.
+void process_set_subreaper(process& p, bool on) REQUIRES(process_tree_lock);
+unsigned process_subreapers() REQUIRES(process_tree_lock); // how many there are
 
 // Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
 [[noreturn]] NO_ALLOC void process_exit_group(int wait_status);

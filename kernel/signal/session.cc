@@ -1,4 +1,4 @@
-// Process groups and sessions, and when a group is orphaned (POSIX.1-2017, 3.264).
+// Job control: the calls on process groups and sessions, and what happens to an orphaned group.
 #include "kernel/signal/session.h"
 
 #include "kernel/abi/syscalls.h"
@@ -8,20 +8,19 @@
 
 namespace {
 
-bool has_stopped_member(pid_t group, const process* leaving) REQUIRES(process_tree_lock) {
-    for (process* p = init_process; p; p = process_tree_next(*p))
-        if (p->group == group && p != leaving && p->state == process_state::stopped)
-            return true;
-    return false;
-}
-
-// `group` may have lost its last tie to its session, or loses it as `leaving` ends (null: nobody
-// does): if so and the group has stopped jobs, they get a chance to end.
-void orphan(pid_t group, const process* leaving) REQUIRES(process_tree_lock) {
-    if (!has_stopped_member(group, leaving) || !group_orphaned(group, leaving))
-        return;
-    signal_send_group(group, SIGHUP_, nullptr);
-    signal_send_group(group, SIGCONT_, nullptr);
+// `p` goes into another group, and what its children are to their groups follows.
+void move_to(process& p, ref_ptr<process_group> to, lock_guard<spin_lock>& tree)
+    REQUIRES(group_lock, process_tree_lock) {
+    const ref_ptr<process_group> from = p.group;
+    from->ties++; // its members among the children will, but do not yet
+    group_leave(p);
+    p.group = std::move(to);
+    group_enter(p, p);
+    (void)group_retie(p);
+    child_scan children(p, child_scan::all);
+    while (process* child = children.next(tree))
+        (void)group_retie(*child);
+    from->ties--;
 }
 
 // The process with `pid` for getpgid and getsid; 0 is the caller.
@@ -34,55 +33,27 @@ expected<ref_ptr<process>> find_or_self(pid_t pid) {
 
 } // namespace
 
-process* process_tree_next(process& p, const process* root) {
-    if (process* child = p.children.front())
-        return child;
-    for (process* at = &p; at != root && at->parent; at = at->parent)
-        if (process* sibling = at->parent->children.next(*at))
-            return sibling;
-    return nullptr;
-}
-
-bool group_exists(pid_t group, const session* of) {
-    if (group < 0 || group >= pid_max || !group_has_members(group))
-        return false;
-    for (process* p = init_process; p; p = process_tree_next(*p))
-        if (p->group == group && (!of || p->sess.get() == of))
-            return true;
-    return false;
-}
-
-bool group_orphaned(pid_t group, const process* leaving) {
-    for (process* p = init_process; p; p = process_tree_next(*p)) {
-        if (p->group != group || p == leaving || p->state == process_state::zombie)
-            continue;
-        const process* parent = p->parent == leaving ? init_process : p->parent;
-        if (parent && parent != init_process && parent->group != group && parent->sess == p->sess)
-            return false;
-    }
-    return true;
-}
-
 void session_process_exiting(process& p) {
-    ref_ptr<session> s;
+    ref_ptr<process_group> group;
+    bool orphaned;
     {
         lock_guard tree(process_tree_lock);
-        s = p.sess;
+        group = p.group;
     }
-    if (s && s->sid == p.pid)
-        tty_session_ends(*s);
-
-    lock_guard tree(process_tree_lock);
-    // Only a process whose parent is in another group of the session tied its own group to it.
-    if (p.parent && p.parent->group != p.group && p.parent->sess == p.sess)
-        orphan(p.group, &p);
+    if (group->sess->sid == p.pid)
+        tty_session_ends(*group->sess);
+    {
+        lock_guard tree(process_tree_lock);
+        group = p.group;
+        orphaned = group_retie(p);
+    }
+    if (orphaned)
+        group_hang_up(group->id);
 }
 
-bool session_child_left(const process& child, const process& by) {
-    if (child.group == by.group || child.sess != by.sess)
-        return false;
-    orphan(child.group, nullptr);
-    return true;
+void group_hang_up(pid_t id) {
+    signal_send_group(id, SIGHUP_, nullptr);
+    signal_send_group(id, SIGCONT_, nullptr);
 }
 
 sysresult sys_setpgid(sys_pid pid, sys_pid group) {
@@ -92,47 +63,51 @@ sysresult sys_setpgid(sys_pid pid, sys_pid group) {
     ref_ptr<process> target = TRY(find_or_self(pid));
     const pid_t wanted = group == 0 ? target->pid : pid_t(group);
 
+    lock_guard moving(group_lock);
+    ref_ptr<process_group> to = group_get(wanted);
+    if (!to && wanted == target->pid)
+        to = TRY(group_create(wanted, target->group->sess));
     lock_guard tree(process_tree_lock);
     if (target->state == process_state::zombie && target.get() != &self && target->parent != &self)
         return fail(Errno::srch);
     if (target->parent == &self) {
-        if (target->sess != self.sess)
+        if (target->group->sess != self.group->sess)
             return fail(Errno::perm);
         if (target->executed)
             return fail(Errno::acces);
     } else if (target.get() != &self) {
         return fail(Errno::srch);
     }
-    if (target->sess->sid == target->pid)
+    if (target->group->sess->sid == target->pid)
         return fail(Errno::perm); // a session's leader leads its group too
-    if (wanted != target->pid && !group_exists(wanted, target->sess.get()))
+    if (!to || to->sess != target->group->sess)
         return fail(Errno::perm);
-    process_regroup(*target, wanted);
+    if (to != target->group)
+        move_to(*target, std::move(to), tree);
     return 0;
 }
 
-sysresult sys_getpgrp() { return current_process().group; }
+sysresult sys_getpgrp() { return current_group(); }
 
 sysresult sys_getpgid(sys_pid pid) {
     ref_ptr<process> p = TRY(find_or_self(pid));
     lock_guard tree(process_tree_lock);
-    return p->group;
+    return p->group->id;
 }
 
 sysresult sys_getsid(sys_pid pid) {
     ref_ptr<process> p = TRY(find_or_self(pid));
     lock_guard tree(process_tree_lock);
-    if (!p->sess)
-        return fail(Errno::srch);
-    return p->sess->sid;
+    return p->group->sess->sid;
 }
 
 sysresult sys_setsid() {
     process& self = current_process();
-    ref_ptr<session> fresh = TRY(session_create(self.pid)); // then the old one
+    ref_ptr<process_group> fresh = TRY(session_create(self.pid));
+    lock_guard moving(group_lock);
     lock_guard tree(process_tree_lock);
-    if (self.group == self.pid || group_exists(self.pid, nullptr))
+    if (group_find(self.pid)) // which it may lead
         return fail(Errno::perm);
-    process_regroup(self, self.pid, &fresh);
+    move_to(self, std::move(fresh), tree);
     return self.pid;
 }

@@ -13,9 +13,9 @@
 // threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal/signal.h"
 
+#include "kernel/process/process_group.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/child_signal.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/itimer.h"
 #include "kernel/time/posix_timers.h"
@@ -100,7 +100,7 @@ thread* choose_thread(process& p, int signo) {
 
 void resume(process& p) REQUIRES(process_tree_lock) {
     if (p.state == process_state::stopped)
-        p.state = process_state::alive;
+        process_set_state(p, process_state::alive);
     p.stopping = false;
     p.stop_count = 0;
     for (thread& t : p.threads)
@@ -403,14 +403,15 @@ void signal_drop_entry(process& p, thread* to_thread,
     queue.set &= ~sig_bit(signo);
 }
 
-void signal_send_group(pid_t group, int signo,
-                       const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
-    if (group <= 0)
+void signal_send_group(pid_t id, int signo, const linux_siginfo* info) {
+    if (id <= 0)
         return;
-    tree_guard tree;
-    for (process* p = init_process; p; p = process_tree_next(*p))
-        if (p->group == group)
-            (void)send_info(*p, nullptr, signo, info);
+    lock_guard walking(group_lock);
+    if (const ref_ptr<process_group> group = group_get(id))
+        group_walk(*group, [&](process& p) {
+            (void)send_info(p, nullptr, signo, info);
+            p.signals_to_many++;
+        });
 }
 
 void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
@@ -488,7 +489,7 @@ void signal_stop_counted(thread& self) {
         self.stop_counted = false;
         if (--p.stop_count != 0 || !first_thread(p))
             return;
-        p.state = process_state::stopped;
+        process_set_state(p, process_state::stopped);
         p.stop_reported = false;
         p.continue_reported = true;
     }

@@ -15,9 +15,8 @@ struct trap_frame;
 // target is left alone.
 NO_ALLOC void signal_send_process(process& target, int signo, const linux_siginfo* info);
 NO_ALLOC void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
-NO_ALLOC void
-signal_send_group(pid_t group, int signo,
-                  const linux_siginfo* info); // a process group, from the kernel (tty)
+// The same to all members of a process group, if there is such a one; may sleep, no locks held.
+NO_ALLOC void signal_send_group(pid_t group, int signo, const linux_siginfo* info);
 // A signal that the running thread caused (a fault): delivered even if blocked or ignored (then it
 // kills).
 NO_ALLOC void signal_force(thread& self, int signo, int32_t code, uint64_t address);

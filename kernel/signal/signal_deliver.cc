@@ -9,8 +9,8 @@
 //       settle_call     the system call that the signal interrupted: EINTR, or once more
 //       run_handler     a frame on the user stack (arch/signal_frame.h)
 #include "arch/signal_frame.h"
+#include "kernel/process/process_group.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
@@ -76,7 +76,7 @@ void begin_stop(thread& self, int signo) {
     if (!p.stop_dequeued || p.stopping || p.exiting)
         return;
     p.stop_dequeued = false;
-    if (signo != SIGSTOP_ && group_orphaned(p.group, nullptr))
+    if (signo != SIGSTOP_ && p.group->ties == 0)
         return;
     p.stopping = true;
     p.stop_signo = signo;

@@ -5,12 +5,13 @@
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/random.h"
 #include "kernel/process/process.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/process/usage.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/time/cpu_clock.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/vmspace.h"
 
@@ -124,18 +125,19 @@ template <class F> static expected<unsigned> for_priority(int32_t which, int32_t
             n++;
         }
     } else {
-        pid_t group = who;
-        auto uid = uint32_t(who);
-        if (who == 0) {
+        const pid_t group = who == 0 ? current_group() : who;
+        const uint32_t uid = who == 0 ? process_uid(current_process()) : uint32_t(who);
+        auto named = [&](process& p) {
             lock_guard guard(process_tree_lock);
-            group = current_process().group;
-            uid = process_uid(current_process());
-        }
-        for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
-            if (which == PRIO_PGRP_ ? p->group == group : process_uid(*p) == uid) {
+            return which == PRIO_PGRP_ ? p.group->id == group : process_uid(p) == uid;
+        };
+        for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
+            long_work::pause();
+            if (named(*p)) {
                 f(*p);
                 n++;
             }
+        }
     }
     if (n == 0)
         return fail(Errno::srch);
@@ -347,9 +349,7 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
     case PR_GET_TIMERSLACK_: return int64_t(self.timer_slack);
     case PR_SET_CHILD_SUBREAPER_: {
         lock_guard guard(process_tree_lock);
-        p.subreaper = a2 != 0;
-        for (process* q = &p; p.subreaper && q; q = process_tree_next(*q, &p))
-            q->below_subreaper |= q != &p;
+        process_set_subreaper(p, a2 != 0);
         return 0;
     }
     case PR_GET_CHILD_SUBREAPER_: TRY(user_ptr<int32_t>(a2).write(p.subreaper)); return 0;

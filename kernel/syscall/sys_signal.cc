@@ -5,7 +5,7 @@
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
-#include "kernel/signal/session.h"
+#include "kernel/process/process_group.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/posix_timers.h"
@@ -41,7 +41,8 @@ bool may_signal(const credentials& mine, process& target, int signo) REQUIRES(pr
     if (&target == &self || credentials_may_signal(mine, process_credentials(target)))
         return true;
     return signo == SIGCONT_ &&
-           target.sess == self.sess; // a shell may continue a job that changed its user
+           target.group->sess ==
+               self.group->sess; // a shell may continue a job that changed its user
 }
 
 // One target of kill. Signal 0 only asks.
@@ -71,21 +72,29 @@ status kill_one(pid_t pid, const linux_siginfo& info) {
 constexpr pid_t everybody = -1; // but init and the caller
 
 // kill of a group, or of everybody.
-status kill_many(pid_t group, const linux_siginfo& info) {
+status kill_many(pid_t id, const linux_siginfo& info) {
     process& self = current_process();
     const credentials mine = process_credentials(self);
     bool any_sent = false;
     Errno error = Errno::srch;
-    lock_guard tree(process_tree_lock);
-    for (process* p = init_process; p; p = process_tree_next(*p)) {
-        if (group == everybody ? p == init_process || p == &self : p->group != group)
-            continue;
-        status sent = send_to(mine, *p, nullptr, info);
+    auto send = [&](process& p) REQUIRES(process_tree_lock) {
+        if (id == everybody && (&p == init_process || &p == &self))
+            return;
+        status sent = send_to(mine, p, nullptr, info);
+        p.signals_to_many += sent && info.signo != 0;
         // Of everybody those are meant who may be signalled, be there any or not.
-        if (sent || (group == everybody && sent.error() == Errno::perm))
+        if (sent || (id == everybody && sent.error() == Errno::perm))
             any_sent = true;
         else
             error = sent.error();
+    };
+    lock_guard walking(group_lock);
+    if (id != everybody) {
+        if (ref_ptr<process_group> group = group_get(id))
+            group_walk(*group, send);
+    } else {
+        for (auto group = group_next(0); group; group = group_next(group->id + 1))
+            group_walk(*group, send);
     }
     if (!any_sent)
         return fail(error);
@@ -267,7 +276,7 @@ sysresult sys_kill(sys_pid pid, sys_signal signo) {
     else if (pid == -1)
         TRY(kill_many(everybody, info));
     else
-        TRY(kill_many(current_process().group, info));
+        TRY(kill_many(current_group(), info));
     return 0;
 }
 

@@ -6,7 +6,7 @@
 #include "arch/timer.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
-#include "kernel/process/process.h"
+#include "kernel/process/process_group.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 
@@ -29,8 +29,7 @@ expected<ref_ptr<file>> open(vnode& node, tty& terminal, uint32_t flags) {
     pid_t sid;
     {
         lock_guard tree(process_tree_lock);
-        const process& self = current_process();
-        sid = self.sess ? self.sess->sid : 0;
+        sid = current_process().group->sess->sid;
     }
     tty_file* f = tty_files.create(node, terminal, flags & ~uint32_t{O_NOCTTY_}, sid);
     if (!f)
@@ -59,8 +58,7 @@ expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags) {
     tty* terminal;
     {
         lock_guard tree(process_tree_lock);
-        const process& self = current_process();
-        terminal = self.sess ? self.sess->terminal : nullptr;
+        terminal = current_process().group->sess->terminal;
     }
     if (!terminal)
         return fail(Errno::nxio);
@@ -75,12 +73,16 @@ void tty_file::last_reference_gone() {
 uint64_t tty::device() const { return make_device(serial_major, first_serial_minor + line_); }
 
 void tty::start() {
-    lock_guard guard(lock_);
-    present_ = uart_.start();
-    if (!present_)
-        return;
-    interrupt_register(irq_, on_interrupt, this);
-    uart_.serve(discipline_);
+    {
+        lock_guard guard(lock_);
+        present_ = uart_.start();
+        if (!present_)
+            return;
+        interrupt_register(irq_, on_interrupt, this);
+        uart_.serve(discipline_);
+    }
+    if (!kernel_thread_start("tty", send_signals, this))
+        panic("tty: no memory for its thread");
 }
 
 void tty::opened(tty_file& by) {
@@ -117,7 +119,10 @@ void tty::serve(effects& e) {
     const size_t output_before = discipline_.output_bytes();
     const uint32_t readable_before = discipline_.readable_position();
     uart_.serve(discipline_);
-    e.signals |= discipline_.take_signals();
+    if (const uint64_t signals = discipline_.take_signals()) {
+        signals_ |= signals;
+        sender_.wake_one();
+    }
     if (discipline_.readable_position() != readable_before) {
         readers_.wake_all();
         e.notify = true;
@@ -131,9 +136,24 @@ void tty::serve(effects& e) {
 void tty::settle(effects& e) {
     if (e.notify)
         poll_.notify();
-    for (; e.signals; e.signals &= e.signals - 1)
-        signal_send_group(foreground_.load(), std::countr_zero(e.signals) + 1, nullptr);
     e.notify = false;
+}
+
+// A thread of the kernel's: a group may have thousands of members, and an interrupt handler no time
+// for them.
+void tty::send_signals(void* self) {
+    auto& t = *static_cast<tty*>(self);
+    for (;;) {
+        uint64_t signals;
+        {
+            lock_guard guard(t.lock_);
+            while (!t.signals_)
+                t.sender_.wait(t.lock_, "tty");
+            signals = std::exchange(t.signals_, 0);
+        }
+        for (; signals; signals &= signals - 1)
+            signal_send_group(t.foreground_.load(), std::countr_zero(signals) + 1, nullptr);
+    }
 }
 
 // ---- Reading -------------------------------------------------------------------------------
@@ -243,7 +263,7 @@ expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
             serve(e);
             if (taken > 0)
                 continue;
-            if (e.signals || e.notify) {
+            if (e.notify) {
                 guard.unlock();
                 settle(e);
                 guard.lock();

@@ -71,10 +71,10 @@ private:
 
     // What is left to do when the lock is released.
     struct effects {
-        uint64_t signals = 0; // for the foreground group
-        bool notify = false;  // pollers
+        bool notify = false; // pollers
     };
     static void on_interrupt(void* self);
+    [[noreturn]] static void send_signals(void* self);
     void serve(effects& e) REQUIRES(lock_);
     void settle(effects& e) EXCLUDES(lock_);
 
@@ -103,6 +103,8 @@ private:
     uart uart_ GUARDED_BY(lock_);
     linux_winsize size_ GUARDED_BY(lock_){};
     wait_queue readers_ GUARDED_BY(lock_), writers_ GUARDED_BY(lock_);
+    uint64_t signals_ GUARDED_BY(lock_) = 0; // for the foreground group
+    wait_queue sender_ GUARDED_BY(lock_);    // of them
     bool reading_ GUARDED_BY(lock_) = false,
                   writing_ GUARDED_BY(lock_) = false; // somebody is in the middle of it
     tty_file* files_ GUARDED_BY(lock_) = nullptr;     // all open descriptions

@@ -8,18 +8,18 @@
 status tty::acquire(bool may_read, bool steal) {
     lock_guard tree(process_tree_lock);
     process& self = current_process();
-    if (!self.sess || self.sess->sid != self.pid ||
-        (self.sess->terminal && self.sess->terminal != this))
+    session& its = *self.group->sess;
+    if (its.sid != self.pid || (its.terminal && its.terminal != this))
         return fail(Errno::perm);
-    if (self.sess->terminal == this)
+    if (its.terminal == this)
         return {};
     if (!may_read || (session_ && !steal))
         return fail(Errno::perm);
     if (session_)
         session_->terminal = nullptr;
-    session_ = self.sess.get();
-    session_->terminal = this;
-    foreground_ = self.group;
+    session_ = &its;
+    its.terminal = this;
+    foreground_ = self.group->id;
     return {};
 }
 
@@ -28,12 +28,11 @@ status tty::check_foreground(int signo) {
     bool orphaned;
     {
         lock_guard tree(process_tree_lock);
-        process& self = current_process();
-        if (!self.sess || self.sess->terminal != this || foreground_ == 0 ||
-            foreground_ == self.group)
+        const process_group& its = *current_process().group;
+        if (its.sess->terminal != this || foreground_ == 0 || foreground_ == its.id)
             return {};
-        group = self.group;
-        orphaned = group_orphaned(group, nullptr);
+        group = its.id;
+        orphaned = its.ties == 0;
     }
     // Output from the background is harmless to a program that does not want to hear of it; input
     // would be taken away from the foreground.
@@ -69,14 +68,13 @@ void tty_session_ends(session& s) {
         terminal->session_ = nullptr;
         foreground = terminal->foreground_.exchange(0);
     }
-    signal_send_group(foreground, SIGHUP_, nullptr);
-    signal_send_group(foreground, SIGCONT_, nullptr);
+    group_hang_up(foreground);
     terminal->hang_up(s.sid);
 }
 
 tty_facts tty_of(process& p) {
     lock_guard tree(process_tree_lock);
-    const tty* terminal = p.sess ? p.sess->terminal : nullptr;
+    const tty* terminal = p.group->sess->terminal;
     if (!terminal)
         return {0, -1};
     return {terminal->device(), terminal->foreground_.load()};
@@ -90,16 +88,16 @@ status tty::release_by_process() {
     {
         lock_guard tree(process_tree_lock);
         process& self = current_process();
-        if (!self.sess || self.sess->terminal != this)
+        session& its = *self.group->sess;
+        if (its.terminal != this)
             return fail(Errno::notty);
-        if (self.sess->sid != self.pid)
+        if (its.sid != self.pid)
             return fail(Errno::perm);
-        self.sess->terminal = nullptr;
+        its.terminal = nullptr;
         session_ = nullptr;
         foreground = foreground_.exchange(0);
     }
-    signal_send_group(foreground, SIGHUP_, nullptr);
-    signal_send_group(foreground, SIGCONT_, nullptr);
+    group_hang_up(foreground);
     return {};
 }
 
@@ -107,8 +105,7 @@ expected<int64_t> tty::get_group(uint64_t argument) {
     int32_t group;
     {
         lock_guard tree(process_tree_lock);
-        process& self = current_process();
-        if (!self.sess || self.sess->terminal != this)
+        if (current_process().group->sess->terminal != this)
             return fail(Errno::notty);
         group = foreground_;
     }
@@ -122,12 +119,13 @@ status tty::set_group(uint64_t argument) {
     if (group < 0)
         return fail(Errno::inval);
     lock_guard tree(process_tree_lock);
-    process& self = current_process();
-    if (!self.sess || self.sess->terminal != this)
+    const session& its = *current_process().group->sess;
+    if (its.terminal != this)
         return fail(Errno::notty);
-    if (!group_exists(group, nullptr))
+    const process_group* wanted = group_find(group);
+    if (!wanted)
         return fail(Errno::srch);
-    if (!group_exists(group, self.sess.get()))
+    if (wanted->sess.get() != &its)
         return fail(Errno::perm);
     foreground_ = group;
     return {};
@@ -137,10 +135,10 @@ status tty::get_session(uint64_t argument) {
     pid_t sid;
     {
         lock_guard tree(process_tree_lock);
-        process& self = current_process();
-        if (!self.sess || self.sess->terminal != this)
+        const session& its = *current_process().group->sess;
+        if (its.terminal != this)
             return fail(Errno::notty);
-        sid = self.sess->sid;
+        sid = its.sid;
     }
     return user_ptr<int32_t>(argument).write(sid);
 }

@@ -2,7 +2,6 @@
 // here is made by hand and its threads never run.
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "tests/kernel/ktest.h"

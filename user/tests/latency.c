@@ -6,6 +6,7 @@
 // did not get is printed and limited. A call stands between two long no-ops whose operand has its
 // number, so that a plugin of QEMU's can tell them apart (tools/qemu/irqs_off.c). Without the
 // argument the calls are small and only their results are looked at.
+#include "../lib/clone.h"
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
@@ -18,8 +19,10 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
+enum { FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE = 3 };
 // Both are at the lowest priority, where a turn is 0.5 ms: what exceeds it is the call's doing.
 enum { TURN = 500000, LONGEST_GAP = TURN + 1500000 };
 
@@ -140,6 +143,79 @@ static void some_children(void) { make_children(15, false); }
 static void many_children(void) { make_children(measuring ? 200 : 20, false); }
 static void many_groups(void) { make_children(measuring ? 40 : 20, true); }
 
+// Children that cost little: they have our memory and our descriptors. They stay until the process
+// beside us closes its end of `leave`, and have no turn before.
+static struct gate leave;
+static pid_t* children;
+static int child_count;
+
+static int stay_until_told(void* unused) {
+    char byte;
+    (void)unused;
+    return read(leave.fd[0], &byte, 1) == 0 ? 0 : 1;
+}
+
+static int end_at_once(void* unused) {
+    (void)unused;
+    return 0;
+}
+
+static uint32_t word, other_word;
+
+static int wait_on_word(void* unused) {
+    (void)unused;
+    syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
+    return 0;
+}
+
+static int requeue(uint32_t* from, uint32_t* to) {
+    return (int)syscall(SYS_futex, from, FUTEX_REQUEUE, 0, (long)child_count, to, 0);
+}
+
+static void make_light(int (*body)(void*), int count) {
+    enum { STACK = 2048 };
+    sigset_t user1;
+    char* stacks = malloc((size_t)count * STACK);
+    children = calloc((size_t)count, sizeof *children);
+    child_count = count;
+    sigemptyset(&user1);
+    sigaddset(&user1, SIGUSR1);
+    need(stacks != NULL && children != NULL && sigprocmask(SIG_BLOCK, &user1, NULL) == 0);
+    for (int i = 0; i < count; i++) {
+        children[i] = (pid_t)clone_call(CLONE_VM | CLONE_FILES | CLONE_FS | SIGCHLD,
+                                        stacks + (size_t)(i + 1) * STACK, body, NULL);
+        need(children[i] > 0);
+    }
+}
+
+static int very_many(void) { return measuring ? 2000 : 20; }
+static void very_many_children(void) { make_light(stay_until_told, very_many()); }
+static void very_many_groups(void) {
+    very_many_children();
+    for (int i = 0; i < child_count; i++)
+        need(setpgid(children[i], children[i]) == 0);
+}
+static void one_other_group(void) {
+    very_many_children();
+    need(setpgid(children[child_count - 1], 0) == 0);
+}
+static void very_many_zombies(void) {
+    siginfo_t info;
+    make_light(end_at_once, very_many());
+    for (int i = 0; i < child_count; i++)
+        need(waitid(P_PID, (id_t)children[i], &info, WEXITED | WNOWAIT) == 0);
+}
+// All of them have come when all have been moved to another word, and back.
+static void waiters(int count) {
+    int moved = 0;
+    make_light(wait_on_word, count);
+    while ((moved += requeue(&word, &other_word)) < count)
+        sched_yield();
+    need(requeue(&other_word, &word) == count);
+}
+static void many_waiters(void) { waiters(measuring ? 400 : 20); }
+static void very_many_waiters(void) { waiters(very_many()); }
+
 static char long_link[32], long_path[4096];
 static void links_to_links(void) {
     // Each of 39 links is a path of very many steps that ends in the next.
@@ -254,6 +330,21 @@ static void do_kill_children(void) {
     while (waitpid(-1, NULL, 0) > 0)
         continue;
 }
+static void do_kill_blocked(void) { need(kill(0, SIGUSR1) == 0); }
+static void do_wait_each(void) {
+    for (int i = child_count; i-- > 0;)
+        need(waitpid(children[i], NULL, 0) == children[i]);
+}
+static void do_wait_group(void) { need(waitpid(-children[child_count - 1], NULL, WNOHANG) == 0); }
+static void do_wait_clones(void) {
+    need(waitpid(-1, NULL, WNOHANG | (int)__WCLONE) == -1 && errno == ECHILD);
+}
+static void do_subreaper(void) { need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0); }
+static void do_setpgid(void) { need(setpgid(0, children[child_count - 1]) == 0); }
+static void do_futex_wake(void) {
+    need(syscall(SYS_futex, &word, FUTEX_WAKE, child_count, NULL, NULL, 0) == child_count);
+}
+static void do_futex_requeue(void) { need(requeue(&word, &other_word) == child_count); }
 static void do_status(void) { read_all("/proc/self/status"); }
 
 enum ending { by_itself, killed };
@@ -304,6 +395,16 @@ static const struct call {
     {"stat, 39 long links", links_to_links, do_stat_links, by_itself},
     {"wait4, many children", many_children, do_wait_any, by_itself},
     {"kill of a group", some_children, do_kill_children, by_itself},
+    {"kill of a group of 2,000", very_many_children, do_kill_blocked, by_itself},
+    {"exit, 2,000 children", very_many_children, do_exit, by_itself},
+    {"exit, 2,000 children in groups of their own", very_many_groups, do_exit, by_itself},
+    {"setpgid, 2,000 children", one_other_group, do_setpgid, by_itself},
+    {"PR_SET_CHILD_SUBREAPER, 2,000 children", very_many_children, do_subreaper, by_itself},
+    {"wait4 of each of 2,000, last first", very_many_zombies, do_wait_each, by_itself},
+    {"wait4 of a group, 2,000 children", one_other_group, do_wait_group, by_itself},
+    {"wait4 of none of 2,000 children", very_many_children, do_wait_clones, by_itself},
+    {"FUTEX_WAKE of 400", many_waiters, do_futex_wake, by_itself},
+    {"FUTEX_REQUEUE of 2,000", very_many_waiters, do_futex_requeue, by_itself},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -326,7 +427,7 @@ static struct gate prepared, go;
 
 static void call_it(void* of) {
     const struct call* call = of;
-    need(setpgid(0, 0) == 0);
+    need(setpgid(0, 0) == 0 && close(leave.fd[1]) == 0);
     call->prepare();
     gate_open(&prepared);
     gate_pass(&go);
@@ -336,6 +437,7 @@ static void call_it(void* of) {
 
 // The parent does nothing but look at the clock and whether the child has ended.
 static void call_beside_us(const struct call* call) {
+    leave = gate_make();
     pid_t child = spawn(call_it, (void*)call);
     gate_pass(&prepared);
     const int64_t begun = now_ns(), limit = measuring ? 20000000 : 0;
@@ -356,6 +458,9 @@ static void call_beside_us(const struct call* call) {
         }
     }
     mark(0x5a5c0000);
+    close(leave.fd[0]);
+    close(leave.fd[1]);
+    (void)kill(-child, SIGKILL); // who is left of its group
     need(ended == child);
     if (call->ending == killed && measuring)
         is_killed(status, SIGKILL, "%s: killed", call->name);

@@ -96,6 +96,84 @@ static void stop_signals(void) {
     is_exit(status_of(stop_by_terminal, NULL), 50, "only SIGSTOP stops a member");
 }
 
+// Whether the child stops when it is sent SIGTSTP, which a member of an orphaned group does not. It
+// is told of the end of the try by SIGUSR1.
+static bool stops(pid_t child) {
+    int status;
+    need(kill(child, SIGTSTP) == 0 && kill(child, SIGUSR1) == 0);
+    need(waitpid(child, &status, WUNTRACED) == child);
+    need(WIFSTOPPED(status) || exited_with(status, 0));
+    if (WIFSTOPPED(status))
+        need(kill(child, SIGKILL) == 0 && killed_by(reap(child), SIGKILL));
+    return WIFSTOPPED(status);
+}
+
+static void leave(int signo) {
+    (void)signo;
+    _exit(0);
+}
+
+static void until_told(void* gate) {
+    signal(SIGUSR1, leave);
+    gate_open(gate);
+    for (;;)
+        pause();
+}
+
+static pid_t a_child(void) {
+    struct gate ready = gate_make();
+    pid_t child = spawn(until_told, &ready);
+    gate_pass(&ready);
+    return child;
+}
+
+// The leader of a session, whose group nobody outside it could continue, has a child, which has
+// children.
+static void middle(void* unused) {
+    (void)unused;
+    const pid_t leader = getsid(0);
+    pid_t in_ours = a_child();
+    need(!stops(in_ours));
+
+    in_ours = a_child(); // stays where we were
+    need(setpgid(0, 0) == 0);
+    need(stops(in_ours));
+
+    pid_t with_us = a_child();
+    need(setpgid(0, leader) == 0); // it is in the group that we have left
+    need(stops(with_us));
+
+    with_us = a_child();
+    need(setpgid(with_us, with_us) == 0 && setpgid(0, with_us) == 0); // tied by us now
+    need(stops(with_us));
+
+    need(setpgid(0, leader) == 0);
+    in_ours = a_child();
+    need(!stops(in_ours));
+}
+
+static void lead(void* unused) {
+    need(setsid() > 0);
+    pid_t child = spawn(middle, unused);
+    need(exited_with(reap(child), 0));
+}
+
+static void moved(void) {
+    is_exit(status_of(lead, NULL), 0,
+            "a process that changes its group ties those of its children");
+}
+
+static void begin_session(void* unused) {
+    (void)unused;
+    pid_t child = a_child();
+    need(setpgid(child, child) == 0 && setsid() > 0);
+    need(!stops(child));
+}
+
+static void left_behind(void) {
+    is_exit(status_of(begin_session, NULL), 0, "and no longer when it begins a session of its own");
+}
+
 int main(void) {
     job_made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(job_made != MAP_FAILED);
@@ -103,5 +181,7 @@ int main(void) {
     subtest("becomes orphaned", orphaned);
     subtest("adopted", adopted);
     subtest("stop signals", stop_signals);
+    subtest("a parent that moves", moved);
+    subtest("a parent that leaves the session", left_behind);
     return done();
 }

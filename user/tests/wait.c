@@ -1,6 +1,7 @@
 // wait4 and its kin: which child, when, and with what status; and what becomes of orphans.
 #include "../lib/proc.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 static void die(void* how) {
@@ -202,6 +203,46 @@ static void many(void) {
     is(wrong, 0, "%d children, each with its own status", CHILDREN);
 }
 
+// More children than the kernel looks at in one go, some of which are gone before it goes on.
+enum { CROWD = 200 };
+static pid_t crowd[CROWD];
+static struct gate others, last;
+
+static void* wait_for_the_group(void* unused) {
+    (void)unused;
+    return (void*)(intptr_t)waitpid(-crowd[CROWD - 1], NULL, 0);
+}
+
+static void* wait_for_others(void* every_second) {
+    intptr_t waited_for = 0;
+    for (int i = CROWD - 2 - (every_second != NULL); i >= 0; i -= 2)
+        waited_for += waitpid(crowd[i], NULL, 0) == crowd[i];
+    return (void*)waited_for;
+}
+
+static void a_crowd(void) {
+    pthread_t for_the_group, even, odd;
+    void *answer, *evens, *odds;
+    others = gate_make();
+    last = gate_make();
+    for (int i = 0; i < CROWD; i++)
+        crowd[i] = spawn(hold, i < CROWD - 1 ? &others : &last);
+    const pid_t alone = crowd[CROWD - 1];
+    need(setpgid(alone, alone) == 0);
+    is(waitpid(-alone, NULL, WNOHANG), 0, "the group of one child of %d", CROWD);
+    is_errno(waitpid(-1, NULL, WNOHANG | (int)__WCLONE), ECHILD, "none of them is a clone");
+    need(pthread_create(&for_the_group, NULL, wait_for_the_group, NULL) == 0);
+    need(pthread_create(&even, NULL, wait_for_others, NULL) == 0);
+    need(pthread_create(&odd, NULL, wait_for_others, &last) == 0);
+    for (int i = 0; i < CROWD - 1; i++)
+        gate_open(&others);
+    need(pthread_join(even, &evens) == 0 && pthread_join(odd, &odds) == 0);
+    is((intptr_t)evens + (intptr_t)odds, CROWD - 1, "two threads wait for the others, last first");
+    gate_open(&last);
+    need(pthread_join(for_the_group, &answer) == 0);
+    is((intptr_t)answer, alone, "a third waits for the group, and gets its child");
+}
+
 int main(void) {
     subtest("statuses", statuses);
     subtest("nobody to wait for", no_children);
@@ -214,5 +255,6 @@ int main(void) {
     subtest("children that are ignored", ignored_children);
     subtest("resource usage", usage);
     subtest("many at once", many);
+    subtest("a crowd", a_crowd);
     return done();
 }
