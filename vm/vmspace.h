@@ -210,6 +210,8 @@ public:
     // The region at or after `from`; nullopt at the end. For /proc. `usage`: what it has in memory;
     // linear in what is resident.
     std::optional<map_region> region_at_or_after(vaddr_t from, vm_usage* usage = nullptr);
+    // The last region that ends at or before `to`; nullopt if there is none.
+    std::optional<map_region> region_before(vaddr_t to);
     // resident_pages: mappings, those of the page of zeros with them; of those the anons' and the
     // objects'.
     struct sizes {

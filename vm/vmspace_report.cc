@@ -38,35 +38,43 @@ void vm_usage::add(const vm_usage& other) {
     proportional_anonymous += other.proportional_anonymous;
 }
 
+static map_region region_of(const vm_map_entry& e) {
+    map_region region{.start = e.start,
+                      .end = e.end,
+                      .prot = e.protection,
+                      .max_prot = e.max_protection,
+                      .inheritance = e.inheritance,
+                      .advice = e.advice,
+                      .shared = !e.copy_on_write,
+                      .grows_down = e.grows_down,
+                      .locked = e.wired_count > 0,
+                      .no_reserve = e.no_reserve,
+                      .charged = e.charged,
+                      .offset = e.offset,
+                      .device = e.object ? e.object->device() : 0,
+                      .inode = e.object ? e.object->inode() : 0,
+                      .name = {}};
+    copy_string(region.name, sizeof region.name, e.tag ? e.tag : e.object ? e.object->name() : "");
+    return region;
+}
+
 std::optional<map_region> vmspace::region_at_or_after(vaddr_t from, vm_usage* usage) {
     read_guard guard(map_.lock());
     vm_map_entry* e = map_.lookup_or_next(from);
     if (!e)
         return std::nullopt;
-    map_region region{.start = e->start,
-                      .end = e->end,
-                      .prot = e->protection,
-                      .max_prot = e->max_protection,
-                      .inheritance = e->inheritance,
-                      .advice = e->advice,
-                      .shared = !e->copy_on_write,
-                      .grows_down = e->grows_down,
-                      .locked = e->wired_count > 0,
-                      .no_reserve = e->no_reserve,
-                      .charged = e->charged,
-                      .offset = e->offset,
-                      .device = e->object ? e->object->device() : 0,
-                      .inode = e->object ? e->object->inode() : 0,
-                      .name = {}};
-    copy_string(region.name, sizeof region.name,
-                e->tag      ? e->tag
-                : e->object ? e->object->name()
-                            : "");
     if (usage)
         for_each_mapped_page(*e, [&](vaddr_t, vm_page& page, const pmap_mapping& mapping) {
             usage->add_page(page, mapping);
         });
-    return region;
+    return region_of(*e);
+}
+
+std::optional<map_region> vmspace::region_before(vaddr_t to) {
+    read_guard guard(map_.lock());
+    vm_map_entry* above = map_.lookup_or_next(to);
+    vm_map_entry* e = above ? map_.prev(*above) : map_.last();
+    return e ? std::optional(region_of(*e)) : std::nullopt;
 }
 
 // Before anything is taken away.

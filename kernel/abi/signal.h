@@ -42,6 +42,13 @@ enum : int {
     SIGPWR_,
     SIGSYS_,
 };
+// Of those up to SIGSYS, by number.
+inline constexpr const char* signal_names[] = {
+    "0",         "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",   "SIGTRAP", "SIGABRT", "SIGBUS",
+    "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV", "SIGUSR2",  "SIGPIPE", "SIGALRM", "SIGTERM",
+    "SIGSTKFLT", "SIGCHLD", "SIGCONT",   "SIGSTOP", "SIGTSTP",  "SIGTTIN", "SIGTTOU", "SIGURG",
+    "SIGXCPU",   "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO",   "SIGPWR",  "SIGSYS",
+};
 enum : int32_t { // si_code
     SI_USER_ = 0,
     SI_KERNEL_ = 0x80,

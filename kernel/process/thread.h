@@ -2,6 +2,7 @@
 // belong to the kernel process.
 #pragma once
 
+#include "arch/prot.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/process/signal_state.h"
@@ -110,6 +111,7 @@ struct thread : ref_counted<thread> {
     std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
     sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
     sigset forced = 0;                     // pending faults: these kill init too
+    vm_prot fault_access{};                // of its last page fault that had no answer; its own
     sigset held = 0; // of a vfork child: what waits until it has let go of the address space
     bool stop_counted = false;               // process::stop_count waits for it to park
     std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none

@@ -11,6 +11,7 @@
 #include "arch/signal_frame.h"
 #include "kernel/process/process_group.h"
 #include "kernel/sched/sched.h"
+#include "kernel/signal/last_words.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
@@ -106,7 +107,7 @@ struct taken_signal {
 };
 
 // The next signal to run a handler for. Does all the rest on the way; may not return.
-taken_signal take_next(thread& self) NO_THREAD_SAFETY_ANALYSIS {
+taken_signal take_next(thread& self, const trap_frame& frame) NO_THREAD_SAFETY_ANALYSIS {
     process& p = *self.proc;
     taken_signal taken;
     lock_guard guard(p.handlers->lock_);
@@ -154,6 +155,8 @@ taken_signal take_next(thread& self) NO_THREAD_SAFETY_ANALYSIS {
             continue;
         }
         guard.unlock();
+        if (forced)
+            last_words(self, frame, taken.info);
         process_exit_group(signo); // as wait4 says "killed by"; there are no core dumps
     }
 }
@@ -198,7 +201,8 @@ void signal_deliver(thread& self, trap_frame& frame) {
     do {
         if (self.signal_flags.load() & signal_flag_clock)
             cpu_alarms_check(self);
-        for (taken_signal taken = take_next(self); taken.signo; taken = take_next(self))
+        for (taken_signal taken = take_next(self, frame); taken.signo;
+             taken = take_next(self, frame))
             run_handler(self, frame, taken);
         settle_call(frame, false, false);
         if (self.restore_mask) {

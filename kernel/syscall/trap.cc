@@ -12,7 +12,8 @@
 
 namespace {
 
-void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
+void post_fault_signal(thread& self, vaddr_t address, vm_prot access, fault_outcome outcome) {
+    self.fault_access = access;
     switch (outcome) {
     case fault_outcome::resolved: return;
     case fault_outcome::maperr: signal_force(self, SIGSEGV_, SEGV_MAPERR_, address.value()); return;
@@ -29,7 +30,7 @@ void post_fault_signal(thread& self, vaddr_t address, fault_outcome outcome) {
     while (outcome == fault_outcome::nomem && out_of_memory(self, address, user_mode))
         outcome = self.vm->fault(address, access);
     if (user_mode)
-        post_fault_signal(self, address, outcome);
+        post_fault_signal(self, address, access, outcome);
     return outcome == fault_outcome::resolved;
 }
 

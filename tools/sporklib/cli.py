@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import DEFAULT_MEMORY, Config, Machine, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
@@ -152,7 +153,7 @@ def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
 
 def converse(
     config: Config, folder: Path, make: Callable[[Machine, Callable[[bytes], None]], Session],
-    verbose: bool,
+    verbose: bool, deaths: Deaths | None = None,
 ) -> Outcome:
     """Starts the machine and runs the session that `make` builds for it to its end."""
     with (folder / "console.log").open("wb") as log, Machine(config, folder) as machine:
@@ -163,6 +164,8 @@ def converse(
             if verbose:
                 sys.stderr.buffer.write(data)
                 sys.stderr.buffer.flush()
+            elif deaths is not None:
+                deaths.read(data)
 
         if machine.gdb_port is not None:
             say(f"waiting for GDB: gdb {config.kernel} -ex 'target remote :{machine.gdb_port}'")
@@ -191,7 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.trace:
             from .trace import prepare
             prepare(arguments.trace)
-        outcome = converse(config, folder, make, verbose)
+        deaths = None if console else Deaths([parse_addition(text) for text in arguments.add])
+        outcome = converse(config, folder, make, verbose, deaths)
         if config.trace:
             from .trace import split
             say(str(split(config.trace, arguments.trace)))

@@ -20,7 +20,7 @@ ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 ELF64 = b"\x7fELF\x02"
 X86_64 = 62
-PT_DYNAMIC, PT_INTERP = 2, 3
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 USUAL_LOADER = "/lib64/ld-linux-x86-64.so.2"  # a shared object names none of its own
 LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
@@ -32,6 +32,19 @@ def _segments(elf: bytes) -> Iterator[tuple[int, bytes]]:
     for i in range(count):
         kind, _, offset, _, _, size, _, _ = PROGRAM_HEADER.unpack_from(elf, table + i * entry_size)
         yield kind, elf[offset : offset + size]
+
+
+def address_of(elf: bytes, place: int) -> int | None:
+    """The address, as its symbols have them, of the byte at `place` in a 64-bit ELF file."""
+    if not is_x86_64(elf):
+        return None
+    header = ELF_HEADER.unpack_from(elf)
+    table, entry_size, count = header[5], header[9], header[10]
+    for i in range(count):
+        kind, _, offset, address, _, size, _, _ = PROGRAM_HEADER.unpack_from(elf, table + i * entry_size)
+        if kind == PT_LOAD and offset <= place < offset + size:
+            return int(address + place - offset)
+    return None
 
 
 def is_x86_64(elf: bytes) -> bool:
