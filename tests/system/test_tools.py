@@ -10,7 +10,7 @@ import pytest
 from sporklib import channel, cpio, programs, results, symbols
 from sporklib.iso import _menu
 from sporklib.job import parse_addition, parse_variable
-from sporklib.machine import memory_for
+from sporklib.machine import check_words, memory_for
 from sporklib.paths import ROOT, ToolError
 
 
@@ -224,3 +224,49 @@ def test_known_faults_can_be_put_back(patch: Path) -> None:
     done = subprocess.run(["patch", "-p1", "--dry-run", "--forward", "--fuzz=0", "-i", patch], cwd=ROOT,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("word", "known"), [("ktest=fork", True), ("quiet", True), ("trace=all", True),
+                                             ("chek", False), ("quiet=1", False), ("ktets=fork", False)])
+def test_words_of_the_command_line_are_looked_at_first(word: str, known: bool) -> None:
+    if known:
+        check_words(f"norandmaps {word}")
+        return
+    with pytest.raises(ToolError, match=rf"knows no word {word}(.|\n)*norandmaps +addresses"):
+        check_words(f"norandmaps {word}")
+    check_words(f"init=/mine {word}")  # which may be this init's own
+
+
+@pytest.mark.parametrize(("options", "answer"), [
+    (["--smp", "0"], "0 is not a number from 1 to 16"),
+    (["--smp", "99"], "99 is not a number from 1 to 16"),
+    (["--mem", "lots"], "--mem lots: a size is a number"),
+    (["--trace-only", "fork,nosuch", "--trace", "/nowhere"], "no category fork"),
+    (["--trace-only", "map,nosuch", "--trace", "/nowhere"], "no category nosuch"),
+])
+def test_what_makes_no_machine_is_said_before_it_starts(options: list[str], answer: str) -> None:
+    done = subprocess.run([ROOT / "tools/spork", "run", *options, "--", "true"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode != 0 and answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_run_in_the_guest_is_said_by_name(tmp_path: Path) -> None:
+    source = tmp_path / "x.c"
+    source.write_text("int main(void) { return 0; }")
+    program = tmp_path / "x"
+    subprocess.run(["gcc", "-o", program, source], check=True)
+    assert "is dynamically linked" in str(programs.why_it_cannot_run(program))
+    program.chmod(0o644)
+    assert "is not executable" in str(programs.why_it_cannot_run(program))
+    subprocess.run(["gcc", "-static", "-o", program, source], check=True)
+    program.chmod(0o755)
+    assert programs.why_it_cannot_run(program) is None
+    elf = bytearray(program.read_bytes())
+    elf[18] = 183  # EM_AARCH64
+    program.write_bytes(elf)
+    assert "another processor" in str(programs.why_it_cannot_run(program))
+    program.write_text("#!/usr/bin/python3 -u\n")
+    assert "a script for /usr/bin/python3:" in str(programs.why_it_cannot_run(program))
+    program.write_text("#! /bin/sh\n")
+    assert programs.why_it_cannot_run(program) is None

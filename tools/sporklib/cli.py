@@ -18,7 +18,7 @@ from types import FrameType
 
 from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
-from .machine import DEFAULT_MEMORY, Config, Machine, memory_for, run_folder
+from .machine import DEFAULT_MEMORY, Config, Machine, check_words, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .session import (
     FAILURE_STATUS,
@@ -31,6 +31,7 @@ from .session import (
     terminal_size,
 )
 
+MOST_PROCESSORS = 16  # max_cpus in arch/cpu.h
 RUN_HELP = """\
 Runs one command on the kernel, in a machine of its own, and exits with its status: 128+N when
 signal N ended it, 124 when the time was up, 125 when the kernel panicked or the machine did not
@@ -66,9 +67,16 @@ def build(*targets: Path) -> None:
 # ---- run and boot --------------------------------------------------------------------------
 
 
+def processors(text: str) -> int:
+    """The number of --smp."""
+    if not text.isdigit() or not 1 <= int(text) <= MOST_PROCESSORS:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MOST_PROCESSORS}")
+    return int(text)
+
+
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
-    option("--smp", type=int, default=2, metavar="N", help="number of processors (2)")
+    option("--smp", type=processors, default=2, metavar="N", help="number of processors (2)")
     option("--mem", metavar="SIZE", help="memory (256M, or more if what is added needs it)")
     option("--append", action="append", default=[], metavar="WORDS",
            help="words for the kernel's command line")
@@ -96,10 +104,12 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
 
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
     kernel = arguments.kernel or KERNEL
+    words = " ".join(arguments.append + trace_words(arguments))
+    check_words(words)
     config = Config(
         kernel=kernel,
         initrd=initrd,
-        words=" ".join(arguments.append + trace_words(arguments)),
+        words=words,
         smp=arguments.smp,
         memory=memory_for(arguments.mem, initrd.stat().st_size),
         icount=arguments.icount,
@@ -181,7 +191,8 @@ def run(arguments: argparse.Namespace) -> int:
         build(KERNEL, ROOT_CPIO)
     console = os.isatty(0) and os.isatty(1)
     with workspace() as folder:
-        initrd = make_job(arguments, console).write_initrd(folder / "root.cpio")
+        job = make_job(arguments, console)
+        initrd = job.write_initrd(folder / "root.cpio")
         config = make_config(arguments, initrd, folder)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
@@ -194,7 +205,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.trace:
             from .trace import prepare
             prepare(arguments.trace)
-        deaths = None if console else Deaths([parse_addition(text) for text in arguments.add])
+        deaths = None if console else Deaths(job.additions)
         outcome = converse(config, folder, make, verbose, deaths)
         if config.trace:
             from .trace import split

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import mmap
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import cpio
 from .channel import job_file
 from .paths import ROOT_CPIO, ToolError
-from .programs import Programs
+from .programs import Programs, why_it_cannot_run
 
 DEFAULT_PATH = "/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin"
 
@@ -55,6 +56,8 @@ def parse_addition(text: str) -> tuple[Path, str]:
     path = Path(host)
     if not path.exists():
         raise ToolError(f"--add: {host} is not there")
+    if why := why_it_cannot_run(path):
+        print(f"spork: --add: {host} {why}", file=sys.stderr)
     return path, guest.rstrip("/") or "/"
 
 

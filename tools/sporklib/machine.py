@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from .paths import BUILD, KERNEL, ToolError, ovmf, qboot
+from .paths import BUILD, KERNEL, ROOT, ToolError, ovmf, qboot
 
 DEFAULT_MEMORY = "256M"
 MIB = 1 << 20
@@ -81,9 +81,31 @@ def memory_for(wanted: str | None, initrd_size: int) -> str:
         usual = int(DEFAULT_MEMORY.rstrip("M"))
         return DEFAULT_MEMORY if 4 * initrd_size <= usual * MIB else f"{least + initrd_size // MIB + usual // 2}M"
     match = re.fullmatch(r"(\d+)([KMG]?)", wanted.upper())
-    if match and int(match[1]) * UNITS[match[2] or "M"] < least * MIB:
+    if not match:
+        raise ToolError(f"--mem {wanted}: a size is a number with K, M (or nothing) or G behind it")
+    if int(match[1]) * UNITS[match[2] or "M"] < least * MIB:
         raise ToolError(f"the root file system does not fit into {wanted}: --mem {least}M or more")
     return wanted
+
+
+def known_words() -> dict[str, str]:
+    """The words of the kernel's command line, as kernel/base/cmdline.h declares them; without the
+    sources, none."""
+    header = ROOT / "kernel" / "base" / "cmdline.h"
+    if not header.exists():
+        return {}
+    return dict(re.findall(r'^\s*X\("([^"]+)",\s*"([^"]*)"\)', header.read_text(), re.MULTILINE))
+
+
+def check_words(words: str) -> None:
+    """A word that the kernel does not know is a slip of the fingers; but it may be for an init of one's
+    own."""
+    known = {} if "init=" in words else known_words()
+    for word in words.split():
+        name, equals, _ = word.partition("=")
+        if known and name + equals not in known:
+            listing = "".join(f"\n  {each:16} {about}" for each, about in known.items())
+            raise ToolError(f"the kernel's command line knows no word {word}. It knows:{listing}")
 
 
 def run_folder() -> Path:

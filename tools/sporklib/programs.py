@@ -52,6 +52,24 @@ def is_x86_64(elf: bytes) -> bool:
             and ELF_HEADER.unpack_from(elf)[2] == X86_64)
 
 
+def why_it_cannot_run(path: Path) -> str | None:
+    """What keeps a program of this machine, put into the guest as it is, from running there."""
+    if not path.is_file():
+        return None
+    start = path.read_bytes()[:65536]
+    is_elf, is_script = start.startswith(b"\x7fELF"), start.startswith(b"#!")
+    if (is_elf or is_script) and not os.access(path, os.X_OK):
+        return "is not executable: chmod +x it"
+    if is_elf and not is_x86_64(start):
+        return "is a program for another processor than x86-64"
+    if is_elf and any(kind == PT_INTERP for kind, _ in _segments(start)):
+        return "is dynamically linked: link it with -static, or bring its libraries by --add-with-libs"
+    for interpreter in _interpreter(start):
+        if not interpreter.startswith(("/bin/sh", "/bin/bash", "/bin/ash", "/bin/busybox")):
+            return f"is a script for {interpreter}: --add-with-libs brings that, too"
+    return None
+
+
 def static_program(*candidates: str) -> Path | None:
     """The first of the candidates that is a program for x86-64 and needs no other file."""
     for path in map(Path, candidates):

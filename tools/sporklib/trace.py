@@ -40,6 +40,12 @@ class Summary:
 
 def trace_words(categories: str, full: str | None, buffer: int | None) -> list[str]:
     """The words that turn tracing on."""
+    if DEFINITIONS.exists() and categories != "all":
+        known = points()[0]
+        for name in categories.split(","):
+            if name not in known:
+                listing = "".join(f"\n  {each:10} {about}" for each, about in known.items())
+                raise ToolError(f"--trace-only: there is no category {name}. There are:{listing}")
     words = [f"trace={categories}"]
     if full:
         words.append(f"trace_full={full}")
