@@ -145,8 +145,10 @@ public:
     // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on
     // both sides and resident writable pages are write-protected in this pmap (uvmspace_fork). The
     // child's whole commit charge is taken first. Both sides' entries remember `later`, if it is
-    // not null, and count in it what faults the fork causes. ENOMEM: nothing has changed, but that
-    // what the child was to share (vm_inherit::share) may be ready for it: see make_amap_shared().
+    // not null, and count in it what faults the fork causes. ENOMEM; EINTR: the caller is about to
+    // die. Nothing has changed then, but that what the child was to share (vm_inherit::share) may
+    // be ready for it, see make_amap_shared(), and what others share may be mapped with fewer
+    // rights, see copy_amap(): costs of later faults, and nothing that a program sees.
     expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_aftermath* later = nullptr);
     // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
     // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
@@ -270,8 +272,9 @@ private:
     status make_amap_shared(vm_map_entry& e) REQUIRES(map_.lock());
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
         REQUIRES(parent.map_.lock());
-    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_aftermath* later);
+    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode);
     static bool copy_is_deferred(const vm_map_entry& e, fork_mode mode);
+    static bool copy_has_the_same_anons(const vm_map_entry& e, fork_mode mode);
     uint64_t child_charge() const REQUIRES_SHARED(map_.lock());
     void write_protect_for_fork(vm_map_entry& e, vm_aftermath* later) REQUIRES(map_.lock());
     void seed_page_tables(vmspace& parent) REQUIRES(parent.map_.lock());

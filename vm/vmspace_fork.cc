@@ -40,10 +40,13 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(fork_mode mode, vm_aftermath* la
     child = TRY(vmspace::create());
     TRY(child->inherit_map(*this, mode, later, promise));
 
-    // Nothing can fail any more. Only now is the parent touched, but for make_amap_shared().
+    // Nothing can fail any more. Only now is the parent touched, but for what fork() says of memory
+    // that is shared by inheritance.
     for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
         if (copy_is_deferred(*e, mode))
             write_protect_for_fork(*e, later);
+        else if (copy_has_the_same_anons(*e, mode))
+            e->fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};
         long_work::pause();
     }
     if (mode == fork_mode::cow_pte)
@@ -85,9 +88,13 @@ static bool shared_by_inheritance(const vm_map_entry& e) {
 // Whether the child's copy of the entry's memory is put off. It cannot be when the parent may not
 // take faults on it (wired pages stay as they are), nor when a third process writes to the amap.
 bool vmspace::copy_is_deferred(const vm_map_entry& e, fork_mode mode) {
-    if (e.inheritance != vm_inherit::copy || !e.copy_on_write || !e.aref)
-        return false;
-    return mode != fork_mode::copy && !e.wired_count && !shared_by_inheritance(e);
+    return copy_has_the_same_anons(e, mode) && !shared_by_inheritance(e);
+}
+
+// Whether the child's copy begins with the parent's anons, in the same amap or in one of its own.
+bool vmspace::copy_has_the_same_anons(const vm_map_entry& e, fork_mode mode) {
+    return e.inheritance == vm_inherit::copy && e.copy_on_write && e.aref &&
+           mode != fork_mode::copy && !e.wired_count;
 }
 
 // Whether the child is promised the memory of its entry: where the parent is, and where it gets
@@ -147,7 +154,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode,
     case vm_inherit::copy:
         c.become_private();
         if (e.aref)
-            TRY(copy_amap(e, c, mode, later));
+            TRY(copy_amap(e, c, mode));
         break;
     }
     map_.insert(stock.take());
@@ -183,7 +190,7 @@ status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
     return {};
 }
 
-status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_aftermath* later) {
+status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode) {
     vm_amap* amap = e.aref.amap();
     slot_t first = e.aref.first();
     if (copy_is_deferred(e, mode)) {
@@ -207,7 +214,6 @@ status vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode, vm_a
     }
     TRACE(amap_copied, .from = amap, .to = c.aref.amap(), .first = first, .slots = e.pages(),
           .pages_copied = 0);
-    e.fork = {ref_ptr<vm_aftermath>(later), vm_aftermath::side::parent};
     return {};
 }
 

@@ -1,11 +1,10 @@
 #include "tests/host/host_cpu.h"
 
 #include "arch/cpu.h"
+#include "arch/host/tlb.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/string.h"
-
-#include "tlb.h"
 
 #include <algorithm>
 

@@ -1,5 +1,8 @@
 // What makes and ends processes, and what they are bound by, in vm/ and in the model.
+#include "tests/host/vm_insides.h"
 #include "tests/host/vm_model_state.h"
+
+#include <optional>
 
 namespace vm_model {
 
@@ -34,9 +37,13 @@ void model::fork(process& p, uint32_t value) {
     }
     ref_ptr<vm_aftermath> later = vm_aftermath::create();
     bool refused = would_refuse(promise);
+    std::optional<insides> before;
+    if (refused || injected_)
+        before.emplace(*p.vm);
     auto got = p.vm->fork(fork_mode(value % 3), later.get());
     if (!got) {
         expect(got.error() == Errno::nomem && (refused || injected_), "fork's errno");
+        expect(before->may_be_left_as(insides(*p.vm)), "the parent of a fork that has failed");
         return;
     }
     expect(!refused, "a fork that was promised too much");
