@@ -91,11 +91,14 @@ tools_tcc      := $(BUILD)/setup/tcc
 
 # ---- Flags ---------------------------------------------------------------------------------
 
+# What is built is the same wherever the tree lies: it holds paths that begin there. The shell that runs
+# the compiler knows where that is.
+anywhere := -ffile-prefix-map="$$PWD"=.
 # Frame pointers and the absence of sibling calls keep a panic's backtrace complete.
 kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only -fno-pic -fno-pie \
     -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
-    -DSPORK_CHECKS=$(DEBUG_CHECKS) -I. -Iarch/x86_64/include -MMD -MP
+    -DSPORK_CHECKS=$(DEBUG_CHECKS) $(anywhere) -I. -Iarch/x86_64/include -MMD -MP
 # A kernel without its checks is optimised as a whole: small functions are inlined into other files,
 # too. That makes each link a long one, so the usual build does without.
 ifeq ($(DEBUG_CHECKS),0)
@@ -121,7 +124,7 @@ fuzz_cxx     := $(filter-out -Wno-maybe-uninitialized -fno-sanitize%,$(host_cxx)
     -fsanitize=fuzzer-no-link -Wno-c99-designator
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
 user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
-    -Wno-unused-parameter -pthread -I.
+    -Wno-unused-parameter -pthread $(anywhere) -I.
 
 # ---- What a user runs ----------------------------------------------------------------------
 
@@ -184,6 +187,9 @@ test-pairs: $(tools_run) ## try every two calls on one object from two threads, 
 	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)for cpus in 1 2 4; do SPORK_NO_BUILD=1 tools/spork run --smp $$cpus -- /tests/pairs --seed $(or $(SEED),1) \
 	    $(if $(MINUTES),--seconds $$(($(MINUTES) * 60)),--all) || exit 1; done
+
+reproduce: $(tools_run) ## build twice, in two folders and as two users: the same bytes (long)
+	$(Q)tools/reproduce
 
 # As long as the libc is big: a quarter of an hour for each mode.
 libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
@@ -280,7 +286,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web test-pairs gdb gdb-replay \
+.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 

@@ -1,6 +1,7 @@
 """tools/sporklib by itself, without a machine."""
 from __future__ import annotations
 
+import filecmp
 import re
 import stat
 import subprocess
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from sporklib import channel, cpio, programs, results, symbols
-from sporklib.iso import _menu
+from sporklib.iso import _menu, make_iso
 from sporklib.job import parse_addition, parse_variable
 from sporklib.machine import check_words, memory_for
-from sporklib.paths import ROOT, ToolError
+from sporklib.paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
 
 
 def unpack(archive: bytes, folder: Path) -> None:
@@ -108,6 +109,21 @@ def test_equal_contents_give_equal_archives() -> None:
         return archive.finish()
 
     assert build() == build()
+
+
+def test_the_iso_is_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, zone in (("one", "UTC"), ("two", "UTC+9")):
+        monkeypatch.setenv("TZ", zone)
+        (tmp_path / name).mkdir()
+        make_iso(tmp_path / name / "iso", KERNEL, ROOT_CPIO)
+    assert filecmp.cmp(tmp_path / "one" / "iso", tmp_path / "two" / "iso", shallow=False)
+
+
+def test_nothing_that_is_built_knows_where_the_tree_lies() -> None:
+    """So that it is the same elsewhere; `make reproduce` tries that."""
+    programs = [path for path in (BUILD / "user").rglob("*") if path.is_file() and path.suffix != ".d"]
+    assert len(programs) > 100
+    assert [path for path in (KERNEL, ROOT_CPIO, *programs) if bytes(ROOT) in path.read_bytes()] == []
 
 
 def test_decoder_finds_the_magic_word_and_frames_cut_anywhere() -> None:

@@ -1,12 +1,16 @@
 """Makes GRUB images of the kernel and its root file system."""
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
+from .cpio import TIME
 from .paths import ROOT, ToolError, cross_tool
 
 GRUB_CFG = ROOT / "boot" / "grub.cfg"
@@ -20,6 +24,20 @@ def _menu(words: str | None) -> str:
         return text
     text = re.sub(r"^set timeout=.*$", "set timeout=0", text, flags=re.M)
     return re.sub(r"(multiboot2 /boot/spork\.elf).*$", rf"\1 {words}", text, count=1, flags=re.M)
+
+
+def _same_each_time(folder: Path) -> dict[str, str]:
+    """The environment in which the tools make the same image each time: of one date, with the FAT file
+    system in it having one number, which grub-mkrescue does not tell mformat."""
+    mformat = shutil.which("mformat")
+    if mformat is None:
+        raise ToolError("mformat is not installed: run tools/setup run")
+    folder.mkdir()
+    wrapper = folder / "mformat"
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(mformat)} -N {TIME:x} "$@"\n')
+    wrapper.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return os.environ | {"PATH": path, "SOURCE_DATE_EPOCH": str(TIME), "TZ": "UTC0"}
 
 
 def make_iso(
@@ -42,14 +60,16 @@ def make_iso(
         shutil.copyfile(root, boot / "root.cpio")
         (boot / "grub" / "grub.cfg").write_text(_menu(words))
         image = Path(folder) / "image.iso"
-        command = [tool, "-o", str(image), "--locales=", "--fonts=", "--themes="]
+        date = time.strftime("%Y%m%d%H%M%S00", time.gmtime(TIME))
+        command = [tool, "-o", str(image), "--locales=", "--fonts=", "--themes=",
+                   f"--modification-date={date}"]  # which is GRUB's name of the file system, too
         if firmware is not None:
             for parent in ("/usr/lib/grub", "/usr/share/grub"):
                 if (Path(parent) / PLATFORMS[firmware]).is_dir():
                     command += ["-d", f"{parent}/{PLATFORMS[firmware]}"]
-        done = subprocess.run(
-            [*command, str(boot.parent)], capture_output=True, text=True, check=False
-        )
+        command += [str(boot.parent), "--", "-volume_date", "all_file_dates", f"={TIME}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              env=_same_each_time(Path(folder) / "bin"))
         if done.returncode != 0 or not image.exists():
             raise ToolError(f"grub-mkrescue failed:\n{done.stderr}")
         image.replace(output)

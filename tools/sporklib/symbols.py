@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from .paths import ROOT, ToolError, cross_tool
+from .paths import ToolError, cross_tool
 
 ADDRESS = re.compile(r"\[<(?:0x)?([0-9a-fA-F]{8,16})>\]")
 
@@ -32,7 +32,7 @@ def _look_up(addresses: list[int], elf: Path) -> dict[int, str]:
             found[address] = text
         elif address is not None:
             found[address] += "\n" + line.strip()
-    return {key: text.replace(f"{ROOT}/", "") for key, text in found.items()}
+    return {key: text.replace(" at ./", " at ") for key, text in found.items()}
 
 
 def symbolize(text: str, elf: Path) -> str:
