@@ -16,7 +16,9 @@ PYTHON       := /usr/bin/python3
 KCC      := $(CROSS)gcc
 KCXX     := $(CROSS)g++
 HOSTCXX  ?= g++
-MUSL_CC  ?= musl-gcc
+machine  := $(shell uname -m)
+# Debian's wrapper is for the machine's own processor.
+MUSL_CC  ?= $(if $(filter x86_64,$(machine)),musl-gcc,$(CROSS)gcc -specs /usr/lib/x86_64-linux-musl/musl-gcc.specs)
 GLIBC_CC := $(CROSS)gcc
 
 MAKEFLAGS += --no-builtin-rules
@@ -155,6 +157,10 @@ demo: $(tools_run) ## boot, take the tour of what a fork costs, and power off
 iso: $(tools_run) ## build the hybrid BIOS and UEFI image build/spork.iso
 	@$(lock) $(MAKE) --no-print-directory $(iso)
 
+release: $(tools_run) ## the ISO, the kernel, the root file system and tools/spork, for who has no compiler
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
+	$(Q)tools/release
+
 test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests) $(bench_programs)
 	$(make_lean)
@@ -190,6 +196,9 @@ test-pairs: $(tools_run) ## try every two calls on one object from two threads, 
 
 reproduce: $(tools_run) ## build twice, in two folders and as two users: the same bytes (long)
 	$(Q)tools/reproduce
+
+test-matrix: ## set up and test fresh Debian systems, made with debootstrap (long; wants root)
+	$(Q)tools/matrix
 
 # As long as the libc is big: a quarter of an hour for each mode.
 libc-build: $(tools_run) $(tools_libc) ## build musl inside Spork under each mode of fork and vfork (long)
@@ -286,7 +295,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce test-matrix gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 

@@ -48,8 +48,8 @@ def say(text: str) -> None:
 
 
 def build(*targets: Path) -> None:
-    """Brings build/ up to date, unless SPORK_NO_BUILD says that it is."""
-    if os.environ.get("SPORK_NO_BUILD"):
+    """Brings build/ up to date, unless SPORK_NO_BUILD says that it is; a release has nothing to build from."""
+    if os.environ.get("SPORK_NO_BUILD") or not (ROOT / "Makefile").exists():
         return
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
     BUILD.mkdir(exist_ok=True)
@@ -84,6 +84,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option("--icount", action="store_true",
            help="count instructions: the same run gives the same numbers (one processor)")
     option("--gdb", action="store_true", help="wait for GDB before the first instruction")
+    option("--gdb-port", type=int, metavar="PORT", help="the same, on this port instead of a free one")
     option("--timeout", type=float, metavar="S", help="seconds until the machine is ended")
     option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
@@ -113,7 +114,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
         smp=arguments.smp,
         memory=memory_for(arguments.mem, initrd.stat().st_size),
         icount=arguments.icount,
-        gdb=arguments.gdb,
+        gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
         trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
         extra=arguments.qemu,
     )
@@ -227,7 +228,7 @@ def boot(arguments: argparse.Namespace) -> int:
         else:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
                             smp=arguments.smp, memory=arguments.mem or DEFAULT_MEMORY, icount=arguments.icount,
-                            gdb=arguments.gdb, extra=arguments.qemu)
+                            gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port, extra=arguments.qemu)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
             return OnConsole(machine, 0, 1, arguments.timeout, listen, show_boot=True)

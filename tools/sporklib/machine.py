@@ -43,6 +43,7 @@ class Config:
     memory: str = DEFAULT_MEMORY
     icount: bool = False
     gdb: bool = False
+    gdb_port: int | None = None  # a free one
     trace: Path | None = None  # where what comes through the trace port goes
     extra: list[str] = field(default_factory=list)
 
@@ -135,7 +136,7 @@ class Machine:
     def __init__(self, config: Config, folder: Path) -> None:
         self.config = config
         self.folder = folder
-        self.gdb_port = _free_port() if config.gdb else None
+        self.gdb_port = (config.gdb_port or _free_port()) if config.gdb else None
         self.console, console_far = socket.socketpair()
         self.channel, channel_far = socket.socketpair()
         self.monitor, monitor_far = socket.socketpair()

@@ -1,6 +1,7 @@
 """The root file system: busybox and its links, bash, init, /etc, the project's programs."""
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -36,7 +37,10 @@ ETC = {
 
 def busybox_links(busybox: Path) -> list[str]:
     """The paths under which busybox offers its applets, as it lists them itself."""
-    listing = subprocess.run([busybox, "--list-full"], capture_output=True, text=True, check=False)
+    emulator = []
+    if platform.machine() != "x86_64":
+        emulator = [shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static") or "qemu-x86_64"]
+    listing = subprocess.run([*emulator, busybox, "--list-full"], capture_output=True, text=True, check=False)
     if listing.returncode != 0:
         raise ToolError(f"{busybox} does not run here: {listing.stderr.strip()}")
     skipped = {"/sbin/init", "/linuxrc", "/bin/busybox"}
