@@ -14,11 +14,11 @@ def test_from_a_libc_wrapper_into_the_kernel_and_back() -> None:
     assert "syscall_dispatch" in inside and "syscall_entry" in inside, inside
     assert re.search(r"^user .* vfork.*\(system call 58\)$", inside, re.M), inside
     assert answers["info symbol $pc"].startswith("vfork + "), answers.text()
-    assert re.match(r"\$\d+ = 4$", answers["print $rax"].strip()), answers.text()
+    assert re.match(r"\$\d+ = [1-9]\d*$", answers["print $rax"].strip()), answers.text()
 
 
 def test_the_program_switches_with_exec() -> None:
-    answers = debug(["break exec_program if $pid() == 3", "continue", "spork program", "delete",
+    answers = debug(["break exec_program if $pid() != 1", "continue", "spork program", "delete",
                      "spork leave", "spork program ", "info symbol $pc"], "/tests/exec")
     assert "build/user/init/init" in answers["spork program"], answers.text()
     assert "build/user/tests/exec" in answers["spork program "], answers.text()
@@ -34,7 +34,7 @@ def test_a_breakpoint_is_of_its_program() -> None:
 
 
 def test_a_program_that_lies_anywhere() -> None:
-    answers = debug(["break exec_program if $pid() == 3", "continue", "delete", "spork leave",
+    answers = debug(["break exec_program if $pid() != 1", "continue", "delete", "spork leave",
                      "spork program", "break main", "continue", "bt"], "/tests/pie_auxv")
     assert re.search(r"build/user/tests/pie_auxv, moved by 0x\w+", answers["spork program"])
     assert re.match(r"#0 +main ", answers["bt"]), answers.text()
