@@ -20,21 +20,35 @@ static unsigned descriptor_limit() {
     return unsigned(std::min<uint64_t>(process_limit(RLIMIT_NOFILE_), most_descriptors));
 }
 
-fd_table::slot* fd_table::allocate_slots(unsigned count) {
-    auto* slots = static_cast<slot*>(kmem_alloc(count * sizeof(slot)));
-    for (unsigned i = 0; slots && i < count; i++)
-        new (&slots[i]) slot;
-    return slots;
-}
-
-void fd_table::free_slots(slot* slots, unsigned count) {
-    if (!slots)
-        return;
-    for (unsigned i = 0; i < count; i++) {
-        slots[i].~slot();
+status fd_table::slot_chunks::allocate(unsigned count, unsigned first) {
+    capacity = count < each ? count : (count + each - 1) / each * each;
+    chunks = static_cast<slot**>(kmem_zalloc(chunk_count() * sizeof(slot*)));
+    if (!chunks)
+        return fail(Errno::nomem);
+    for (unsigned i = first; i < chunk_count(); i++) {
+        chunks[i] = static_cast<slot*>(kmem_alloc(chunk_slots() * sizeof(slot)));
+        if (!chunks[i])
+            return fail(Errno::nomem);
+        for (unsigned fd = 0; fd < chunk_slots(); fd++)
+            new (&chunks[i][fd]) slot;
         long_work::pause();
     }
-    kmem_free(slots, count * sizeof(slot));
+    return {};
+}
+
+fd_table::slot_chunks::~slot_chunks() {
+    if (!chunks)
+        return;
+    for (unsigned i = 0; i < chunk_count(); i++) {
+        if (!chunks[i])
+            continue;
+        for (unsigned fd = 0; fd < chunk_slots(); fd++) {
+            chunks[i][fd].~slot();
+            long_work::pause();
+        }
+        kmem_free(chunks[i], chunk_slots() * sizeof(slot));
+    }
+    kmem_free(chunks, chunk_count() * sizeof(slot*));
 }
 
 expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
@@ -45,7 +59,7 @@ expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
     return table;
 }
 
-fd_table::~fd_table() { free_slots(slots_, capacity_); }
+fd_table::~fd_table() = default;
 
 void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
     // POSIX record locks go when their owner closes the file, and this was the last of its tables.
@@ -59,58 +73,68 @@ void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else 
 
 status fd_table::resize(unsigned count) {
     count = std::max(count, first_capacity);
-    slot* fresh = allocate_slots(count);
-    if (!fresh)
-        return fail(Errno::nomem);
-    slot* old = fresh;
-    unsigned old_capacity = count;
+    // Whole chunks stay as they are. A small one's slots move.
+    unsigned whole;
     {
         lock_guard guard(lock_);
-        if (end_ <= count) {
-            for (unsigned i = 0; i < end_; i++)
-                std::swap(fresh[i], slots_[i]);
-            old = std::exchange(slots_, fresh);
-            old_capacity = std::exchange(capacity_, count);
-        }
+        whole = slots_.capacity / slot_chunks::each;
     }
-    free_slots(old, old_capacity);
+    slot_chunks fresh;
+    const unsigned kept = count < slot_chunks::each ? 0 : whole;
+    TRY(fresh.allocate(count, kept));
+    lock_guard guard(lock_);
+    if (slots_.capacity / slot_chunks::each != whole || end_ > fresh.capacity)
+        return {}; // somebody else was faster
+    for (unsigned i = 0; i < std::min(kept, fresh.chunk_count()); i++)
+        fresh.chunks[i] = std::exchange(slots_.chunks[i], nullptr);
+    for (unsigned fd = 0; kept == 0 && fd < end_; fd++)
+        std::swap(fresh[fd], slots_[fd]);
+    std::swap(slots_.chunks, fresh.chunks);
+    std::swap(slots_.capacity, fresh.capacity);
     return {};
 }
 
 void fd_table::shrink() {
-    constexpr unsigned slots_at_once = 1000; // with interrupts off
+    constexpr unsigned slots_at_once = 1000; // others may wait for the lock
     unsigned unused, count = 0;
     do {
         lock_guard guard(lock_);
         for (unused = 0; unused < slots_at_once && end_ > 0 && !in_use(end_ - 1); unused++)
             end_--;
-        if (capacity_ > small_capacity && end_ < capacity_ / 4)
+        if (slots_.capacity > small_capacity && end_ < slots_.capacity / 4)
             count = std::max(2 * end_, first_capacity);
     } while (unused == slots_at_once);
     if (count)
         (void)resize(count);
 }
 
+// What the parent had at one instant: where another thread changes the table of a big process while
+// some of it has been copied, that is done again, and in the end at one go.
 // The analysis cannot see that the copy is nobody else's yet.
 expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
+    constexpr unsigned tries = 4;
     unsigned needed;
     {
         lock_guard guard(lock_);
         needed = end_;
     }
-    for (;;) {
+    for (unsigned attempt = 0;; attempt++) {
         auto table = TRY(create(needed));
         lock_guard guard(lock_);
         needed = end_;
-        if (needed > table->capacity_)
+        if (needed > table->slots_.capacity)
             continue; // another thread opened more meanwhile
-        for (unsigned i = 0; i < end_; i++) {
-            if (!slots_[i].open)
-                continue;
-            table->slots_[i] = {slots_[i].open, slots_[i].cloexec};
-            table->now_in_use(i);
+        const uint64_t before = changes_;
+        for (unsigned fd = 0; fd < needed && changes_ == before; fd++) {
+            if (slots_[fd].open) {
+                table->slots_[fd] = {slots_[fd].open, slots_[fd].cloexec};
+                table->now_in_use(fd);
+            }
+            if (fd % slot_chunks::each == slot_chunks::each - 1 && attempt < tries)
+                long_work::pause_without(guard);
         }
-        return table;
+        if (changes_ == before)
+            return table;
     }
 }
 
@@ -146,6 +170,7 @@ void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
     lock_guard guard(lock_);
     ASSERT(slots_[fd].reserved && !slots_[fd].open);
     slots_[fd] = {std::move(f), close_on_exec};
+    changes_++;
 }
 
 void fd_table::release(int fd) {
@@ -171,7 +196,7 @@ expected<int> fd_table::reserve(int from) {
             fd = lowest_free(unsigned(from));
             if (fd >= limit)
                 return fail(Errno::mfile);
-            if (fd < capacity_) {
+            if (fd < slots_.capacity) {
                 slots_[fd].reserved = true;
                 now_in_use(fd);
                 return int(fd);
@@ -188,7 +213,7 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
         bool installed = false;
         {
             lock_guard guard(lock_);
-            if (unsigned(fd) < capacity_) {
+            if (unsigned(fd) < slots_.capacity) {
                 if (slots_[fd].reserved)
                     return fail(Errno::busy);
                 std::swap(slots_[fd].open, f);
@@ -233,7 +258,7 @@ status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_ex
             second = lowest_free(first + 1);
             if (second >= limit)
                 return fail(Errno::mfile);
-            if (second < capacity_) {
+            if (second < slots_.capacity) {
                 slots_[first].open = std::move(a);
                 slots_[second].open = std::move(b);
                 slots_[first].cloexec = slots_[second].cloexec = close_on_exec;
@@ -259,6 +284,7 @@ status fd_table::set_close_on_exec(int fd, bool value) {
     if (!valid(fd))
         return fail(Errno::badf);
     slots_[fd].cloexec = value;
+    changes_++;
     return {};
 }
 
@@ -285,19 +311,26 @@ status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
 }
 
 int fd_table::next_open(int from) {
-    lock_guard guard(lock_);
-    for (unsigned fd = from < 0 ? 0 : unsigned(from); fd < end_; fd++)
-        if (slots_[fd].open)
-            return int(fd);
-    return -1;
+    for (unsigned fd = unsigned(std::max(from, 0));; long_work::pause()) {
+        lock_guard guard(lock_);
+        const unsigned stop = std::min(end_, (fd / slot_chunks::each + 1) * slot_chunks::each);
+        for (; fd < stop; fd++)
+            if (slots_[fd].open)
+                return int(fd);
+        if (fd >= end_)
+            return -1;
+    }
 }
 
 unsigned fd_table::open_count() {
-    lock_guard guard(lock_);
     unsigned count = 0;
-    for (unsigned fd = 0; fd < end_; fd++)
-        count += bool(slots_[fd].open);
-    return count;
+    for (unsigned from = 0;; from += slot_chunks::each, long_work::pause()) {
+        lock_guard guard(lock_);
+        if (from >= end_)
+            return count;
+        for (unsigned fd = from; fd < std::min(from + slot_chunks::each, end_); fd++)
+            count += bool(slots_[fd].open);
+    }
 }
 
 uint64_t fd_table::footprint() {
@@ -306,9 +339,9 @@ uint64_t fd_table::footprint() {
     uint64_t bytes = 0;
     for (unsigned from = 0;; from += at_once) {
         lock_guard guard(lock_);
-        if (from >= capacity_)
+        if (from >= slots_.capacity)
             return bytes;
-        for (unsigned fd = from; fd < std::min(from + at_once, capacity_); fd++)
+        for (unsigned fd = from; fd < std::min(from + at_once, slots_.capacity); fd++)
             bytes += sizeof(slot) + (slots_[fd].open ? open_file + slots_[fd].open->held() : 0);
     }
 }

@@ -200,13 +200,27 @@ private:
         bool cloexec = false;
         bool reserved = false; // and not open
     };
-    static slot* allocate_slots(unsigned count);
-    static void free_slots(slot* slots, unsigned count);
+    // Memory for slots, in chunks of a page, so that a big table grows by pages and moves none: on
+    // its way into the table, in it, or on its way out. A table of less than a chunk has a small one.
+    struct slot_chunks {
+        static constexpr unsigned each = 256;
+        unsigned capacity = 0;   // a multiple of `each`, or less
+        slot** chunks = nullptr; // kmem
+        // Those from `first` on, for `count` slots; the others are null. ENOMEM.
+        status allocate(unsigned count, unsigned first);
+        unsigned chunk_count() const { return (capacity + each - 1) / each; }
+        unsigned chunk_slots() const { return std::min(capacity, each); }
+        slot& operator[](unsigned fd) { return chunks[fd / each][fd % each]; }
+        const slot& operator[](unsigned fd) const { return chunks[fd / each][fd % each]; }
+        ~slot_chunks();
+    };
     // `count` descriptors from now on, if that is more or still leaves room for all in use; the
     // lock is free while it allocates. ENOMEM.
     status resize(unsigned count) EXCLUDES(lock_);
     // Makes room for descriptors below `count`. ENOMEM.
-    status grow(unsigned count) EXCLUDES(lock_) { return resize(count + count / 2); }
+    status grow(unsigned count) EXCLUDES(lock_) {
+        return resize(count < slot_chunks::each ? 2 * count : count);
+    }
     // The last in use is free now: looks for the new last, and gives back a big table that is
     // nearly empty if there is memory for a smaller one.
     void shrink() EXCLUDES(lock_);
@@ -216,18 +230,23 @@ private:
     bool in_use(unsigned fd) const REQUIRES(lock_) {
         return slots_[fd].open || slots_[fd].reserved;
     }
-    // The lowest free slot >= from; capacity_ or beyond when there is none.
+    // The lowest free slot >= from; the capacity or beyond when there is none.
     unsigned lowest_free(unsigned from) REQUIRES(lock_);
-    void now_in_use(unsigned fd) REQUIRES(lock_) { end_ = std::max(end_, fd + 1); }
+    void now_in_use(unsigned fd) REQUIRES(lock_) {
+        changes_++;
+        end_ = std::max(end_, fd + 1);
+    }
     // Whether it was the last, for shrink().
     bool now_free(unsigned fd) REQUIRES(lock_) {
+        changes_++;
         first_free_ = std::min(first_free_, fd);
         return fd + 1 == end_;
     }
 
     spin_lock lock_{lock_rank::fd_table, "fd_table"};
-    slot* slots_ GUARDED_BY(lock_) = nullptr; // kmem
-    unsigned capacity_ GUARDED_BY(lock_) = 0;
+    slot_chunks slots_ GUARDED_BY(lock_);
+    // Of what is in the slots: copy() looks whether there were any meanwhile.
+    uint64_t changes_ GUARDED_BY(lock_) = 0;
     // None is in use from end_ on, and none is free below first_free_.
     unsigned end_ GUARDED_BY(lock_) = 0, first_free_ GUARDED_BY(lock_) = 0;
 };

@@ -215,6 +215,14 @@ static void waiters(int count) {
 }
 static void many_waiters(void) { waiters(measuring ? 400 : 20); }
 static void very_many_waiters(void) { waiters(very_many()); }
+static void high_limit(void) {
+    need(setrlimit(RLIMIT_NOFILE, &(struct rlimit){1 << 20, 1 << 20}) == 0 || !measuring);
+}
+static int high_descriptor(void) { return measuring ? 1 << 17 : 500; }
+static void high_descriptors(void) {
+    high_limit();
+    need(dup2(0, high_descriptor()) >= 0);
+}
 
 static char long_link[32], long_path[4096];
 static void links_to_links(void) {
@@ -345,6 +353,7 @@ static void do_futex_wake(void) {
     need(syscall(SYS_futex, &word, FUTEX_WAKE, child_count, NULL, NULL, 0) == child_count);
 }
 static void do_futex_requeue(void) { need(requeue(&word, &other_word) == child_count); }
+static void do_grow(void) { need(dup2(0, high_descriptor()) >= 0); }
 static void do_status(void) { read_all("/proc/self/status"); }
 
 enum ending { by_itself, killed };
@@ -405,6 +414,8 @@ static const struct call {
     {"wait4 of none of 2,000 children", very_many_children, do_wait_clones, by_itself},
     {"FUTEX_WAKE of 400", many_waiters, do_futex_wake, by_itself},
     {"FUTEX_REQUEUE of 2,000", very_many_waiters, do_futex_requeue, by_itself},
+    {"dup2 to 131,072", high_limit, do_grow, by_itself},
+    {"fork, 131,072 descriptors", high_descriptors, do_fork, by_itself},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
