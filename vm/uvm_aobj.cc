@@ -12,17 +12,17 @@ static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
 
 // ---- Making and ending ----------------------------------------------------------------------
 
-uvm_aobj::uvm_aobj(uint64_t size, const char* name, bool charged, ref_ptr<page_quota> quota)
-    : size_(size), charged_(charged), quota_(std::move(quota)) {
+uvm_aobj::uvm_aobj(uint64_t size, const char* name, charging how, ref_ptr<page_quota> quota)
+    : size_(size), charging_(how), quota_(std::move(quota)) {
     set_identity(name, 0, 0);
 }
 
-expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, bool charge,
+expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, charging how,
                                              ref_ptr<page_quota> quota) {
     commit_reservation promise;
-    if (charge)
+    if (how == charging::size)
         TRY(promise.take(pages_of(size)));
-    uvm_aobj* object = aobj_pool.create(size, name, charge, std::move(quota));
+    uvm_aobj* object = aobj_pool.create(size, name, how, std::move(quota));
     if (!object)
         return fail(Errno::nomem);
     promise.keep();
@@ -33,7 +33,7 @@ uvm_aobj::~uvm_aobj() {
     lock_guard guard(lock_);
     free_pages(0, UINT64_MAX, [](vm_page&) { return true; });
     ASSERT(orphans_ == 0);
-    if (charged_)
+    if (charged_by_size())
         uvm_commit::uncharge(pages_of(size_));
 }
 
@@ -70,20 +70,23 @@ vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
 }
 
 status uvm_aobj::charge_pages(uint64_t pages) {
-    if (!quota_)
+    if (!charged_by_pages())
         return {};
-    TRY(quota_->take(pages));
+    if (quota_)
+        TRY(quota_->take(pages));
     if (uvm_commit::charge(pages))
         return {};
-    quota_->give_back(pages);
+    if (quota_)
+        quota_->give_back(pages);
     return fail(Errno::nospc);
 }
 
 void uvm_aobj::uncharge_pages(uint64_t pages) {
-    if (!quota_)
+    if (!charged_by_pages())
         return;
     uvm_commit::uncharge(pages);
-    quota_->give_back(pages);
+    if (quota_)
+        quota_->give_back(pages);
 }
 
 // The page at `index`, which has been charged for.
@@ -184,7 +187,7 @@ status uvm_aobj::resize(uint64_t new_size) {
 
 status uvm_aobj::resize_locked(uint64_t new_size) {
     uint64_t before = pages_of(size()), after = pages_of(new_size);
-    if (charged_ && after > before)
+    if (charged_by_size() && after > before)
         TRY(uvm_commit::charge(after - before));
     const bool grows = new_size > size();
     // First the size: a fault that comes now waits for the lock and then sees the new end.
@@ -193,14 +196,14 @@ status uvm_aobj::resize_locked(uint64_t new_size) {
         return {};
     free_pages(after, UINT64_MAX, [](vm_page&) { return true; });
     zero(new_size, page_round_up(new_size));
-    if (charged_)
+    if (charged_by_size())
         uvm_commit::uncharge(before - after);
     return {};
 }
 
 // Data first, size second: whoever sees the new end finds what lies before it.
 void uvm_aobj::grow(uint64_t new_size) {
-    ASSERT(!charged_);
+    ASSERT(!charged_by_size());
     lock_guard guard(lock_);
     if (new_size > size())
         size_.store(new_size, std::memory_order_release);
@@ -327,6 +330,6 @@ void uvm_aobj::check() {
         auto page = static_cast<vm_page*>(p);
         ASSERT(page->owner_kind == page_owner::object);
         ASSERT(page->object == this && page->index == index);
-        ASSERT(!charged_ || index < pages_of(size()));
+        ASSERT(!charged_by_size() || index < pages_of(size()));
     }
 }

@@ -31,10 +31,12 @@ private:
 
 class uvm_aobj : public uvm_object {
 public:
-    // `charge`: the commit account is charged for the whole size, as it is promised (anonymous
-    // shared memory). `quota` (files): for each page as it is made, which it must have too; making
-    // one may fail with nospc then.
-    static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, bool charge,
+    // What the commit account is charged: nothing; the whole size, as it is promised (anonymous
+    // shared memory); or each page as it is made, which may fail with nospc then (files, and
+    // anonymous memory for which no promise was wanted).
+    enum class charging : uint8_t { nothing, size, pages };
+    // `quota` (files): that is taken from for each page, too.
+    static expected<ref_ptr<uvm_aobj>> create(uint64_t size, const char* name, charging how,
                                               ref_ptr<page_quota> quota = {});
 
     // Pins the page at `index`. read: a hole gives an empty held_page (read it as zeros). write:
@@ -65,6 +67,8 @@ public:
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
     uint64_t resident_pages() const;
+    bool charged_by_size() const { return charging_ == charging::size; }
+    bool charged_by_pages() const { return charging_ == charging::pages; }
 
     void last_reference_gone() override;
     expected<vm_page*> get(uint64_t index, bool write) override REQUIRES(lock_);
@@ -81,7 +85,7 @@ public:
     // Panics unless every page in it says that it belongs here and the counts agree.
     void check();
 
-    uvm_aobj(uint64_t size, const char* name, bool charged, ref_ptr<page_quota> quota = {});
+    uvm_aobj(uint64_t size, const char* name, charging how, ref_ptr<page_quota> quota = {});
     ~uvm_aobj() override;
 
 private:
@@ -104,7 +108,7 @@ private:
     sparse_slots pages_ GUARDED_BY(lock_);   // of vm_page*
     std::atomic<uint64_t> size_;             // bytes; changed under lock_
     uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
-    const bool charged_;                     // pages_of(size_) are in the commit account
+    const charging charging_;                // what of it is in the commit account
     const ref_ptr<page_quota> quota_;        // the pages that there are; null unless a file
     char name_[name_size];                   // set before the object is shared
     uint64_t device_ = 0, inode_ = 0;        // likewise

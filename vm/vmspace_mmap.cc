@@ -12,7 +12,8 @@
 // Where MAP_32BIT puts mappings.
 static constexpr vaddr_t lowest_32bit{0x4000'0000}, end_of_32bit{0x8000'0000};
 
-// MAP_NORESERVE asks for no promise; strict accounting makes it all the same.
+// MAP_NORESERVE asks for no promise; strict accounting makes it all the same. Shared memory without
+// one is charged by the page.
 static bool promised(bool no_reserve) {
     return !no_reserve || uvm_commit::get_mode() == uvm_commit::mode::strict;
 }
@@ -112,8 +113,9 @@ expected<vaddr_t> vmspace::map(const map_request& asked) {
     uint64_t size = page_round_up(request.size);
     TRY(check_request(request, size));
     if (request.shared && !request.object) {
-        request.object =
-            TRY(uvm_aobj::create(size, "/dev/zero (deleted)", promised(request.no_reserve)));
+        request.object = TRY(uvm_aobj::create(
+            size, "/dev/zero (deleted)",
+            promised(request.no_reserve) ? uvm_aobj::charging::size : uvm_aobj::charging::pages));
         request.offset = 0;
     }
     if (request.storing())

@@ -385,7 +385,7 @@ expected<ref_ptr<tmpfs_node>> tmpfs::create_node(const new_node& is) {
         nodes_.push_back(*node);
     }
     if (node->is_regular()) {
-        node->memory_ = TRY(uvm_aobj::create(0, "", false, quota_));
+        node->memory_ = TRY(uvm_aobj::create(0, "", uvm_aobj::charging::pages, quota_));
     } else if (node->is_symlink()) {
         const bool counts = is.target.size() >= short_link;
         if (counts)

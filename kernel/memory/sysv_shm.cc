@@ -85,9 +85,10 @@ int64_t seconds_now() { return int64_t(wall_clock() / nanos_per_second); }
 class shm_segment final : public uvm_aobj {
 public:
     shm_segment(uint64_t bytes, bool charged, int32_t k, const credentials& maker, uint32_t bits)
-        : uvm_aobj(bytes, "", charged), key(k), uid(maker.euid), gid(maker.egid),
-          creator_uid(maker.euid), creator_gid(maker.egid), mode(bits & permission_bits),
-          creator(current_process().pid), change_time(seconds_now()) {}
+        : uvm_aobj(bytes, "", charged ? charging::size : charging::pages), key(k), uid(maker.euid),
+          gid(maker.egid), creator_uid(maker.euid), creator_gid(maker.egid),
+          mode(bits & permission_bits), creator(current_process().pid), change_time(seconds_now()) {
+    }
     void last_reference_gone() override;
     void detached() override {
         lock_guard guard(table_lock);

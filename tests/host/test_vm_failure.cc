@@ -33,7 +33,7 @@ struct scene {
     ref_ptr<uvm_aobj> object;
 
     scene() {
-        auto made = uvm_aobj::create(pages(8), "file", false);
+        auto made = uvm_aobj::create(pages(8), "file", uvm_aobj::charging::nothing);
         REQUIRE(made);
         object = *made;
         vaddr_t at = map_private(vm, 0x100000, 12);
@@ -306,7 +306,9 @@ TEST_CASE("failure: the building of an address space for exec", "[failure]") {
 
 TEST_CASE("failure: a new address space, a new object", "[failure]") {
     CHECK(fail_in_turn([](scene&) { return bool(vmspace::create()); }) >= 2);
-    CHECK(fail_in_turn([](scene&) { return bool(uvm_aobj::create(5, "x", true)); }) >= 1);
+    CHECK(fail_in_turn([](scene&) {
+              return bool(uvm_aobj::create(5, "x", uvm_aobj::charging::size));
+          }) >= 1);
     CHECK(fail_in_turn([](scene& s) {
               return s.object->resize(pages(100)) && s.object->hold(99, uvm_aobj::purpose::write);
           }) >= 2);

@@ -7,7 +7,7 @@
 namespace {
 
 ref_ptr<uvm_aobj> new_object(uint64_t count, uint8_t seed = 0) {
-    auto object = uvm_aobj::create(pages(count), "/tmp/file", false);
+    auto object = uvm_aobj::create(pages(count), "/tmp/file", uvm_aobj::charging::nothing);
     REQUIRE(object);
     for (uint64_t i = 0; seed && i < count; i++) {
         auto held = (*object)->hold(i, uvm_aobj::purpose::write);
@@ -105,7 +105,7 @@ TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is 
 TEST_CASE("fault: signals", "[fault]") {
     vm_world world;
     vm_ref vm = new_space();
-    auto object = uvm_aobj::create(pages(1) + 1, "/tmp/short", false);
+    auto object = uvm_aobj::create(pages(1) + 1, "/tmp/short", uvm_aobj::charging::nothing);
     REQUIRE(object);
     vaddr_t file = map_object(vm, 0x100000, 4, *object, true);
     vaddr_t text = map_private(vm, 0x200000, 1, vm_prot::rx);

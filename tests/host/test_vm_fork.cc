@@ -81,7 +81,7 @@ TEST_CASE("fork: what each mode costs", "[fork]") {
 
 TEST_CASE("fork: untouched memory and objects are only referenced", "[fork]") {
     vm_world world;
-    auto object = uvm_aobj::create(pages(4), "f", false);
+    auto object = uvm_aobj::create(pages(4), "f", uvm_aobj::charging::nothing);
     REQUIRE(object);
     vm_ref parent = new_space();
     vaddr_t untouched = map_private(parent, 0x100000, 1000);
@@ -374,7 +374,7 @@ TEST_CASE("fork: a child with a page table of its own has fewer faults to blame 
     auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);
     vm_ref parent = new_space();
     vaddr_t at = map_private(parent, 0x100000, 8);
-    auto object = uvm_aobj::create(pages(4), "f", false);
+    auto object = uvm_aobj::create(pages(4), "f", uvm_aobj::charging::nothing);
     REQUIRE(object);
     vaddr_t file = map_object(parent, 0x800000, 4, *object, false);
     for (int i = 0; i < 4; i++) {

@@ -241,7 +241,7 @@ TEST_CASE("map: errors are Linux's", "[map]") {
     CHECK(error_of(vm->mincore(at, pages(5), vec)) == Errno::nomem);
     CHECK(error_of(vm->sync(at, pages(1), 5)) == Errno::inval);
     CHECK(error_of(vm->sync(at, pages(5), linux_abi::ms_sync)) == Errno::nomem);
-    auto object = uvm_aobj::create(pages(1), "x", false);
+    auto object = uvm_aobj::create(pages(1), "x", uvm_aobj::charging::nothing);
     REQUIRE(object);
     CHECK(error_of(vm->map({.size = pages(1),
                             .prot = vm_prot::rw,
@@ -326,7 +326,7 @@ TEST_CASE("map: the one gap that is wide enough is found, wherever it is in the 
 TEST_CASE("mmap: offsets, rights and stacks that cannot be", "[map]") {
     vm_world world;
     vm_ref vm = new_space();
-    auto object = uvm_aobj::create(pages(2), "x", false);
+    auto object = uvm_aobj::create(pages(2), "x", uvm_aobj::charging::nothing);
     REQUIRE(object);
     map_request request{.size = pages(2), .prot = vm_prot::rw, .object = *object};
     request.offset = UINT64_MAX & -page_size;

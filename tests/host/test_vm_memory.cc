@@ -219,7 +219,7 @@ TEST_CASE("memory that is not whole pages is not given to the allocator", "[memo
 
 TEST_CASE("pages of objects that somebody has mapped", "[memory]") {
     vm_world world;
-    auto object = uvm_aobj::create(pages(4), "x", false);
+    auto object = uvm_aobj::create(pages(4), "x", uvm_aobj::charging::nothing);
     REQUIRE(object);
     vm_ref vm = new_space(), other = new_space();
     const uint64_t before = vm_page_count_mapped();

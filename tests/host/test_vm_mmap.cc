@@ -10,7 +10,7 @@ uint64_t anon_pages() { return vm_page_get_statistics().anon; }
 uint64_t object_pages() { return vm_page_get_statistics().object; }
 
 ref_ptr<uvm_aobj> new_object(uint64_t size, uint8_t seed = 0) {
-    auto object = uvm_aobj::create(size, "/tmp/file", false);
+    auto object = uvm_aobj::create(size, "/tmp/file", uvm_aobj::charging::nothing);
     REQUIRE(object);
     for (uint64_t i = 0; seed && i < pages_of(size); i++) {
         auto held = (*object)->hold(i, uvm_aobj::purpose::write);
@@ -497,7 +497,7 @@ TEST_CASE("aobj: truncation takes the private copies of what it cuts off", "[aob
 TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {
     vm_world world;
     auto object = new_object(pages(3), 1);
-    auto hole = uvm_aobj::create(pages(2), "hole", false);
+    auto hole = uvm_aobj::create(pages(2), "hole", uvm_aobj::charging::nothing);
     REQUIRE(hole);
     auto nothing = (*hole)->hold(1, uvm_aobj::purpose::read);
     REQUIRE(nothing);
@@ -518,7 +518,7 @@ TEST_CASE("aobj: a held page outlives its truncation", "[aobj]") {
 TEST_CASE("aobj: the charge follows the size", "[aobj][commit]") {
     vm_world world;
     uint64_t base = uvm_commit::committed();
-    auto object = uvm_aobj::create(pages(3), "shm", true);
+    auto object = uvm_aobj::create(pages(3), "shm", uvm_aobj::charging::size);
     REQUIRE(object);
     CHECK(uvm_commit::committed() == base + 3);
     REQUIRE((*object)->resize(pages(10)));
@@ -529,7 +529,7 @@ TEST_CASE("aobj: the charge follows the size", "[aobj][commit]") {
     uvm_commit::set_kbytes(4 * (base + 5));
     CHECK(error_of((*object)->resize(pages(6))) == Errno::nomem);
     CHECK((*object)->size() == 5);
-    CHECK_FALSE(uvm_aobj::create(pages(9), "shm", true));
+    CHECK_FALSE(uvm_aobj::create(pages(9), "shm", uvm_aobj::charging::size));
 }
 
 namespace {

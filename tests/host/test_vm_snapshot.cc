@@ -115,7 +115,7 @@ vm_page* anon_page(vm_map_entry& e, vaddr_t at) {
 TEST_CASE("snapshot: the attributes of every kind of entry", "[snapshot]") {
     vm_world world;
     vm_ref vm = new_space();
-    auto object = uvm_aobj::create(pages(4), "a \"file\"", false);
+    auto object = uvm_aobj::create(pages(4), "a \"file\"", uvm_aobj::charging::nothing);
     REQUIRE(object);
     (*object)->set_identity("a \"file\"", 1, 77);
     vm->init_brk(vaddr_t(0x600000));
@@ -255,7 +255,7 @@ TEST_CASE("snapshot: one page in many places is one run", "[snapshot]") {
 
 TEST_CASE("snapshot: an object's resident pages, clean and dirty", "[snapshot]") {
     vm_world world;
-    auto made = uvm_aobj::create(pages(20), "shared \x01 memory", false);
+    auto made = uvm_aobj::create(pages(20), "shared \x01 memory", uvm_aobj::charging::nothing);
     REQUIRE(made);
     ref_ptr<uvm_aobj> object = *made;
     const std::vector<uint64_t> resident = {0, 1, 2, 9, 10, 19};
@@ -292,7 +292,7 @@ TEST_CASE("snapshot: an object's resident pages, clean and dirty", "[snapshot]")
 TEST_CASE("snapshot: frames that go up or down are one run, others are not", "[snapshot]") {
     vm_world world;
     // A block of neighbours, of which an object gets some: those that are free are given out.
-    auto made = uvm_aobj::create(pages(64), "x", false);
+    auto made = uvm_aobj::create(pages(64), "x", uvm_aobj::charging::nothing);
     REQUIRE(made);
     for (uint64_t i = 0; i < 64; i++)
         REQUIRE((*made)->hold(i, uvm_aobj::purpose::write));

@@ -42,7 +42,7 @@ TEST_CASE("threads: mlock of private pages of a file that is truncated", "[threa
     vm_world world;
     uvm_check_at_seams = false;
     constexpr uint64_t count = 48;
-    auto file = uvm_aobj::create(pages(count), "file", false);
+    auto file = uvm_aobj::create(pages(count), "file", uvm_aobj::charging::nothing);
     REQUIRE(file);
     for (int round = 0; round < 40; round++) {
         REQUIRE((*file)->resize(pages(count)));

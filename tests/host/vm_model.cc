@@ -168,15 +168,18 @@ template <class T> static void sort_and_drop_doubles(std::vector<T>& list) {
 
 // The commit account; and that what is reachable is all there is.
 void model::compare_accounts() {
-    expect(uvm_commit::committed() - committed_before_ == charge_of_all(), "the commit account");
     vm_page_statistics pages = vm_page_get_statistics();
     sort_and_drop_doubles(anons_);
     expect(pages.anon - anons_before_ == anons_.size(), "anonymous pages that nobody can reach");
     sort_and_drop_doubles(object_list_);
-    uint64_t resident = 0;
-    for (uvm_aobj* o : object_list_)
+    uint64_t resident = 0, by_pages = 0;
+    for (uvm_aobj* o : object_list_) {
         resident += o->resident_pages();
+        by_pages += o->charged_by_pages() ? o->resident_pages() : 0;
+    }
     expect(pages.object - object_pages_before_ == resident, "object pages that nobody can reach");
+    expect(uvm_commit::committed() - committed_before_ == charge_of_all() + by_pages,
+           "the commit account");
 }
 
 void model::compare() {
@@ -221,7 +224,7 @@ model::model()
     : committed_before_(uvm_commit::committed()), anons_before_(vm_page_get_statistics().anon),
       object_pages_before_(vm_page_get_statistics().object) {
     for (object_ref& file : file_) {
-        auto real = uvm_aobj::create(pages(file_pages), "file", false);
+        auto real = uvm_aobj::create(pages(file_pages), "file", uvm_aobj::charging::nothing);
         expect(bool(real), "a file");
         file = std::make_shared<object>();
         file->real = *real;

@@ -122,7 +122,13 @@ void model::runs(const process& p) {
 }
 
 void model::overcommit(uint32_t value) {
-    strict_ = value % 2;
+    // Not while there is shared memory that was not promised: the model does not know which pages
+    // of it are charged for already, and the others may be refused.
+    const bool unpromised = std::any_of(anonymous_.begin(), anonymous_.end(), [](const auto& o) {
+        object_ref alive = o.lock();
+        return alive && alive->charged == 0;
+    });
+    strict_ = value % 2 && !unpromised;
     uint64_t most = uvm_commit::committed() + (value >> 8) % 96, less = (value >> 16) % 32;
     limit_ = most > less ? most - less : 1; // 0 would be no limit
     uvm_commit::set_kbytes(strict_ ? limit_ * (page_size / 1024) : 0);

@@ -124,8 +124,22 @@ static void charges(void) {
     need(shmctl(id, IPC_RMID, NULL) == 0);
     is_charged(base, 0, "until it is removed");
     map(40, RW, ANON | MAP_NORESERVE);
-    map(40, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE);
+    shared = map(40, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE);
     is_charged(base, 0, "MAP_NORESERVE asks for no promise");
+    memset(shared, 1, 10 * PAGE);
+    is_charged(base, 10, "but shared memory is charged for each page that is made");
+    need(shared[20 * PAGE] == 0);
+    is_charged(base, 11, "also by reading");
+    need(munmap(shared, 40 * PAGE) == 0);
+    is_charged(base, 0, "until it goes");
+    id = shmget(IPC_PRIVATE, 30 * PAGE, 0600 | SHM_NORESERVE);
+    shared = shmat(id, NULL, 0);
+    need(id >= 0 && shared != (void*)-1 && shmctl(id, IPC_RMID, NULL) == 0);
+    is_charged(base, 0, "a System V segment likewise");
+    memset(shared, 1, 10 * PAGE);
+    is_charged(base, 10, "it is charged for each page");
+    need(shmdt(shared) == 0);
+    is_charged(base, 0, "until it goes");
     char* heap = (char*)syscall(SYS_brk, 0);
     need((char*)syscall(SYS_brk, heap + 25 * PAGE) == heap + 25 * PAGE);
     is_charged(base, 25, "brk");
@@ -172,6 +186,27 @@ static void forking(void) {
     reap(child);
     close(fd);
     is_charged(base, 0, "nor does afork, and nothing is left");
+}
+
+// Shared memory that was mapped without a promise, and now there is none left for its pages.
+static void no_reserve_and_no_room(void) {
+    volatile char* shared = map(10, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE);
+    struct gate go = gate_make();
+    pid_t child = fork();
+    if (child == 0) {
+        gate_pass(&go);
+        shared[0] = 1;
+        _exit(0);
+    }
+    put("overcommit_memory", "2");
+    char* rest = map((size_t)room(), RW, ANON);
+    gate_open(&go);
+    is_killed(reap(child), SIGBUS, "a page for which there is no room is SIGBUS");
+    need(munmap(rest, PAGE) == 0);
+    const long base = committed();
+    shared[0] = 1;
+    is_charged(base, 1, "with room it is made");
+    back_to_default();
 }
 
 static void* big;
@@ -307,6 +342,7 @@ static void run(void (*body)(void)) {
 RUN(settings)
 RUN(charges)
 RUN(forking)
+RUN(no_reserve_and_no_room)
 RUN(strict)
 RUN(growing_stack)
 RUN(exec_over_the_limit)
@@ -321,6 +357,7 @@ int main(int argc, char** argv) {
     subtest("settings", run_settings);
     subtest("what is charged", run_charges);
     subtest("fork, vfork, afork", run_forking);
+    subtest("MAP_NORESERVE, shared, without room", run_no_reserve_and_no_room);
     subtest("mode 2", run_strict);
     subtest("a stack that grows", run_growing_stack);
     subtest("exec", run_exec_over_the_limit);
