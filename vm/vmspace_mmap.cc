@@ -306,9 +306,9 @@ uint64_t vmspace::merged_by_protect(vaddr_t start, vaddr_t end, vm_prot prot) co
         const bool low_charged = low_changes ? charged_by_protect(*low, prot) : low->charged,
                    high_charged = high_changes ? charged_by_protect(*high, prot) : high->charged;
         const vaddr_t high_end = high_changes ? std::min(end, high->end) : high->end;
-        merged += low_prot == high_prot && low_charged == high_charged &&
-                  vm_map::merge_if_rights_agree(*low, *high,
-                                                (high_end - high->start) >> page_shift);
+        merged +=
+            low_prot == high_prot && low_charged == high_charged &&
+            vm_map::merge_if_rights_agree(*low, *high, (high_end - high->start) >> page_shift);
     }
     return merged;
 }
