@@ -126,7 +126,7 @@ static void limit_waits(bool on) {
 
 static void fail_in_turn(unsigned bit, const struct call* c) {
     struct object o;
-    struct text before = {"", 0}, after = {"", 0};
+    struct text before = {0}, after = {0};
     long otherwise = 0;
     report->calls++;
     object_make(&o, bit);

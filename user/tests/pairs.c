@@ -177,6 +177,18 @@ static void end_waits(struct object* o) {
     }
 }
 
+// Whether the call has told that the object, a child, has ended, and has taken it away.
+static bool has_waited_for(const struct caller* c, const struct object* o) {
+    const int* status = (const int*)c->area.bytes;
+    const siginfo_t* info = (const siginfo_t*)c->area.bytes;
+    if (o->kind != K_CHILD)
+        return false;
+    if (c->number == SYS_wait4)
+        return c->result == o->id && !WIFSTOPPED(*status) && !WIFCONTINUED(*status);
+    return c->number == SYS_waitid && c->result == 0 && !(c->a[3] & WNOWAIT) &&
+           info->si_pid == o->id;
+}
+
 enum way { FIRST_THEN_SECOND, SECOND_THEN_FIRST, AT_ONCE, HELD };
 
 // Who has found a name under /proc/PID finds the process gone one step later: the errno tells when.
@@ -226,6 +238,9 @@ static bool try_pair(unsigned kind, int first, int second, enum way way, int hel
         if (calls[pair[i]].result == CHILD_MADE && callers[i].result > 0)
             reap((pid_t)callers[i].result);
     outcome->used = 0;
+    outcome->results[0] = callers[0].result;
+    outcome->results[1] = callers[1].result;
+    outcome->waited_for = has_waited_for(&callers[0], &o) + has_waited_for(&callers[1], &o);
     tell(outcome, "%ld %ld;", told_result(&callers[0], &calls[first]),
          told_result(&callers[1], &calls[second]));
     object_tell(&o, outcome);
@@ -234,6 +249,11 @@ static bool try_pair(unsigned kind, int first, int second, enum way way, int hel
     object_end(&o);
     return came;
 }
+
+// What the worker tells the program's first process.
+static struct report {
+    volatile long pairs, rounds, held, failures;
+}* report;
 
 // ---- A process of its own for each round: K_SELF -----------------------------------------------
 
@@ -246,6 +266,24 @@ static void* call_and_end(void* c) {
         _exit(0);
     for (;;)
         pause();
+}
+
+// What ends a process says how it has ended. If neither call does, call_and_end() does.
+static bool may_end_so(int status, const struct call* first, const struct call* second) {
+    const struct call* const pair[2] = {first, second};
+    bool ends = false;
+    for (int i = 0; i < 2; i++) {
+        const struct call* c = pair[i];
+        const bool executes = c->number == SYS_execve || c->number == SYS_execveat;
+        const bool leaves = c->number == SYS_exit_group;
+        const bool kills = c->number == SYS_kill && c->a[1] == SIGTERM;
+        if ((executes && exited_with(status, 0)) || (leaves && exited_with(status, 4)) ||
+            (kills && killed_by(status, SIGTERM)))
+            return true;
+        ends = ends || executes || leaves || kills;
+    }
+    const bool no_thread_left = first->number == SYS_exit && second->number == SYS_exit;
+    return !ends && exited_with(status, no_thread_left ? 3 : 0);
 }
 
 static void try_own_process(int first, int second) {
@@ -264,12 +302,17 @@ static void try_own_process(int first, int second) {
         call_and_end(&callers[0]);
     }
     const int64_t end = now_ns() + (int64_t)HANG_SECONDS * 1000000000;
-    for (int look = 0; waitpid(child, &status, WNOHANG) == 0; look++) {
+    while (waitpid(child, &status, WNOHANG) == 0) {
         if (now_ns() > end) {
             kill(child, SIGKILL);
             hang("its process does not end");
         }
         breathe();
+    }
+    if (!may_end_so(status, &calls[first], &calls[second])) {
+        report->failures++;
+        diag("own process: %s [%d] and %s [%d]: ended with %#x", calls[first].name, first,
+             calls[second].name, second, status);
     }
 }
 
@@ -279,11 +322,6 @@ struct pair {
     unsigned char kind; // index into kinds
     short first, second;
 };
-
-// What the worker tells the program's first process.
-static struct report {
-    volatile long pairs, rounds, held, failures;
-}* report;
 
 // A wait with a time limit of nothing is over before another call can come, in any order; but one
 // that comes while it lasts finds it there.
@@ -326,9 +364,48 @@ static bool came_between(const struct pair* p, const struct text* got,
     return false;
 }
 
+// Two wait for a lock that one of them gets: whoever runs first when it is let go, in any order.
+static bool one_has_the_lock(const struct pair* p, const struct text* got) {
+    const struct call *first = &calls[p->first], *second = &calls[p->second];
+    if (first->number != SYS_fcntl || second->number != SYS_fcntl || first->a[1] != F_SETLKW ||
+        second->a[1] != F_OFD_SETLKW)
+        return false;
+    const char* owner = got->results[0] == 0 ? "of a process" : "of a file";
+    return got->results[0] + got->results[1] == -EINTR &&
+           (got->results[0] == 0 || got->results[1] == 0) && strstr(got->at, owner) != NULL;
+}
+
+// A child that sleeps until it is killed, with calls whose results say how far that is: it is
+// waited for once at most, is there until then, and dies of what it was sent. A call either does
+// what it does in some order, or finds that the child has ended.
+static bool child_is_right(const struct pair* p, const struct text* got,
+                           const struct text allowed[2]) {
+    const bool by_term =
+        calls[p->first].number == SYS_tkill || calls[p->second].number == SYS_tkill;
+    char killed[32], terminated[32];
+    snprintf(killed, sizeof killed, "; %d by %d", CLD_KILLED, SIGKILL);
+    snprintf(terminated, sizeof terminated, "; %d by %d", CLD_KILLED, SIGTERM);
+    const char* state = strchr(got->at, ';');
+    if (got->waited_for == 0
+            ? strcmp(state, killed) != 0 && !(by_term && strcmp(state, terminated) == 0)
+            : got->waited_for > 1 || atoi(state + strlen("; errno ")) != ECHILD)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        const long r = got->results[i];
+        if (r < 0 && r != allowed[0].results[i] && r != allowed[1].results[i] && r != -ESRCH &&
+            r != -ECHILD && r != -ENOENT && r != -EINTR)
+            return false;
+    }
+    return true;
+}
+
 // Whether the outcome is one that some order allows.
 static bool is_allowed(const struct pair* p, const struct text* got, const struct text allowed[2]) {
-    return kinds[p->kind].loose || has_no_one_moment(&calls[p->first]) ||
+    if (strstr(got->at, IMPOSSIBLE))
+        return false;
+    if (kinds[p->kind].bit == K_CHILD)
+        return child_is_right(p, got, allowed);
+    return one_has_the_lock(p, got) || has_no_one_moment(&calls[p->first]) ||
            has_no_one_moment(&calls[p->second]) || strcmp(got->at, allowed[0].at) == 0 ||
            strcmp(got->at, allowed[1].at) == 0 || came_between(p, got, allowed);
 }
@@ -361,6 +438,11 @@ static void check_pair(const struct pair* p) {
     try_pair(k->bit, p->first, p->second, FIRST_THEN_SECOND, 0, 0, 0, &allowed[0]);
     try_pair(k->bit, p->first, p->second, SECOND_THEN_FIRST, 0, 0, 0, &allowed[1]);
     report->rounds += 2;
+    for (int i = 0; i < 2; i++)
+        if (!is_allowed(p, &allowed[i], allowed)) {
+            refuse(p, doing, &allowed[i], allowed);
+            return;
+        }
     doing = "at once";
     for (int i = 0; i < ROUNDS; i++, report->rounds++) {
         try_pair(k->bit, p->first, p->second, AT_ONCE, 0, 0, 0, &got);

@@ -27,7 +27,7 @@ struct object {
 struct kind {
     unsigned bit;
     const char* name;
-    bool loose; // results depend on when others run: only what must not happen is looked for
+    bool loose; // results depend on when others run: only what must hold in any case is looked at
 };
 static const struct kind kinds[] = {
     {K_FILE, "file", false},
@@ -251,11 +251,16 @@ TAP_UNUSED static void object_finish(struct object* o) {
         if (read(OTHER_FD, buffer, PAGE) != PAGE)
             errno = 0;
     } else if (o->kind == K_CHILD) {
+        siginfo_t info;
         kill((pid_t)o->id, SIGKILL);
+        waitid(P_PID, (id_t)o->id, &info, WEXITED | WNOWAIT); // unless a call has waited for it
     }
 }
 
+// An outcome: what two calls have returned, and what of it, and of the object, is compared.
 struct text {
+    long results[2];
+    int waited_for; // how many of them have waited for the object
     char at[512];
     size_t used;
 };
@@ -312,6 +317,9 @@ static void tell_locked(struct text* t) {
     tell(t, " locked %d", line ? atoi(line + 6) : -1);
 }
 
+// In what is told of an object, where no order of whatever calls leads.
+#define IMPOSSIBLE "IMPOSSIBLE:"
+
 // What anybody could see of the object now.
 static void object_tell(const struct object* o, struct text* t) {
     struct shmid_ds ds;
@@ -327,6 +335,8 @@ static void object_tell(const struct object* o, struct text* t) {
             if (l.l_type != F_UNLCK)
                 tell(t, " lock %d %ld+%ld of %s", l.l_type, (long)l.l_start, (long)l.l_len,
                      l.l_pid == -1 ? "a file" : "a process");
+            if (l.l_type != F_UNLCK && l.l_pid != -1 && fcntl(OBJECT_FD, F_GETFD) < 0)
+                tell(t, " " IMPOSSIBLE " whose file is closed");
             tell(t, " flock %d", flock(PROBE_FD, LOCK_EX | LOCK_NB) == 0 ? 0 : errno);
             ssize_t n = pread(PROBE_FD, data, 15, 0);
             for (ssize_t i = 0; i < n; i++)
@@ -363,6 +373,12 @@ static void object_tell(const struct object* o, struct text* t) {
         else
             tell(t, " mode %o attached %ld", ds.shm_perm.mode, (long)ds.shm_nattch);
         tell_page(t, at_object);
+    } else if (o->kind == K_CHILD) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)o->id, &info, WEXITED | WNOWAIT | WNOHANG) != 0)
+            tell(t, " errno %d", errno);
+        else
+            tell(t, " %d by %d", info.si_code, info.si_status);
     } else if (o->kind == K_ZOMBIE) {
         tell(t, " %d", kill((pid_t)o->id, 0) == 0 ? 0 : errno);
     }
