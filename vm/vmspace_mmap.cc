@@ -164,20 +164,22 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
 // Brings the pages in as a program that uses them would: EAGAIN when there is no memory, ENOMEM
 // when a page cannot be accessed (the errors of mlock(2)), EINTR when the caller is killed.
 status vmspace::populate(vaddr_t start, vaddr_t end) {
-    for (vaddr_t va = start; va < end; va += page_size) {
+    auto access_for = [&](vaddr_t va) { // none: nothing is mapped there
+        read_guard guard(map_.lock());
+        vm_map_entry* entry = map_.lookup(va);
+        return !entry ? vm_prot::none : entry->accountable() ? vm_prot::write : vm_prot::read;
+    };
+    for (vaddr_t va = start; va < end;) {
         TRY(long_work::go_on());
-        vm_prot access;
-        {
-            read_guard guard(map_.lock());
-            vm_map_entry* entry = map_.lookup(va);
-            if (!entry)
-                return fail(Errno::nomem);
-            access = entry->accountable() ? vm_prot::write : vm_prot::read;
-        }
+        const vm_prot access = access_for(va);
+        if (access == vm_prot::none)
+            return fail(Errno::nomem);
         switch (fault_page(va, access, false)) {
-        case fault_outcome::resolved: break;
+        case fault_outcome::resolved: va += page_size; break;
         case fault_outcome::nomem: return fail(Errno::again);
-        default: return fail(Errno::nomem);
+        default: // unless the page is another mapping's by now, which allows something else
+            if (access_for(va) == access)
+                return fail(Errno::nomem);
         }
     }
     return {};
