@@ -10,6 +10,8 @@
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 
+#include <string_view>
+
 namespace {
 
 struct item {
