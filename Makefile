@@ -197,6 +197,9 @@ test-pairs: $(tools_run) ## try every two calls on one object from two threads, 
 reproduce: $(tools_run) ## build twice, in two folders and as two users: the same bytes (long)
 	$(Q)tools/reproduce
 
+compilers: $(tools_run) ## compile the kernel by every g++ that is installed, without a warning
+	$(Q)tools/compilers
+
 test-matrix: ## set up and test fresh Debian systems, made with debootstrap (long; wants root)
 	$(Q)tools/matrix
 
@@ -295,7 +298,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce test-matrix gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
