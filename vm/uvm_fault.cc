@@ -118,6 +118,7 @@ fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped)
         if (outcome == fault_outcome::accerr)
             uvm_count(uvm_counter::flt_accerr);
     }
+    check_fault_seam(address.page_down());
     TRACE(fault_end, .va = address, .result = trace::fault_result(outcome));
     return outcome;
 }

@@ -9,6 +9,8 @@
 static pool<vmspace> vmspace_pool{"vmspace"};
 
 std::atomic<bool> uvm_check_at_seams{false};
+// So that a large address space does not keep others waiting at each of its calls.
+static constexpr uint64_t most_checked_at_seam = 8192; // pages
 
 static uint64_t no_limit(vm_limit) { return vm_unlimited; }
 uint64_t (*vm_limit_of_caller)(vm_limit which) = no_limit;
@@ -200,56 +202,117 @@ status vmspace::write_memory(vaddr_t to, const void* from, size_t size, bool for
 
 // ---- Checking --------------------------------------------------------------------------------
 
+// A rule of address spaces at one address: who breaks it is told which it was, and whose memory.
+#define RULE(condition, rule)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) [[unlikely]]                                                             \
+            rule_broken(rule, entry, va, anon);                                                    \
+    } while (0)
+
+void vmspace::rule_broken(const char* rule, const vm_map_entry& e, vaddr_t va,
+                          const vm_anon* anon) const {
+    const auto mapping = pmap_->lookup(va);
+    const vm_prot prot = mapping ? mapping->prot : vm_prot::none;
+    const char* name = e.tag ? e.tag : e.object ? e.object->name() : "";
+    panic("broken rule: %s; address 0x%lx of the entry 0x%lx-0x%lx %s (%s%s%s), vmspace %p; "
+          "mapped: %s%s%s, physical 0x%lx; the amap has %s, with %u references",
+          rule, va.value(), e.start.value(), e.end.value(), name,
+          e.copy_on_write ? "private" : "shared", e.needs_copy ? ", needs_copy" : "",
+          e.wired_count ? ", wired" : "", static_cast<const void*>(this),
+          allows(prot, vm_prot::read) ? "r" : "-", allows(prot, vm_prot::write) ? "w" : "-",
+          allows(prot, vm_prot::execute) ? "x" : "-", mapping ? mapping->pa.value() : 0,
+          anon ? "an anon" : "nothing", anon ? anon->references() : 0);
+}
+
 // Every mapping in the pmap is of the page that a fault would find, and with no right that a
-// fault would not give.
-void vmspace::check_entry(vm_map_entry& entry) {
-    if (entry.aref)
-        entry.aref.amap()->check();
-    uint64_t pages = std::min<uint64_t>(entry.pages(), 4096); // of a huge entry, the beginning
-    for (vaddr_t va = entry.start; va < entry.start + (pages << page_shift); va += page_size) {
-        if (vm_amap* amap = entry.aref.amap()) {
-            lock_guard guard(amap->lock());
-            check_page(entry, va, amap->lookup(entry.slot_of(va)));
-        } else {
-            check_page(entry, va, nullptr);
-        }
+// fault would not give. `pages`: how many are still looked at.
+void vmspace::check_entry(vm_map_entry& entry, uint64_t& pages) {
+    if (vm_amap* amap = entry.aref.amap()) {
+        amap->check();
+        const vaddr_t va = entry.start;
+        const vm_anon* anon = nullptr;
+        lock_guard guard(amap->lock());
+        RULE(
+            entry.needs_copy || amap->shared_by_inheritance() ||
+                !amap->shared(entry.aref.first(), entry.slot_end()),
+            "copy on write: of the entries that have one amap after a fork each one needs_copy, or "
+            "it would write to what the others have");
+    }
+    const uint64_t mine = std::min(entry.pages(), pages);
+    pages -= mine;
+    for (vaddr_t va = entry.start; va < entry.start + (mine << page_shift); va += page_size)
+        check_page(entry, va);
+}
+
+void vmspace::check_page(vm_map_entry& entry, vaddr_t va) {
+    if (vm_amap* amap = entry.aref.amap()) {
+        lock_guard guard(amap->lock());
+        check_mapping(entry, va, amap->lookup(entry.slot_of(va)));
+    } else {
+        check_mapping(entry, va, nullptr);
     }
 }
 
 // The amap is locked, if the entry has one: what it has at `va` is `anon`.
-void vmspace::check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
+void vmspace::check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
     auto mapping = pmap_->lookup(va);
     if (!mapping)
         return;
-    ASSERT(allows(entry.effective_protection(), mapping->prot));
+    RULE(allows(entry.effective_protection(), mapping->prot),
+         "nothing is mapped with a right that its entry does not give");
     bool writable = allows(mapping->prot, vm_prot::write);
-    ASSERT(!writable || !entry.needs_copy);
+    RULE(!writable || !entry.needs_copy,
+         "copy on write: an entry that needs_copy has no page mapped writable, or a store would be "
+         "seen on the other side of the fork");
     vm_page* page = vm_page_of(mapping->pa);
-    ASSERT(page);
-    ASSERT(page == uvm_zero_page() || mapping->wired == (entry.wired_count > 0));
+    RULE(page, "what is mapped is a page of memory");
+    RULE(page == uvm_zero_page() || mapping->wired == (entry.wired_count > 0),
+         "a page is wired in the page table if its entry is wired, and only then");
     if (anon) {
-        ASSERT(page == &anon->page());
-        ASSERT(!writable || anon->references() == 1);
+        RULE(page == &anon->page(), "what is mapped is the page that the amap has");
+        RULE(!writable || anon->references() == 1,
+             "copy on write: a page that others have, too, is mapped writable by nobody");
     } else if (entry.object) {
         lock_guard guard(entry.object->lock());
-        ASSERT(page == entry.object->lookup(entry.object_index(va)));
-        ASSERT(!writable || !entry.copy_on_write);
+        RULE(page == entry.object->lookup(entry.object_index(va)),
+             "what is mapped is the page that the object has, where the amap has none");
+        RULE(!writable || !entry.copy_on_write,
+             "copy on write: a private mapping does not write to its file's page");
     } else {
-        ASSERT(page == uvm_zero_page() && !writable);
+        RULE(page == uvm_zero_page() && !writable,
+             "what neither amap nor object has is the page of zeros, and read-only");
     }
 }
 
-void vmspace::check() {
+void vmspace::check() { check_first(UINT64_MAX); }
+
+void vmspace::check_first(uint64_t pages) {
     read_guard guard(map_.lock());
     map_.check();
-    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
-        check_entry(*e);
-    pmap_->check();
+    const bool all = pmap_->resident_pages() <= pages;
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
+        uint64_t of_entry = std::min<uint64_t>(pages, 4096); // of a huge one, the beginning
+        const uint64_t before = of_entry;
+        check_entry(*e, of_entry);
+        pages -= std::min(pages, before - of_entry);
+    }
+    if (all)
+        pmap_->check();
 }
 
 void vmspace::check_seam() {
 #if SPORK_CHECKS
     if (uvm_check_at_seams.load(std::memory_order_relaxed))
-        check();
+        check_first(most_checked_at_seam);
+#endif
+}
+
+void vmspace::check_fault_seam(vaddr_t page) {
+#if SPORK_CHECKS
+    if (!uvm_check_at_seams.load(std::memory_order_relaxed))
+        return;
+    read_guard guard(map_.lock());
+    if (vm_map_entry* entry = map_.lookup(page))
+        check_page(*entry, page);
 #endif
 }

@@ -130,8 +130,9 @@ extern std::atomic<bool> uvm_fault_ahead_enabled;
 extern std::atomic<bool> uvm_zero_page_enabled;
 // That page, which belongs to the kernel; null before memory is up.
 vm_page* uvm_zero_page();
-// Whether every operation that changes an address space ends with vmspace::check(), in builds with
-// SPORK_CHECKS. Off at first: the check is linear in the size of the address space.
+// Whether every operation that changes an address space ends with a check of it, of its first 8192
+// pages at most, and every page fault with one of its page; in builds with SPORK_CHECKS. Off at first
+// but for the command line's `check`: it is linear in the size of the address space.
 extern std::atomic<bool> uvm_check_at_seams;
 
 struct uvm_faultinfo;
@@ -341,9 +342,15 @@ private:
     template <class Use> bool with_resident_page(vaddr_t va, bool write, bool force, Use use);
     template <class Use>
     status for_each_piece(vaddr_t va, size_t size, bool write, bool force, Use use);
-    void check_entry(vm_map_entry& entry) REQUIRES_SHARED(map_.lock());
-    void check_page(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
+    void check_first(uint64_t pages);
+    void check_entry(vm_map_entry& entry, uint64_t& pages) REQUIRES_SHARED(map_.lock());
+    void check_page(vm_map_entry& entry, vaddr_t va) REQUIRES_SHARED(map_.lock());
+    void check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
+    [[noreturn]] void rule_broken(const char* rule, const vm_map_entry& entry, vaddr_t va,
+                                  const vm_anon* anon) const;
     void check_seam();
+    // After a fault: that one page.
+    void check_fault_seam(vaddr_t page);
 
     vm_map map_;
     pmap* const pmap_;

@@ -21,6 +21,7 @@
     X("trace=", "record these categories of events, or `all` (kernel/observe/trace.h)")            \
     X("trace_full=", "`drain`, `drop` or `overwrite`: what is done when the ring is full")         \
     X("trace_buffer=", "KiB of ring for each processor (256)")                                     \
+    X("check", "each change of an address space ends with a check of its rules")                   \
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
     X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
     X("panic=", "test: panic on purpose when everything is up")

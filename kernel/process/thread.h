@@ -111,8 +111,14 @@ struct thread : ref_counted<thread> {
     std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
     sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
     sigset forced = 0;                     // pending faults: these kill init too
-    vm_prot fault_access{};                // of its last page fault that had no answer; its own
-    sigset held = 0; // of a vfork child: what waits until it has let go of the address space
+    // With the command line's `check`: page faults one after the other, resolved each time, of one
+    // instruction at one address with the same registers.
+    struct {
+        uint64_t state = 0;
+        unsigned times = 0;
+    } same_fault;
+    vm_prot fault_access{}; // of its last page fault that had no answer; its own
+    sigset held = 0;        // of a vfork child: what waits until it has let go of the address space
     bool stop_counted = false;               // process::stop_count waits for it to park
     std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
     // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.

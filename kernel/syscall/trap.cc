@@ -1,5 +1,6 @@
 // Exceptions of programs, and the way back to user mode.
 #include "arch/memory.h"
+#include "arch/pmap.h"
 #include "arch/thread.h"
 #include "arch/upcalls.h"
 #include "kernel/lifecycle/oom.h"
@@ -34,9 +35,36 @@ void post_fault_signal(thread& self, vaddr_t address, vm_prot access, fault_outc
     return outcome == fault_outcome::resolved;
 }
 
+// A fault that was resolved, and comes again with nothing changed, and again: what the handler says
+// that it has done it has not. (Where others take the page away each time, it may be their doing.)
+[[gnu::noinline, gnu::cold]] void look_for_endless_fault(thread& self, const trap_frame& frame,
+                                                         vaddr_t address, vm_prot access) {
+    constexpr unsigned too_often = 10'000;
+    const uint64_t registers[] = {frame.rip, frame.rsp, frame.rax, frame.rbx, frame.rcx, frame.rdx,
+                                  frame.rsi, frame.rdi, frame.rbp, frame.r8,  frame.r9,  frame.r10,
+                                  frame.r11, frame.r12, frame.r13, frame.r14, frame.r15};
+    uint64_t state = address.value();
+    for (uint64_t r : registers)
+        state = (state ^ r) * 0x100000001b3; // FNV-1a's prime
+    auto& same = self.same_fault;
+    same.times = same.state == state ? same.times + 1 : 0;
+    same.state = state;
+    if (same.times < too_often || self.vm->references() != 1)
+        return;
+    const auto mapping = self.vm->physical_map().lookup(address.page_down());
+    panic("broken rule: a page fault that is resolved does not come again: it came %u times, for "
+          "%s 0x%lx by the instruction at 0x%lx; mapped there: %s%s%s, physical 0x%lx",
+          same.times, allows(access, vm_prot::write) ? "a write to" : "a read of", address.value(),
+          frame.rip, mapping ? "r" : "nothing",
+          mapping && allows(mapping->prot, vm_prot::write) ? "w" : "",
+          mapping && allows(mapping->prot, vm_prot::execute) ? "x" : "",
+          mapping ? mapping->pa.value() : 0);
+}
+
 } // namespace
 
-bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_mode, bool present) {
+bool handle_page_fault(trap_frame& frame, vaddr_t address, vm_prot access, bool user_mode,
+                       bool present) {
     thread& self = current_thread();
     if (user_mode)
         self.modes.enter_kernel();
@@ -48,8 +76,11 @@ bool handle_page_fault(trap_frame&, vaddr_t address, vm_prot access, bool user_m
     // Nobody takes the address space away from a process one of whose threads is running.
     const fault_outcome outcome =
         address < user_max ? self.vm->fault(address, access, present) : fault_outcome::maperr;
-    if (outcome == fault_outcome::resolved) [[likely]]
+    if (outcome == fault_outcome::resolved) [[likely]] {
+        if (user_mode && uvm_check_at_seams.load(std::memory_order_relaxed)) [[unlikely]]
+            look_for_endless_fault(self, frame, address, access);
         return true;
+    }
     return handle_unresolved(self, address, access, user_mode, outcome);
 }
 

@@ -74,3 +74,13 @@ def test_one_that_dies_again_and_again_does_not_fill_the_log(program: Path) -> N
 def test_a_name_cannot_write_a_line_of_its_own(program: Path) -> None:
     text = told(program, f'cp /crash "/tmp/a\nb[1] z"; "/tmp/a\nb[1] z" 0')
     assert re.search(r"^spork: a\\012b\\1331\]\\040z\[\d+\] died of SIGSEGV", text, re.MULTILINE), text
+
+
+def test_the_rules_of_address_spaces_hold_at_every_operation() -> None:
+    """The word `check`; tests/host/test_vm_rules.cc shows what a broken one looks like."""
+    tests = "fork_cow fork_modes mmap mprotect mremap madvise mlock exec vfork_share vfork_orders"
+    done = subprocess.run([ROOT / "tools/spork", "run", "--check", "--smp", "4", "--timeout", "100", "--", "sh", "-c",
+                           f"for t in {tests}; do /tests/$t || exit 1; done; cat /proc/sys/vm/check_at_seams"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("\n1\n")

@@ -105,7 +105,8 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
 
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
     kernel = arguments.kernel or KERNEL
-    words = " ".join(arguments.append + trace_words(arguments))
+    checked = ["check"] if getattr(arguments, "check", False) else []
+    words = " ".join(arguments.append + checked + trace_words(arguments))
     check_words(words)
     config = Config(
         kernel=kernel,
@@ -336,6 +337,8 @@ def parser() -> argparse.ArgumentParser:
                       help="when a processor's buffer is full: write it out while the processor "
                       "waits, or drop and count further events")
     each.add_argument("--trace-buffer", type=int, metavar="KIB", help="its size (256)")
+    each.add_argument("--check", action="store_true",
+                      help="check the rules of address spaces after each change and each page fault")
     each.add_argument("--cwd", metavar="DIR", help="the command's working directory")
     each.add_argument("-v", "--console", action="store_true", help="show what the kernel prints")
     each.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] COMMAND...")

@@ -115,7 +115,7 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
             last = now
 
     folder = run_folder()
-    words = f"ktest={pattern}" if pattern else "ktest"
+    words = f"check ktest={pattern}" if pattern else "check ktest"
     config = Config(initrd=ROOT_CPIO, words=words, smp=cpus)
     with Machine(config, folder) as machine:
         outcome = Session(machine, KERNEL_LIMIT, listen).run()
