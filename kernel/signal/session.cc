@@ -34,21 +34,20 @@ expected<ref_ptr<process>> find_or_self(pid_t pid) {
 } // namespace
 
 void session_process_exiting(process& p) {
-    ref_ptr<process_group> group;
+    ref_ptr<session> led;
     bool orphaned;
+    pid_t group;
     {
         lock_guard tree(process_tree_lock);
-        group = p.group;
-    }
-    if (group->sess->sid == p.pid)
-        tty_session_ends(*group->sess);
-    {
-        lock_guard tree(process_tree_lock);
-        group = p.group;
+        if (p.group->sess->sid == p.pid)
+            led = p.group->sess;
         orphaned = group_retie(p);
+        group = p.group->id;
     }
+    if (led)
+        tty_session_ends(*led);
     if (orphaned)
-        group_hang_up(group->id);
+        group_hang_up(group);
 }
 
 void group_hang_up(pid_t id) {
