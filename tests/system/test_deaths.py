@@ -72,7 +72,7 @@ def test_one_that_dies_again_and_again_does_not_fill_the_log(program: Path) -> N
 
 
 def test_a_name_cannot_write_a_line_of_its_own(program: Path) -> None:
-    text = told(program, f'cp /crash "/tmp/a\nb[1] z"; "/tmp/a\nb[1] z" 0')
+    text = told(program, 'cp /crash "/tmp/a\nb[1] z"; "/tmp/a\nb[1] z" 0')
     assert re.search(r"^spork: a\\012b\\1331\]\\040z\[\d+\] died of SIGSEGV", text, re.MULTILINE), text
 
 
