@@ -1,0 +1,100 @@
+"""What the documentation names is there: files and their lines, functions, make's targets."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+ROOMS = ("arch", "boot", "docs", "kernel", "lib", "tests", "tools", "user", "vm")
+SUFFIXES = {".cc", ".h", ".c", ".S", ".def", ".inc", ".py", ".sh", ".md", ".patch", ".ts", ".js"}
+
+PATH = re.compile(rf"(?<![\w/.~-])((?:{'|'.join(ROOMS)})/[\w./{{}},+-]*[\w}}])(?::(\d+))?")
+TARGET = re.compile(r"(?:^    |`|\$ )make ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)*)(?=[` \n]|$)", re.MULTILINE)
+# `vm_map::check()`, `copy_on_write()`, `vmspace::fork`: in backticks, a name with :: or ().
+NAME = re.compile(r"`((?:[A-Za-z_]\w*::)+~?[A-Za-z_]\w*|[A-Za-z_]\w*(?=\(\)))(?:\(\))?`")
+# GDB's way to say where it is, and the line that it then shows.
+# A frame of a backtrace, GDB's or this project's.
+FRAME = re.compile(r"^#\d+ +(?:0x[0-9a-f]+ +)?(?:in )?(.*?) \(?.*?\bat (?:\./)?([\w/]+\.cc):(\d+)$",
+                   re.MULTILINE)
+# Files that a worked example makes.
+EXAMPLES = re.compile(r"<!-- The example makes: (.*?) -->")
+STOP = re.compile(r" at (?:\./)?([\w/]+\.(?:cc|h|S)):(\d+)\n(\d+)\t(.*)$", re.MULTILINE)
+
+
+def expanded(path: str) -> list[str]:
+    """a/b.{cc,h} is two files."""
+    found = re.fullmatch(r"(.*)\{([\w,]+)\}(.*)", path)
+    return [found[1] + part + found[3] for part in found[2].split(",")] if found else [path]
+
+
+def enclosing(path: Path, line: int) -> str:
+    """How the function begins that line is in: its lines up to the brace."""
+    lines = path.read_text().splitlines()[:line] if path.exists() else []
+    while lines and not re.match(r"[A-Za-z~].*\(", lines[-1]):
+        lines.pop()
+    return lines[-1] if lines else ""
+
+
+def inlined(path: Path, function: str, header: str) -> bool:
+    """Whether `function` of that file calls the one that begins with `header`, which may have become
+    a part of it."""
+    callee = re.search(r"(\w+)\(", header)
+    text = path.read_text() if path.exists() else ""
+    body = re.search(rf"^\S.*\b{re.escape(function)}\((?:.*\n)*?}}", text, re.MULTILINE)
+    return bool(callee and body and re.search(rf"\b{callee[1]}\(", body[0]))
+
+
+@pytest.fixture(scope="module")
+def words() -> set[str]:
+    """Every word of the sources."""
+    found = set()
+    for room in ROOMS:
+        if room == "docs":
+            continue
+        for path in (ROOT / room).rglob("*"):
+            if path.is_file() and "node_modules" not in path.parts and path.suffix in SUFFIXES - {".md"}:
+                found.update(re.findall(r"\w+", path.read_text(errors="replace")))
+    for path in (ROOT / "docs" / "experiments").glob("*.c"):
+        found.update(re.findall(r"\w+", path.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page: Path, words: set[str]) -> None:
+    text = page.read_text()
+    faults = []
+    examples = EXAMPLES.search(text)[1].split() if EXAMPLES.search(text) else []
+    for path, line in PATH.findall(text):
+        if Path(path).suffix not in SUFFIXES:
+            continue
+        for name in expanded(path):
+            if name in examples:
+                continue
+            if not (ROOT / name).exists():
+                faults.append(f"no file {name}")
+            elif line and int(line) > len((ROOT / name).read_text().splitlines()):
+                faults.append(f"{name} has no line {line}")
+    for where, line, number, shown in STOP.findall(text):
+        lines = (ROOT / where).read_text().splitlines() if (ROOT / where).exists() else []
+        if line != number or int(line) > len(lines) or lines[int(line) - 1].strip() != shown.strip():
+            faults.append(f"line {line} of {where} is not: {shown.strip()}")
+    for call, where, line in FRAME.findall(text):
+        function = re.split(r"[<(]", call.replace("(anonymous namespace)::", ""))[0].split("::")[-1].strip()
+        path, header = ROOT / where, enclosing(ROOT / where, int(line))
+        if function in ("", "operator") or function in header:
+            continue
+        if not inlined(path, function, header):
+            faults.append(f"line {line} of {where} is not in {function}")
+    makefile = (ROOT / "Makefile").read_text()
+    for targets in TARGET.findall(text):
+        for target in targets.split():
+            if not re.search(rf"^[\w $()/.-]*\b{re.escape(target)}\b[\w $()/.-]*:", makefile, re.MULTILINE):
+                faults.append(f"no target {target}")
+                break
+    for name in NAME.findall(text):
+        if missing := [part for part in name.replace("~", "").split("::") if part not in words]:
+            faults.append(f"nothing is called {name} ({missing[0]})")
+    assert not faults, f"{page.relative_to(ROOT)}: " + "; ".join(faults)
