@@ -215,6 +215,8 @@ static void all_groups(void) {
     static gid_t list[MOST + 1], got[MOST + 1];
     put_file("odd", 0040, "o");
     put_file("even", 0040, "e");
+    if (chown("odd", 0, 2 * 40000 + 1) != 0 && errno == EINVAL)
+        return skip("the name space has fewer groups");
     need(chown("odd", 0, 2 * 40000 + 1) == 0 && chown("even", 0, 2 * 40000) == 0);
     for (unsigned i = 0; i < MOST; i++) // each odd number once, in no order
         list[i] = 2 * (i * 40503 % MOST) + 1;

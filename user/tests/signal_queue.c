@@ -1,3 +1,4 @@
+// needs-root
 // Signals that queue, their values, and waiting for signals without a handler.
 #include "../lib/proc.h"
 
