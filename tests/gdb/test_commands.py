@@ -12,18 +12,18 @@ COMMANDS = ["spork ps", "spork bt", "spork bt 1", "spork map", "spork runq", "sp
 
 @pytest.fixture(scope="module")
 def in_fault() -> Answers:
-    """Stopped where process 3 is about to copy the anon that a fork left to it and its child."""
+    """Stopped where process 5 is about to copy the anon that a fork left to it and its child."""
     return debug([
-        "break uvm_faultinfo::copy_anon if $pid() == 3", "continue", *COMMANDS,
-        "print $pid()", "print $proc(3)->pid", "print $proc(3)->context.object_->vm", "print $thread(1)->state",
-        "print $vmspace(3)->map_.lock_", "print $vmspace(3)->map_.entries_",
-        "print $vmspace(3)->map_.tree_", "print $entry(3, 0x401000)->protection",
-        "print $entry(3, 0x401000)->start", "print $page(0x1000)->owner_kind", "print this->va",
+        "break uvm_faultinfo::copy_anon if $pid() == 5", "continue", *COMMANDS,
+        "print $pid()", "print $proc(5)->pid", "print $proc(5)->context.object_->vm", "print $thread(1)->state",
+        "print $vmspace(5)->map_.lock_", "print $vmspace(5)->map_.entries_",
+        "print $vmspace(5)->map_.tree_", "print $entry(5, 0x401000)->protection",
+        "print $entry(5, 0x401000)->start", "print $page(0x1000)->owner_kind", "print this->va",
         "print amap.slots_", "print cpus[0].self->current->on_cpu",
-        "spork map 3", "spork amap 3 this->va", "spork amap &amap", "spork anon &anon",
-        "spork page anon.page_", "spork pte 3 this->va", "spork pte 3 0x10000", "spork vmdiff 3 4",
+        "spork map 5", "spork amap 5 this->va", "spork amap &amap", "spork anon &anon",
+        "spork page anon.page_", "spork pte 5 this->va", "spork pte 5 0x10000", "spork vmdiff 5 6",
         "spork counters flt_acow", "spork pools vm_anon", "spork bt 99", "spork map 99",
-        "spork amap 3 0x10000", "spork page 0xfffffffff", "spork walk nowhere", "spork pte 3",
+        "spork amap 5 0x10000", "spork page 0xfffffffff", "spork walk nowhere", "spork pte 5",
         "help spork", "bt",
     ], "/demos/walk cow-fault")
 
@@ -36,13 +36,13 @@ def test_no_command_fails(in_fault: Answers) -> None:
 def test_ps_tells_states_and_why_they_sleep(in_fault: Answers) -> None:
     text = in_fault["spork ps"]
     assert re.search(r"^ *1 +0 +1 +asleep \(poll\) +init +0x\w+ x1$", text, re.M), text
-    assert re.search(r"^ *3 +1 +3 +running on CPU 0 +walk +0x\w+ x1$", text, re.M), text
-    assert re.search(r"^ *4 +3 +4 +\w+.* walk +0x\w+ x1$", text, re.M), text
+    assert re.search(r"^ *5 +1 +5 +running on CPU 0 +walk +0x\w+ x1$", text, re.M), text
+    assert re.search(r"^ *6 +5 +6 +\w+.* walk +0x\w+ x1$", text, re.M), text
 
 
 def test_backtrace_of_the_running_thread(in_fault: Answers) -> None:
     text = in_fault["spork bt"]
-    assert text.startswith("thread 3 walk: running on CPU 0"), text
+    assert text.startswith("thread 5 walk: running on CPU 0"), text
     for function in ("uvm_faultinfo::copy_anon", "vmspace::fault(", "trap_common"):
         assert function in text, text
     assert re.search(r"^user .*exception or interrupt 14", text, re.M), text
@@ -56,7 +56,7 @@ def test_backtrace_of_a_sleeping_thread(in_fault: Answers) -> None:
 
 
 def test_map(in_fault: Answers) -> None:
-    text = in_fault["spork map 3"]
+    text = in_fault["spork map 5"]
     assert text == in_fault["spork map"]
     assert "1 reference" in text
     assert re.search(r"^000000401000 +\w+ +r-x +- .*copy_on_write needs_copy +/demos/walk$", text, re.M), text
@@ -64,30 +64,30 @@ def test_map(in_fault: Answers) -> None:
 
 
 def test_the_anon_is_in_two_amaps(in_fault: Answers) -> None:
-    amap, anon = in_fault["spork amap 3 this->va"], in_fault["spork anon &anon"]
+    amap, anon = in_fault["spork amap 5 this->va"], in_fault["spork anon &anon"]
     assert in_fault["spork amap &amap"] == amap
-    assert "held by thread 3 walk" in amap
+    assert "held by thread 5 walk" in amap
     assert re.match(r"anon 0x\w+, 2 references, page 0x\w+\n", anon), anon
     assert anon.splitlines()[0] in amap
-    assert "mapped by 3 walk at" in in_fault["spork page anon.page_"]
+    assert "mapped by 5 walk at" in in_fault["spork page anon.page_"]
 
 
 def test_page_tables(in_fault: Answers) -> None:
-    text = in_fault["spork pte 3 this->va"].splitlines()
+    text = in_fault["spork pte 5 this->va"].splitlines()
     assert [line[:4].strip() for line in text[:4]] == ["PML4", "PDPT", "PD", "PT"], text
     assert text[0].endswith("P W U A")
     assert re.search(r"P U A( D)? NX$", text[3]) and text[4].endswith("read-only"), text
-    assert in_fault["spork pte 3 0x10000"].endswith("is not mapped: an access faults\n")
+    assert in_fault["spork pte 5 0x10000"].endswith("is not mapped: an access faults\n")
 
 
 def test_vmdiff(in_fault: Answers) -> None:
-    text = in_fault["spork vmdiff 3 4"]
+    text = in_fault["spork vmdiff 5 6"]
     assert re.search(r"rw- /demos/walk: one amap 0x\w+, both needs_copy", text), text
     assert re.search(r"\[stack\]: amaps of their own with 1 anon in common", text), text
 
 
 def test_the_kernel_as_a_whole(in_fault: Answers) -> None:
-    assert "CPU 0: runs thread 3 walk" in in_fault["spork runq"]
+    assert "CPU 0: runs thread 5 walk" in in_fault["spork runq"]
     held = in_fault["spork locks"].splitlines()
     assert [re.search(r"holds (\w+) at", line)[1] for line in held] == ["vm_map", "vm_amap"]  # type: ignore[index]
     assert "Spork" in in_fault["spork log"]
@@ -100,15 +100,15 @@ def test_functions_and_printers(in_fault: Answers) -> None:
     def printed(expression: str) -> str:
         return in_fault[f"print {expression}"].split(" = ", 1)[1].strip()
 
-    assert printed("$pid()") == "3"
-    assert printed("$proc(3)->pid") == "3"
-    assert re.fullmatch(r"vmspace \* 0x\w+ \(references 1\)", printed("$proc(3)->context.object_->vm"))
+    assert printed("$pid()") == "5"
+    assert printed("$proc(5)->pid") == "5"
+    assert re.fullmatch(r"vmspace \* 0x\w+ \(references 1\)", printed("$proc(5)->context.object_->vm"))
     assert printed("$thread(1)->state") == "thread_state::sleeping"
-    assert printed("$vmspace(3)->map_.lock_") == '"vm_map" held by 1 reader'
-    assert printed("$vmspace(3)->map_.entries_") == printed("$vmspace(3)->map_.tree_")
-    assert printed("$vmspace(3)->map_.entries_").startswith("list of 5 vm_map_entry = {0x")
-    assert printed("$entry(3, 0x401000)->protection") == "r-x"
-    assert printed("$entry(3, 0x401000)->start") == "va 0x401000"
+    assert printed("$vmspace(5)->map_.lock_") == '"vm_map" held by 1 reader'
+    assert printed("$vmspace(5)->map_.entries_") == printed("$vmspace(5)->map_.tree_")
+    assert printed("$vmspace(5)->map_.entries_").startswith("list of 5 vm_map_entry = {0x")
+    assert printed("$entry(5, 0x401000)->protection") == "r-x"
+    assert printed("$entry(5, 0x401000)->start") == "va 0x401000"
     assert printed("$page(0x1000)->owner_kind").startswith("page_owner::")
     assert re.fullmatch(r"va 0x7ff\w+", printed("this->va"))
     assert printed("amap.slots_").startswith("sparse_slots with 1 filled = {[0x7ff")
@@ -118,10 +118,10 @@ def test_functions_and_printers(in_fault: Answers) -> None:
 def test_mistakes_are_answered(in_fault: Answers) -> None:
     assert "no thread 99" in in_fault.error("spork bt 99")
     assert "no process 99" in in_fault.error("spork map 99")
-    assert "nothing is mapped" in in_fault.error("spork amap 3 0x10000")
+    assert "nothing is mapped" in in_fault.error("spork amap 5 0x10000")
     assert "frame" in in_fault.error("spork page 0xfffffffff")
     assert "usage: spork walk" in in_fault.error("spork walk nowhere")
-    assert "usage: spork pte" in in_fault.error("spork pte 3")
+    assert "usage: spork pte" in in_fault.error("spork pte 5")
 
 
 def test_help_lists_every_command(in_fault: Answers) -> None:
@@ -148,14 +148,14 @@ def test_in_a_panic() -> None:
 def test_with_corrupted_structures() -> None:
     """A list that never ends, one that leads nowhere, a tree that is a ring: an answer, and soon."""
     answers = debug([
-        "break uvm_faultinfo::copy_anon if $pid() == 3", "continue",
-        "set var $first = $vmspace(3)->map_.entries_.head_.next",
-        "set var $first->next = $first", "spork map 3",
-        "set var $first->next = (list_node*)0x123456789abc", "spork map 3 ",
-        "set var $root = $vmspace(3)->map_.tree_.tree_.root_", "set var $root->left = $root",
-        "print $vmspace(3)->map_.tree_", "spork ps",
+        "break uvm_faultinfo::copy_anon if $pid() == 5", "continue",
+        "set var $first = $vmspace(5)->map_.entries_.head_.next",
+        "set var $first->next = $first", "spork map 5",
+        "set var $first->next = (list_node*)0x123456789abc", "spork map 5 ",
+        "set var $root = $vmspace(5)->map_.tree_.tree_.root_", "set var $root->left = $root",
+        "print $vmspace(5)->map_.tree_", "spork ps",
     ], "/demos/walk cow-fault")
-    assert "corrupted" in answers.error("spork map 3")
-    assert "0x123456789" in answers.error("spork map 3 ")
+    assert "corrupted" in answers.error("spork map 5")
+    assert "0x123456789" in answers.error("spork map 5 ")
     assert "FAULT" not in answers.text()
     assert "walk" in answers["spork ps"]

@@ -9,7 +9,7 @@ LINE = re.compile(r"^\[ *\d+\.\d{9}\] +(\d+) CPU (\d+) (\d+)/(\d+) (\w+)((?: \w+
 
 
 def test_the_tail_ends_where_the_machine_stopped() -> None:
-    answers = debug(["break uvm_faultinfo::copy_anon if $pid() == 3", "continue", "spork trace 200",
+    answers = debug(["break uvm_faultinfo::copy_anon if $pid() == 5", "continue", "spork trace 200",
                      "spork trace 3", "spork trace 0", "output/x this->va.value_"],
                     "/demos/walk cow-fault", "--run=--append=trace=all")
     lines = answers["spork trace 200"].splitlines()
@@ -20,7 +20,7 @@ def test_the_tail_ends_where_the_machine_stopped() -> None:
     assert lines[-3:] == answers["spork trace 3"].splitlines()
     # The store that faulted, its amap made the writer's own, and then nothing: the copy is next.
     va = int(answers["output/x this->va.value_"], 16)
-    begun = [m for m in parsed if m and m[5] == "fault_begin" and m[3] == "3"][-1]
+    begun = [m for m in parsed if m and m[5] == "fault_begin" and m[3] == "5"][-1]
     found = re.search(r"va=(0x\w+) access=w$", begun[6])
     assert found and int(found[1], 16) & ~0xFFF == va, begun[0]
     after = [m[5] for m in parsed[parsed.index(begun) :] if m]

@@ -59,7 +59,7 @@ TEST_CASE("rules: a right that the mapping does not give", "[rules]") {
 TEST_CASE("rules: a private mapping that would write to its file", "[rules]") {
     vm_world world;
     vm_ref vm = new_space();
-    auto object = uvm_aobj::create(page_size, "/tmp/file", false);
+    auto object = uvm_aobj::create(page_size, "/tmp/file", uvm_aobj::charging::nothing);
     REQUIRE(object);
     const vaddr_t at = map_object(vm, 0x100000, 1, *object, false);
     CHECK(load(vm, at) == 0); // the object's page
