@@ -172,7 +172,7 @@ public:
 
 private:
     friend class vm_amap;
-    bool has_room_behind(uint64_t by) const REQUIRES(amap_->lock());
+    bool has_room_behind(uint64_t by) const REQUIRES(amap_ -> lock());
 
     ref_ptr<vm_amap> amap_;
     slot_t first_ = 0;

@@ -64,7 +64,9 @@ enum { ROUNDS = 2000 };
 
 // Each thread writes its own word and reads the other's; at least one of them reads what was
 // written. The quick one leaves its barrier to the other one.
-static struct word { _Alignas(64) volatile unsigned value; } quick, slow, turn, seen;
+static struct word {
+    _Alignas(64) volatile unsigned value;
+} quick, slow, turn, seen;
 
 static long processors;
 
