@@ -100,7 +100,10 @@ KTEST(signal, standard_ones_are_kept_once_and_real_time_ones_all) {
 
 KTEST(signal, the_queue_is_limited) {
     fake_process p(1);
-    p->limits[RLIMIT_SIGPENDING_].current = 2;
+    {
+        lock_guard guard(p->lock);
+        p->limits[RLIMIT_SIGPENDING_].current = 2;
+    }
     p.set_action(rt_signal, a_handler);
     p.set_action(SIGUSR1_, a_handler);
     p.set_action(SIGUSR2_, a_handler);
