@@ -39,7 +39,6 @@ static void privileged(void) {
     ASM_CASE("push $0; push $0; lidt (%%rsp)", SIGSEGV);
     ASM_CASE("xor %%eax, %%eax; ltr %%ax", SIGSEGV);
     ASM_CASE("invlpg (%%rsp)", SIGSEGV);
-    ASM_CASE("wbinvd", SIGSEGV);
     ASM_CASE("clts", SIGSEGV);
     ASM_CASE("swapgs", SIGSEGV);
     ASM_CASE("sysretq", SIGSEGV);
