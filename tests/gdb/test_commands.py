@@ -14,6 +14,7 @@ COMMANDS = ["spork ps", "spork bt", "spork bt 1", "spork map", "spork runq", "sp
 def in_fault() -> Answers:
     """Stopped where process 5 is about to copy the anon that a fork left to it and its child."""
     return debug([
+        "tbreak vmspace::fork if $pid() == 5", "continue",
         "break uvm_faultinfo::copy_anon if $pid() == 5", "continue", *COMMANDS,
         "print $pid()", "print $proc(5)->pid", "print $proc(5)->context.object_->vm", "print $thread(1)->state",
         "print $vmspace(5)->map_.lock_", "print $vmspace(5)->map_.entries_",
@@ -148,6 +149,7 @@ def test_in_a_panic() -> None:
 def test_with_corrupted_structures() -> None:
     """A list that never ends, one that leads nowhere, a tree that is a ring: an answer, and soon."""
     answers = debug([
+        "tbreak vmspace::fork if $pid() == 5", "continue",
         "break uvm_faultinfo::copy_anon if $pid() == 5", "continue",
         "set var $first = $vmspace(5)->map_.entries_.head_.next",
         "set var $first->next = $first", "spork map 5",

@@ -9,7 +9,8 @@ LINE = re.compile(r"^\[ *\d+\.\d{9}\] +(\d+) CPU (\d+) (\d+)/(\d+) (\w+)((?: \w+
 
 
 def test_the_tail_ends_where_the_machine_stopped() -> None:
-    answers = debug(["break uvm_faultinfo::copy_anon if $pid() == 5", "continue", "spork trace 200",
+    answers = debug(["tbreak vmspace::fork if $pid() == 5", "continue",
+                     "break uvm_faultinfo::copy_anon if $pid() == 5", "continue", "spork trace 200",
                      "spork trace 3", "spork trace 0", "output/x this->va.value_"],
                     "/demos/walk cow-fault", "--run=--append=trace=all")
     lines = answers["spork trace 200"].splitlines()
