@@ -130,9 +130,9 @@ extern std::atomic<bool> uvm_fault_ahead_enabled;
 extern std::atomic<bool> uvm_zero_page_enabled;
 // That page, which belongs to the kernel; null before memory is up.
 vm_page* uvm_zero_page();
-// Whether every operation that changes an address space ends with a check of it, of its first 8192
-// pages at most, and every page fault with one of its page; in builds with SPORK_CHECKS. Off at first
-// but for the command line's `check`: it is linear in the size of the address space.
+// Whether every operation that changes an address space ends with a check of it, of the first 8192
+// of its pages, and every page fault with one of its page; in builds with SPORK_CHECKS. Off at
+// first but for the command line's `check`: it is linear in the size of the address space.
 extern std::atomic<bool> uvm_check_at_seams;
 
 struct uvm_faultinfo;

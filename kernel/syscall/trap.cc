@@ -36,7 +36,7 @@ void post_fault_signal(thread& self, vaddr_t address, vm_prot access, fault_outc
 }
 
 // A fault that was resolved, and comes again with nothing changed, and again: what the handler says
-// that it has done it has not. (Where others take the page away each time, it may be their doing.)
+// that it has done it has not.
 [[gnu::noinline, gnu::cold]] void look_for_endless_fault(thread& self, const trap_frame& frame,
                                                          vaddr_t address, vm_prot access) {
     constexpr unsigned too_often = 10'000;
@@ -49,7 +49,10 @@ void post_fault_signal(thread& self, vaddr_t address, vm_prot access, fault_outc
     auto& same = self.same_fault;
     same.times = same.state == state ? same.times + 1 : 0;
     same.state = state;
-    if (same.times < too_often || self.vm->references() != 1)
+    // Another thread of the program may take the page away each time: that is no fault of ours.
+    if (self.vm->references() != 1 || self.proc->unfreed_threads.load() != 1)
+        same.times = 0;
+    if (same.times < too_often)
         return;
     const auto mapping = self.vm->physical_map().lookup(address.page_down());
     panic("broken rule: a page fault that is resolved does not come again: it came %u times, for "

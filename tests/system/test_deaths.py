@@ -85,3 +85,33 @@ def test_the_rules_of_address_spaces_hold_at_every_operation() -> None:
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("\n1\n")
+
+
+ZAP = r"""
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char* page;
+
+static void* take_away(void* unused) {
+    for (int i = 0; i < 30000; i++)
+        madvise(page, 4096, MADV_DONTNEED);
+    _exit(0);
+}
+
+int main(void) {
+    pthread_t other;
+    page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_create(&other, NULL, take_away, NULL);
+    __asm__ volatile("1: mov (%0), %%rax; jmp 1b" : : "r"(page) : "rax", "memory");
+}
+"""
+
+
+def test_faults_that_another_thread_causes_break_no_rule(tmp_path: Path) -> None:
+    (tmp_path / "zap.c").write_text(ZAP)
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", "zap", "zap.c"], cwd=tmp_path, check=True)
+    done = subprocess.run([ROOT / "tools/spork", "run", "--check", "--timeout", "100", "--add", tmp_path / "zap", "--",
+                           "/zap"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
