@@ -41,6 +41,11 @@ void subtract_counters(uint64_t* from, unsigned n);
 
 // Asks another CPU to run its scheduler on its way back to user mode or out of idle.
 void send_reschedule(unsigned cpu);
+// Asks another CPU whether its interrupts are on, also if they are not; the answer, by which the
+// question is forgotten, comes some time later.
+void ask_interrupts(unsigned cpu);
+enum class answer : uint8_t { none, on, off };
+answer interrupts_when_asked(unsigned cpu);
 // Waits for an interrupt. Called with interrupts off; enables them and halts in one step, so that
 // a wake-up cannot be lost in between; returns with interrupts off.
 void halt_until_interrupt();

@@ -54,5 +54,6 @@ uint64_t machine_gs_base();
 // Gives the pages of cached kernel stacks and FPU areas back (leak checks).
 void machine_thread_trim();
 
-// Prints a backtrace of a thread that is not running.
+// Prints a backtrace of a thread that is not running, without the innermost calls that it has
+// switched by.
 void machine_backtrace(machine_thread& m);

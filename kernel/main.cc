@@ -26,9 +26,11 @@
 #include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/watchdog.h"
 #include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 #include "lib/string.h"
+#include "tests/kernel/hang.h"
 #include "tests/kernel/ktest.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_aobj.h"
@@ -129,8 +131,8 @@ void start_up(void*) {
     vfs_init(the_boot_info);
     trace_init();
     char word[32];
-    if (cmdline_value("panic=", word, sizeof word) && strcmp(word, "test") == 0)
-        panic("as the command line asks");
+    if (cmdline_value("panic=", word, sizeof word))
+        fail_on_purpose(word);
     if (cmdline_has("ktest") || cmdline_value("ktest=", word, sizeof word))
         run_tests();
     if (status s = start_init(); !s)
@@ -156,7 +158,11 @@ void kernel_main(boot_info& info) {
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))
         panic("no memory for the first thread");
+    watchdog_start();
     sched_start();
 }
 
-void secondary_cpu_main() { sched_start(); }
+void secondary_cpu_main() {
+    watchdog_start();
+    sched_start();
+}

@@ -166,6 +166,8 @@ struct held_locks {
     };
     entry entries[capacity];
     unsigned count = 0;
+    // The sleep lock for which the thread sleeps, and which is an entry already; null: for none.
+    const void* wanted = nullptr;
 
     // The held lock that forbids taking one of `rank` now, or null.
     const entry* conflict(lock_rank rank) const;
@@ -189,6 +191,22 @@ private:
     void pop_from_below(const void* lock);
 };
 held_locks& thread_held_locks(); // the calling thread's sleep locks
+
+// While one exists, the calling thread is one that waits for a sleep lock: who looks for what a
+// machine hangs in reads it (kernel/sched/watchdog.h).
+class wait_for_lock {
+public:
+    explicit wait_for_lock(const void* lock) : mine_(thread_held_locks()) { note(lock); }
+    ~wait_for_lock() { note(nullptr); }
+    wait_for_lock(const wait_for_lock&) = delete;
+
+private:
+    void note(const void* lock) {
+        std::atomic_ref(mine_.wanted).store(lock, std::memory_order_relaxed);
+    }
+    held_locks& mine_;
+};
+
 // The calling CPU's spin locks; interrupts are off. Defined by arch/cpu.h's implementation, inline
 // where it can be.
 held_locks& cpu_held_locks();

@@ -54,6 +54,7 @@ inline void rw_lock::acquire(bool nested) {
 }
 
 [[gnu::noinline, gnu::cold]] void rw_lock::wait_and_take() {
+    const wait_for_lock noted(this);
     lock_guard guard(guard_);
     writers_wanting_++;
     for (bool lost = false;; lost = true) {
@@ -129,6 +130,7 @@ void rw_lock::lock_shared() {
 }
 
 [[gnu::noinline, gnu::cold]] void rw_lock::wait_and_share() {
+    const wait_for_lock noted(this);
     lock_guard guard(guard_);
     const uint64_t state = state_.fetch_or(waiting, std::memory_order_acquire) & ~waiting;
     if ((state & writing) || writers_wanting_ != 0)

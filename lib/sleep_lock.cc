@@ -45,6 +45,7 @@ inline void sleep_lock::acquire(bool nested) {
 }
 
 [[gnu::noinline, gnu::cold]] void sleep_lock::wait_and_take(uintptr_t me) {
+    const wait_for_lock noted(this);
     lock_guard guard(guard_);
     for (bool lost = false;; lost = true) {
         // With the bit set, only a holder of guard_ changes the state.

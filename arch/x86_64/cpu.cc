@@ -109,7 +109,17 @@ void load_gdt(cpu_data& c) {
                  : "rax", "memory");
 }
 
+// cpu::ask_interrupts()
+enum class question : uint8_t { none, asked, answered_on, answered_off };
+std::atomic<question> asked_interrupts[max_cpus];
+
 } // namespace
+
+bool answer_interrupts(const trap_frame& frame) {
+    question asked = question::asked;
+    return asked_interrupts[cpu::id()].compare_exchange_strong(
+        asked, frame.interrupts_enabled() ? question::answered_on : question::answered_off);
+}
 
 void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stack_top,
                  uint64_t ist_stacks) {
@@ -182,6 +192,19 @@ void relax() {
 void set_current(thread* t) { this_cpu()->current = t; }
 
 void send_reschedule(unsigned cpu) { lapic_send_ipi(cpu, vector_reschedule); }
+
+void ask_interrupts(unsigned cpu) {
+    asked_interrupts[cpu].store(question::asked);
+    lapic_send_nmi(cpu);
+}
+
+answer interrupts_when_asked(unsigned cpu) {
+    const question q = asked_interrupts[cpu].load();
+    if (q == question::none || q == question::asked)
+        return answer::none;
+    asked_interrupts[cpu].store(question::none);
+    return q == question::answered_on ? answer::on : answer::off;
+}
 
 void halt_until_interrupt() {
     // STI takes effect after the next instruction: no interrupt comes between the two.

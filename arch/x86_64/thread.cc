@@ -237,8 +237,11 @@ void machine_backtrace(machine_thread& m) {
         return;
     switch_frame f;
     memcpy(&f, reinterpret_cast<void*>(m.saved_rsp), sizeof f);
-    panic_print_address(reinterpret_cast<uint64_t>(f.return_address));
+    // Of a thread that has not run yet there is only the address at which it begins.
     uint64_t calls[32];
-    for (size_t i = 0, n = backtrace_from(f.rbp, calls); i < n; i++)
+    const size_t n = backtrace_from(f.rbp, calls);
+    if (n == 0)
+        panic_print_address(reinterpret_cast<uint64_t>(f.return_address));
+    for (size_t i = 1; i < n; i++) // the first call is the scheduler's, of machine_switch()
         panic_print_address(calls[i]);
 }

@@ -243,9 +243,10 @@ trap_frame* trap_paranoid_dispatch(trap_frame* frame) {
     if (frame->vector != exception_nmi)
         panic_for_exception(*frame);
     // Without a panic elsewhere it comes from outside, where somebody wants to see what the machine
-    // hangs in: QEMU's `nmi` command, or a button.
-    if (!panic_stop_this_cpu(*frame))
-        panic_with_frame(*frame, "NMI on CPU %u", cpu::id());
+    // hangs in: tools/spork at its time-out, QEMU's `nmi` command, or a button.
+    if (!panic_stop_this_cpu(*frame) && !answer_interrupts(*frame))
+        panic_hang_with_frame(*frame, "NMI on CPU %u: from outside, to see what the machine does",
+                              cpu::id());
     return frame;
 }
 

@@ -29,6 +29,11 @@ constexpr unsigned nobody = UINT32_MAX;
 std::atomic<unsigned> panicking_cpu{nobody};
 unsigned depth; // of panics in panics; the panicking CPU's
 
+// What is told besides where each CPU was.
+struct account {
+    bool registers, threads;
+};
+
 // What a stopped CPU was doing. It writes this before it sets `stopped`, and halts.
 struct stopped_cpu {
     std::atomic<bool> stopped;
@@ -74,7 +79,7 @@ void stop_other_cpus(unsigned self) {
             lapic_send_nmi(i);
 }
 
-void print_other_cpu(unsigned cpu) {
+void print_other_cpu(unsigned cpu, bool registers) {
     stopped_cpu& other = others[cpu];
     for (unsigned i = 0; i < 20'000'000 && !other.stopped.load(std::memory_order_acquire); i++)
         pause_instruction();
@@ -84,6 +89,8 @@ void print_other_cpu(unsigned cpu) {
     }
     print_thread(cpu, cpus[cpu].current);
     const trap_frame& f = other.frame;
+    if (registers)
+        print_registers(f);
     if (f.from_user()) {
         printk_unlocked(" in user mode at %016lx", f.rip);
         return;
@@ -115,7 +122,7 @@ bool told_to_halt() {
 
 // `frame` is what failed. Where code has found something wrong, rather than the processor, only its
 // rip and rbp are known.
-[[noreturn]] void do_panic(const trap_frame& frame, bool has_registers, const char* format,
+[[noreturn]] void do_panic(const trap_frame& frame, account told, const char* format,
                            va_list args) {
     interrupts_off();
     unsigned self = cpu::id(), expected = nobody;
@@ -132,7 +139,7 @@ bool told_to_halt() {
     printk_unlocked("panic: %s", message);
     stop_other_cpus(self);
     print_thread(self, cpu::current());
-    if (has_registers) {
+    if (told.registers) {
         print_registers(frame);
         printk_unlocked(" cr2 %016lx cr3 %016lx cr4 %06lx", read_cr2(), read_cr3(), read_cr4());
     }
@@ -143,7 +150,9 @@ bool told_to_halt() {
         print_locks("the thread", thread_held_locks());
     for (unsigned i = 0; i < cpu::count(); i++)
         if (i != self)
-            print_other_cpu(i);
+            print_other_cpu(i, told.threads);
+    if (told.threads && panic_describe_all_threads)
+        panic_describe_all_threads();
     trace_finish_in_panic();
     printk_unlocked("end of panic");
     finish();
@@ -151,20 +160,39 @@ bool told_to_halt() {
 
 } // namespace
 
-void panic(const char* format, ...) {
+// As if it had been interrupted in this function, whose frame pointer that is.
+static trap_frame frame_in(void (*function)(const char*, ...), void* frame_pointer) {
     trap_frame here{};
-    asm("leaq (%%rip), %0" : "=r"(here.rip));
-    here.rbp = reinterpret_cast<uint64_t>(__builtin_frame_address(0));
+    here.rip = reinterpret_cast<uint64_t>(function) + 1;
+    here.rbp = reinterpret_cast<uint64_t>(frame_pointer);
     here.cs = KERNEL_CS;
+    return here;
+}
+
+void panic(const char* format, ...) {
     va_list args;
     va_start(args, format);
-    do_panic(here, false, format, args);
+    do_panic(frame_in(panic, __builtin_frame_address(0)), {.registers = false, .threads = false},
+             format, args);
 }
 
 void panic_with_frame(const trap_frame& frame, const char* format, ...) {
     va_list args;
     va_start(args, format);
-    do_panic(frame, true, format, args);
+    do_panic(frame, {.registers = true, .threads = false}, format, args);
+}
+
+void panic_hang(const char* format, ...) {
+    va_list args;
+    va_start(args, format);
+    do_panic(frame_in(panic_hang, __builtin_frame_address(0)),
+             {.registers = false, .threads = true}, format, args);
+}
+
+void panic_hang_with_frame(const trap_frame& frame, const char* format, ...) {
+    va_list args;
+    va_start(args, format);
+    do_panic(frame, {.registers = true, .threads = true}, format, args);
 }
 
 void panic_print_address(uint64_t address) { printk_unlocked(" [<%016lx>]", address); }

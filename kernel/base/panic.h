@@ -17,6 +17,14 @@ struct trap_frame;
 // anything. Supplied by the process code; where it is missing, threads have no names.
 [[gnu::weak]] void panic_describe_thread(thread* t, char* out, size_t size);
 
+// Tells of every thread: why it sleeps and where, what locks it holds; first of all, of threads that
+// wait for each other. With all CPUs stopped, as above. Supplied by the scheduler.
+[[gnu::weak]] void panic_describe_all_threads();
+// A panic, of a machine that does not go on, that is to say all this.
+[[noreturn]] void panic_hang(const char* format, ...) __attribute__((format(printf, 1, 2)));
+[[noreturn]] void panic_hang_with_frame(const trap_frame& frame, const char* format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 // The tracer: no more events, and what is left is written. Waits for nobody.
 void trace_finish_in_panic();
 

@@ -308,3 +308,15 @@ pid_t pid_next_kept(pid_t pid) {
         return pid_max;
     return first_with_bit(pid, pids_of_groups);
 }
+
+thread* thread_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
+    for (; from < pid_max; from++) {
+        from = first_with_bit(from, pids_in_use);
+        if (from == pid_max)
+            break;
+        for (thread& t : thread_table[unsigned(from) % buckets])
+            if (t.tid == from)
+                return &t;
+    }
+    return nullptr;
+}

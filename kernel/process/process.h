@@ -174,6 +174,7 @@ process* process_allocate();
 // The same without a lock or a reference, while nothing changes (kernel/sched/standstill.h). Null
 // at the end.
 process* process_look_next(pid_t from);
+thread* thread_look_next(pid_t from); // likewise, or under process_tree_lock
 unsigned process_count();
 
 // Something has happened to `p` that its parent may wait for: the last of its parent's news.

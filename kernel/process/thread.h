@@ -91,6 +91,11 @@ struct thread : ref_counted<thread> {
     mode_times modes;
     uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
     held_locks sleep_locks;
+    // The watchdog's: how often it has found it asleep in one sleep (kernel/sched/watchdog.cc).
+    struct {
+        uint64_t switches = 0;
+        unsigned looks = 0;
+    } watched;
 
     // Own thread's only (others read files and fs through process_table locks in /proc: they take a
     // reference under `lock`).

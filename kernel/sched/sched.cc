@@ -527,6 +527,16 @@ void sched_ask_to_yield(unsigned cpu) {
     cpu::send_reschedule(cpu);
 }
 
+bool sched_ask_this_cpu() { return my_queue().yield_wanted.exchange(true); }
+
+sched_waiting sched_first_waiting() {
+    run_queue& q = my_queue();
+    lock_guard guard(q.lock);
+    const thread* t = q.ready.front();
+    return t ? sched_waiting{t->tid, t->voluntary_switches + t->involuntary_switches}
+             : sched_waiting{};
+}
+
 nanos_t sched_next_event() {
     run_queue& q = my_queue();
     return std::min(q.slice_end.load(std::memory_order_relaxed), q.help_at);

@@ -57,6 +57,16 @@ void sched_affinity_changed(thread& t);
 // Asks CPU `cpu`, another one, to come through the scheduler soon. Interrupts off.
 void sched_ask_to_yield(unsigned cpu);
 
+// For the watchdog, on the calling CPU with interrupts off. Makes what runs in the kernel come
+// through the scheduler by its next long_work::pause(); whether that was asked before, in vain.
+bool sched_ask_this_cpu();
+// The first in the CPU's queue: its tid, 0 for none, and how often it has run.
+struct sched_waiting {
+    pid_t tid = 0;
+    uint64_t switches = 0;
+};
+sched_waiting sched_first_waiting();
+
 // Loads (for /proc/loadavg) and counts.
 struct sched_statistics {
     uint64_t switches;

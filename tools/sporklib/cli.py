@@ -106,7 +106,8 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
     kernel = arguments.kernel or KERNEL
     checked = ["check"] if getattr(arguments, "check", False) else []
-    words = " ".join(arguments.append + checked + trace_words(arguments))
+    debugged = ["watchdog=0"] if arguments.gdb or arguments.gdb_port is not None else []
+    words = " ".join(arguments.append + checked + debugged + trace_words(arguments))
     check_words(words)
     config = Config(
         kernel=kernel,

@@ -238,6 +238,17 @@ class Machine:
                 self._reason = event["data"].get("reason")
         return bool(data)
 
+    def interrupt(self) -> bool:
+        """Interrupts the kernel by an NMI on every processor: it panics, and says what each one and each
+        thread was doing. Not under a debugger, which may have stopped it."""
+        if self.gdb_port is not None or self.process.poll() is not None:
+            return False
+        try:
+            self.monitor.send(b'{"execute": "inject-nmi"}\n')
+        except OSError:
+            return False
+        return True
+
     def kill(self) -> None:
         """Ends QEMU at once, if it has not ended."""
         if self.process.poll() is None:

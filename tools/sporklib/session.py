@@ -33,6 +33,7 @@ TIMEOUT_STATUS = 124
 FAILURE_STATUS = 125
 POWER_OFF_GRACE = 20.0  # seconds from the command's end to the machine's
 PANIC_GRACE = 10.0  # seconds from the word panic to the machine's end
+REPORT_GRACE = 10.0  # seconds for the report of a machine whose time is up
 CHUNK = 4096  # a pipe that polls writable takes that much without blocking
 CONSOLE_KEPT = 1 << 20
 PANIC = re.compile(rb"^.*\bpanic:", re.MULTILINE)
@@ -77,8 +78,10 @@ class Session:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._why_stopped: tuple[int, str] | None = None
         self._on_console = on_console
+        self._by_hand = False  # ended from the keyboard
         self._console = bytearray()
         self._panic_seen = False
+        self._asked = False  # what the machine, whose time is up, hangs in
         self._decoder = Decoder()
         self._open: set[socket.socket] = {machine.console, machine.channel, machine.monitor}
         self._to_channel = bytearray()
@@ -124,13 +127,23 @@ class Session:
     def run(self) -> Outcome:
         while self._open or self.busy():
             now = time.monotonic()
-            if self._deadline is not None and now >= self._deadline:
+            if self._deadline is not None and now >= self._deadline and not self._ask_why():
                 break
             self._wait_and_dispatch(now)
             wake = self.wake_time()
             if wake is not None and time.monotonic() >= wake:
                 self.tick()
         return self._outcome()
+
+    def _ask_why(self) -> bool:
+        """The time is up. A kernel that may hang is made to say where, by an NMI, and is given time for it;
+        false if it is not to be asked."""
+        if self._asked or self._panic_seen or self._by_hand or not self.machine.interrupt():
+            return False
+        self._asked = True
+        self._why_stopped = self._why_stopped or (TIMEOUT_STATUS, "timed out")
+        self._deadline = time.monotonic() + REPORT_GRACE
+        return True
 
     def _wait_and_dispatch(self, now: float) -> None:
         poll = select.poll()
@@ -174,7 +187,8 @@ class Session:
             self.console_bytes(data)
         if not self._panic_seen and PANIC.search(self._console):
             self._panic_seen = True
-            self._limit(PANIC_GRACE, FAILURE_STATUS, "the kernel panicked and did not stop")
+            if not self._asked:
+                self._limit(PANIC_GRACE, FAILURE_STATUS, "the kernel panicked and did not stop")
 
     def _serve_channel(self) -> None:
         if self._to_channel:
@@ -197,6 +211,8 @@ class Session:
             stopped = self._why_stopped or (TIMEOUT_STATUS, "timed out")
             return Outcome(*stopped, bytes(self._console), None)
         end = self.machine.wait(POWER_OFF_GRACE)
+        if self._asked and self._why_stopped and self._panic_seen:
+            return Outcome(*self._why_stopped, bytes(self._console), end, self.ran)
         return Outcome(*self._judge(end), bytes(self._console), end, self.ran)
 
     def _judge(self, end: End) -> tuple[int, str | None]:
@@ -460,6 +476,7 @@ class OnConsole(Session):
             if self._escaped:
                 self._escaped = False
                 if key in b"qQ":
+                    self._by_hand = True
                     self._limit(0, 130, "ended from the keyboard")
                     return
                 if key != self.ESCAPE:

@@ -12,6 +12,7 @@
 struct thread;
 struct machine_thread;
 struct pmap_machine;
+struct trap_frame;
 
 // Intel SDM vol. 3, 8.7.
 struct [[gnu::packed]] task_state_segment {
@@ -63,5 +64,7 @@ inline cpu_data* this_cpu() {
 inline constexpr uint64_t ist_stack_size = 8192;
 void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stack_top,
                  uint64_t ist_stacks);
+// NMI: whether it was the question of cpu::ask_interrupts(), which is answered then.
+bool answer_interrupts(const trap_frame& frame);
 // Control registers, EFER, SYSCALL's registers and the FPU of the calling CPU.
 void cpu_enable_features();

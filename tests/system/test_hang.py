@@ -1,0 +1,53 @@
+"""A machine that does not go on says why: tests/kernel/hang.h, kernel/sched/watchdog.h."""
+from __future__ import annotations
+
+import re
+
+import pytest
+from guest import spork
+
+HANGS = {
+    "deadlock": (r'dead-lock: 0/\d+ a waits for the lock "second", which 0/\d+ b holds; '
+                 r'0/\d+ b waits for the lock "first", which 0/\d+ a holds'),
+    "lost-wake-up": r"0/\d+ a sleeps in answer, which the kernel itself has to end",
+    "sleeper": r"0/\d+ a sleeps in answer, which the kernel itself has to end",
+    "loop": r"0/\d+ a has run in the kernel, without a sleep",
+    "loop-interrupts-off": r"CPU \d has had interrupts off",
+}
+
+
+def told(how: str, *options: str) -> tuple[int, str]:
+    ended = spork("sleep", "1000", options=("--append", f"panic={how}", *options))
+    return ended.status, ended.err.decode(errors="replace")
+
+
+@pytest.mark.parametrize("how", HANGS)
+def test_the_watchdog_finds(how: str) -> None:
+    status, text = told(how, "--append", "watchdog=2")
+    assert status == 125, text
+    assert re.search(r"panic: hang: for 2 seconds:? " + HANGS[how], text), text
+    # Every processor, and every thread with the reason for its sleep and the function that it sleeps in.
+    assert {"0", "1"} <= set(re.findall(r"\bCPU (\d), thread: \S", text)), text
+    assert re.search(r"thread \d+/\d+ sleep sleeps in nanosleep, until a signal\n.* sys_clock_nanosleep\(|"
+                     r"thread 1/1 init ", text), text
+    if how == "sleeper":
+        assert re.search(r'thread 0/\d+ a sleeps in answer.*\n.* holds the lock "first"', text), text
+        assert re.search(r'0/\d+ b waits for the lock "first", which 0/\d+ a holds, who sleeps in answer', text), text
+    if how.startswith("loop"):
+        assert "fail_on_purpose" in text, text
+    assert "end of panic" in text
+
+
+def test_the_time_out_finds_a_loop_with_interrupts_off() -> None:
+    """On one processor nobody is left to notice, and QEMU has to interrupt it."""
+    status, text = told("loop-interrupts-off", "--smp", "1", "--timeout", "6")
+    assert status == 124, text
+    assert re.search(r"panic: NMI on CPU 0: from outside", text), text
+    assert "fail_on_purpose" in text and "end of panic" in text
+    assert "spork: timed out" in text
+
+
+def test_a_machine_that_waits_does_not_hang() -> None:
+    """Threads that sleep as long as they like, one that is stopped, and one that runs all the time."""
+    script = "sleep 100 & kill -STOP $!; (while :; do :; done) & cat /dev/tty 2>/dev/null & sleep 4; kill -9 $!; exit 7"
+    assert spork("sh", "-c", script, options=("--append", "watchdog=2")).status == 7
