@@ -165,11 +165,14 @@ test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests) $(bench_programs)
 	$(make_lean)
 	$(call fetch,$(musl) $(web_packages))
-	$(Q)tests/run $(if $(T),-T '$(T)') host kernel user system gdb web
+	$(Q)tests/run $(if $(T),-T '$(T)') host models kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(lock) $(MAKE) --no-print-directory $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host
+
+test-models: $(tools_test) ## search all states of the models of protocols (spin)
+	$(Q)tests/run $(if $(T),-T '$(T)') models
 
 test-kernel: $(tools_run) ## run the tests inside the kernel
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
@@ -298,7 +301,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 

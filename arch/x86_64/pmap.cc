@@ -418,22 +418,27 @@ status pmap::kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device) {
 void pmap::kernel_remove(std::span<const vaddr_t> starts, size_t size) {
     pmap_machine& m = pmap_kernel_machine();
     page_list dead;
-    tlb::batch flush;
-    for (vaddr_t va : starts) {
-        ASSERT(va.page_aligned() && (size & page_mask) == 0);
-        ASSERT(va.value() >= kernel_mappings_base && va.value() + size <= kernel_mappings_end);
+    {
+        // Until all have flushed: a processor that still has the way to a table that is gone in its
+        // paging-structure cache would not find what somebody enters in its place, and the kernel
+        // has no second try.
         lock_guard guard(m.lock);
-        for (uint64_t at = va.value(); at < va.value() + size; at += page_size) {
-            pte_t* pte = pmap_find_pte(m, at);
-            ASSERT(pte && (pte_load(*pte) & pte_present));
-            pte_atomic(*pte).exchange(0);
-            pmap_entries_changed(pte, -1);
-            pmap_add(m.resident, -1);
-            pmap_prune(m, at, dead);
-            flush.add(at);
+        tlb::batch flush;
+        for (vaddr_t va : starts) {
+            ASSERT(va.page_aligned() && (size & page_mask) == 0);
+            ASSERT(va.value() >= kernel_mappings_base && va.value() + size <= kernel_mappings_end);
+            for (uint64_t at = va.value(); at < va.value() + size; at += page_size) {
+                pte_t* pte = pmap_find_pte(m, at);
+                ASSERT(pte && (pte_load(*pte) & pte_present));
+                pte_atomic(*pte).exchange(0);
+                pmap_entries_changed(pte, -1);
+                pmap_add(m.resident, -1);
+                pmap_prune(m, at, dead);
+                flush.add(at);
+            }
         }
+        tlb::flush(m, flush);
     }
-    tlb::flush(m, flush);
     pmap_free_tables(dead);
 }
 

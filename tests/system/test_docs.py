@@ -98,3 +98,22 @@ def test_page(page: Path, words: set[str]) -> None:
         if missing := [part for part in name.replace("~", "").split("::") if part not in words]:
             faults.append(f"nothing is called {name} ({missing[0]})")
     assert not faults, f"{page.relative_to(ROOT)}: " + "; ".join(faults)
+
+
+MODELS = sorted(model for room in ("arch", "kernel", "lib", "vm") for model in (ROOT / room).rglob("*.pml"))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.relative_to(ROOT)))
+def test_model(model: Path, words: set[str]) -> None:
+    """A model follows functions and files that are there, and docs/models.md has its figures."""
+    header = model.read_text().split("\n#")[0]
+    follows = re.search(r"Follows (.*?)\.\s", re.sub(r"\n// ?", " ", header))
+    assert follows, "it does not say what it follows"
+    for name in re.findall(r"[a-z]\w*", follows[1]):
+        assert name in words or "_" not in name, f"nothing is called {name}"
+    for path, _ in PATH.findall(header):
+        assert (ROOT / path).exists(), f"no file {path}"
+    wrong = len(re.findall(r"^//   -D", header, re.MULTILINE))
+    row = rf"^\| {model.relative_to(ROOT)} \|.*\| [\d,]+ \| {wrong} \|$"
+    page = (ROOT / "docs" / "models.md").read_text()
+    assert re.search(row, page, re.MULTILINE), f"docs/models.md has no line with its {wrong} wrong orders"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .explore import TEMPLATE, explore
@@ -25,6 +26,7 @@ HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
 PROGRAM_LIMIT = 120.0  # for one program of user/tests
 KERNEL_CPUS = (1, 4)
+MODEL_LIMIT = 120.0  # for the search through the states of one model
 NOT_FETCHED = "not fetched"  # the reason of what is skipped for want of a network
 OWN_COMMAND = "/explore/done 'a | b'"  # what the page's test records beside the built-in scenarios
 
@@ -326,6 +328,65 @@ def _show_differences(name: str, linux: _Run, spork: _Run) -> None:
         if there.get(what) != here.get(what):
             first = (here.get(what) or "nothing").splitlines()[0]
             progress(f"    {name}: {what}: Linux {there.get(what) or 'nothing'}, Spork {first}")
+
+
+# ---- models ----------------------------------------------------------------------------------
+
+
+def models(pattern: str | None) -> list[Result]:
+    """spin over the Promela models beside the sources: each must hold, and each wrong order that it
+    lists (`//   -DNAME what is wrong`) must be found."""
+    jobs: list[tuple[Path, str | None]] = []
+    for room in ("arch", "kernel", "lib", "vm"):
+        for model in sorted((ROOT / room).rglob("*.pml")):
+            wrong = re.findall(r"^//   -D(\w+) ", model.read_text(), re.MULTILINE)
+            jobs += [(model, name) for name in (None, *wrong)]
+    jobs = [job for job in jobs if not pattern or pattern in _model_name(*job)]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        # The right ones, which take longest, first.
+        jobs.sort(key=lambda job: job[1] is not None)
+        return list(pool.map(lambda job: _search(*job, Path(tempfile.mkdtemp(dir=folder))), jobs))
+
+
+def _model_name(model: Path, wrong: str | None) -> str:
+    return f"{model.relative_to(ROOT)} {wrong or 'holds'}"
+
+
+def _search(model: Path, wrong: str | None, folder: Path) -> Result:
+    """Goes through all states of a model, or until something is wrong."""
+    started = time.monotonic()
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", timeout=MODEL_LIMIT, check=False)
+        if done.returncode != 0:
+            raise ToolError(f"{command[0]}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    try:
+        run("gcc", "-E", "-P", "-x", "c", "-I", str(ROOT), *([f"-D{wrong}"] if wrong else []), str(model),
+            "-o", "model.pml")
+        run("spin", "-a", "model.pml")
+        # Most searches are shorter than another compiler's work would be.
+        run("tcc", "-w", "-DSAFETY", "-DMEMLIM=2048", "-o", "pan", "pan.c")
+        said = run("./pan", "-m100000",)
+        found = re.search(r"errors: (\d+)$", said, re.MULTILINE)
+        states = re.search(r"(\d+) states, stored", said)
+        complete = not re.search(r"max search depth too small|out of memory", said)
+        if not found or not states or not (complete or found[1] != "0"):
+            raise ToolError(f"the search did not end\n{said}")
+        details = ""
+        if not wrong and found[1] != "0":
+            details = said + run("spin", "-t", "-p", "-g", "model.pml")
+        elif wrong and found[1] == "0":
+            details = f"nothing is found with -D{wrong}"
+        elif not wrong:
+            progress(f"{model.relative_to(ROOT)}: {int(states[1]):,} states in "
+                     f"{time.monotonic() - started:.1f} s")
+    except (ToolError, OSError, subprocess.TimeoutExpired) as error:
+        details = str(error)
+    return Result("spin", _model_name(model, wrong), "failed" if details else "passed", details,
+                  time.monotonic() - started)
 
 
 # ---- system --------------------------------------------------------------------------------
