@@ -1,9 +1,5 @@
-// Trace points: what happens in the kernel, as typed events. lib/trace_points.def declares them.
-//
-//     TRACE(anon_created, .anon = this, .page = page_->physical());
-//
-// A point whose category is off costs a load, a test and a branch that is not taken; its fields
-// are not computed. It may be anywhere: with locks held, interrupts off, in an interrupt.
+// Trace points: what happens in the kernel, as typed events. lib/trace_points.def declares them;
+// the kernel's code tells of one with EVENT (vm/phys/event.h).
 //
 // An event that is on goes to two places, each with a switch of its own:
 //   * the ring of the calling CPU (kernel/observe/trace.h), from where it comes into a CTF trace;
@@ -115,9 +111,3 @@ bool wanted_by_ring(category c);
 hook wanted_by_hook(category c);
 
 } // namespace trace
-
-#define TRACE(name, ...)                                                                           \
-    do {                                                                                           \
-        if (trace::on(trace::event::name::switched_by)) [[unlikely]]                               \
-            trace::record(trace::event::name{__VA_ARGS__});                                        \
-    } while (false)

@@ -3,7 +3,6 @@
 #include "arch/pmap.h"
 #include "lib/long_work.h"
 #include "vm/phys/pool.h"
-#include "vm/phys/uvmexp.h"
 #include "vm/uvm_commit.h"
 
 #include "lib/string.h"
@@ -97,7 +96,6 @@ expected<vm_page*> uvm_aobj::make_page(uint64_t index) {
     TRY(pages_.put(index, fresh.get()));
     fresh->object = this;
     fresh->index = index;
-    uvm_count(uvm_counter::pages_zeroed);
     return fresh.release();
 }
 

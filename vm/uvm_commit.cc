@@ -1,9 +1,8 @@
 #include "vm/uvm_commit.h"
 
 #include "lib/lock.h"
-#include "lib/trace.h"
 #include "lib/types.h"
-#include "vm/phys/uvmexp.h"
+#include "vm/phys/event.h"
 #include "vm/phys/vm_page.h"
 
 #include <utility>
@@ -23,7 +22,7 @@ uint64_t limit_locked() REQUIRES(account_lock) {
     return vm_page_get_statistics().total * ratio_percent / 100;
 }
 status refuse(uint64_t pages) REQUIRES(account_lock) {
-    TRACE(commit_refused, .pages = pages, .committed = committed_pages);
+    EVENT(commit_refused, .pages = pages, .committed = committed_pages);
     return fail(Errno::nomem);
 }
 } // namespace
@@ -76,8 +75,7 @@ status charge(uint64_t pages) {
     if (committed_pages > limit || pages > limit - committed_pages)
         return refuse(pages);
     committed_pages += pages;
-    uvm_count(uvm_counter::commit_charged, pages);
-    TRACE(commit_charged, .pages = pages, .committed = committed_pages);
+    EVENT(commit_charged, .pages = pages, .committed = committed_pages);
     return {};
 }
 
@@ -87,8 +85,7 @@ void uncharge(uint64_t pages) {
     lock_guard guard(account_lock);
     ASSERT(pages <= committed_pages);
     committed_pages -= pages;
-    uvm_count(uvm_counter::commit_returned, pages);
-    TRACE(commit_returned, .pages = pages, .committed = committed_pages);
+    EVENT(commit_returned, .pages = pages, .committed = committed_pages);
 }
 
 uint64_t committed() {

@@ -26,10 +26,11 @@
 // after the other; the second finds the mapping and has nothing to do. What needs the map locked
 // for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
 #include "arch/pmap.h"
-#include "lib/trace.h"
-#include "vm/phys/uvmexp.h"
+#include "vm/phys/event.h"
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
+
+using trace::fault_kind;
 
 std::atomic<bool> uvm_fault_ahead_enabled{true};
 std::atomic<bool> uvm_zero_page_enabled{true};
@@ -68,22 +69,28 @@ struct uvm_faultinfo {
     vm_page* zeros_for_reader(vm_amap* amap) const;
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
 
-    void lay_to_fork(vm_aftermath::kind kind, const vm_page& found) const;
     fault_outcome enter(vm_page& page, vm_prot prot);
-    void trace_case(trace::fault_kind kind, const vm_page& page) const {
-        TRACE(fault_case, .va = va, .kind = kind, .page = page.physical());
-    }
+    void tell(fault_kind kind, const vm_page& mapped, const vm_page& found) const;
+    void tell(fault_kind kind, const vm_page& mapped) const { tell(kind, mapped, mapped); }
     vm_prot anon_protection(const vm_anon& anon) const;
 
     struct window {
         vaddr_t first, end;
     };
     window neighbours() const;
-    void count_ahead(uint32_t pages) const;
     bool has_anon(vm_amap& amap, vaddr_t at) const;
     void ahead_anons(vm_amap& amap) REQUIRES(amap.lock());
     void ahead_object(vm_amap* amap, uvm_object& object) REQUIRES(object.lock());
 };
+
+// Which case it was. Where a fork is the reason for the fault, that fork hears of it too
+// (vm_aftermath.h says when). `found`: the page that was mapped, or copied.
+[[gnu::always_inline]] inline void uvm_faultinfo::tell(fault_kind kind, const vm_page& mapped,
+                                                       const vm_page& found) const {
+    EVENT(fault_case, .va = va, .kind = kind, .page = mapped.physical());
+    if (mapping ? kind != fault_kind::case_2a && lacks_right(found) : entry.last_fork.child())
+        entry.last_fork.count(kind, write());
+}
 
 // The page of zeros. Made once, never freed; null while there is no memory for it.
 vm_page* uvm_zero_page() {
@@ -101,25 +108,13 @@ vm_page* uvm_zero_page() {
     return page; // another CPU was first
 }
 
-static fault_outcome out_of_memory() {
-    uvm_count(uvm_counter::flt_noram);
-    return fault_outcome::nomem;
-}
-
 // ---- The way in ------------------------------------------------------------------------------
 
 fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped) {
-    uvm_count(uvm_counter::faults);
-    TRACE(fault_begin, .va = address, .access = trace::protection(access));
+    EVENT(fault_begin, .va = address, .access = trace::protection(access));
     fault_outcome outcome = fault_page(address.page_down(), access, false, maybe_mapped);
-    if (outcome != fault_outcome::resolved) [[unlikely]] {
-        if (outcome == fault_outcome::maperr)
-            uvm_count(uvm_counter::flt_maperr);
-        if (outcome == fault_outcome::accerr)
-            uvm_count(uvm_counter::flt_accerr);
-    }
     check_fault_seam(address.page_down());
-    TRACE(fault_end, .va = address, .result = trace::fault_result(outcome));
+    EVENT(fault_end, .va = address, .result = trace::fault_result(outcome));
     return outcome;
 }
 
@@ -143,7 +138,7 @@ fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool
             if (grown != fault_outcome::resolved)
                 return grown;
         } else if (!resolve_needs_copy(page)) {
-            return out_of_memory();
+            return fault_outcome::nomem;
         }
     }
 }
@@ -195,8 +190,7 @@ fault_result uvm_faultinfo::resolve() {
     if (maybe_mapped)
         mapping = vm.pmap_->lookup(va);
     if (mapping && allows(mapping->prot, access) && mapping->wired == (entry.wired_count > 0)) {
-        uvm_count(uvm_counter::flt_spurious);
-        TRACE(fault_case, .va = va, .kind = trace::fault_kind::spurious, .page = mapping->pa);
+        EVENT(fault_case, .va = va, .kind = fault_kind::spurious, .page = mapping->pa);
         return fault_outcome::resolved;
     }
     vm_amap* amap = entry.aref.amap();
@@ -211,7 +205,6 @@ fault_result uvm_faultinfo::resolve() {
 // ---- Case 1: the upper layer has the page ----------------------------------------------------
 
 fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
-    uvm_count(uvm_counter::flt_anon);
     if (write() && anon.references() > 1)
         return copy_anon(amap, anon);
     return map_anon(amap, anon);
@@ -219,15 +212,11 @@ fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
 
 // 1A.
 fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
-    const bool takeover = lacks_right(anon.page());
-    if (takeover)
-        uvm_count(uvm_counter::flt_anon_takeover);
-    using kind = vm_aftermath::kind;
-    lay_to_fork(write() ? kind::write_reused : kind::read_anon, anon.page());
     fault_outcome outcome = enter(anon.page(), anon_protection(anon));
-    if (takeover)
-        TRACE(anon_taken_over, .anon = &anon, .va = va);
-    trace_case(takeover ? trace::fault_kind::takeover : trace::fault_kind::case_1a, anon.page());
+    if (lacks_right(anon.page()))
+        tell(fault_kind::takeover, anon.page());
+    else
+        tell(fault_kind::case_1a, anon.page());
     // Where a page was mapped with fewer rights, its neighbours have had their turn before.
     if (!mapping)
         ahead_anons(amap);
@@ -238,9 +227,7 @@ fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
 fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     auto copy = vm_anon::create_copy(amap.lock(), anon.page());
     if (!copy)
-        return out_of_memory();
-    uvm_count(uvm_counter::flt_acow);
-    lay_to_fork(vm_aftermath::kind::write_copied, anon.page());
+        return fault_outcome::nomem;
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);
@@ -249,15 +236,9 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     if (outcome == fault_outcome::resolved) {
         vm_page& page = (*copy)->page();
         amap.replace(slot(), std::move(*copy));
-        trace_case(trace::fault_kind::case_1b, page);
+        tell(fault_kind::case_1b, page, anon.page());
     }
     return outcome;
-}
-
-// vm_aftermath.h says which faults are. `found`: the page that the fault will map, or copy.
-void uvm_faultinfo::lay_to_fork(vm_aftermath::kind kind, const vm_page& found) const {
-    if (mapping ? lacks_right(found) : entry.fork.child())
-        entry.fork.count(kind);
 }
 
 // What an anon may be mapped with: writable only for one who is alone with it.
@@ -279,7 +260,7 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     expected<vm_page*> page = object.get(entry.object_index(va), write() && !entry.copy_on_write);
     if (!page) {
         if (page.error() == Errno::nomem)
-            return out_of_memory();
+            return fault_outcome::nomem;
         return page.error() == Errno::fault ? fault_outcome::adrerr : fault_outcome::io_error;
     }
     // 2B.
@@ -288,14 +269,11 @@ fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
         return promote(*amap, *page);
     }
     // 2A.
-    uvm_count(uvm_counter::flt_obj);
-    if (!mapping)
-        lay_to_fork(vm_aftermath::kind::read_object, **page);
     vm_prot prot = entry.effective_protection();
     fault_outcome outcome = enter(**page, write() ? prot : prot & ~vm_prot::write);
     if (write() && entry.handle && outcome == fault_outcome::resolved)
         entry.handle->stored();
-    trace_case(trace::fault_kind::case_2a, **page);
+    tell(fault_kind::case_2a, **page);
     ahead_object(amap, object);
     return outcome;
 }
@@ -318,7 +296,7 @@ fault_result uvm_faultinfo::lower_zero(vm_amap* amap) {
     vm_page* zeros = write() ? nullptr : zeros_for_reader(amap);
     if (zeros) {
         fault_outcome outcome = enter(*zeros, entry.effective_protection() & ~vm_prot::write);
-        trace_case(trace::fault_kind::zero_page, *zeros);
+        tell(fault_kind::zero_page, *zeros);
         return outcome;
     }
     if (entry.needs_copy)
@@ -333,16 +311,18 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
     auto anon = contents ? vm_anon::create_copy(amap.lock(), *contents)
                          : vm_anon::create_zeroed(amap.lock());
     if (!anon)
-        return out_of_memory();
+        return fault_outcome::nomem;
     vm_page& page = (*anon)->page();
     if (!amap.add(slot(), std::move(*anon)))
-        return out_of_memory();
-    uvm_count(contents ? uvm_counter::flt_prcopy : uvm_counter::flt_przero);
+        return fault_outcome::nomem;
     // As in 1B: a process that shares this amap may have the object's page mapped in this slot.
     if (contents && amap.shared(slot(), slot() + 1))
         pmap::page_protect(*contents, vm_prot::none);
     fault_outcome outcome = enter(page, entry.effective_protection());
-    trace_case(contents ? trace::fault_kind::case_2b_copy : trace::fault_kind::case_2b_zero, page);
+    if (contents)
+        tell(fault_kind::case_2b_copy, page);
+    else
+        tell(fault_kind::case_2b_zero, page);
     return outcome;
 }
 
@@ -357,7 +337,7 @@ fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
         return fault_outcome::resolved;
     // An older page, which a copy has just replaced, may still be mapped here.
     vm.pmap_->remove(va, va + page_size);
-    return out_of_memory();
+    return fault_outcome::nomem;
 }
 
 // The pages of the entry around the fault that fault-ahead looks at (the numbers are NetBSD's
@@ -375,13 +355,6 @@ uvm_faultinfo::window uvm_faultinfo::neighbours() const {
     return {va - behind, va + ahead};
 }
 
-void uvm_faultinfo::count_ahead(uint32_t pages) const {
-    if (pages == 0)
-        return;
-    uvm_count(uvm_counter::flt_ahead, pages);
-    TRACE(fault_ahead, .va = va, .pages = pages);
-}
-
 // A neighbour that cannot be entered, for want of memory, is left to its own fault.
 void uvm_faultinfo::ahead_anons(vm_amap& amap) {
     window w = neighbours();
@@ -394,7 +367,8 @@ void uvm_faultinfo::ahead_anons(vm_amap& amap) {
         if (vm.pmap_->enter(at, anon->page(), anon_protection(*anon), flags))
             entered++;
     }
-    count_ahead(entered);
+    if (entered)
+        EVENT(fault_ahead, .va = va, .pages = entered);
 }
 
 bool uvm_faultinfo::has_anon(vm_amap& amap, vaddr_t at) const {
@@ -416,5 +390,6 @@ void uvm_faultinfo::ahead_object(vm_amap* amap, uvm_object& object) {
         if (vm.pmap_->enter(at, *page, entry.effective_protection() & ~vm_prot::write, flags))
             entered++;
     }
-    count_ahead(entered);
+    if (entered)
+        EVENT(fault_ahead, .va = va, .pages = entered);
 }

@@ -21,6 +21,27 @@ const char* vm_aftermath::name(kind k) {
     return names[unsigned(k)];
 }
 
+void remembered_fork::count(trace::fault_kind fault, bool write) const {
+    using enum vm_aftermath::kind;
+    using enum trace::fault_kind;
+    if (!aftermath) [[likely]]
+        return;
+    switch (fault) {
+    case case_1a: return aftermath->count(side, write ? write_reused : read_anon);
+    case takeover: return aftermath->count(side, write_reused);
+    case case_1b: return aftermath->count(side, write_copied);
+    case case_2a: return aftermath->count(side, read_object);
+    default: return;
+    }
+}
+
+void remembered_fork::count(trace::write_right how) const {
+    using enum trace::write_right;
+    if (aftermath && how != amap_made)
+        aftermath->count(side, how == amap_copied ? vm_aftermath::kind::amap_copied
+                                                  : vm_aftermath::kind::amap_reused);
+}
+
 void remembered_fork::keep_later(const remembered_fork& other) {
     if (other.aftermath && (!aftermath || other.aftermath->later_than(*aftermath)))
         *this = other;

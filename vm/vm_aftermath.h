@@ -4,7 +4,7 @@
 // that remember the fork. The counts are atomic: both sides fault when they like.
 //
 // Which faults are laid to a fork. Each map entry remembers the last fork that changed what its
-// faults will be, and on which side of it the entry is (vm_map_entry::fork):
+// faults will be, and on which side of it the entry is (vm_map_entry::last_fork):
 //
 //      parent's entry     the last fork that write-protected it. Its faults are the writes to a page
 //                         of the amap that the page table has, but without the right.
@@ -20,6 +20,7 @@
 #pragma once
 
 #include "lib/ref_ptr.h"
+#include "lib/trace.h"
 
 #include <atomic>
 #include <cstdint>
@@ -71,10 +72,9 @@ struct remembered_fork {
     ref_ptr<vm_aftermath> aftermath; // null: none
     vm_aftermath::side side = vm_aftermath::side::parent;
 
-    void count(vm_aftermath::kind k) const {
-        if (aftermath) [[unlikely]]
-            aftermath->count(side, k);
-    }
+    // A fault that it caused; an amap that it left shared, and that may be written to now.
+    void count(trace::fault_kind kind, bool write) const;
+    void count(trace::write_right how) const;
     bool child() const { return aftermath && side == vm_aftermath::side::child; }
     // Of two entries that become one.
     void keep_later(const remembered_fork& other);

@@ -2,9 +2,8 @@
 
 #include "arch/pmap.h"
 #include "lib/long_work.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
-#include "vm/phys/uvmexp.h"
 
 static pool<vm_amap> amap_pool{"vm_amap"};
 static pool<amap_edge> edge_pool{"amap_edge"};
@@ -28,11 +27,10 @@ expected<ref_ptr<vm_amap>> vm_amap::create(uvm_object* below, uint64_t page,
         edge_pool.destroy(edge);
         return fail(Errno::nomem);
     }
-    uvm_count(uvm_counter::amaps_made);
     lock_guard guard(amap->lock());
     amap->spare_edges_.push_back(*edge);
     amap->edge_total_ = 1;
-    TRACE(amap_created, .amap = amap);
+    EVENT(amap_created, .amap = amap);
     return ref_ptr<vm_amap>::adopt(amap);
 }
 
@@ -45,9 +43,8 @@ vm_amap::~vm_amap() {
 }
 
 void vm_amap::last_reference_gone() {
-    uvm_count(uvm_counter::amaps_freed);
     amap_pool.destroy(this);
-    TRACE(amap_destroyed, .amap = this);
+    EVENT(amap_destroyed, .amap = this);
 }
 
 // ---- Slots ----------------------------------------------------------------------------------
@@ -96,11 +93,12 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
             return false;
         if (++shared % 64 == 0) // a few instructions each
             result = long_work::go_on();
-        TRACE(anon_referenced, .anon = anon, .amap = this, .slot = slot,
+        EVENT(anon_referenced, .anon = anon, .amap = this, .slot = slot,
               .references = anon->references());
         return result.has_value();
     });
-    uvm_count(uvm_counter::anons_referenced, shared);
+    EVENT(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,
+          .referenced = shared, .copied = 0);
     return result;
 }
 
@@ -114,9 +112,8 @@ status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
         if (result)
             result = long_work::go_on();
     }
-    if (result)
-        TRACE(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,
-              .pages_copied = slots_.used());
+    EVENT(amap_copied, .from = &from, .to = this, .first = first, .slots = end - first,
+          .referenced = 0, .copied = slots_.used());
     return result;
 }
 
@@ -275,7 +272,7 @@ void vm_aref::attach(ref_ptr<vm_amap> amap, slot_t first, uint64_t pages) {
     lock_guard guard(amap_->lock());
     amap_->take_edges_of(*this);
     amap_->count_range(first, first + pages, 1);
-    TRACE(amap_referenced, .amap = amap_.get(), .first = first, .slots = pages);
+    EVENT(amap_referenced, .amap = amap_.get(), .first = first, .slots = pages);
 }
 
 void vm_aref::release() {
@@ -285,7 +282,7 @@ void vm_aref::release() {
         lock_guard guard(amap_->lock());
         amap_->count_range(first_, first_ + pages_, -1);
         amap_->give_edges_to(*this);
-        TRACE(amap_released, .amap = amap_.get(), .first = first_, .slots = pages_);
+        EVENT(amap_released, .amap = amap_.get(), .first = first_, .slots = pages_);
     }
     amap_.reset();
 }

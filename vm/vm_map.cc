@@ -1,7 +1,7 @@
 #include "vm/vm_map.h"
 
 #include "lib/long_work.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 
 std::atomic<uint64_t> vm_max_map_count{65'530};
 
@@ -125,11 +125,11 @@ void vm_map::insert(vm_map_entry& entry) {
     tree_.insert(entry, before, after);
     count_++;
     add_to_sums(entry, 1);
-    TRACE(map_entry_inserted, .map = this, .entry = &entry, .start = entry.start, .end = entry.end,
+    EVENT(map_entry_inserted, .map = this, .entry = &entry, .start = entry.start, .end = entry.end,
           .prot = trace::protection(entry.protection),
           .needs_copy = trace::yes_if(entry.needs_copy));
     if (entry.object)
-        TRACE(object_referenced, .object = entry.object.get(), .map = this);
+        EVENT(object_referenced, .object = entry.object.get(), .map = this);
 }
 
 void vm_map::remove(vm_map_entry& entry) {
@@ -139,9 +139,9 @@ void vm_map::remove(vm_map_entry& entry) {
     count_--;
     if (hint_.load(std::memory_order_relaxed) == &entry)
         hint_.store(nullptr, std::memory_order_relaxed);
-    TRACE(map_entry_removed, .map = this, .entry = &entry, .start = entry.start, .end = entry.end);
+    EVENT(map_entry_removed, .map = this, .entry = &entry, .start = entry.start, .end = entry.end);
     if (entry.object)
-        TRACE(object_detached, .object = entry.object.get(), .map = this);
+        EVENT(object_detached, .object = entry.object.get(), .map = this);
 }
 
 status vm_map::check_count(uint64_t more) const {
@@ -176,7 +176,7 @@ void vm_map::clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) {
     entry.aref.split(lower_size >> page_shift, upper.aref);
     alter(entry, [&](vm_map_entry& e) { e.end = at; });
     insert(upper);
-    TRACE(map_entry_clipped, .map = this, .entry = &entry, .upper = &upper, .at = at);
+    EVENT(map_entry_clipped, .map = this, .entry = &entry, .upper = &upper, .at = at);
 }
 
 vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) {
@@ -234,13 +234,13 @@ bool vm_map::try_merge(vm_map_entry& low, vm_map_entry& high) {
         low.aref.take_over(high.aref);
         low.needs_copy = high.needs_copy;
     }
-    low.fork.keep_later(high.fork);
+    low.last_fork.keep_later(high.last_fork);
     remove(high);
     alter(low, [&](vm_map_entry& e) { e.end = high.end; });
     if (vm_map_entry* after = entries_.next(low))
         tree_.gap_changed(*after, &low);
     vm_map_entry_discard(&high);
-    TRACE(map_entry_merged, .map = this, .entry = &low, .start = low.start, .end = low.end);
+    EVENT(map_entry_merged, .map = this, .entry = &low, .start = low.start, .end = low.end);
     return true;
 }
 

@@ -1,8 +1,10 @@
 #include "vm/vm_map_entry.h"
 
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
+
+using trace::write_right;
 
 static pool<vm_map_entry> entry_pool{"vm_map_entry"};
 
@@ -49,7 +51,7 @@ void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     grows_down = from.grows_down;
     no_reserve = from.no_reserve;
     charged = from.charged;
-    fork = from.fork;
+    last_fork = from.last_fork;
     tag = from.tag;
 }
 
@@ -65,12 +67,13 @@ void vm_map_entry::become_untouched() {
     set_object(nullptr);
     offset = 0;
     copy_on_write = needs_copy = true;
-    fork = {};
+    last_fork = {};
 }
 
-static void trace_cleared(const vm_map_entry& e, bool copied) {
-    TRACE(needs_copy_cleared, .entry = &e, .start = e.start, .end = e.end,
-          .copied = trace::yes_if(copied));
+void vm_map_entry::clear_needs_copy(write_right how) {
+    needs_copy = false;
+    last_fork.count(how);
+    EVENT(needs_copy_cleared, .entry = this, .start = start, .end = end, .how = how);
 }
 
 // amap_copy(9). The amap may be another's too by a fork; if the other side is gone by now, the
@@ -82,12 +85,10 @@ status vm_map_entry::copy_for_write() {
         TRY(aref.prepare());
         slot_t slot = start.value() >> page_shift;
         aref.attach(TRY(new_amap(slot)), slot, pages());
-        needs_copy = false;
-        trace_cleared(*this, false);
+        clear_needs_copy(write_right::amap_made);
         return {};
     }
 
-    const trace::addr old_address = old; // which may be gone when it is told of
     slot_t first = aref.first();
     vm_aref replacement;
     TRY(replacement.prepare());
@@ -95,10 +96,7 @@ status vm_map_entry::copy_for_write() {
     {
         lock_guard guard(old->lock());
         if (!old->shared(first, slot_end())) {
-            needs_copy = false;
-            uvm_count(uvm_counter::flt_amcopy_free);
-            trace_cleared(*this, false);
-            fork.count(vm_aftermath::kind::amap_reused);
+            clear_needs_copy(write_right::amap_left);
             return {};
         }
     }
@@ -109,12 +107,7 @@ status vm_map_entry::copy_for_write() {
     }
     aref.release();
     aref.take_over(replacement);
-    needs_copy = false;
-    uvm_count(uvm_counter::flt_amcopy);
-    fork.count(vm_aftermath::kind::amap_copied);
-    TRACE(amap_copied, .from = old_address, .to = aref.amap(), .first = first, .slots = pages(),
-          .pages_copied = 0);
-    trace_cleared(*this, true);
+    clear_needs_copy(write_right::amap_copied);
     return {};
 }
 

@@ -53,7 +53,7 @@ struct vm_map_entry {
     bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
     bool charged = false;      // its pages are in the commit account
     bool storing = false;      // the object counts it as one that may store: set_object()
-    remembered_fork fork;      // the one that its faults are laid to
+    remembered_fork last_fork; // the one that its faults are laid to
     const char* tag = nullptr; // static text for /proc/PID/maps
 
     list_node on_list;
@@ -93,6 +93,7 @@ struct vm_map_entry {
     // clears needs_copy. Copies slots only when somebody else references them. The map is locked
     // for writing; ENOMEM leaves everything as it was.
     status copy_for_write();
+    void clear_needs_copy(trace::write_right how);
     // Gives the entry, whose needs_copy is clear, an amap that no other entry uses for other slots
     // either. ENOMEM leaves everything as it was. The map is locked for writing.
     status separate_amap();

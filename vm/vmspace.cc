@@ -2,7 +2,7 @@
 
 #include "arch/pmap.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_commit.h"
 
@@ -28,7 +28,7 @@ expected<ref_ptr<vmspace>> vmspace::create() {
         physical->destroy();
         return fail(Errno::nomem);
     }
-    TRACE(vmspace_created, .vmspace = vm, .map = &vm->map_, .pmap = physical);
+    EVENT(vmspace_created, .vmspace = vm, .map = &vm->map_, .pmap = physical);
     return ref_ptr<vmspace>::adopt(vm);
 }
 
@@ -42,13 +42,13 @@ void vmspace::unmap_all() {
         future_wiring_ = wiring::none;
     }
     release_entries(dead);
-    TRACE(vmspace_unmapped, .vmspace = this);
+    EVENT(vmspace_unmapped, .vmspace = this);
 }
 
 void vmspace::last_reference_gone() {
     unmap_all();
     vmspace_pool.destroy(this);
-    TRACE(vmspace_destroyed, .vmspace = this);
+    EVENT(vmspace_destroyed, .vmspace = this);
 }
 
 vmspace::~vmspace() { pmap_->destroy(); }

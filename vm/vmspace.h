@@ -26,6 +26,16 @@ inline constexpr vaddr_t mmap_min_addr{0x10000};
 // How fork makes the child's copy (kept per process; see docs/).
 enum class fork_mode : uint8_t { copy, cow, cow_pte };
 
+// A fork that is to be made, and what will count the faults that it causes later, if anybody asked
+// for that.
+struct fork_job {
+    fork_job(fork_mode how, ref_ptr<vm_aftermath> by = {}) : mode(how), observer(std::move(by)) {}
+    remembered_fork seen_from(vm_aftermath::side side) const { return {observer, side}; }
+
+    const fork_mode mode;
+    const ref_ptr<vm_aftermath> observer;
+};
+
 struct map_request {
     vaddr_t address{}; // hint, or the place when fixed
     uint64_t size = 0; // bytes, > 0; rounded up to pages
@@ -145,12 +155,12 @@ public:
 
     // fork: a copy of this address space. In mode cow, entries are copied with needs_copy set on
     // both sides and resident writable pages are write-protected in this pmap (uvmspace_fork). The
-    // child's whole commit charge is taken first. Both sides' entries remember `later`, if it is
-    // not null, and count in it what faults the fork causes. ENOMEM; EINTR: the caller is about to
+    // child's whole commit charge is taken first. Both sides' entries remember the job's observer,
+    // if there is one, which counts what faults the fork causes. ENOMEM; EINTR: the caller is about to
     // die. Nothing has changed then, but that what the child was to share (vm_inherit::share) may
     // be ready for it, see make_amap_shared(), and what others share may be mapped with fewer
     // rights, see copy_amap(): costs of later faults, and nothing that a program sees.
-    expected<ref_ptr<vmspace>> fork(fork_mode mode, vm_aftermath* later = nullptr);
+    expected<ref_ptr<vmspace>> fork(const fork_job& job);
     // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
     // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
     // before, see exec_prepare) is.
@@ -254,6 +264,7 @@ public:
 
 private:
     friend struct uvm_faultinfo; // one fault; uvm_fault.cc
+    using inherit_outcome = trace::inherit_outcome;
 
     // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program
     // text).
@@ -263,21 +274,25 @@ private:
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
     // vmspace_fork.cc
-    expected<ref_ptr<vmspace>> fork_locked(fork_mode mode, vm_aftermath* later)
-        EXCLUDES(map_.lock());
-    status inherit_map(vmspace& parent, fork_mode mode, vm_aftermath* later,
-                       commit_reservation& promise) REQUIRES(parent.map_.lock());
+    expected<ref_ptr<vmspace>> fork_locked(const fork_job& job) EXCLUDES(map_.lock());
+    status inherit_map(vmspace& parent, const fork_job& job, commit_reservation& promise)
+        REQUIRES(parent.map_.lock());
     static std::optional<memory_place> shared_place(vm_map_entry& e, vaddr_t va);
-    status inherit_entry(vmspace& parent, vm_map_entry& e, fork_mode mode, vm_aftermath* later)
+    status inherit_entry(vmspace& parent, vm_map_entry& e, const fork_job& job)
         REQUIRES(map_.lock(), parent.map_.lock());
+    static expected<inherit_outcome> give_memory(vmspace& parent, vm_map_entry& e, vm_map_entry& c,
+                                                 fork_mode mode) REQUIRES(parent.map_.lock());
     status make_amap_shared(vm_map_entry& e) REQUIRES(map_.lock());
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
         REQUIRES(parent.map_.lock());
-    static status copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode);
+    static expected<inherit_outcome> copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode);
+    static status copy_pages(vm_map_entry& e, vm_map_entry& c);
+    static status copy_references(vm_map_entry& e, vm_map_entry& c);
+    void put_off_copies(const fork_job& job) REQUIRES(map_.lock());
     static bool copy_is_deferred(const vm_map_entry& e, fork_mode mode);
     static bool copy_has_the_same_anons(const vm_map_entry& e, fork_mode mode);
     uint64_t child_charge() const REQUIRES_SHARED(map_.lock());
-    void write_protect_for_fork(vm_map_entry& e, vm_aftermath* later) REQUIRES(map_.lock());
+    void write_protect_for_fork(vm_map_entry& e, const fork_job& job) REQUIRES(map_.lock());
     void seed_page_tables(vmspace& parent) REQUIRES(parent.map_.lock());
 
     // vmspace_mmap.cc

@@ -4,7 +4,7 @@
 #include "arch/pmap.h"
 
 #include "lib/assert.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 
@@ -97,7 +97,6 @@ void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
     pte = 0;
     m.tables.at(va >> region_shift)->md.table_entries--;
     count_mapping(m, *vm_page_of(pte_frame(old)), -1);
-    uvm_count(uvm_counter::ptes_removed);
     m.wired -= (old & pte_wired) != 0;
     pv_remove(*vm_page_of(pte_frame(old)), m, va, old);
     tlb::flush(m, va);
@@ -106,8 +105,6 @@ void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
 void pmap_lower_pte(pmap_machine& m, uint64_t va, pte_t& pte, vm_prot prot) {
     const pte_t before = pte;
     pte = pte_lowered(before, prot);
-    if (pte != before)
-        uvm_count(uvm_counter::ptes_protected);
     if (pte_needs_flush(before, pte))
         tlb::flush(m, va);
 }
@@ -132,7 +129,7 @@ pmap* pmap::create() {
     }
     p->md_.root = root;
     count_tables(p->md_, 1);
-    TRACE(pmap_created, .pmap = p);
+    EVENT(pmap_created, .pmap = p);
     return p;
 }
 
@@ -146,7 +143,7 @@ void pmap::destroy() {
     }
     vm_page_free(md_.root);
     pmaps.destroy(this);
-    TRACE(pmap_destroyed, .pmap = this);
+    EVENT(pmap_destroyed, .pmap = this);
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
@@ -165,26 +162,24 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     pte_t* pte = make_pte(m, va.value());
     if (!pte)
         return fail(Errno::nomem);
-    auto trace_entered = [&] {
-        TRACE(pte_entered, .pmap = this, .va = va, .page = page.physical(),
+    auto tell = [&] {
+        EVENT(pte_entered, .pmap = this, .va = va, .page = page.physical(),
               .prot = trace::protection(prot));
     };
     const pte_t old = *pte;
     if (pte_present(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
-        uvm_count(uvm_counter::ptes_written);
         m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
         if (pte_needs_flush(old, *pte))
             tlb::flush(m, va.value());
         else
             tlb::flush_here(m, va.value()); // other CPUs learn of new rights by spurious faults
-        trace_entered();
+        tell();
         return {};
     }
     if (!pte_present(old)) {
         if (fill_pte(m, va.value(), *pte, entry)) {
-            uvm_count(uvm_counter::ptes_written);
-            trace_entered();
+            tell();
             return {};
         }
         pmap_prune(m, va.value());
@@ -194,11 +189,10 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     if (!pv_insert(page, m, va.value()))
         return fail(Errno::nomem);
     *pte = entry;
-    uvm_count(uvm_counter::ptes_written);
     pv_remove(*vm_page_of(pte_frame(old)), m, va.value(), old);
     m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
     tlb::flush(m, va.value());
-    trace_entered();
+    tell();
     return {};
 }
 
@@ -210,7 +204,7 @@ void pmap::remove(vaddr_t start, vaddr_t end) {
         pmap_remove_pte(md_, va, pte);
         removed++;
     });
-    TRACE(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
+    EVENT(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
@@ -224,7 +218,7 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
         else
             pmap_lower_pte(md_, va, pte, prot);
     });
-    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+    EVENT(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
           .entries = lowered);
     return lowered;
 }
@@ -261,6 +255,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
     bool memory_left = true;
+    uint64_t entries = 0;
     walk(from.md_, start.value(), end.value(),
          [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
              pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
@@ -268,10 +263,10 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                  return;
              const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
              memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
-             if (memory_left)
-                 uvm_count(uvm_counter::ptes_copied);
+             entries += memory_left;
              pmap_prune(md_, va);
          });
+    EVENT(pte_copied, .from = &from, .to = this, .start = start, .end = end, .entries = entries);
 }
 
 void pmap::for_each_entry(vaddr_t start, vaddr_t end,

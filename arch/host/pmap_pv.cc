@@ -3,7 +3,7 @@
 #include "arch/pmap.h"
 
 #include "lib/assert.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 
 #include "pmap_tables.h"
@@ -92,18 +92,19 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
 
 void pmap::page_protect(vm_page& page, vm_prot prot) {
     lock_guard guard(host_bus);
-    if (prot == vm_prot::none) {
-        while (page.md.mapped()) {
-            pmap_machine& m = *page.md.first.owner;
-            const uint64_t va = page.md.first.va;
-            pmap_remove_pte(m, va, *pmap_find_pte(m, va));
-            pmap_prune(m, va);
-        }
-        return;
+    uint64_t changed = 0;
+    for (; prot == vm_prot::none && page.md.mapped(); changed++) {
+        pmap_machine& m = *page.md.first.owner;
+        const uint64_t va = page.md.first.va;
+        pmap_remove_pte(m, va, *pmap_find_pte(m, va));
+        pmap_prune(m, va);
     }
     for_each_mapping(page, [&](pv_entry& e, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+        changed += pte_lowered(pte, prot) != pte;
         pmap_lower_pte(*e.owner, e.va, pte, prot);
     });
+    EVENT(page_protected, .page = page.physical(), .prot = trace::protection(prot),
+          .entries = changed);
 }
 
 bool pmap::is_referenced(vm_page& page) {

@@ -10,7 +10,7 @@
 #include "lib/assert.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 
@@ -131,7 +131,6 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
         if (m.resident == 0)
             va = end; // the rest is a hole
     }
-    uvm_count(uvm_counter::ptes_removed, all);
     pmap_free_tables(dead);
     return {va, all};
 }
@@ -156,7 +155,6 @@ progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) 
                 flush.add(at);
         },
         [](pte_t*, uint64_t) {});
-    uvm_count(uvm_counter::ptes_protected, lowered);
     tlb::flush(m, flush);
     return {va, lowered};
 }
@@ -204,7 +202,7 @@ pmap* pmap::create() {
     memcpy(m.root + first_kernel_slot, pmap_kernel_machine().root + first_kernel_slot,
            (table_size - first_kernel_slot) * sizeof(pte_t));
     pmap_count_table(m, 1);
-    TRACE(pmap_created, .pmap = p);
+    EVENT(pmap_created, .pmap = p);
     return p;
 }
 
@@ -219,7 +217,7 @@ void pmap::destroy() {
     pmap_count_table(md_, -1);
     vm_page_free(vm_page_of(direct_map_address(md_.root)));
     pmaps.destroy(this);
-    TRACE(pmap_destroyed, .pmap = this);
+    EVENT(pmap_destroyed, .pmap = this);
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
@@ -273,13 +271,12 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
             pmap_free_tables(dead);
             return fail(Errno::nomem);
         }
-        uvm_count(uvm_counter::ptes_written);
         if ((entry ^ old) & pte_wired) [[unlikely]]
             pmap_add(m.wired, entry & pte_wired ? 1 : -1);
         if (!flush.empty())
             tlb::flush(m, flush);
     }
-    TRACE(pte_entered, .pmap = this, .va = va, .page = page.physical(),
+    EVENT(pte_entered, .pmap = this, .va = va, .page = page.physical(),
           .prot = trace::protection(prot));
     return {};
 }
@@ -287,7 +284,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
 void pmap::remove(vaddr_t start, vaddr_t end) {
     const uint64_t removed =
         whole_range(start, end, [&](uint64_t va) { return remove_some(md_, va, end.value()); });
-    TRACE(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
+    EVENT(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
@@ -295,7 +292,7 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
         return prot == vm_prot::none ? remove_some(md_, va, end.value())
                                      : protect_some(md_, va, end.value(), prot);
     });
-    TRACE(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
+    EVENT(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
           .entries = changed);
     return changed;
 }
@@ -335,6 +332,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     pmap_machine& target = md_;
     page_list dead;
     bool memory_left = true;
+    uint64_t entries = 0;
     for (uint64_t va = start.value(); va < end.value() && memory_left;) {
         long_work::pause();
         // The source stays locked, so that page_protect() cannot take a page away between the
@@ -362,7 +360,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
                 pmap_entries_changed(copied, 1);
                 pmap_count_mapping(target, page, 1);
                 pte_atomic(*copied).store(value, std::memory_order_release);
-                uvm_count(uvm_counter::ptes_copied);
+                entries++;
             },
             [](pte_t*, uint64_t) {});
         if (!dead.empty()) {
@@ -373,7 +371,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
         target.lock.unlock();
     }
     pmap_free_tables(dead);
-    TRACE(pte_copied, .from = &from, .to = this, .start = start, .end = end);
+    EVENT(pte_copied, .from = &from, .to = this, .start = start, .end = end, .entries = entries);
 }
 
 void pmap::activate() { tlb::activate(md_); }

@@ -22,7 +22,7 @@
 
 #include "arch/cpu.h"
 #include "lib/assert.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 
@@ -129,7 +129,6 @@ void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead
     pte_t old = pte_atomic(*pte).exchange(0);
     harvest(page, old);
     unlink_entry(page, m, va);
-    uvm_count(uvm_counter::ptes_removed);
     pmap_count_mapping(m, page, -1);
     if (old & pte_wired)
         pmap_add(m.wired, -1);
@@ -141,8 +140,8 @@ void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead
     tlb::flush(m, flush);
 }
 
-// Lowers the rights of that mapping; locks as above.
-void lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) REQUIRES(m.lock) {
+// Lowers the rights of that mapping, if it has some to lose; locks as above.
+bool lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) REQUIRES(m.lock) {
     pte_t* pte = pmap_find_pte(m, va);
     ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
     pte_t before = pte_load(*pte);
@@ -150,17 +149,18 @@ void lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) RE
         const pte_t after = pte_lowered(before, prot);
         if (!pte_atomic(*pte).compare_exchange_weak(before, after))
             continue;
-        uvm_count(uvm_counter::ptes_protected);
         tlb::batch flush;
         if (pte_needs_flush(before, after))
             flush.add(va);
         tlb::flush(m, flush);
-        break;
+        return true;
     }
+    return false;
 }
 
-// One pass over the page's mappings. False if a pmap's lock was not to be had.
-bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
+// One pass over the page's mappings, which adds up how many it changed. False if a pmap's lock was
+// not to be had.
+bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) NO_THREAD_SAFETY_ANALYSIS {
     page_list dead;
     bool complete = true;
     {
@@ -175,8 +175,9 @@ bool try_page_protect(vm_page& page, vm_prot prot) NO_THREAD_SAFETY_ANALYSIS {
             }
             if (prot == vm_prot::none) {
                 remove_mapping(page, m, e->va, dead);
+                changed++;
             } else {
-                lower_mapping(page, m, e->va, prot);
+                changed += lower_mapping(page, m, e->va, prot);
                 e = e->next;
             }
             m.lock.unlock();
@@ -244,12 +245,14 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
 }
 
 void pmap::page_protect(vm_page& page, vm_prot prot) {
-    while (!try_page_protect(page, prot))
+    uint64_t changed = 0;
+    while (!try_page_protect(page, prot, changed))
         cpu::relax();
     // Mappings that remove() is at have no entry any more, but are not flushed before it has done.
     while (pv_locks[lock_index(page)].unflushed.load(std::memory_order_acquire) != 0)
         cpu::relax();
-    TRACE(page_protected, .page = page.physical(), .prot = trace::protection(prot));
+    EVENT(page_protected, .page = page.physical(), .prot = trace::protection(prot),
+          .entries = changed);
 }
 
 bool pmap::is_referenced(vm_page& page) {

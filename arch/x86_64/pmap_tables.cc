@@ -5,7 +5,7 @@
 #include "pmap_tables.h"
 
 #include "arch/pmap.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/uvmexp.h"
 
 namespace {
@@ -78,7 +78,7 @@ pte_t* pmap_make_pte(pmap_machine& m, uint64_t va, page_list& dead) {
             pmap_count_table(m, 1);
             count_entries(&entry, 1);
             pte_atomic(entry).store(page->physical().value() | bits, std::memory_order_release);
-            TRACE(page_table_made, .root = m.root, .level = level - 1, .va = va,
+            EVENT(page_table_made, .root = m.root, .level = level - 1, .va = va,
                   .page = page->physical());
         }
         CHECK_ASSERT(!(entry & pte_large));
@@ -107,7 +107,7 @@ void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) {
         count_entries(entries[level + 1], -1);
         pmap_count_table(m, -1);
         dead.push_back(*page);
-        TRACE(page_table_freed, .root = m.root, .level = level, .va = va, .page = page->physical());
+        EVENT(page_table_freed, .root = m.root, .level = level, .va = va, .page = page->physical());
     }
 }
 

@@ -50,7 +50,7 @@
 #include "arch/memory.h"
 #include "arch/pmap.h"
 #include "lib/assert.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
@@ -138,10 +138,6 @@ void ask(unsigned self, uint32_t targets, pmap_machine& m, const tlb::batch* flu
         if (mailboxes[target].asked_by.fetch_or(bit(self), std::memory_order_acq_rel) == 0)
             lapic_send_ipi(target, vector_tlb_shootdown);
     }
-    if (!flush || !flush->empty()) {
-        uvm_count(uvm_counter::flushes_remote);
-        uvm_count(uvm_counter::shootdowns_sent, static_cast<unsigned>(std::popcount(targets)));
-    }
     while (r.pending.load(std::memory_order_acquire) != 0)
         cpu::relax(); // answers others, who may be waiting for us
 }
@@ -188,12 +184,11 @@ void tlb::flush(pmap_machine& m, const batch& b) {
     const uint32_t where = who_has(m);
     if (where & bit(self)) {
         flush_here(m, b);
-        uvm_count(uvm_counter::flushes_local);
-        TRACE(tlb_flushed, .root = m.root, .pages = b.pages());
+        EVENT(tlb_flushed, .root = m.root, .pages = b.pages());
     }
     if (uint32_t others = where & ~bit(self)) {
         ask(self, others, m, &b);
-        TRACE(tlb_shootdown, .root = m.root, .processors = others, .pages = b.pages());
+        EVENT(tlb_shootdown, .root = m.root, .processors = others, .pages = b.pages());
     }
 }
 
@@ -211,8 +206,10 @@ void tlb::unload(pmap_machine& m) {
     cpu_data& c = *this_cpu();
     if (c.loaded_pmap == &m)
         switch_table(c, pmap_kernel_machine());
-    if (uint32_t others = m.loaded_on.load(std::memory_order_seq_cst))
+    if (uint32_t others = m.loaded_on.load(std::memory_order_seq_cst)) {
         ask(c.id, others, m, nullptr);
+        EVENT(tlb_shootdown, .root = m.root, .processors = others, .pages = 0);
+    }
     ASSERT(m.loaded_on.load(std::memory_order_acquire) == 0);
 }
 

@@ -40,7 +40,7 @@
 #include "kernel/time/posix_timers.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
 
@@ -282,14 +282,14 @@ void leave_old_program(process& p, security_context& next) {
     const uint32_t others = old->references() - 1;
     next.vm = vmspace::exec(std::move(old), std::move(next.vm));
     if (left.value != trace::addr(next.vm.get()).value && others)
-        TRACE(vmspace_released, .vmspace = left, .references = others);
+        EVENT(vmspace_released, .vmspace = left, .references = others);
 }
 
 void enter_new_program(process& p, ref_ptr<const security_context> next, bool reused) {
     vmspace& vm = *next->vm;
     (void)process_exchange_context(p, std::move(next));
     thread_enter_vmspace(&vm);
-    TRACE(exec_commit, .vmspace = &vm, .reused = trace::yes_if(reused));
+    EVENT(exec_commit, .vmspace = &vm, .reused = trace::yes_if(reused));
 }
 
 void set_name(thread& self, const char* path) {
@@ -473,7 +473,7 @@ status load(thread& self, const program& what, const layout& at, exec_strings& a
 
     machine_thread_reset_user_state(self.machine);
     machine_user_frame(self.machine) = trap_frame::user_start(entry, sp);
-    TRACE(exec_done, .entry = entry, .stack = sp);
+    EVENT(exec_done, .entry = entry, .stack = sp);
     return {};
 }
 
@@ -489,10 +489,10 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
 
 status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
                     exec_strings& environment, uint64_t& budget) {
-    TRACE(exec_begin, .path = path);
+    EVENT(exec_begin, .path = path);
     status done = execute(at_fd, path, at_flags, arguments, environment, budget);
     if (!done)
-        TRACE(exec_failed, .error = int32_t(done.error()));
+        EVENT(exec_failed, .error = int32_t(done.error()));
     return done;
 }
 

@@ -33,7 +33,7 @@
 #include "kernel/time/posix_timers.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
@@ -51,7 +51,7 @@ void drop_address_space(process& p) {
     const uint32_t others = vm->references() - 1;
     vm.reset();
     if (others != 0)
-        TRACE(vmspace_released, .vmspace = left, .references = others);
+        EVENT(vmspace_released, .vmspace = left, .references = others);
 }
 
 void drop_files(thread& self) {
@@ -197,7 +197,7 @@ void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lo
     process_set_state(p, process_state::zombie);
     process_set_subreaper(p, false);
     process_has_news(p);
-    TRACE(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
+    EVENT(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
     if (notify_parent(p)) {
         process_unpublish(p);
         discarded.push_back(p);
@@ -211,7 +211,7 @@ void thread_exit(int wait_status) {
     process& p = *self.proc;
     ASSERT(!self.kernel_thread);
     at_sync_point(sync_point::exit_begins);
-    TRACE(exit_begin, .status = uint64_t(uint32_t(wait_status)));
+    EVENT(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
     signal_thread_exiting(self);
     posix_timers_thread_exiting(self);

@@ -62,9 +62,8 @@
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
-#include "vm/phys/uvmexp.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -132,9 +131,9 @@ private:
 
 expected<created_process> process_create(const clone_args& args) {
     TRY(check_flags(args));
-    TRACE(fork_begin, .kind = traced_kind(args), .mode = traced_mode(args), .flags = args.flags);
+    EVENT(fork_begin, .kind = traced_kind(args), .mode = traced_mode(args), .flags = args.flags);
     expected<created_process> made = create(args);
-    TRACE(fork_end, .kind = traced_kind(args), .result = made ? made->pid : -int32_t(made.error()));
+    EVENT(fork_end, .kind = traced_kind(args), .result = made ? made->pid : -int32_t(made.error()));
     return made;
 }
 
@@ -180,7 +179,7 @@ expected<created_process> create(const clone_args& args) {
         auto context = TRY(
             security_context::create(its->cred, its->dumpable, security_context::new_program()));
         context->vm = TRY(memory.shared ? share(its->vm)
-                                        : its->vm->fork(memory.copied, cost.expect_faults()));
+                                        : its->vm->fork({memory.copied, cost.expect_faults()}));
         child->vm = context->vm.get();
         (void)process_exchange_context(*p, std::move(context));
     }
@@ -207,22 +206,18 @@ expected<created_process> create(const clone_args& args) {
     if (set(CLONE_PARENT_SETTID_))
         (void)args.parent_tid.write(
             result.pid); // before the child can run; a bad address is the caller's affair
-    if (set(CLONE_VFORK_))
-        uvm_count(uvm_counter::forks_ppwait);
     if (memory.shared && !set(CLONE_THREAD_))
-        uvm_count(uvm_counter::forks_sharevm);
-    if (memory.shared && !set(CLONE_THREAD_))
-        TRACE(vmspace_shared, .vmspace = child->vm, .references = child->vm->references());
-    TRACE(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
+        EVENT(vmspace_shared, .vmspace = child->vm, .references = child->vm->references());
+    EVENT(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
           .child_tid = result.pid, .vmspace = child->vm);
     sched_make_runnable(*child);
     child.reset();
     if (set(CLONE_VFORK_)) {
         at_sync_point(sync_point::vfork_waits);
         const nanos_t since = now();
-        TRACE(vfork_block, .child_pid = result.pid);
+        EVENT(vfork_block, .child_pid = result.pid);
         wait->wait();
-        TRACE(vfork_wake, .child_pid = result.pid);
+        EVENT(vfork_wake, .child_pid = result.pid);
         cost.blocked(now() - since);
     }
     cost.keep(result.pid, memory.shared ? "share" : fork_mode_name(memory.copied));
@@ -422,7 +417,7 @@ status publish(process& p, thread& child, thread& self, const clone_args& args, 
 void child_first_run(void* argument) {
     sched_first_run();
     auto& self = *static_cast<thread*>(argument);
-    TRACE(fork_child_runs, .vmspace = self.vm);
+    EVENT(fork_child_runs, .vmspace = self.vm);
     if (self.set_child_tid)
         (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
 }
@@ -487,7 +482,7 @@ void vfork_release(thread& self, const int* wait_status) {
         record.status = signo ? signo : *wait_status >> 8 & 0xff;
     }
     self.borrowed_from = 0;
-    TRACE(vfork_release, .by_exec = trace::yes_if(!wait_status));
+    EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
     waiting->drop_reference();
     if (self.held)

@@ -8,7 +8,7 @@
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
 #include "kernel/time/cpu_clock.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -81,7 +81,7 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
 NO_ALLOC void bury(process& child) {
     while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
-    TRACE(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(child.wait_status)));
+    EVENT(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(child.wait_status)));
     child.drop_reference();
 }
 

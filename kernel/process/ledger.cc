@@ -211,10 +211,10 @@ void ledger_call::begin(ledger_kind kind) {
     cpu::interrupts_pop_off();
 }
 
-vm_aftermath* ledger_call::expect_faults() {
+ref_ptr<vm_aftermath> ledger_call::expect_faults() {
     if (entry_)
         entry_->aftermath = vm_aftermath::create();
-    return entry_ ? entry_->aftermath.get() : nullptr;
+    return entry_ ? entry_->aftermath : nullptr;
 }
 
 void ledger_call::blocked(nanos_t time) {

@@ -91,7 +91,7 @@ public:
 
     void begin(ledger_kind kind);
     // For a fork that copies the address space: what will count its faults; null if nobody does.
-    vm_aftermath* expect_faults();
+    ref_ptr<vm_aftermath> expect_faults();
     void blocked(nanos_t time);
     // The call has come about.
     void keep(pid_t child = 0, const char* mode = nullptr);

@@ -39,7 +39,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/standstill.h"
 #include "lib/long_work.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 
 #include <algorithm>
 #include <bit>
@@ -294,7 +294,7 @@ void switch_away(bool requeue) {
         if (next->measured)
             next->measured->resume();
         q.previous = &self;
-        TRACE(sched_switch, .from_pid = self.proc->pid, .from_tid = self.tid,
+        EVENT(sched_switch, .from_pid = self.proc->pid, .from_tid = self.tid,
               .to_pid = next->proc->pid, .to_tid = next->tid, .to_name = next->name);
         cpu::set_current(next);
         machine_switch(self.machine, next->machine);
@@ -328,7 +328,7 @@ void update_load(void*) {
 
 void sched_make_runnable(thread& t) {
     ASSERT(t.state.load() == thread_state::created);
-    TRACE(sched_wakeup, .to_pid = t.proc->pid, .to_tid = t.tid);
+    EVENT(sched_wakeup, .to_pid = t.proc->pid, .to_tid = t.tid);
     t.add_reference(); // the scheduler's, dropped by reap()
     running_threads.fetch_add(1, std::memory_order_relaxed);
     t.state.store(thread_state::runnable);
@@ -367,7 +367,7 @@ void sched_prepare_to_sleep(sleep_kind kind, const char* why) {
     self.wait_reason = why;
     self.sleep.store(kind);
     self.state.store(thread_state::sleeping);
-    TRACE(sched_sleep, .way = trace::sleep_way(kind), .reason = why);
+    EVENT(sched_sleep, .way = trace::sleep_way(kind), .reason = why);
 }
 
 void sched_sleep() {
@@ -390,7 +390,7 @@ void sched_sleep() {
 void sched_wake(thread& t) {
     thread_state asleep = thread_state::sleeping;
     if (t.state.compare_exchange_strong(asleep, thread_state::runnable)) {
-        TRACE(sched_wakeup, .to_pid = t.proc->pid, .to_tid = t.tid);
+        EVENT(sched_wakeup, .to_pid = t.proc->pid, .to_tid = t.tid);
         enqueue(t);
     }
 }

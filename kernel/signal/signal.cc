@@ -22,7 +22,7 @@
 #include "lib/assert.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 
 #include <bit>
@@ -199,7 +199,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
         return fail(Errno::again);
     }
     made_pending(p, only, queue, signo);
-    TRACE(signal_sent, .to_pid = p.pid, .to_tid = only ? only->tid : 0, .signo = signo,
+    EVENT(signal_sent, .to_pid = p.pid, .to_tid = only ? only->tid : 0, .signo = signo,
           .code = info.code);
     return {};
 }

@@ -13,7 +13,7 @@
 #include "kernel/process/process.h"
 #include "kernel/signal/signal.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 
 #include <algorithm>
@@ -184,7 +184,7 @@ void handle_syscall(trap_frame& frame) {
     self.modes.enter_kernel();
     const uint64_t number = frame.syscall_number();
     const entry& e = table.entries[index_of(number)];
-    TRACE(syscall_enter, .number = uint32_t(number), .name = e.name);
+    EVENT(syscall_enter, .number = uint32_t(number), .name = e.name);
     if (!e.call) [[unlikely]]
         unknown_call(self, frame);
     else if (strace_wanted(self)) [[unlikely]]
@@ -193,5 +193,5 @@ void handle_syscall(trap_frame& frame) {
         frame.set_result(*result);
     else
         call_failed(self, frame, result.error());
-    TRACE(syscall_exit, .number = uint32_t(number), .result = frame.result());
+    EVENT(syscall_exit, .number = uint32_t(number), .result = frame.result());
 }

@@ -1,6 +1,7 @@
 // Trace points on the host: what they tell of a fork and of the write after it is what happened.
 #include "arch/host/host_trace.h"
 #include "tests/host/vm_world.h"
+#include "vm/phys/event.h"
 
 #include <algorithm>
 
@@ -34,10 +35,10 @@ TEST_CASE("trace: a point whose category is off computes nothing") {
         computed = true;
         return uint64_t{1};
     };
-    TRACE(vmspace_unmapped, .vmspace = compute());
+    EVENT(vmspace_unmapped, .vmspace = compute());
     CHECK_FALSE(computed);
     host_trace sink(trace::bit(trace::category::vmspace));
-    TRACE(vmspace_unmapped, .vmspace = compute());
+    EVENT(vmspace_unmapped, .vmspace = compute());
     CHECK(computed);
     CHECK(sink.take().size() == 1);
 }
@@ -45,10 +46,10 @@ TEST_CASE("trace: a point whose category is off computes nothing") {
 TEST_CASE("trace: the hook is called without the ring") {
     hook_calls = 0;
     trace::set_hook(count_call, trace::bit(trace::category::commit));
-    TRACE(commit_charged, .pages = 1, .committed = 1);
-    TRACE(page_zeroed, .page = uint64_t{0});
+    EVENT(commit_charged, .pages = 1, .committed = 1);
+    EVENT(page_zeroed, .page = uint64_t{0}, .kind = trace::page_kind::anon);
     trace::set_hook(nullptr);
-    TRACE(commit_charged, .pages = 1, .committed = 1);
+    EVENT(commit_charged, .pages = 1, .committed = 1);
     CHECK(hook_calls == 1);
 }
 
@@ -77,7 +78,7 @@ TEST_CASE("trace: a fork, and the write that breaks its sharing") {
     REQUIRE(protect.size() == 1);
     CHECK(protect[0].entries == 8);
     CHECK(all_of<event::needs_copy_set>(events).size() == 1);
-    CHECK(all_of<event::page_copied>(events).empty());
+    CHECK(all_of<event::anon_copied>(events).empty());
     auto forked = all_of<event::vmspace_forked>(events);
     REQUIRE(forked.size() == 1);
     CHECK(forked[0].parent.value == addr(parent.get()).value);
@@ -95,7 +96,7 @@ TEST_CASE("trace: a fork, and the write that breaks its sharing") {
     events = sink.take();
     auto cleared = all_of<event::needs_copy_cleared>(events);
     REQUIRE(cleared.size() == 1);
-    CHECK(cleared[0].copied == yes_no::yes);
+    CHECK(cleared[0].how == write_right::amap_copied);
     CHECK(all_of<event::anon_referenced>(events).size() == 8);
     auto copied = all_of<event::anon_copied>(events);
     REQUIRE(copied.size() == 1);
@@ -111,8 +112,10 @@ TEST_CASE("trace: a fork, and the write that breaks its sharing") {
     // The parent is alone with that page now.
     store(parent, at + pages(3), 78);
     events = sink.take();
-    CHECK(all_of<event::anon_taken_over>(events).size() == 1);
-    CHECK(all_of<event::page_copied>(events).empty());
+    auto taken_over = all_of<event::fault_case>(events);
+    REQUIRE(taken_over.size() == 1);
+    CHECK(taken_over[0].kind == fault_kind::takeover);
+    CHECK(all_of<event::anon_copied>(events).empty());
 
     child.reset();
     events = sink.take();

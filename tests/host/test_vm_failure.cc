@@ -115,7 +115,7 @@ TEST_CASE("failure: fork", "[failure]") {
     auto fork = [&](scene& s) {
         ref_ptr<vm_aftermath> later = vm_aftermath::create();
         const insides before(*s.vm);
-        auto child = s.vm->fork(mode, later.get());
+        auto child = s.vm->fork({mode, later});
         CHECK((child || before.may_be_left_as(insides(*s.vm))));
         return bool(child);
     };

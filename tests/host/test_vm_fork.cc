@@ -328,7 +328,7 @@ TEST_CASE("fork: faults are laid to the fork that caused them", "[fork]") {
     ref_ptr<vm_aftermath> first = vm_aftermath::create(), second = vm_aftermath::create();
     auto in_first = [&](side s, kind k) { return first->read(s, k); };
     {
-        auto child = parent->fork(fork_mode::cow, first.get());
+        auto child = parent->fork({fork_mode::cow, first});
         REQUIRE(child);
         load(*child, at);                // the child has no page table yet
         store(*child, at, 2);            // both have the page
@@ -353,7 +353,7 @@ TEST_CASE("fork: faults are laid to the fork that caused them", "[fork]") {
     store(parent, at + pages(3), 3);
     CHECK(in_first(side::parent, kind::write_reused) == 2);
     {
-        auto child = parent->fork(fork_mode::cow, second.get());
+        auto child = parent->fork({fork_mode::cow, second});
         REQUIRE(child);
     }
     for (int i = 0; i < 8; i++)
@@ -382,7 +382,7 @@ TEST_CASE("fork: a child with a page table of its own has fewer faults to blame 
         load(parent, file + pages(i));
     }
     ref_ptr<vm_aftermath> later = vm_aftermath::create();
-    auto child = parent->fork(mode, later.get());
+    auto child = parent->fork({mode, later});
     REQUIRE(child);
     for (int i = 0; i < 4; i++) {
         load(*child, at + pages(i));

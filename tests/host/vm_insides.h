@@ -29,7 +29,7 @@ struct insides {
             char line[80];
             snprintf(line, sizeof line, "%lx: %d %d %d %d %d %p\n", e->start.value(),
                      to_share ? -1 : e->needs_copy, e->charged, e->wired_count, int(e->inheritance),
-                     e->fork.child(), static_cast<void*>(e->fork.aftermath.get()));
+                     e->last_fork.child(), static_cast<void*>(e->last_fork.aftermath.get()));
             flags += line;
             mappings& to = to_share || is_shared(*e) ? shared_by_inheritance : ordinary;
             for (vaddr_t at = e->start; at < e->end && at < e->start + pages(64); at += page_size)

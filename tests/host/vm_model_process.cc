@@ -40,7 +40,7 @@ void model::fork(process& p, uint32_t value) {
     std::optional<insides> before;
     if (refused || injected_)
         before.emplace(*p.vm);
-    auto got = p.vm->fork(fork_mode(value % 3), later.get());
+    auto got = p.vm->fork({fork_mode(value % 3), later});
     if (!got) {
         expect(got.error() == Errno::nomem && (refused || injected_), "fork's errno");
         expect(before->may_be_left_as(insides(*p.vm)), "the parent of a fork that has failed");

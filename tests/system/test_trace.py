@@ -66,7 +66,7 @@ def test_a_fork_is_told_from_call_to_copy(walk: tuple[Path, str, list[perfetto.E
     # Every entry whose amap both have now needs_copy, and no page was copied.
     referenced = {e.fields["start"] for e in inherited if e.fields["outcome"] == "amap_referenced"}
     assert {e.fields["start"] for e in named(within, "needs_copy_set")} <= referenced
-    assert not named(within, "page_copied")
+    assert not named(within, "anon_copied")
     # The writer's fault: an anon copied, its own page mapped writable at the address.
     copied = [e for e in named(events, "fault_case")
               if e.fields["kind"] == "case_1b" and e.tid in (parent, child.fields["child_tid"])]

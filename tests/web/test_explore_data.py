@@ -183,9 +183,9 @@ def test_printed_ledgers_are_found() -> None:
 def test_trace_points_are_found_with_their_lines(tmp_path: Path) -> None:
     (tmp_path / "vm").mkdir()
     (tmp_path / "vm" / "x.cc").write_text(
-        "void f() {\n    a();\n    TRACE(first, a, b);\n    b();\n}\n\n// TRACE(never)\nvoid g() {\n"
-        "    TRACE(second);\n}\n")
+        "void f() {\n    a();\n    EVENT(first, a, b);\n    b();\n}\n\n// TRACE(never)\nvoid g() {\n"
+        "    EVENT(second);\n}\n")
     found = find_calls(tmp_path)
     assert list(found) == ["first", "second"]
     assert found["first"] == [{"file": "vm/x.cc", "line": 3, "first": 1,
-                               "text": ["void f() {", "    a();", "    TRACE(first, a, b);", "    b();", "}"]}]
+                               "text": ["void f() {", "    a();", "    EVENT(first, a, b);", "    b();", "}"]}]

@@ -15,7 +15,7 @@ MOST_PLACES = 3
 # TRACE_POINT(category, NAME, "literature", "sentence", fields), the texts in one or more pieces.
 STRINGS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
 POINT = re.compile(r"TRACE_POINT\(\s*(\w+),\s*(\w+),\s*" + STRINGS + r",\s*" + STRINGS)
-CALL = re.compile(r"\bTRACE\(\s*(\w+)\b")
+CALL = re.compile(r"\bEVENT\(\s*(\w+)\b")
 
 
 def find_calls(root: Path) -> dict[str, list[dict[str, Any]]]:

@@ -118,6 +118,7 @@ class Point:
     literature: str
     text: str
     fields: list[tuple[str, str]]
+    counters: list[str]
 
 
 def _strings(text: str) -> str:
@@ -137,7 +138,8 @@ def points() -> tuple[dict[str, str], dict[str, list[str]], list[Point]]:
         literature, text = re.match(r'[^"]*"([^"]*)",(.*)', head, re.DOTALL).groups()  # type: ignore[union-attr]
         fields = [(f_name or t_name, f_type or "text") for f_type, f_name, t_name in re.findall(
             r"TRACE_FIELD\((\w+),\s*(\w+)\)|TRACE_TEXT\((\w+)\)", part)]
-        found.append(Point(category, name, literature, _strings(text), fields))
+        counters = re.findall(r"COUNTS\((\w+)", part)
+        found.append(Point(category, name, literature, _strings(text), fields, counters))
     return categories, enums, found
 
 
@@ -147,11 +149,12 @@ def table() -> str:
     lines = []
     for category, about in categories.items():
         lines += [f"### {category}: {about}", "",
-                  "| point | in the literature | the event says | fields |", "|---|---|---|---|"]
+                  "| point | in the literature | the event says | fields | counted as |", "|---|---|---|---|---|"]
         for p in found:
             if p.category == category:
                 fields = ", ".join(f"{name}: {kind}" for name, kind in p.fields)
-                lines.append(f"| `{p.name}` | {p.literature} | {p.text} | {fields} |")
+                counters = ", ".join(p.counters)
+                lines.append(f"| `{p.name}` | {p.literature} | {p.text} | {fields} | {counters} |")
         lines.append("")
     lines += ["### Types of fields", "",
               "`addr` is 64 bits in hexadecimal, `text` up to 15 characters. The others with names:", ""]

@@ -18,7 +18,7 @@
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/long_work.h"
-#include "lib/trace.h"
+#include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/sanitize.h"
 
@@ -305,10 +305,10 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
     }
     void* data = page->data();
     sanitize_unpoison(data, page_size);
-    TRACE(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
+    EVENT(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
     if (zeroed) {
         zero_page(data);
-        TRACE(page_zeroed, .page = page->physical());
+        EVENT(page_zeroed, .page = page->physical(), .kind = trace::page_kind(kind));
     }
     return page;
 }
@@ -324,7 +324,7 @@ void vm_page_free(vm_page* page) {
             spill(stock);
         stock->push(*page);
     }
-    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
+    EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
 }
 
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
@@ -349,7 +349,7 @@ vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
             become_owned(block[i], kind);
     }
     sanitize_unpoison(block->data(), n << page_shift);
-    TRACE(page_allocated, .page = block->physical(), .kind = trace::page_kind(kind),
+    EVENT(page_allocated, .page = block->physical(), .kind = trace::page_kind(kind),
           .pages = uint32_t(n));
     return block;
 }
@@ -371,7 +371,7 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
         own_stock()->recount(kind, page_owner::free, n);
         insert_block(page, order);
     }
-    TRACE(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
+    EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
           .pages = uint32_t(n));
 }
 
