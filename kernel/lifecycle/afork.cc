@@ -22,6 +22,7 @@
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
 #include "kernel/lifecycle/fork.h"
+#include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"

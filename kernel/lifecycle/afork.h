@@ -11,7 +11,7 @@ struct vfork_wait;
 
 // The file behind that descriptor. `flags`: O_NONBLOCK. ENOMEM.
 //
-// poll: POLLIN from the release on. read: an afork_record (kernel/lifecycle/fork.h), after a wait
+// poll: POLLIN from the release on. read: an afork_record (kernel/lifecycle/vfork_wait.h), after a wait
 // for the release; EAGAIN in place of the wait with O_NONBLOCK, EINVAL for a buffer that is too
 // short. Each read gives the record again: it is a fact, not a message, and whoever has a duplicate
 // of the descriptor may learn it too.

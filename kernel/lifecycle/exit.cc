@@ -19,7 +19,7 @@
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/exec.h"
-#include "kernel/lifecycle/fork.h"
+#include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/memory/futex.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/process.h"

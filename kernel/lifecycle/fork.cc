@@ -53,6 +53,7 @@
 #include "kernel/lifecycle/afork.h"
 #include "kernel/lifecycle/exec.h"
 #include "kernel/lifecycle/pidfd.h"
+#include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
 #include "kernel/process/process_group.h"
@@ -63,7 +64,6 @@
 #include "kernel/time/cpu_clock.h"
 #include "lib/string.h"
 #include "vm/phys/event.h"
-#include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
@@ -71,158 +71,94 @@
 
 namespace {
 
-expected<created_process> create(const clone_args& args);
-status check_flags(const clone_args& args);
-expected<ref_ptr<process>> create_process(const clone_args& args, thread& self);
-expected<user_charge> charge_task(process& parent);
-ledger_kind kind_of(const clone_args& args);
-trace::creation_kind traced_kind(const clone_args& args);
-trace::copy_mode traced_mode(const clone_args& args);
-
 // Whether the child has the parent's address space, and in which mode its copy is made if not.
 struct memory_choice {
     bool shared;
     fork_mode copied;
 };
 memory_choice choose_memory(const clone_args& args, const process& parent);
-void copy_thread(thread& child, thread& self, const clone_args& args);
-status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task,
-               uint32_t signals_to_many);
-void child_first_run(void* argument);
 
-// "share" takes a reference to the parent's object.
-template <class T> expected<ref_ptr<T>> share(const ref_ptr<T>& object) { return object; }
+// What one call is to its instruments: a pair of events, and an entry in the ledger.
+class creation_observer {
+public:
+    creation_observer(const clone_args& args, memory_choice memory);
+    ref_ptr<vm_aftermath> expect_faults() { return cost_.expect_faults(); }
+    void blocked(nanos_t time) { cost_.blocked(time); }
+    expected<created_process> done(expected<created_process> made);
+
+private:
+    const memory_choice memory_;
+    ledger_call cost_;
+};
 
 // A pid that goes back unless the process or thread has been published under it.
 struct reserved_pid {
     pid_t pid = pid_allocate();
     ~reserved_pid() { pid_release(pid); }
-    void keep() { pid = 0; }
 };
 
-// Threads and processes end wherever somebody drops the last reference, under spin locks too: what
-// they have, whose end may sleep, is let go of first. exit does that, and this for a child that is
-// never published.
-class unborn_child {
+// A child in the making: a process with its first thread, or one more thread of the caller's. What
+// it holds is given back with it, unless it was published.
+class new_child {
 public:
-    // `p` is null when the thread is to be one of the parent's; `child` is filled in later.
-    unborn_child(process* p, ref_ptr<thread>& child) : process_(p), thread_(child) {}
-    ~unborn_child() {
-        if (born_)
-            return;
-        if (thread_) {
-            thread_->files.reset();
-            thread_->fs.reset();
-        }
-        if (process_) {
-            (void)process_exchange_context(*process_, security_context::of_the_kernel());
-            process_set_executable(*process_, nullptr);
-        }
-    }
-    void born() { born_ = true; }
+    new_child(const clone_args& args, memory_choice memory) : args_(args), memory_(memory) {}
+    ~new_child();
+
+    status prepare(creation_observer& seen);
+    status publish();
+    void start();
+    nanos_t wait_for_release();
+    created_process result() const { return made_; }
 
 private:
-    process* process_;
-    ref_ptr<thread>& thread_;
-    bool born_ = false;
+    bool set(uint64_t flag) const { return (args_.flags & flag) != 0; }
+    bool is_process() const { return !set(CLONE_THREAD_); }
+    status give_memory(creation_observer& seen);
+    status open_descriptors();
+
+    const clone_args& args_;
+    const memory_choice memory_;
+    thread& self_ = current_thread();
+    process& parent_ = *self_.proc;
+    const uint32_t signals_to_many_ = parent_.signals_to_many;
+    reserved_pid pid_;
+    user_charge task_;
+    ref_ptr<process> process_; // the parent's own for a thread
+    ref_ptr<thread> thread_;
+    ref_ptr<vfork_wait> wait_;
+    new_descriptor pidfd_{*self_.files}, release_{*self_.files};
+    bool published_ = false;
+    created_process made_{};
 };
+
+// "share" takes a reference to the parent's object.
+template <class T> expected<ref_ptr<T>> share(const ref_ptr<T>& object) { return object; }
+
+expected<created_process> create(const clone_args& args, memory_choice memory,
+                                 creation_observer& seen) {
+    new_child child(args, memory);
+    TRY(child.prepare(seen));
+    TRY(child.publish());
+    child.start();
+    if (args.flags & CLONE_VFORK_)
+        seen.blocked(child.wait_for_release());
+    return child.result();
+}
+
+status check_flags(const clone_args& args);
 
 } // namespace
 
 expected<created_process> process_create(const clone_args& args) {
     TRY(check_flags(args));
-    EVENT(fork_begin, .kind = traced_kind(args), .mode = traced_mode(args), .flags = args.flags);
-    expected<created_process> made = create(args);
-    EVENT(fork_end, .kind = traced_kind(args), .result = made ? made->pid : -int32_t(made.error()));
-    return made;
+    const memory_choice memory = choose_memory(args, current_process());
+    creation_observer seen(args, memory);
+    return seen.done(create(args, memory, seen));
 }
+
+// ---- All that can fail -----------------------------------------------------------------------
 
 namespace {
-
-expected<created_process> create(const clone_args& args) {
-    thread& self = current_thread();
-    process& parent = *self.proc;
-    auto set = [&](uint64_t flag) { return (args.flags & flag) != 0; };
-    // A signal that is there already is handled first: it may be for the whole group, and the child
-    // must not miss it. (Whoever sends one counts it afterwards.)
-    const uint32_t signals_to_many = parent.signals_to_many;
-    if (signal_pending(self))
-        return fail(Errno::restartnointr);
-
-    ledger_call cost;
-    if (!set(CLONE_THREAD_))
-        cost.begin(kind_of(args));
-
-    // All that can fail. Whatever is made here is given back by its owner if something later fails.
-    reserved_pid pid;
-    if (!pid.pid)
-        return fail(Errno::again);
-    user_charge task = TRY(charge_task(parent)); // so that of two at once one fails
-    ref_ptr<process> p =
-        TRY(set(CLONE_THREAD_) ? share(ref_ptr(&parent)) : create_process(args, self));
-    ref_ptr<thread> child;
-    unborn_child unborn(set(CLONE_THREAD_) ? nullptr : p.get(), child);
-    child = TRY(thread_create(*p));
-    child->timer_slack = child->default_timer_slack = self.timer_slack;
-    ref_ptr<vfork_wait> wait =
-        set(CLONE_VFORK_) || args.afork ? TRY(vfork_wait::create()) : nullptr;
-    const memory_choice memory = choose_memory(args, parent);
-    child->files = TRY(set(CLONE_FILES_) ? share(self.files) : self.files->copy());
-    child->fs = TRY(set(CLONE_FS_) ? share(self.fs) : self.fs->copy());
-    child->vm = self.vm;
-    if (!set(CLONE_THREAD_)) {
-        p->handlers = TRY(set(CLONE_SIGHAND_) ? share(parent.handlers) : parent.handlers->copy());
-        if (set(CLONE_CLEAR_SIGHAND_))
-            p->handlers->reset_for_exec();
-        // Made first: a fork of memory that has come about is not taken back.
-        const auto its = process_context(parent);
-        auto context = TRY(
-            security_context::create(its->cred, its->dumpable, security_context::new_program()));
-        context->vm = TRY(memory.shared ? share(its->vm)
-                                        : its->vm->fork({memory.copied, cost.expect_faults()}));
-        child->vm = context->vm.get();
-        (void)process_exchange_context(*p, std::move(context));
-    }
-    child->tid = pid.pid;
-    copy_thread(*child, self, args);
-    new_descriptor pidfd(*self.files), release(*self.files);
-    created_process result{};
-    if (set(CLONE_PIDFD_))
-        TRY(args.pidfd.write(TRY(pidfd.reserve(true, TRY(pidfd_create(p, 0))))));
-    if (args.afork) {
-        const uint32_t flags = args.afork->descriptor_flags;
-        ref_ptr<file> told = TRY(afork_file_create(wait, flags & O_NONBLOCK_));
-        result.descriptor = TRY(release.reserve(flags & O_CLOEXEC_, std::move(told)));
-    }
-
-    // From here on it exists, or nothing has happened.
-    at_sync_point(sync_point::about_to_publish);
-    TRY(publish(*p, *child, self, args, std::move(task), signals_to_many));
-    unborn.born();
-    result.pid = std::exchange(pid.pid, 0);
-    pidfd.install();
-    release.install();
-    child->vfork_parent = ref_ptr(wait).leak();
-    if (set(CLONE_PARENT_SETTID_))
-        (void)args.parent_tid.write(
-            result.pid); // before the child can run; a bad address is the caller's affair
-    if (memory.shared && !set(CLONE_THREAD_))
-        EVENT(vmspace_shared, .vmspace = child->vm, .references = child->vm->references());
-    EVENT(fork_child, .kind = traced_kind(args), .mode = traced_mode(args), .child_pid = p->pid,
-          .child_tid = result.pid, .vmspace = child->vm);
-    sched_make_runnable(*child);
-    child.reset();
-    if (set(CLONE_VFORK_)) {
-        at_sync_point(sync_point::vfork_waits);
-        const nanos_t since = now();
-        EVENT(vfork_block, .child_pid = result.pid);
-        wait->wait();
-        EVENT(vfork_wake, .child_pid = result.pid);
-        cost.blocked(now() - since);
-    }
-    cost.keep(result.pid, memory.shared ? "share" : fork_mode_name(memory.copied));
-    return result;
-}
 
 status check_flags(const clone_args& args) {
     auto all = [&](uint64_t flags) { return (args.flags & flags) == flags; };
@@ -273,8 +209,7 @@ expected<user_charge> charge_task(process& parent) {
 }
 
 // The process of a new child, with everything that is copied and never shared.
-expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) {
-    process& parent = *self.proc;
+expected<ref_ptr<process>> create_process(const clone_args& args, process& parent) {
     auto p = ref_ptr<process>::adopt(process_allocate());
     if (!p)
         return fail(Errno::nomem);
@@ -300,18 +235,6 @@ expected<ref_ptr<process>> create_process(const clone_args& args, thread& self) 
     return p;
 }
 
-// A vfork on a stack of the child's own is what C libraries make posix_spawn of.
-ledger_kind kind_of(const clone_args& args) {
-    if (args.afork)
-        return ledger_kind::afork;
-    switch (args.flags & (CLONE_VM_ | CLONE_VFORK_)) {
-    case CLONE_VM_ | CLONE_VFORK_:
-        return args.stack == vaddr_t{} ? ledger_kind::vfork : ledger_kind::spawn;
-    case 0: return ledger_kind::fork;
-    default: return ledger_kind::clone;
-    }
-}
-
 // Modes of vfork are for vforks. A child that also shares the handlers is none, and asks for the
 // parent's memory in earnest.
 memory_choice choose_memory(const clone_args& args, const process& parent) {
@@ -325,18 +248,13 @@ memory_choice choose_memory(const clone_args& args, const process& parent) {
             .copied = mode == vfork_mode::cow ? fork_mode::cow : for_fork};
 }
 
-trace::creation_kind traced_kind(const clone_args& args) {
-    using enum trace::creation_kind;
-    return args.flags & CLONE_THREAD_  ? thread
-           : args.afork                ? afork
-           : args.flags & CLONE_VFORK_ ? vfork
-           : args.flags & CLONE_VM_    ? clone_vm
-                                       : fork;
-}
-
-trace::copy_mode traced_mode(const clone_args& args) {
-    const memory_choice memory = choose_memory(args, current_process());
-    return memory.shared ? trace::copy_mode::share : trace::copy_mode(memory.copied);
+// The child's first steps, in the kernel, on its own stack and in its own address space.
+void child_first_run(void* argument) {
+    sched_first_run();
+    auto& self = *static_cast<thread*>(argument);
+    EVENT(fork_child_runs, .vmspace = self.vm);
+    if (self.set_child_tid)
+        (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
 }
 
 // What the child's thread starts with: the caller's registers, but for its result, its stack and
@@ -346,6 +264,7 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     cpu::interrupts_push_off();
     child.cpu = cpu::id();
     cpu::interrupts_pop_off();
+    child.timer_slack = child.default_timer_slack = self.timer_slack;
     child.allowed_cpus = self.allowed_cpus.load();
     child.user_map = &child.vm->physical_map();
 
@@ -371,124 +290,177 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     machine_thread_start_user(child.machine, frame, child_first_run, &child);
 }
 
+status new_child::prepare(creation_observer& seen) {
+    // A signal that is there already is handled first: it may be for the whole group, and the child
+    // must not miss it. (Whoever sends one counts it afterwards.)
+    if (signal_pending(self_))
+        return fail(Errno::restartnointr);
+    if (!pid_.pid)
+        return fail(Errno::again);
+    task_ = TRY(charge_task(parent_)); // so that of two at once one fails
+    process_ = TRY(is_process() ? create_process(args_, parent_) : share(ref_ptr(&parent_)));
+    thread_ = TRY(thread_create(*process_));
+    wait_ = set(CLONE_VFORK_) || args_.afork ? TRY(vfork_wait::create()) : nullptr;
+    thread_->files = TRY(set(CLONE_FILES_) ? share(self_.files) : self_.files->copy());
+    thread_->fs = TRY(set(CLONE_FS_) ? share(self_.fs) : self_.fs->copy());
+    thread_->vm = self_.vm;
+    if (is_process())
+        TRY(give_memory(seen));
+    thread_->tid = pid_.pid;
+    copy_thread(*thread_, self_, args_);
+    return open_descriptors();
+}
+
+// A new process has handlers and an address space of its own or shares them. What holds the address
+// space is made before it: a fork of memory that has come about is not taken back.
+status new_child::give_memory(creation_observer& seen) {
+    process_->handlers =
+        TRY(set(CLONE_SIGHAND_) ? share(parent_.handlers) : parent_.handlers->copy());
+    if (set(CLONE_CLEAR_SIGHAND_))
+        process_->handlers->reset_for_exec();
+    const auto its = process_context(parent_);
+    auto context =
+        TRY(security_context::create(its->cred, its->dumpable, security_context::new_program()));
+    context->vm = TRY(memory_.shared ? share(its->vm)
+                                     : its->vm->fork({memory_.copied, seen.expect_faults()}));
+    thread_->vm = context->vm.get();
+    (void)process_exchange_context(*process_, std::move(context));
+    return {};
+}
+
+status new_child::open_descriptors() {
+    if (set(CLONE_PIDFD_))
+        TRY(args_.pidfd.write(TRY(pidfd_.reserve(true, TRY(pidfd_create(process_, 0))))));
+    if (args_.afork) {
+        const uint32_t flags = args_.afork->descriptor_flags;
+        ref_ptr<file> told = TRY(afork_file_create(wait_, flags & O_NONBLOCK_));
+        made_.descriptor = TRY(release_.reserve(flags & O_CLOEXEC_, std::move(told)));
+    }
+    return {};
+}
+
+// ---- From here on it exists, or nothing has happened -----------------------------------------
+
 // Puts the child into the family and into the tables, in one step. ERESTARTNOINTR if the parent is
 // dying, or its whole group was sent a signal since the call began: whoever sends one must find all
 // of it.
-status publish(process& p, thread& child, thread& self, const clone_args& args, user_charge task,
-               uint32_t signals_to_many) {
-    process& parent = *self.proc;
+status new_child::publish() {
+    at_sync_point(sync_point::about_to_publish);
+    process& p = *process_;
     lock_guard guard(process_tree_lock);
-    if (parent.exiting || signal_kill_pending(self) || parent.signals_to_many != signals_to_many)
+    if (parent_.exiting || signal_kill_pending(self_) ||
+        parent_.signals_to_many != signals_to_many_)
         return fail(Errno::restartnointr);
+    published_ = true;
+    made_.pid = std::exchange(pid_.pid, 0);
     bool has_cpu_limit;
     {
         lock_guard own(p.lock);
-        p.tasks.join(std::move(task));
+        p.tasks.join(std::move(task_));
         has_cpu_limit = p.limits[RLIMIT_CPU_].current != UINT64_MAX;
     }
-    child.add_reference(); // process::threads'; dropped by thread_exit
-    if (args.flags & CLONE_VFORK_)
-        child.held = signals_that_stop_from_terminal;
-    if ((args.flags & CLONE_VFORK_) || args.afork)
-        child.borrowed_from = parent.pid;
-    if (args.flags & CLONE_THREAD_) {
-        thread_publish(child);
+    thread_->add_reference(); // process::threads'; dropped by thread_exit
+    if (set(CLONE_VFORK_))
+        thread_->held = signals_that_stop_from_terminal;
+    if (wait_)
+        thread_->borrowed_from = parent_.pid;
+    if (!is_process()) {
+        thread_publish(*thread_);
         return {};
     }
-    p.pid = child.tid;
-    p.group = parent.group;
-    process* real_parent = &parent;
-    p.parent_thread = &self;
-    p.parent_program = process_program(parent);
-    if (args.flags & CLONE_PARENT_) {
-        real_parent = parent.parent;
-        p.parent_thread = parent.parent_thread;
-        p.parent_program = parent.parent_program;
-        p.exit_signal = parent.exit_signal;
+    p.pid = thread_->tid;
+    p.group = parent_.group;
+    process* real_parent = &parent_;
+    p.parent_thread = &self_;
+    p.parent_program = process_program(parent_);
+    if (set(CLONE_PARENT_)) {
+        real_parent = parent_.parent;
+        p.parent_thread = parent_.parent_thread;
+        p.parent_program = parent_.parent_program;
+        p.exit_signal = parent_.exit_signal;
     }
     p.add_reference(); // the parent's, dropped by wait
-    process_publish(p, child, *real_parent, parent);
+    process_publish(p, *thread_, *real_parent, parent_);
     if (has_cpu_limit)
         cpu_limit_changed(p);
     return {};
 }
 
-// The child's first steps, in the kernel, on its own stack and in its own address space.
-void child_first_run(void* argument) {
-    sched_first_run();
-    auto& self = *static_cast<thread*>(argument);
-    EVENT(fork_child_runs, .vmspace = self.vm);
-    if (self.set_child_tid)
-        (void)user_ptr<int32_t>(self.set_child_tid).write(self.tid);
+void new_child::start() {
+    pidfd_.install();
+    release_.install();
+    thread_->vfork_parent = ref_ptr(wait_).leak();
+    if (set(CLONE_PARENT_SETTID_))
+        (void)args_.parent_tid.write(
+            made_.pid); // before the child can run; a bad address is the caller's affair
+    if (memory_.shared && is_process())
+        EVENT(vmspace_shared, .vmspace = thread_->vm, .references = thread_->vm->references());
+    EVENT(fork_child, .child_pid = process_->pid, .child_tid = made_.pid, .vmspace = thread_->vm);
+    sched_make_runnable(*thread_);
+    thread_.reset();
 }
 
-constinit pool<vfork_wait> waits{"vfork_wait"};
+// vfork. Returns how long it was.
+nanos_t new_child::wait_for_release() {
+    at_sync_point(sync_point::vfork_waits);
+    const nanos_t since = now();
+    EVENT(vfork_block, .child_pid = made_.pid);
+    wait_->wait();
+    EVENT(vfork_wake, .child_pid = made_.pid);
+    return now() - since;
+}
+
+// Threads and processes end wherever somebody drops the last reference, under spin locks too: what
+// they have, whose end may sleep, is let go of first. exit does that, and this for a child that is
+// never published.
+new_child::~new_child() {
+    if (published_)
+        return;
+    if (thread_) {
+        thread_->files.reset();
+        thread_->fs.reset();
+    }
+    if (process_ && is_process()) {
+        (void)process_exchange_context(*process_, security_context::of_the_kernel());
+        process_set_executable(*process_, nullptr);
+    }
+}
+
+// ---- What the instruments are told -----------------------------------------------------------
+
+// A vfork on a stack of the child's own is what C libraries make posix_spawn of.
+trace::call_kind kind_of(const clone_args& args) {
+    using enum trace::call_kind;
+    if (args.flags & CLONE_THREAD_)
+        return thread;
+    if (args.afork)
+        return afork;
+    switch (args.flags & (CLONE_VM_ | CLONE_VFORK_)) {
+    case CLONE_VM_ | CLONE_VFORK_: return args.stack == vaddr_t{} ? vfork : spawn;
+    case 0: return fork;
+    default: return clone;
+    }
+}
+
+creation_observer::creation_observer(const clone_args& args, memory_choice memory)
+    : memory_(memory) {
+    const trace::call_kind kind = kind_of(args);
+    EVENT(fork_begin, .kind = kind,
+          .mode = memory.shared ? trace::copy_mode::share : trace::copy_mode(memory.copied),
+          .flags = args.flags);
+    if (kind != trace::call_kind::thread)
+        cost_.begin(kind);
+}
+
+expected<created_process> creation_observer::done(expected<created_process> made) {
+    if (made)
+        cost_.keep(made->pid, memory_.shared ? "share" : fork_mode_name(memory_.copied));
+    cost_.end();
+    EVENT(fork_end, .result = made ? made->pid : -int32_t(made.error()));
+    return made;
+}
 
 } // namespace
-
-expected<ref_ptr<vfork_wait>> vfork_wait::create() {
-    auto w = ref_ptr<vfork_wait>::adopt(waits.create());
-    if (!w)
-        return fail(Errno::nomem);
-    return w;
-}
-
-void vfork_wait::last_reference_gone() { waits.destroy(this); }
-
-void vfork_wait::release(const afork_record& record) {
-    {
-        lock_guard guard(lock_);
-        released_ = true;
-        record_ = record;
-        parent_.wake_all();
-    }
-    pollers_.notify();
-}
-
-void vfork_wait::wait() {
-    lock_guard guard(lock_);
-    while (!released_)
-        if (!parent_.wait_killable(lock_, "vfork"))
-            return;
-}
-
-expected<afork_record> vfork_wait::wait_for_record(bool nonblocking) {
-    lock_guard guard(lock_);
-    while (!released_) {
-        if (nonblocking)
-            return fail(Errno::again);
-        if (!parent_.wait_interruptible(lock_, "afork_read"))
-            return fail(Errno::restartsys);
-    }
-    return record_;
-}
-
-uint32_t vfork_wait::poll(poller* p) {
-    if (p)
-        p->add(pollers_);
-    lock_guard guard(lock_);
-    return released_ ? POLLIN_ | POLLRDNORM_ : 0;
-}
-
-void vfork_release(thread& self, const int* wait_status) {
-    vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr);
-    if (!waiting)
-        return;
-    at_sync_point(sync_point::vfork_releases);
-    afork_record record{self.proc->pid, afork_record::exec, 0, 0};
-    if (wait_status) {
-        const int signo = *wait_status & 0x7f;
-        record.what = signo ? afork_record::killed : afork_record::exit;
-        record.status = signo ? signo : *wait_status >> 8 & 0xff;
-    }
-    self.borrowed_from = 0;
-    EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
-    waiting->release(record);
-    waiting->drop_reference();
-    if (self.held)
-        signal_release_held(self);
-    at_sync_point(sync_point::vfork_released);
-}
 
 // ---- The system calls ------------------------------------------------------------------------
 

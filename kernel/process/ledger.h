@@ -20,6 +20,7 @@
 #include "kernel/process/fork_mode.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/trace.h"
 #include "lib/types.h"
 #include "vm/phys/uvmexp.h"
 #include "vm/snapshot_mark.h"
@@ -34,7 +35,7 @@ class text_sink;
 
 inline constexpr unsigned ledger_limit = 32;
 
-enum class ledger_kind : uint8_t { fork, vfork, spawn, clone, afork, exec, exit };
+using ledger_kind = trace::call_kind; // threads have no entry
 
 struct ledger_entry {
     uint64_t number = 0; // within the ledger it is in: from 1, in order of entering

@@ -1,5 +1,5 @@
 // The release that afork's descriptor tells of, in every order of child and reader; fork modes.
-#include "kernel/lifecycle/fork.h"
+#include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/process/fork_mode.h"
 #include "kernel/sched/sched.h"
 #include "tests/kernel/ktest.h"

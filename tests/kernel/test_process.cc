@@ -3,7 +3,7 @@
 #include "kernel/base/cmdline.h"
 #include "kernel/base/random.h"
 #include "kernel/lifecycle/exec_strings.h"
-#include "kernel/lifecycle/fork.h"
+#include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/sched/sched.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"

@@ -5,11 +5,14 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-enum { NOBODY_ELSE = 54321, LIMIT = 10, ROUNDS = 20 };
+enum { LIMIT = 10, ROUNDS = 20 };
 
-// A user with no other process, and room for LIMIT.
+// A user with no other process, not even one of another run of this test.
+static uid_t nobody_else;
+
+// That user, with room for LIMIT.
 static void become_limited(void) {
-    need(setgid(NOBODY_ELSE) == 0 && setuid(NOBODY_ELSE) == 0);
+    need(setgid(nobody_else) == 0 && setuid(nobody_else) == 0);
     need(setrlimit(RLIMIT_NPROC, &(struct rlimit){LIMIT, LIMIT}) == 0);
 }
 
@@ -69,7 +72,7 @@ static void threads_count(void) {
 // The count goes along with a process that becomes another user.
 static void sleep_as_other(void* unused) {
     (void)unused;
-    need(setresuid(NOBODY_ELSE + 1, NOBODY_ELSE, -1) == 0);
+    need(setresuid(nobody_else + 1, nobody_else, -1) == 0);
     gate_open(&ready);
     gate_pass(&hold);
 }
@@ -143,6 +146,7 @@ int main(void) {
         skip("only root can become a user without processes");
         return done();
     }
+    nobody_else = 20000 + 2 * (uid_t)(getpid() % 20000);
     subtest("threads count", threads_count);
     subtest("for the real user", real_user_counts);
     subtest("not for root", superuser_is_free);
