@@ -1,8 +1,15 @@
 // clone.h: clone(2) with a stack for the child, without a C library's own ideas about it.
 #pragma once
+#include "spork.h"
 #include "tap.h"
 
 #include <sched.h>
+
+// Whether a filter stands before clone, as in most containers: clone3, which it cannot see through, is
+// not there, and a new name space not permitted.
+TAP_UNUSED static bool clone_is_filtered(void) {
+    return !on_spork() && syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS;
+}
 
 // Calls clone with exactly these flags; the child runs body(arg) on the stack that ends at `top`
 // and exits with what that returns. Returns the child's process id, or -errno.

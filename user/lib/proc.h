@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/random.h>
 
 // Waits for child `pid` and returns its wait status.
 TAP_UNUSED static int reap(pid_t pid) {
@@ -103,6 +104,14 @@ TAP_UNUSED static void drop_root(void) {
         need(setgid(65534) == 0);
         need(setuid(65534) == 0);
     }
+}
+
+// A user to become: what a user has of some things is counted over all of his processes, and those of
+// another run of the same test on this machine are not to be among them.
+TAP_UNUSED static uid_t some_user(void) {
+    uint16_t random;
+    need(getrandom(&random, sizeof random, 0) == sizeof random);
+    return 20000 + random % 40000;
 }
 
 // Where this program's own file is. `argv0` as main got it; call before any chdir.

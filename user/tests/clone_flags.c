@@ -63,12 +63,12 @@ static void refused(void) {
         {CLONE_PIDFD | CLONE_DETACHED, EINVAL, "PIDFD with DETACHED"},
         {CLONE_PIDFD | CLONE_PARENT_SETTID, EINVAL, "clone's PIDFD with PARENT_SETTID"},
     };
+    const unsigned long spaces = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        is(clone_errno(cases[i].flags | SIGCHLD), cases[i].want, "%s", cases[i].what);
-    is(clone3_errno((struct args3){.flags = CLONE_VM | CLONE_SIGHAND | CLONE_CLEAR_SIGHAND,
-                                   .stack = (uint64_t)stack,
-                                   .stack_size = STACK}),
-       EINVAL, "CLEAR_SIGHAND with SIGHAND");
+        if (cases[i].flags & spaces && clone_is_filtered())
+            skip("%s: a filter answers", cases[i].what);
+        else
+            is(clone_errno(cases[i].flags | SIGCHLD), cases[i].want, "%s", cases[i].what);
 }
 
 static void without_rights(void* arg) {
@@ -127,6 +127,11 @@ static void fields(void) {
     } cases[] = {
         {{.flags = SIGCHLD}, EINVAL, "an exit signal among the flags"},
         {{.flags = CLONE_DETACHED, .exit_signal = SIGCHLD}, EINVAL, "DETACHED"},
+        {{.flags = CLONE_VM | CLONE_SIGHAND | CLONE_CLEAR_SIGHAND,
+          .stack = low,
+          .stack_size = STACK},
+         EINVAL,
+         "CLEAR_SIGHAND with SIGHAND"},
         {{.flags = 1ull << 34, .exit_signal = SIGCHLD}, EINVAL, "a flag that is none"},
         {{.flags = 1ull << 63, .exit_signal = SIGCHLD}, EINVAL, "another one"},
         {{.exit_signal = 65}, EINVAL, "an exit signal that is none"},
@@ -321,14 +326,17 @@ int main(int argc, char** argv) {
     subtest("combinations that are refused", refused);
     subtest("name spaces", name_spaces);
     subtest("flags without an effect", accepted);
+    subtest("exit signals", exit_signals);
+    subtest("exit signals and exec", exit_signal_and_exec);
+    subtest("CLONE_PARENT", parent);
+    if (clone_is_filtered()) {
+        skip("no clone3");
+        return done();
+    }
     subtest("clone3: the structure", structure);
     subtest("clone3: its fields", fields);
     subtest("a refused clone leaves no trace", no_trace);
     subtest("a pidfd that fails", pidfd_that_fails);
-    subtest("exit signals", exit_signals);
-    subtest("exit signals and exec", exit_signal_and_exec);
-    subtest("exit signals and exec", exit_signal_and_exec);
-    subtest("CLONE_PARENT", parent);
     subtest("CLONE_CLEAR_SIGHAND", clear_handlers);
     subtest("ids", ids);
     return done();

@@ -3,6 +3,7 @@
 #include "../lib/clone.h"
 #include "../lib/fault.h"
 #include "../lib/proc.h"
+#include "../lib/rights.h"
 #include "../lib/spork.h"
 
 #include <sys/mman.h>
@@ -20,7 +21,7 @@
 enum { PAGE = 4096, RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
 
 // Whether the limit binds this process. What needs more than a user may lock is left out then.
-static bool is_bound(void) { return geteuid() != 0; }
+static bool is_bound(void) { return !may(CAP_IPC_LOCK); }
 
 static char* map_some(size_t pages, int flags) {
     char* at = mmap(NULL, pages * PAGE, RW, ANON | flags, -1, 0);

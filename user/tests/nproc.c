@@ -146,7 +146,7 @@ int main(void) {
         skip("only root can become a user without processes");
         return done();
     }
-    nobody_else = 20000 + 2 * (uid_t)(getpid() % 20000);
+    nobody_else = some_user();
     subtest("threads count", threads_count);
     subtest("for the real user", real_user_counts);
     subtest("not for root", superuser_is_free);

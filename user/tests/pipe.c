@@ -321,12 +321,18 @@ static void through_cat(void) {
     is_exit(reap(child), 0, "which cat saw too");
 }
 
+// Who has no other pipe.
+static void become_somebody(void) {
+    const uid_t who = some_user();
+    if (geteuid() == 0)
+        need(setgid(who) == 0 && setuid(who) == 0);
+}
+
 // What the pipes of one user have room for has a limit. Beyond it they are small.
 static void many_pages(void) {
     enum { MIB = 1 << 20, LIMIT = 64 };
     struct ends large[LIMIT];
-    if (geteuid() == 0) // to somebody who has no other pipe
-        need(setgid(43210) == 0 && setuid(43210) == 0);
+    become_somebody();
     for (int i = 0; i < LIMIT; i++) {
         large[i] = make(0);
         need(fcntl(large[i].out, F_SETPIPE_SZ, MIB) == MIB);
@@ -367,15 +373,10 @@ static int set(const char* name, const char* value) { // 0 or an errno
     return wrong;
 }
 
-static void become_somebody(uid_t who) {
-    if (geteuid() == 0)
-        need(setgid(who) == 0 && setuid(who) == 0);
-}
-
 static void usual_settings(void) {
     const long most = setting("pipe-max-size");
     need(setting("pipe-user-pages-soft") >= 0 && setting("pipe-user-pages-hard") >= 0);
-    become_somebody(43211);
+    become_somebody();
     is(set("pipe-max-size", "65536"), EACCES, "root alone sets them");
     struct ends p = make(0);
     is(fcntl(p.out, F_SETPIPE_SZ, most), most, "the largest size");
@@ -412,7 +413,7 @@ static void other_settings(void) {
     is(fcntl(p.out, F_SETPIPE_SZ, 131072), 131072, "as large as it likes");
     pid_t child = fork();
     if (child == 0) {
-        become_somebody(43212);
+        become_somebody();
         need(fcntl(p.out, F_SETPIPE_SZ, 65536) == 65536); // made smaller by anybody
         for (int pages = 0; pages < 32; pages += 4)
             need(fcntl(make(0).out, F_GETPIPE_SZ) == 16384); // pipe-max-size
@@ -426,7 +427,7 @@ static void other_settings(void) {
     need(set("pipe-max-size", "65536") == 0 && set("pipe-user-pages-hard", "20") == 0);
     child = fork();
     if (child == 0) {
-        become_somebody(43212);
+        become_somebody();
         int ends[2];
         need(fcntl(make(0).out, F_GETPIPE_SZ) == 65536);
         need(pipe(ends) < 0 && errno == ENFILE);

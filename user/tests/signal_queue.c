@@ -80,7 +80,7 @@ static int make_timer(void) {
 static void limited_timers(void* unused) {
     (void)unused;
     if (geteuid() == 0)
-        need(setuid(54321) == 0); // who has nothing else pending
+        need(setuid(some_user()) == 0); // who has nothing else pending
     struct rlimit limit = {5, 5};
     need(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
     int made = 0;
