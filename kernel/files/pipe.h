@@ -15,7 +15,7 @@
 // What an ordinary user may have (/proc/sys/fs/pipe-*): bytes of room in a pipe, a power of two;
 // pages of room in all of his pipes, 0 for no limit. Beyond pipe_user_pages_soft he gets pipes of
 // smallest_capacity, and makes none larger; beyond pipe_user_pages_hard he gets none.
-constexpr uint64_t pipe_largest_size = uint64_t{1} << 31; // that pipe_max_size may be
+inline constexpr uint64_t pipe_largest_size = uint64_t{1} << 31; // that pipe_max_size may be
 extern std::atomic<uint64_t> pipe_max_size, pipe_user_pages_soft, pipe_user_pages_hard;
 
 class pipe_channel final : public ref_counted<pipe_channel> {

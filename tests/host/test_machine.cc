@@ -256,7 +256,7 @@ namespace {
 
 // Its end takes a lock of rank pmap.
 struct mapped_thing : ref_counted<mapped_thing> {
-    static constexpr auto end_takes = lock_rank::pmap;
+    [[maybe_unused]] static constexpr auto end_takes = lock_rank::pmap;
     spin_lock lock;
     bool gone = false;
     explicit mapped_thing(lock_rank rank) : lock(rank, "thing") {}

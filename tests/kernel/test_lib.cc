@@ -39,7 +39,7 @@ template <size_t N> bool holds(const item_list& l, const int (&values)[N]) {
 }
 
 struct counted : ref_counted<counted> {
-    static constexpr auto end_takes = lock_rank::pool;
+    [[maybe_unused]] static constexpr auto end_takes = lock_rank::pool;
     int gone = 0;
     void last_reference_gone() { gone++; }
 };

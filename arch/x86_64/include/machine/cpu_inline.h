@@ -7,7 +7,10 @@
 
 #include <machine/asm.h>
 
+#include <cstdint>
+
 struct held_locks;
+struct thread;
 
 namespace cpu {
 

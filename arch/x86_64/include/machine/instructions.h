@@ -1,6 +1,7 @@
 // Instructions that C++ has no name for.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 inline void out8(uint16_t port, uint8_t v) { asm volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
