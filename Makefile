@@ -229,6 +229,12 @@ test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(host_tests)
 	$(Q)tools/test-faults $(T)
 
+docs: $(tools_run) $(tools_test) ## put what the pages quote of commands and of GDB into them anew
+	@$(lock) $(MAKE) --no-print-directory all
+	$(Q)tools/counters
+	$(Q)tools/docs
+	$(Q)tools/gdb/transcribe
+
 growth: $(tools_run) $(tools_growth) ## the cost of mmap, page faults and fork by the number of mappings
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/growth
@@ -301,7 +307,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix docs gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
