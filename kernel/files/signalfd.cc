@@ -63,8 +63,8 @@ struct signal_file final : public file {
         sig_handlers& handlers = *self.proc->handlers;
         if (p)
             p->add(handlers.signal_pollers);
-        lock_guard guard(handlers.lock_);
-        const sigset pending = self.pending.set | self.proc->pending.set;
+        signal_guard guard(handlers);
+        const sigset pending = self.signals.pending.set | self.proc->signals.pending.set;
         return pending & wanted_.load() ? POLLIN_ | POLLRDNORM_ : 0;
     }
     signal_file* as_signals() override { return this; }
@@ -85,12 +85,12 @@ void signal_file::last_reference_gone() { signal_files.destroy(this); }
 expected<linux_siginfo> signal_file::take(bool wait) {
     thread& self = current_thread();
     sig_handlers& handlers = *self.proc->handlers;
-    lock_guard guard(handlers.lock_);
+    signal_guard guard(handlers);
     linux_siginfo info;
     while (!signal_take_one_of(self, wanted_.load(), info)) {
         if (!wait)
             return fail(Errno::again);
-        if (!handlers.signal_readers.wait_interruptible(handlers.lock_, "signalfd"))
+        if (!guard.wait_interruptible(handlers.signal_readers, "signalfd"))
             return fail(Errno::restartsys);
     }
     return info;

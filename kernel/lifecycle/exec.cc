@@ -258,7 +258,8 @@ status kill_other_threads(thread& self) {
     process& p = *self.proc;
     {
         lock_guard guard(process_tree_lock);
-        if (p.threads.next(self) == nullptr && p.threads.prev(self) == nullptr && !p.exiting)
+        if (p.threads.next(self) == nullptr && p.threads.prev(self) == nullptr &&
+            !p.signals.exiting)
             return {};
     }
     if (!signal_begin_exit(p, &self, 0))

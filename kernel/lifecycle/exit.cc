@@ -103,7 +103,7 @@ bool notify_parent(process& p) REQUIRES(process_tree_lock) {
     if (signo > 0 && signo <= signal_max) {
         linux_siginfo info = exit_info(p);
         info.signo = signo;
-        signal_send_process(parent, signo, &info);
+        signal_send_process_locked(parent, signo, &info);
     }
     parent.child_changed.wake_all();
     p.end_pollers.notify();
@@ -121,16 +121,18 @@ void send_death_signals(process& child, process& parent) REQUIRES(process_tree_l
         info.code = SI_USER_;
         info.child.pid = parent.pid;
         info.child.uid = process_uid(parent);
-        signal_send_process(child, signo, &info);
+        signal_send_process_locked(child, signo, &info);
     }
 }
 
 // Who has the children of a thread that ends, other than the last of its process.
-const thread* heir_of_thread(const process& p) REQUIRES(process_tree_lock) {
-    if (p.exiting)
-        return p.exec_survivor;
+const thread* heir_of_thread(process& p) REQUIRES(process_tree_lock) {
+    if (p.signals.exiting) {
+        signal_guard guard(*p.handlers);
+        return p.signals.survivor;
+    }
     for (const thread& t : p.threads)
-        if (!(t.signal_flags.load() & signal_flag_gone))
+        if (!(t.signals.flags.load() & signal_flag_gone))
             return &t;
     return nullptr;
 }
@@ -144,7 +146,7 @@ void leave_children(process& p, const thread& self, lock_guard<spin_lock>& tree)
         if (child->parent_thread != &self)
             continue;
         child->parent_thread = heir_of_thread(p);
-        if (child->parent_thread && !p.exiting)
+        if (child->parent_thread && !p.signals.exiting)
             send_death_signals(*child, p);
     }
 }
@@ -221,7 +223,7 @@ void thread_exit(int wait_status) {
     {
         lock_guard guard(process_tree_lock);
         // The status of a process is that of exit_group, else that of its first thread.
-        if (!p.exiting && self.tid == p.pid)
+        if (!p.signals.exiting && self.tid == p.pid)
             p.group_exit_status = wait_status;
         last = --p.live_threads == 0;
     }

@@ -268,7 +268,8 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     child.allowed_cpus = self.allowed_cpus.load();
     child.user_map = &child.vm->physical_map();
 
-    child.blocked = self.restore_mask ? self.saved_mask : self.blocked;
+    child.signals.inherit_mask(
+        self.signals, args.flags & CLONE_VFORK_ ? signals_that_stop_from_terminal : sigset{0});
     // On another stack in the same address space, the alternate one is not its own to use.
     if ((args.flags & (CLONE_VM_ | CLONE_VFORK_)) != CLONE_VM_)
         child.alt_stack = self.alt_stack;
@@ -348,7 +349,7 @@ status new_child::publish() {
     at_sync_point(sync_point::about_to_publish);
     process& p = *process_;
     lock_guard guard(process_tree_lock);
-    if (parent_.exiting || signal_kill_pending(self_) ||
+    if (parent_.signals.exiting || signal_kill_pending(self_) ||
         parent_.signals_to_many != signals_to_many_)
         return fail(Errno::restartnointr);
     published_ = true;
@@ -360,8 +361,6 @@ status new_child::publish() {
         has_cpu_limit = p.limits[RLIMIT_CPU_].current != UINT64_MAX;
     }
     thread_->add_reference(); // process::threads'; dropped by thread_exit
-    if (set(CLONE_VFORK_))
-        thread_->held = signals_that_stop_from_terminal;
     if (wait_)
         thread_->borrowed_from = parent_.pid;
     if (!is_process()) {

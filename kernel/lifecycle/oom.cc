@@ -95,7 +95,10 @@ bool worth_waiting_for(process& p) {
     uint64_t threads;
     {
         lock_guard guard(process_tree_lock);
-        if (!p.exiting || p.exec_survivor || p.state == process_state::zombie)
+        if (!p.signals.exiting || p.state == process_state::zombie)
+            return false;
+        signal_guard signals(*p.handlers);
+        if (p.signals.survivor)
             return false;
         threads = p.threads.size();
     }

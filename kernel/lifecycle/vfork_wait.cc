@@ -67,7 +67,7 @@ void vfork_release(thread& self, const int* wait_status) {
     EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
     waiting->drop_reference();
-    if (self.held)
+    if (self.signals.holds_back())
         signal_release_held(self);
     at_sync_point(sync_point::vfork_released);
 }

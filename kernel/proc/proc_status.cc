@@ -126,11 +126,11 @@ expected<process_facts> facts_of(const proc_subject& of) {
         f.cred = p->context->cred;
     }
     if (handlers) {
-        lock_guard guard(handlers->lock_);
-        f.shared_pending = p->pending.set;
+        signal_guard guard(*handlers);
+        f.shared_pending = p->signals.pending.set;
         if (shown) {
-            f.pending = shown->pending.set;
-            f.blocked = shown->blocked;
+            f.pending = shown->signals.pending.set;
+            f.blocked = shown->signals.blocked;
         }
         for (int signo = 1; signo <= signal_max; signo++) {
             uint64_t handler = handlers->actions[signo - 1].handler;

@@ -9,6 +9,7 @@
 #include "kernel/process/fork_mode.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/posix_timer.h"
+#include "kernel/process/process_tree.h"
 #include "kernel/process/security.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/process/thread.h"
@@ -21,8 +22,6 @@
 
 struct process_group; // kernel/process/process_group.h
 class vnode;
-
-extern spin_lock process_tree_lock;
 
 struct linux_rlimit {
     uint64_t current, maximum;
@@ -66,6 +65,7 @@ struct process : ref_counted<process> {
     pid_t pid = 0;
     const vm_serial serial;         // a pid may be given again
     ref_ptr<sig_handlers> handlers; // set at creation; exec may replace it
+    process_signals signals;
     spin_lock lock{lock_rank::process, "process"};
     // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
     // threads.
@@ -120,8 +120,9 @@ struct process : ref_counted<process> {
     uint64_t parent_program = 0; // its security_context::program when it made this one
     int wait_status = 0;         // as wait4 reports it
     char last_name[16] = {};     // comm of the last thread, for ps, once there is none any more
-    // What wait4 has told of the state. It changes with handlers->lock_ held too, so that senders
-    // of SIGCONT and SIGKILL change it themselves.
+    int group_exit_status = 0;   // what its threads leave with once signals.exiting
+    int stop_signo = 0;          // what a stop is reported with
+    // What wait4 has told of the state.
     bool stop_reported = true, continue_reported = true;
     usage own_usage; // of threads that have ended
     usage child_usage;
@@ -131,18 +132,6 @@ struct process : ref_counted<process> {
     list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
     cpu_alarm cpu_limit;                                // RLIMIT_CPU's
     timer_event cpu_event; // for when one may be due; set by its own threads only
-
-    // Signals to the whole process, under handlers->lock_.
-    signal_queue pending;
-    bool exiting = false; // exit_group, a fatal signal or exec by another thread: threads leave
-    thread* exec_survivor = nullptr; // ... all but this one
-    int group_exit_status = 0;
-    bool stopping = false;   // a stop signal took effect; threads park in signal_deliver
-    wait_queue stop_queue;   // guard: handlers->lock_
-    unsigned stop_count = 0; // threads that have still to park; then `state` is stopped
-    int stop_signo = 0;      // what it is reported with
-    bool stop_dequeued =
-        false; // a stop signal was taken, and neither SIGCONT nor SIGKILL came since
 
     // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
     // that a process that has been waited for has left nothing behind.

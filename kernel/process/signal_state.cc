@@ -30,15 +30,15 @@ expected<ref_ptr<sig_handlers>> sig_handlers::create() {
     return ref_ptr<sig_handlers>::adopt(h);
 }
 
-expected<ref_ptr<sig_handlers>> sig_handlers::copy() NO_THREAD_SAFETY_ANALYSIS {
+expected<ref_ptr<sig_handlers>> sig_handlers::copy() {
     auto fresh = TRY(create());
-    lock_guard guard(lock_);
+    signal_guard guard(*this);
     memcpy(fresh->actions, actions, sizeof actions); // nobody else knows `fresh` yet
     return fresh;
 }
 
 void sig_handlers::reset_for_exec() {
-    lock_guard guard(lock_);
+    signal_guard guard(*this);
     for (linux_sigaction& action : actions)
         action = {action.handler == SIG_IGN_ ? SIG_IGN_ : SIG_DFL_, 0, 0, 0};
 }

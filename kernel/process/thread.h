@@ -5,6 +5,7 @@
 #include "arch/prot.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/sched/sched.h"
 #include "lib/list.h"
@@ -108,23 +109,14 @@ struct thread : ref_counted<thread> {
     list_node in_process; // process::threads, under the process_tree lock
     list_node in_tid_table;
 
-    // Signals, under proc->handlers->lock_.
-    sigset blocked = 0;
-    sigset saved_mask = 0; // valid while restore_mask
-    std::atomic<bool> restore_mask{false};
-    signal_queue pending;
-    std::atomic<uint32_t> signal_flags{0}; // signal_flag_*: read without the lock
-    sigset waited_for = 0;                 // by rt_sigtimedwait: kept even if ignored
-    sigset forced = 0;                     // pending faults: these kill init too
+    thread_signals signals;
     // With the command line's `check`: page faults one after the other, resolved each time, of one
     // instruction at one address with the same registers.
     struct {
         uint64_t state = 0;
         unsigned times = 0;
     } same_fault;
-    vm_prot fault_access{}; // of its last page fault that had no answer; its own
-    sigset held = 0;        // of a vfork child: what waits until it has let go of the address space
-    bool stop_counted = false;               // process::stop_count waits for it to park
+    vm_prot fault_access{};                  // of its last page fault that had no answer; its own
     std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
     // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.
     uint64_t timer_slack = 50'000, default_timer_slack = 50'000;
@@ -162,11 +154,11 @@ void thread_clock_stop(thread& t, nanos_t time);
 // Whether a sleep should end: an unblocked signal is pending that is not ignored (or the process is
 // stopping or dying). Without locks.
 inline bool signal_pending(const thread& self) {
-    return self.signal_flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
+    return self.signals.flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
 }
 // The same for signals that kill.
 inline bool signal_kill_pending(const thread& self) {
-    return self.signal_flags.load() & signal_flag_kill;
+    return self.signals.flags.load() & signal_flag_kill;
 }
 
 thread& current_thread();

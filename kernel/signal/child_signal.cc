@@ -22,6 +22,6 @@ void process_tell_parent(process& p, int32_t code) {
     info.code = code;
     info.child.status = code == CLD_STOPPED_ ? p.stop_signo : SIGCONT_;
     if (!signal_parent_ignores_stops(*p.parent))
-        signal_send_process(*p.parent, SIGCHLD_, &info);
+        signal_send_process_locked(*p.parent, SIGCHLD_, &info);
     p.parent->child_changed.wake_all();
 }

@@ -9,8 +9,8 @@
 //                                   |                              user mode look at, without a lock
 //                            signal_deliver()                      kernel/signal/signal_deliver.cc
 //
-// All of it is under the lock of the target's sig_handlers. Choosing a thread needs the list of
-// threads too, so that senders hold process_tree_lock as well, which is the outer one.
+// All of it is under the lock of the target's sig_handlers (signal_guard). Choosing a thread needs
+// the list of threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal/signal.h"
 
 #include "kernel/process/process_group.h"
@@ -29,34 +29,15 @@
 
 namespace {
 
-// The functions of this namespace are called with the handlers' lock of `p` held, those that go
-// through its threads with process_tree_lock too.
-
-// process_tree_lock for a scope, unless this CPU has it: senders may or may not hold it.
-class tree_guard {
-public:
-    tree_guard() NO_THREAD_SAFETY_ANALYSIS : mine_(!process_tree_lock.held()) {
-        if (mine_)
-            process_tree_lock.lock();
-    }
-    ~tree_guard() NO_THREAD_SAFETY_ANALYSIS {
-        if (mine_)
-            process_tree_lock.unlock();
-    }
-    tree_guard(const tree_guard&) = delete;
-
-private:
-    bool mine_;
-};
-
 bool default_terminates(int signo) {
     return !(sig_bit(signo) & (signals_that_stop | signals_ignored_by_default));
 }
 
 // Whether nobody would ever see the signal. A blocked one is kept: its action may have changed by
 // the time it is let through.
-bool is_ignored(const process& p, const thread& seen_by, int signo) NO_THREAD_SAFETY_ANALYSIS {
-    if ((seen_by.blocked | seen_by.waited_for) & sig_bit(signo) & ~signals_unblockable)
+bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(signal_lock) {
+    if ((seen_by.signals.blocked | seen_by.signals.waited_for) & sig_bit(signo) &
+        ~signals_unblockable)
         return false;
     uint64_t handler = p.handlers->actions[signo - 1].handler;
     if (handler == SIG_DFL_)
@@ -64,26 +45,26 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) NO_THREAD_SA
     return handler == SIG_IGN_;
 }
 
-bool kills(const thread& t, int signo) NO_THREAD_SAFETY_ANALYSIS {
+bool kills(const thread& t, int signo) REQUIRES(signal_lock) {
     const process& p = *t.proc;
     return p.handlers->actions[signo - 1].handler == SIG_DFL_ && default_terminates(signo) &&
-           !(t.waited_for & sig_bit(signo)) &&
-           (!signal_protected(p) || (t.forced & sig_bit(signo)));
+           !(t.signals.waited_for & sig_bit(signo)) &&
+           (!signal_protected(p) || (t.signals.forced & sig_bit(signo)));
 }
 
 bool is_gone(const thread& t) {
-    return t.signal_flags.load(std::memory_order_relaxed) & signal_flag_gone;
+    return t.signals.flags.load(std::memory_order_relaxed) & signal_flag_gone;
 }
 
-bool wants(const thread& t, int signo) {
-    if (is_gone(t) || (t.proc->exiting && t.proc->exec_survivor != &t))
+bool wants(const thread& t, int signo) REQUIRES(signal_lock) {
+    if (is_gone(t) || (t.proc->signals.exiting && t.proc->signals.survivor != &t))
         return false;
     if (signo == SIGKILL_)
         return true;
-    return !((t.blocked | t.held) & sig_bit(signo)) && !t.proc->stopping;
+    return !((t.signals.blocked | t.signals.held) & sig_bit(signo)) && !t.proc->signals.stopping;
 }
 
-thread* first_thread(process& p) {
+thread* first_thread(process& p) REQUIRES(process_tree_lock) {
     for (thread& t : p.threads)
         if (!is_gone(t))
             return &t;
@@ -91,25 +72,25 @@ thread* first_thread(process& p) {
 }
 
 // The thread that is to take a signal to the process: the first one has preference, as on Linux.
-thread* choose_thread(process& p, int signo) {
+thread* choose_thread(process& p, int signo) REQUIRES(process_tree_lock, signal_lock) {
     for (thread& t : p.threads)
         if (wants(t, signo))
             return &t;
     return nullptr;
 }
 
-void resume(process& p) REQUIRES(process_tree_lock) {
+void resume(process& p) REQUIRES(process_tree_lock, signal_lock) {
     if (p.state == process_state::stopped)
         process_set_state(p, process_state::alive);
-    p.stopping = false;
-    p.stop_count = 0;
+    p.signals.stopping = false;
+    p.signals.to_park = 0;
     for (thread& t : p.threads)
-        t.stop_counted = false;
-    p.stop_queue.wake_all();
+        t.signals.to_park = false;
+    p.signals.parked.wake_all();
 }
 
 // SIGCONT undoes a stop even if it is blocked or ignored; SIGKILL ends it.
-void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
+void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock, signal_lock) {
     if (sig_bit(signo) & signals_that_stop) {
         signal_flush_all(p, sig_bit(SIGCONT_));
     } else if (signo == SIGCONT_ || signo == SIGKILL_) {
@@ -118,8 +99,8 @@ void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
             if (p.state == process_state::stopped)
                 p.continue_reported = false;
         }
-        p.stop_dequeued = false;
-        if (p.stopping) {
+        p.signals.stop_taken = false;
+        if (p.signals.stopping) {
             resume(p);
             for (thread& t : p.threads)
                 signal_recompute_locked(t);
@@ -127,7 +108,7 @@ void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock) {
     }
 }
 
-void wake_taker(process& p, thread* only, int signo) {
+void wake_taker(process& p, thread* only, int signo) REQUIRES(process_tree_lock, signal_lock) {
     thread* taker = only ? (wants(*only, signo) ? only : nullptr) : choose_thread(p, signo);
     if (!taker)
         return;
@@ -149,7 +130,7 @@ linux_siginfo kernel_info(int signo) {
 }
 
 void made_pending(process& p, thread* only, signal_queue& queue, int signo)
-    REQUIRES(process_tree_lock) {
+    REQUIRES(process_tree_lock, signal_lock) {
     queue.set |= sig_bit(signo);
     wake_taker(p, only, signo);
     p.handlers->signal_readers.wake_all();
@@ -174,10 +155,9 @@ pending_signal* create_entry(process& p, bool always) {
     return entry;
 }
 
-// Caller holds process_tree_lock and the handlers' lock. EAGAIN when a queueing signal's info would
-// be lost.
+// EAGAIN when a queueing signal's info would be lost.
 status send(process& p, thread* only, int signo, const linux_siginfo& info)
-    REQUIRES(process_tree_lock) {
+    REQUIRES(process_tree_lock, signal_lock) {
     ASSERT(signo >= 1 && signo <= signal_max);
     thread* seen_by = only ? only : first_thread(p);
     if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
@@ -188,7 +168,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     if (is_ignored(p, *seen_by, signo))
         return {};
 
-    signal_queue& queue = only ? only->pending : p.pending;
+    signal_queue& queue = only ? only->signals.pending : p.signals.pending;
     if (signo < signal_first_real_time && (queue.set & sig_bit(signo)))
         return {};
     const bool always = info.code >= 0 && signo < signal_first_real_time;
@@ -210,23 +190,22 @@ void tell_if_continued(process& p, bool was_stopped) REQUIRES(process_tree_lock)
         process_tell_parent(p, CLD_CONTINUED_);
 }
 
-status send_info(process& p, thread* only, int signo,
-                 const linux_siginfo* info) NO_THREAD_SAFETY_ANALYSIS {
-    tree_guard tree;
-    ref_ptr<sig_handlers> handlers = p.handlers;
-    if (!handlers)
+status send_info(process& p, thread* only, int signo, const linux_siginfo* info)
+    REQUIRES(process_tree_lock) {
+    if (!p.handlers)
         return {};
     const bool was_stopped = p.state == process_state::stopped;
     status sent;
     {
-        lock_guard guard(handlers->lock_);
+        signal_guard guard(*p.handlers);
         sent = send(p, only, signo, info ? *info : kernel_info(signo));
     }
     tell_if_continued(p, was_stopped);
     return sent;
 }
 
-void send_entry(process& p, thread* to_thread, pending_signal& entry) REQUIRES(process_tree_lock) {
+void send_entry(process& p, thread* to_thread, pending_signal& entry)
+    REQUIRES(process_tree_lock, signal_lock) {
     if (entry.on_queue.linked()) {
         posix_timer_signal_pending_yet(*entry.timer);
         return;
@@ -240,14 +219,15 @@ void send_entry(process& p, thread* to_thread, pending_signal& entry) REQUIRES(p
         posix_timer_signal_ignored(*entry.timer);
         return;
     }
-    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    signal_queue& queue = to_thread ? to_thread->signals.pending : p.signals.pending;
     queue.queued.push_back(entry);
     made_pending(p, to_thread, queue, signo);
 }
 
 // Other threads may take what `p` has pending of `which`: the one that would have is not going to.
-void retarget(process& p, const thread& not_to, sigset which) {
-    for (sigset rest = p.pending.set & which; rest; rest &= rest - 1) {
+void retarget(process& p, const thread& not_to, sigset which)
+    REQUIRES(process_tree_lock, signal_lock) {
+    for (sigset rest = p.signals.pending.set & which; rest; rest &= rest - 1) {
         int signo = std::countr_zero(rest) + 1;
         for (thread& t : p.threads) {
             if (&t != &not_to && wants(t, signo)) {
@@ -284,13 +264,13 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
     }
     if (!more)
         queue.set &= ~sig_bit(signo);
-    if (signo == SIGALRM_ && &queue == &p.pending)
+    if (signo == SIGALRM_ && &queue == &p.signals.pending)
         itimer_signal_taken(p);
 }
 
 int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) {
     process& p = *self.proc;
-    for (signal_queue* queue : {&self.pending, &p.pending}) {
+    for (signal_queue* queue : {&self.signals.pending, &p.signals.pending}) {
         if (sigset found = queue->set & wanted) {
             int signo = std::countr_zero(found) + 1;
             signal_take(p, *queue, signo, info);
@@ -319,56 +299,62 @@ void signal_flush(process& p, signal_queue& queue, sigset which) {
 }
 
 void signal_flush_all(process& p, sigset which) {
-    signal_flush(p, p.pending, which);
+    signal_flush(p, p.signals.pending, which);
     for (thread& t : p.threads)
-        signal_flush(p, t.pending, which);
+        signal_flush(p, t.signals.pending, which);
 }
 
 void signal_notice(thread& t, uint32_t flags) {
-    t.signal_flags.fetch_or(flags);
+    t.signals.flags.fetch_or(flags);
     t.machine.work_pending = true;
     sched_signal(t, flags & signal_flag_kill);
 }
 
 sigset signal_ready(const thread& self) {
-    const sigset blocked = (self.blocked | self.held) & ~signals_unblockable;
-    return (self.pending.set | self.proc->pending.set) & ~blocked;
+    const sigset blocked = (self.signals.blocked | self.signals.held) & ~signals_unblockable;
+    return (self.signals.pending.set | self.proc->signals.pending.set) & ~blocked;
 }
 
 void signal_recompute_locked(thread& t) {
     const process& p = *t.proc;
     uint32_t flags =
-        t.signal_flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
-    if (p.exiting && p.exec_survivor != &t)
+        t.signals.flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
+    if (p.signals.exiting && p.signals.survivor != &t)
         flags |= signal_flag_pending | signal_flag_kill;
-    if (p.stopping)
+    if (p.signals.stopping)
         flags |= signal_flag_stop;
     for (sigset rest = signal_ready(t); rest; rest &= rest - 1) {
         flags |= signal_flag_pending;
         if (kills(t, std::countr_zero(rest) + 1))
             flags |= signal_flag_kill;
     }
-    t.signal_flags.store(flags);
+    t.signals.flags.store(flags);
     if (flags)
         t.machine.work_pending = true;
 }
 
 void signal_recompute(thread& self) {
-    lock_guard guard(self.proc->handlers->lock_);
+    signal_guard guard(*self.proc->handlers);
     signal_recompute_locked(self);
 }
 
 void signal_release_held(thread& self) {
-    lock_guard guard(self.proc->handlers->lock_);
-    self.held = 0;
+    signal_guard guard(*self.proc->handlers);
+    self.signals.held = 0;
     signal_recompute_locked(self);
 }
 
-void signal_send_process(process& target, int signo, const linux_siginfo* info) {
+void signal_send_process_locked(process& target, int signo, const linux_siginfo* info) {
     (void)send_info(target, nullptr, signo, info);
 }
 
+void signal_send_process(process& target, int signo, const linux_siginfo* info) {
+    lock_guard tree(process_tree_lock);
+    signal_send_process_locked(target, signo, info);
+}
+
 void signal_send_thread(thread& target, int signo, const linux_siginfo* info) {
+    lock_guard tree(process_tree_lock);
     (void)send_info(*target.proc, &target, signo, info);
 }
 
@@ -376,25 +362,21 @@ status signal_queue_info(process& target, thread* to_thread, int signo, const li
     return send_info(target, to_thread, signo, &info);
 }
 
-void signal_send_entry(process& p, thread* to_thread,
-                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
-    tree_guard tree;
-    ref_ptr<sig_handlers> handlers = p.handlers;
+void signal_send_entry(process& p, thread* to_thread, pending_signal& entry) {
     const bool was_stopped = p.state == process_state::stopped;
     {
-        lock_guard guard(handlers->lock_);
+        signal_guard guard(*p.handlers);
         send_entry(p, to_thread, entry);
     }
     tell_if_continued(p, was_stopped);
 }
 
-void signal_drop_entry(process& p, thread* to_thread,
-                       pending_signal& entry) NO_THREAD_SAFETY_ANALYSIS {
+void signal_drop_entry(process& p, thread* to_thread, pending_signal& entry) {
     lock_guard tree(process_tree_lock);
-    lock_guard guard(p.handlers->lock_);
+    signal_guard guard(*p.handlers);
     if (!entry.on_queue.linked())
         return;
-    signal_queue& queue = to_thread ? to_thread->pending : p.pending;
+    signal_queue& queue = to_thread ? to_thread->signals.pending : p.signals.pending;
     queue.queued.remove(entry);
     const int signo = entry.info.signo;
     for (pending_signal& other : queue.queued)
@@ -408,7 +390,7 @@ void signal_send_group(pid_t id, int signo, const linux_siginfo* info) {
         return;
     lock_guard walking(group_lock);
     if (const ref_ptr<process_group> group = group_get(id))
-        group_walk(*group, [&](process& p) {
+        group_walk(*group, [&](process& p) REQUIRES(process_tree_lock) {
             (void)send_info(p, nullptr, signo, info);
             p.signals_to_many++;
         });
@@ -416,22 +398,22 @@ void signal_send_group(pid_t id, int signo, const linux_siginfo* info) {
 
 void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     process& p = *self.proc;
-    lock_guard guard(p.handlers->lock_);
+    signal_guard guard(*p.handlers);
     linux_sigaction& action = p.handlers->actions[signo - 1];
-    if ((self.blocked & sig_bit(signo)) || action.handler == SIG_IGN_) {
+    if ((self.signals.blocked & sig_bit(signo)) || action.handler == SIG_IGN_) {
         action = {};
-        self.blocked &= ~sig_bit(signo);
+        self.signals.blocked &= ~sig_bit(signo);
     }
-    self.forced |= sig_bit(signo);
-    if (!(self.pending.set & sig_bit(signo))) {
+    self.signals.forced |= sig_bit(signo);
+    if (!(self.signals.pending.set & sig_bit(signo))) {
         if (pending_signal* entry = create_entry(p, true)) {
             entry->info = {};
             entry->info.signo = signo;
             entry->info.code = code;
             entry->info.fault.address = address;
-            self.pending.queued.push_back(*entry);
+            self.signals.pending.queued.push_back(*entry);
         }
-        self.pending.set |= sig_bit(signo);
+        self.signals.pending.set |= sig_bit(signo);
     }
     signal_recompute_locked(self);
 }
@@ -441,9 +423,9 @@ static bool tell_some_to_exit(process& p, const thread* survivor) {
     constexpr unsigned at_once = 16; // interrupts are off meanwhile
     unsigned told = 0;
     lock_guard tree(process_tree_lock);
-    lock_guard guard(p.handlers->lock_);
+    signal_guard guard(*p.handlers);
     for (thread& t : p.threads) {
-        if (&t == survivor || (t.signal_flags.load() & signal_flag_kill))
+        if (&t == survivor || (t.signals.flags.load() & signal_flag_kill))
             continue;
         signal_notice(t, signal_flag_pending | signal_flag_kill);
         if (++told == at_once)
@@ -455,13 +437,13 @@ static bool tell_some_to_exit(process& p, const thread* survivor) {
 bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
     {
         lock_guard tree(process_tree_lock);
-        lock_guard guard(p.handlers->lock_);
-        if (p.exiting)
+        signal_guard guard(*p.handlers);
+        if (p.signals.exiting)
             return false;
-        p.exiting = true; // from now on no thread is made
-        p.exec_survivor = survivor;
+        p.signals.exiting = true; // from now on no thread is made
+        p.signals.survivor = survivor;
         p.group_exit_status = wait_status;
-        p.stop_dequeued = false;
+        p.signals.stop_taken = false;
         resume(p);
     }
     while (tell_some_to_exit(p, survivor))
@@ -471,9 +453,9 @@ bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
 
 void signal_end_exec(process& p) {
     lock_guard tree(process_tree_lock);
-    lock_guard guard(p.handlers->lock_);
-    p.exiting = false;
-    p.exec_survivor = nullptr;
+    signal_guard guard(*p.handlers);
+    p.signals.exiting = false;
+    p.signals.survivor = nullptr;
     p.group_exit_status = 0;
     for (thread& t : p.threads)
         signal_recompute_locked(t);
@@ -483,11 +465,11 @@ void signal_stop_counted(thread& self) {
     process& p = *self.proc;
     lock_guard tree(process_tree_lock);
     {
-        lock_guard guard(p.handlers->lock_);
-        if (!self.stop_counted)
+        signal_guard guard(*p.handlers);
+        if (!self.signals.to_park)
             return;
-        self.stop_counted = false;
-        if (--p.stop_count != 0 || !first_thread(p))
+        self.signals.to_park = false;
+        if (--p.signals.to_park != 0 || !first_thread(p))
             return;
         process_set_state(p, process_state::stopped);
         p.stop_reported = false;
@@ -501,29 +483,29 @@ void signal_thread_exiting(thread& self) {
     process& p = *self.proc;
     {
         lock_guard tree(process_tree_lock);
-        lock_guard guard(p.handlers->lock_);
-        self.signal_flags.fetch_or(signal_flag_gone);
-        signal_flush(p, self.pending, ~sigset{0});
-        retarget(p, self, ~self.blocked);
+        signal_guard guard(*p.handlers);
+        self.signals.flags.fetch_or(signal_flag_gone);
+        signal_flush(p, self.signals.pending, ~sigset{0});
+        retarget(p, self, ~self.signals.blocked);
     }
     signal_stop_counted(self);
 }
 
 bool signal_parent_discards_children(process& parent) {
-    lock_guard guard(parent.handlers->lock_);
+    signal_guard guard(*parent.handlers);
     const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
     return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDWAIT_);
 }
 
 bool signal_parent_ignores_stops(process& parent) {
-    lock_guard guard(parent.handlers->lock_);
+    signal_guard guard(*parent.handlers);
     const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
     return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDSTOP_);
 }
 
 bool signal_blocked_or_ignored(thread& self, int signo) {
-    lock_guard guard(self.proc->handlers->lock_);
-    return ((self.blocked | self.held) & sig_bit(signo)) ||
+    signal_guard guard(*self.proc->handlers);
+    return ((self.signals.blocked | self.signals.held) & sig_bit(signo)) ||
            self.proc->handlers->actions[signo - 1].handler == SIG_IGN_;
 }
 
@@ -531,22 +513,22 @@ void signal_set_mask(thread& self, sigset mask) {
     process& p = *self.proc;
     sigset newly_blocked;
     {
-        lock_guard guard(p.handlers->lock_);
+        signal_guard guard(*p.handlers);
         mask &= ~signals_unblockable;
-        newly_blocked = mask & ~self.blocked & p.pending.set;
-        self.blocked = mask;
+        newly_blocked = mask & ~self.signals.blocked & p.signals.pending.set;
+        self.signals.blocked = mask;
         signal_recompute_locked(self);
     }
     if (newly_blocked) {
         lock_guard tree(process_tree_lock);
-        lock_guard guard(p.handlers->lock_);
+        signal_guard guard(*p.handlers);
         retarget(p, self, newly_blocked);
     }
 }
 
 void signal_set_temporary_mask(thread& self, sigset mask) {
-    self.saved_mask = self.blocked;
-    self.restore_mask = true;
+    self.signals.saved_mask = self.signals.own_mask();
+    self.signals.restore_mask = true;
     signal_set_mask(self, mask);
     self.machine.work_pending = true; // the old mask has to come back on the way to user mode
 }

@@ -2,6 +2,7 @@
 // hold of them, and the lock that guards it: kernel/process/signal_state.h.
 #pragma once
 
+#include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
 #include "lib/no_alloc.h"
 
@@ -11,10 +12,14 @@ struct trap_frame;
 
 // Sends, from any context. `info` may be null (SI_KERNEL). Ignored signals are discarded, SIGCONT
 // and stops cancel each other, sleepers are woken. Never fails for want of memory (the info is lost
-// then, as on Linux). The caller may hold process_tree_lock and nothing of a higher rank; a zombie
+// then, as on Linux). The caller holds no lock of a higher rank than process_tree_lock; a zombie
 // target is left alone.
-NO_ALLOC void signal_send_process(process& target, int signo, const linux_siginfo* info);
-NO_ALLOC void signal_send_thread(thread& target, int signo, const linux_siginfo* info);
+NO_ALLOC void signal_send_process(process& target, int signo, const linux_siginfo* info)
+    EXCLUDES(process_tree_lock);
+NO_ALLOC void signal_send_process_locked(process& target, int signo, const linux_siginfo* info)
+    REQUIRES(process_tree_lock);
+NO_ALLOC void signal_send_thread(thread& target, int signo, const linux_siginfo* info)
+    EXCLUDES(process_tree_lock);
 // The same to all members of a process group, if there is such a one; may sleep, no locks held.
 NO_ALLOC void signal_send_group(pid_t group, int signo, const linux_siginfo* info);
 // A signal that the running thread caused (a fault): delivered even if blocked or ignored (then it
@@ -22,22 +27,24 @@ NO_ALLOC void signal_send_group(pid_t group, int signo, const linux_siginfo* inf
 NO_ALLOC void signal_force(thread& self, int signo, int32_t code, uint64_t address);
 
 // The same for rt_sigqueueinfo and timers: EAGAIN when the queue is full (RLIMIT_SIGPENDING, or no
-// memory) and the info would be lost. `to_thread` may be null: the process. Caller holds
-// process_tree_lock.
+// memory) and the info would be lost. `to_thread` may be null: the process.
 NO_ALLOC status signal_queue_info(process& target, thread* to_thread, int signo,
-                                  const linux_siginfo& info);
+                                  const linux_siginfo& info) REQUIRES(process_tree_lock);
 
 // A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread`
-// is null. Nothing if that has ended. The caller may hold process_tree_lock; any context.
-NO_ALLOC void signal_send_entry(process& target, thread* to_thread, pending_signal& entry);
+// is null. Nothing if that has ended. Any context.
+NO_ALLOC void signal_send_entry(process& target, thread* to_thread, pending_signal& entry)
+    REQUIRES(process_tree_lock);
 // Takes it back, if it is pending.
-NO_ALLOC void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry);
+NO_ALLOC void signal_drop_entry(process& target, thread* to_thread, pending_signal& entry)
+    EXCLUDES(process_tree_lock);
 
 // Begins the end of a process: every thread but `survivor` (null for exit_group; the caller for
 // exec) leaves through thread_exit(p.group_exit_status) at its next return to user mode, sleepers
 // are woken. False when somebody else has begun already, and then nothing has changed. No locks
 // held.
-NO_ALLOC bool signal_begin_exit(process& p, thread* survivor, int wait_status);
+NO_ALLOC bool signal_begin_exit(process& p, thread* survivor, int wait_status)
+    EXCLUDES(process_tree_lock);
 // exec, once the other threads have gone: the process goes on living.
 void signal_end_exec(process& p);
 // thread_exit calls this for the running thread, before it leaves process::threads, without locks:

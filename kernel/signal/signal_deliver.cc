@@ -73,20 +73,20 @@ int first_of(sigset ready) {
 void begin_stop(thread& self, int signo) {
     process& p = *self.proc;
     lock_guard tree(process_tree_lock);
-    lock_guard guard(p.handlers->lock_);
-    if (!p.stop_dequeued || p.stopping || p.exiting)
+    signal_guard guard(*p.handlers);
+    if (!p.signals.stop_taken || p.signals.stopping || p.signals.exiting)
         return;
-    p.stop_dequeued = false;
+    p.signals.stop_taken = false;
     if (signo != SIGSTOP_ && p.group->ties == 0)
         return;
-    p.stopping = true;
+    p.signals.stopping = true;
     p.stop_signo = signo;
-    p.stop_count = 0;
+    p.signals.to_park = 0;
     for (thread& t : p.threads) {
-        if (t.signal_flags.load() & signal_flag_gone)
+        if (t.signals.flags.load() & signal_flag_gone)
             continue;
-        t.stop_counted = true;
-        p.stop_count++;
+        t.signals.to_park = true;
+        p.signals.to_park++;
         signal_notice(t, signal_flag_stop);
     }
 }
@@ -95,9 +95,9 @@ void begin_stop(thread& self, int signo) {
 void park(thread& self) {
     process& p = *self.proc;
     signal_stop_counted(self);
-    lock_guard guard(p.handlers->lock_);
-    while (p.stopping && !p.exiting)
-        p.stop_queue.wait(p.handlers->lock_, "stopped");
+    signal_guard guard(*p.handlers);
+    while (p.signals.stopping && !p.signals.exiting)
+        guard.wait(p.signals.parked, "stopped");
 }
 
 struct taken_signal {
@@ -107,17 +107,16 @@ struct taken_signal {
 };
 
 // The next signal to run a handler for. Does all the rest on the way; may not return.
-taken_signal take_next(thread& self, const trap_frame& frame) NO_THREAD_SAFETY_ANALYSIS {
+taken_signal take_next(thread& self, const trap_frame& frame) {
     process& p = *self.proc;
     taken_signal taken;
-    lock_guard guard(p.handlers->lock_);
+    signal_guard guard(*p.handlers);
     for (;;) {
-        if (p.exiting && p.exec_survivor != &self) {
-            int wait_status = p.group_exit_status;
+        if (p.signals.exiting && p.signals.survivor != &self) {
             guard.unlock();
-            thread_exit(wait_status);
+            process_exit_group(0); // with the status that it has already
         }
-        if (p.stopping) {
+        if (p.signals.stopping) {
             guard.unlock();
             park(self);
             guard.lock();
@@ -130,10 +129,11 @@ taken_signal take_next(thread& self, const trap_frame& frame) NO_THREAD_SAFETY_A
         }
         const int signo = first_of(ready);
         ASSERT(signo <= signal_max);
-        signal_queue& queue = self.pending.set & sig_bit(signo) ? self.pending : p.pending;
+        signal_queue& queue =
+            self.signals.pending.set & sig_bit(signo) ? self.signals.pending : p.signals.pending;
         signal_take(p, queue, signo, taken.info);
-        const bool forced = self.forced & sig_bit(signo);
-        self.forced &= ~sig_bit(signo);
+        const bool forced = self.signals.forced & sig_bit(signo);
+        self.signals.forced &= ~sig_bit(signo);
         linux_sigaction& action = p.handlers->actions[signo - 1];
         if (action.handler == SIG_IGN_)
             continue;
@@ -148,7 +148,7 @@ taken_signal take_next(thread& self, const trap_frame& frame) NO_THREAD_SAFETY_A
         if ((sig_bit(signo) & signals_ignored_by_default) || (signal_protected(p) && !forced))
             continue;
         if (sig_bit(signo) & signals_that_stop) {
-            p.stop_dequeued = true;
+            p.signals.stop_taken = true;
             guard.unlock();
             begin_stop(self, signo);
             guard.lock();
@@ -164,13 +164,14 @@ taken_signal take_next(thread& self, const trap_frame& frame) NO_THREAD_SAFETY_A
 void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
     settle_call(frame, true, taken.action.flags & SA_RESTART_);
     process& p = *self.proc;
-    const sigset back = self.restore_mask ? self.saved_mask : self.blocked;
+    thread_signals& own = self.signals;
+    const sigset back = own.restore_mask ? own.saved_mask : own.own_mask();
     status pushed = signal_frame_push(
         self.machine, frame, {taken.signo, taken.info, taken.action, back, self.alt_stack});
     if (!pushed) {
         // Its handler cannot run either, if that is what failed.
         if (taken.signo == SIGSEGV_) {
-            lock_guard guard(p.handlers->lock_);
+            signal_guard guard(*p.handlers);
             p.handlers->actions[SIGSEGV_ - 1] = {};
         }
         signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
@@ -179,8 +180,8 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
     frame.forget_syscall();
     if (self.alt_stack.flags & SS_AUTODISARM_)
         self.alt_stack = {0, SS_DISABLE_, 0, 0};
-    self.restore_mask = false;
-    sigset mask = self.blocked | taken.action.mask;
+    own.restore_mask = false;
+    sigset mask = own.own_mask() | taken.action.mask;
     if (!(taken.action.flags & SA_NODEFER_))
         mask |= sig_bit(taken.signo);
     signal_set_mask(self, mask);
@@ -193,21 +194,21 @@ bool call_interrupted(const trap_frame& frame) {
 }
 
 bool signal_work(thread& self, const trap_frame& frame) {
-    return self.signal_flags.load() != 0 || self.restore_mask || call_interrupted(frame);
+    return self.signals.flags.load() != 0 || self.signals.restore_mask || call_interrupted(frame);
 }
 
 void signal_deliver(thread& self, trap_frame& frame) {
     ASSERT(frame.from_user());
     do {
-        if (self.signal_flags.load() & signal_flag_clock)
+        if (self.signals.flags.load() & signal_flag_clock)
             cpu_alarms_check(self);
         for (taken_signal taken = take_next(self, frame); taken.signo;
              taken = take_next(self, frame))
             run_handler(self, frame, taken);
         settle_call(frame, false, false);
-        if (self.restore_mask) {
-            self.restore_mask = false;
-            signal_set_mask(self, self.saved_mask);
+        if (self.signals.restore_mask) {
+            self.signals.restore_mask = false;
+            signal_set_mask(self, self.signals.saved_mask);
         }
-    } while (self.signal_flags.load() != 0);
+    } while (self.signals.flags.load() != 0);
 }

@@ -23,25 +23,23 @@ inline constexpr int signal_first_real_time = 32; // from here on signals queue
 // Init gets only the signals that it handles, and the faults that it causes.
 inline bool signal_protected(const process& p) { return &p == init_process; }
 
-// Takes one `signo` from `queue`, a queue of `p` or of one of its threads: the oldest. Caller holds
-// the handlers' lock.
-void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info);
-// Drops the signals in `which` from one queue, or from all of the process. Caller holds the
-// handlers' lock, for the second process_tree_lock too.
-void signal_flush(process& p, signal_queue& queue, sigset which);
-void signal_flush_all(process& p, sigset which) REQUIRES(process_tree_lock);
+// Takes one `signo` from `queue`, a queue of `p` or of one of its threads: the oldest.
+void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info)
+    REQUIRES(signal_lock);
+// Drops the signals in `which` from one queue, or from all of the process.
+void signal_flush(process& p, signal_queue& queue, sigset which) REQUIRES(signal_lock);
+void signal_flush_all(process& p, sigset which) REQUIRES(process_tree_lock, signal_lock);
 // Takes one of `wanted` that is pending for `self`, the running thread: its number, 0 if there is
-// none. Caller holds the handlers' lock.
-int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info);
+// none.
+int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) REQUIRES(signal_lock);
 // The running thread parks, or ends: a stop does not wait for it any more. Tells the parent if it
 // was the last.
 void signal_stop_counted(thread& self) EXCLUDES(process_tree_lock);
-// signal_recompute for callers that hold the handlers' lock.
-void signal_recompute_locked(thread& t);
-// Sets `flags` in t's signal_flags and brings it to notice. Caller holds the handlers' lock.
-void signal_notice(thread& t, uint32_t flags);
-// The signals that `self` could take now. Caller holds the handlers' lock.
-sigset signal_ready(const thread& self);
+void signal_recompute_locked(thread& t) REQUIRES(signal_lock);
+// Sets `flags` in those of `t` and brings it to notice.
+void signal_notice(thread& t, uint32_t flags) REQUIRES(signal_lock);
+// The signals that `self` could take now.
+sigset signal_ready(const thread& self) REQUIRES(signal_lock);
 
 // sigaltstack's rules, for the running thread with its stack pointer at `sp`: EPERM EINVAL ENOMEM.
 status signal_set_alt_stack(thread& self, const linux_stack& wanted, uint64_t sp);

@@ -125,10 +125,9 @@ expected<linux_siginfo> made_up_info(pid_t pid, int signo, user_ptr<const linux_
 
 // Sleeps until a signal wants to be delivered.
 sysresult wait_for_signal(const char* why) {
-    spin_lock& lock = current_process().handlers->lock_;
     wait_queue nobody_wakes;
-    lock_guard guard(lock);
-    while (nobody_wakes.wait_interruptible(lock, why)) {
+    signal_guard guard(*current_process().handlers);
+    while (guard.wait_interruptible(nobody_wakes, why)) {
     }
     return fail(Errno::restartnohand);
 }
@@ -137,27 +136,26 @@ sysresult wait_for_signal(const char* why) {
 // for another signal.
 expected<int> wait_for_one_of(sigset wanted, nanos_t deadline, linux_siginfo& info) {
     thread& self = current_thread();
-    spin_lock& lock = self.proc->handlers->lock_;
-    lock_guard guard(lock);
+    signal_guard guard(*self.proc->handlers);
     if (int signo = signal_take_one_of(self, wanted, info))
         return signo;
     if (deadline == 0)
         return fail(Errno::again);
     // While it sleeps they count as unblocked, so that they wake it, and as wanted, so that they
     // are kept although they may be ignored, and do not kill.
-    const sigset blocked = self.blocked;
-    self.waited_for = wanted;
-    self.blocked &= ~wanted;
+    const sigset blocked = self.signals.blocked;
+    self.signals.waited_for = wanted;
+    self.signals.blocked &= ~wanted;
     signal_recompute_locked(self);
     wait_queue nobody_wakes;
     int signo = 0;
     status slept;
     while (slept && !(signo = signal_take_one_of(self, wanted, info)))
-        slept = nobody_wakes.wait_interruptible(lock, "sigwait", deadline);
+        slept = guard.wait_interruptible(nobody_wakes, "sigwait", deadline);
     if (!signo)
         signo = signal_take_one_of(self, wanted, info);
-    self.waited_for = 0;
-    self.blocked = blocked;
+    self.signals.waited_for = 0;
+    self.signals.blocked = blocked;
     signal_recompute_locked(self);
     if (signo)
         return signo;
@@ -198,7 +196,7 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
     process& p = current_process();
     {
         lock_guard tree(process_tree_lock);
-        lock_guard guard(p.handlers->lock_);
+        signal_guard guard(*p.handlers);
         linux_sigaction& current = p.handlers->actions[signo - 1];
         before = current;
         if (action) {
@@ -221,7 +219,7 @@ sysresult sys_rt_sigprocmask(int32_t how, user_ptr<const uint64_t> set, user_ptr
     if (size != sigset_size)
         return fail(Errno::inval);
     thread& self = current_thread();
-    const sigset before = self.blocked; // only its own thread changes it
+    const sigset before = self.signals.own_mask();
     if (set) {
         const sigset wanted = TRY(set.read());
         sigset mask;
@@ -340,8 +338,9 @@ sysresult sys_rt_sigpending(user_ptr<uint64_t> set, uint64_t size) {
     thread& self = current_thread();
     sigset pending;
     {
-        lock_guard guard(self.proc->handlers->lock_);
-        pending = (self.pending.set | self.proc->pending.set) & self.blocked;
+        signal_guard guard(*self.proc->handlers);
+        pending =
+            (self.signals.pending.set | self.proc->signals.pending.set) & self.signals.blocked;
     }
     TRY(copy_out(set.address(), &pending, size));
     return 0;

@@ -134,6 +134,6 @@ void before_return_to_user(trap_frame& frame) {
 
 void leaving_kernel(const trap_frame& frame) {
     thread& self = current_thread();
-    CHECK_ASSERT(!self.restore_mask && !call_interrupted(frame));
+    CHECK_ASSERT(!self.signals.restore_mask && !call_interrupted(frame));
     self.modes.leave_kernel();
 }

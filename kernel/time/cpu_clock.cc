@@ -37,9 +37,9 @@ enum : int32_t {
 
 // Has all threads of `p` call cpu_alarms_check() before they are next in user mode.
 void have_threads_look(process& p) REQUIRES(process_tree_lock) {
-    lock_guard guard(p.handlers->lock_);
+    signal_guard guard(*p.handlers);
     for (thread& t : p.threads) {
-        t.signal_flags.fetch_or(signal_flag_clock);
+        t.signals.flags.fetch_or(signal_flag_clock);
         t.machine.work_pending = true;
         sched_bring_to_kernel(t);
     }
@@ -60,7 +60,7 @@ nanos_t next_limit(const linux_rlimit& limit) {
 }
 
 // SIGXCPU at the soft limit and each second from there on; SIGKILL at the hard one.
-nanos_t limit_reached(cpu_alarm& a, nanos_t time) {
+nanos_t limit_reached(cpu_alarm& a, nanos_t time) REQUIRES(process_tree_lock) {
     auto& p = *static_cast<process*>(a.context);
     int signo = 0;
     nanos_t next;
@@ -76,7 +76,7 @@ nanos_t limit_reached(cpu_alarm& a, nanos_t time) {
         next = signo == SIGKILL_ ? forever : next_limit(limit);
     }
     if (signo)
-        signal_send_process(p, signo, nullptr);
+        signal_send_process_locked(p, signo, nullptr);
     return next;
 }
 
@@ -169,8 +169,8 @@ void cpu_alarms_check(thread& self) {
     process& p = *self.proc;
     lock_guard tree(process_tree_lock);
     {
-        lock_guard guard(p.handlers->lock_);
-        self.signal_flags.fetch_and(~uint32_t{signal_flag_clock});
+        signal_guard guard(*p.handlers);
+        self.signals.flags.fetch_and(~uint32_t{signal_flag_clock});
     }
     // So many of its threads can run at once, and use up what is left of the process's time.
     const nanos_t running = std::clamp(p.live_threads, 1u, cpu::count());

@@ -60,10 +60,10 @@ void fire(void* context) {
 }
 
 // ITIMER_VIRTUAL and ITIMER_PROF: each period is told of, unless the last one has not been taken.
-nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
+nanos_t fire_cpu(cpu_alarm& a, nanos_t time) REQUIRES(process_tree_lock) {
     auto& timer = *static_cast<cpu_interval_timer*>(a.context);
     process& p = current_process(); // alarms fire in the process's own threads
-    signal_send_process(p, timer.signo, nullptr);
+    signal_send_process_locked(p, timer.signo, nullptr);
     if (timer.interval == 0)
         return forever;
     return a.at + ((time - a.at) / timer.interval + 1) * timer.interval;

@@ -59,10 +59,11 @@ void fire(void* context) {
             return;
         t.armed = false;
     }
+    lock_guard tree(process_tree_lock);
     signal_send_entry(*t.owner, t.target.get(), t.entry);
 }
 
-nanos_t fire_cpu(cpu_alarm& a, nanos_t time) {
+nanos_t fire_cpu(cpu_alarm& a, nanos_t time) REQUIRES(process_tree_lock) {
     auto& t = *static_cast<posix_timer*>(a.context);
     nanos_t next = forever;
     {
@@ -232,7 +233,7 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     if (chosen) {
         lock_guard guard(p.posix_timers_lock);
         t->id = p.next_timer_id;
-        if (t->target && (t->target->signal_flags.load() & signal_flag_gone))
+        if (t->target && (t->target->signals.flags.load() & signal_flag_gone))
             chosen = fail(Errno::inval);
         else
             chosen = id.write(t->id);

@@ -41,7 +41,7 @@ public:
     thread& t(unsigned i) { return *t_[i]; }
 
     void set_action(int signo, uint64_t handler) {
-        lock_guard guard(p_->handlers->lock_);
+        signal_guard guard(*p_->handlers);
         p_->handlers->actions[signo - 1].handler = handler;
         for (unsigned i = 0; i < count_; i++)
             signal_recompute_locked(t(i));
@@ -55,11 +55,28 @@ public:
         return signal_queue_info(*p_, to, signo, info);
     }
     // The value that the next one of `signo` carries.
-    uint64_t take(signal_queue& q, int signo) {
+    uint64_t take(int signo) {
         linux_siginfo info;
-        lock_guard guard(p_->handlers->lock_);
-        signal_take(*p_, q, signo, info);
+        signal_guard guard(*p_->handlers);
+        signal_take(*p_, p_->signals.pending, signo, info);
         return info.queue.value;
+    }
+    void block(unsigned i, sigset mask) {
+        signal_guard guard(*p_->handlers);
+        t(i).signals.blocked = mask;
+    }
+    // What is pending for it, or for one of its threads; and how many infos there are.
+    sigset pending() {
+        signal_guard guard(*p_->handlers);
+        return p_->signals.pending.set;
+    }
+    sigset pending_for(unsigned i) {
+        signal_guard guard(*p_->handlers);
+        return t(i).signals.pending.set;
+    }
+    size_t queued() {
+        signal_guard guard(*p_->handlers);
+        return p_->signals.pending.queued.size();
     }
 
 private:
@@ -72,7 +89,7 @@ private:
 constexpr uint64_t a_handler = 0x401000;
 
 uint64_t handler_of(sig_handlers& h, int signo) {
-    lock_guard guard(h.lock_);
+    signal_guard guard(h);
     return h.actions[signo - 1].handler;
 }
 
@@ -86,16 +103,16 @@ KTEST(signal, standard_ones_are_kept_once_and_real_time_ones_all) {
         EXPECT(p.queue(SIGUSR1_, SI_QUEUE_, i).has_value());
         EXPECT(p.queue(rt_signal, SI_QUEUE_, i).has_value());
     }
-    EXPECT_EQ(p->pending.set, sig_bit(SIGUSR1_) | sig_bit(rt_signal));
-    EXPECT_EQ(p->pending.queued.size(), 4);
-    EXPECT_EQ(p.take(p->pending, SIGUSR1_), 1);
-    EXPECT_EQ(p->pending.set, sig_bit(rt_signal));
+    EXPECT_EQ(p.pending(), sig_bit(SIGUSR1_) | sig_bit(rt_signal));
+    EXPECT_EQ(p.queued(), 4);
+    EXPECT_EQ(p.take(SIGUSR1_), 1);
+    EXPECT_EQ(p.pending(), sig_bit(rt_signal));
     for (uint64_t i = 1; i <= 3; i++) {
-        EXPECT_EQ(p->pending.set, sig_bit(rt_signal));
-        EXPECT_EQ(p.take(p->pending, rt_signal), i);
+        EXPECT_EQ(p.pending(), sig_bit(rt_signal));
+        EXPECT_EQ(p.take(rt_signal), i);
     }
-    EXPECT_EQ(p->pending.set, 0);
-    EXPECT_EQ(p->pending.queued.size(), 0);
+    EXPECT_EQ(p.pending(), 0);
+    EXPECT_EQ(p.queued(), 0);
 }
 
 KTEST(signal, the_queue_is_limited) {
@@ -112,10 +129,10 @@ KTEST(signal, the_queue_is_limited) {
     status third = p.queue(rt_signal, SI_QUEUE_, 3);
     EXPECT(!third && third.error() == Errno::again);
     EXPECT(p.queue(SIGUSR1_, SI_QUEUE_, 0).has_value()); // comes, but without its info
-    EXPECT(p->pending.set & sig_bit(SIGUSR1_));
-    EXPECT_EQ(p->pending.queued.size(), 2);
+    EXPECT(p.pending() & sig_bit(SIGUSR1_));
+    EXPECT_EQ(p.queued(), 2);
     EXPECT(p.queue(SIGUSR2_, SI_USER_, 0).has_value()); // that of a kill always comes with it
-    EXPECT_EQ(p->pending.queued.size(), 3);
+    EXPECT_EQ(p.queued(), 3);
 }
 
 KTEST(signal, what_is_ignored_is_not_kept_unless_blocked) {
@@ -124,31 +141,32 @@ KTEST(signal, what_is_ignored_is_not_kept_unless_blocked) {
     signal_send_process(*p, SIGWINCH_, nullptr);
     p.set_action(SIGTERM_, SIG_IGN_);
     signal_send_process(*p, SIGTERM_, nullptr);
-    EXPECT_EQ(p->pending.set, 0);
-    p.t(0).blocked = sig_bit(SIGTERM_) | sig_bit(SIGCHLD_);
+    EXPECT_EQ(p.pending(), 0);
+    p.block(0, sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
     signal_send_process(*p, SIGTERM_, nullptr);
     signal_send_process(*p, SIGCHLD_, nullptr);
-    EXPECT_EQ(p->pending.set, sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
+    EXPECT_EQ(p.pending(), sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
     EXPECT(!signal_pending(p.t(0)));
 }
 
 KTEST(signal, a_thread_that_does_not_block_it_is_told) {
     fake_process p(3);
     p.set_action(SIGUSR1_, a_handler);
-    p.t(0).blocked = p.t(1).blocked = sig_bit(SIGUSR1_);
+    for (unsigned i : {0, 1})
+        p.block(i, sig_bit(SIGUSR1_));
     signal_send_process(*p, SIGUSR1_, nullptr);
     EXPECT(!signal_pending(p.t(0)) && !signal_pending(p.t(1)) && signal_pending(p.t(2)));
     EXPECT(p.t(2).machine.work_pending.load() && !signal_kill_pending(p.t(2)));
     // It leaves: nobody else may take it until one unblocks it.
     signal_thread_exiting(p.t(2));
     EXPECT(!signal_pending(p.t(0)) && !signal_pending(p.t(1)));
-    p.t(1).blocked = 0;
+    p.block(1, 0);
     signal_recompute(p.t(1));
     EXPECT(signal_pending(p.t(1)) && !signal_pending(p.t(0)));
     // The first that can has preference; a thread's own goes to nobody else.
-    p.t(0).blocked = 0;
+    p.block(0, 0);
     signal_send_thread(p.t(1), SIGTERM_, nullptr);
-    EXPECT_EQ(p.t(1).pending.set, sig_bit(SIGTERM_));
+    EXPECT_EQ(p.pending_for(1), sig_bit(SIGTERM_));
     EXPECT(signal_kill_pending(p.t(1)) && !signal_kill_pending(p.t(0)));
 }
 
@@ -163,41 +181,42 @@ KTEST(signal, a_signal_that_its_thread_blocks_finds_another) {
 
 KTEST(signal, fatal_ones_and_sigkill_concern_every_thread) {
     fake_process p(3);
-    p.t(2).blocked = ~sigset{0};
+    p.block(2, ~sigset{0});
     signal_send_process(*p, SIGTERM_, nullptr);
     EXPECT(signal_kill_pending(p.t(0)) && signal_kill_pending(p.t(1)));
     EXPECT(!signal_kill_pending(p.t(2)));
     signal_send_thread(p.t(1), SIGKILL_, nullptr);
     EXPECT(signal_kill_pending(p.t(2)));
-    EXPECT(p->pending.set & sig_bit(SIGKILL_));
+    EXPECT(p.pending() & sig_bit(SIGKILL_));
 }
 
 KTEST(signal, stops_and_continues_cancel_each_other) {
     fake_process p(2);
     p.set_action(SIGCONT_, a_handler);
-    p.t(0).blocked = p.t(1).blocked = sig_bit(SIGTSTP_) | sig_bit(SIGCONT_);
+    for (unsigned i : {0, 1})
+        p.block(i, sig_bit(SIGTSTP_) | sig_bit(SIGCONT_));
     signal_send_process(*p, SIGTSTP_, nullptr);
     signal_send_thread(p.t(1), SIGTTIN_, nullptr);
-    EXPECT(p->pending.set & sig_bit(SIGTSTP_));
+    EXPECT(p.pending() & sig_bit(SIGTSTP_));
     signal_send_process(*p, SIGCONT_, nullptr);
-    EXPECT_EQ(p->pending.set, sig_bit(SIGCONT_));
-    EXPECT_EQ(p.t(1).pending.set, 0);
+    EXPECT_EQ(p.pending(), sig_bit(SIGCONT_));
+    EXPECT_EQ(p.pending_for(1), 0);
     signal_send_process(*p, SIGSTOP_, nullptr);
-    EXPECT_EQ(p->pending.set, sig_bit(SIGSTOP_));
-    EXPECT_EQ(p->pending.queued.size(), 1);
+    EXPECT_EQ(p.pending(), sig_bit(SIGSTOP_));
+    EXPECT_EQ(p.queued(), 1);
 }
 
 KTEST(signal, a_fault_gets_through_blocking_and_ignoring) {
     fake_process p(1);
     p.set_action(SIGSEGV_, SIG_IGN_);
-    p.t(0).blocked = ~signals_unblockable;
+    p.block(0, ~signals_unblockable);
     signal_force(p.t(0), SIGSEGV_, SEGV_MAPERR_, 0x1234);
     EXPECT(signal_kill_pending(p.t(0)));
     EXPECT_EQ(handler_of(*p->handlers, SIGSEGV_), SIG_DFL_);
     linux_siginfo info;
     {
-        lock_guard guard(p->handlers->lock_);
-        signal_take(*p, p.t(0).pending, SIGSEGV_, info);
+        signal_guard guard(*p->handlers);
+        signal_take(*p, p.t(0).signals.pending, SIGSEGV_, info);
     }
     EXPECT_EQ(info.code, SEGV_MAPERR_);
     EXPECT_EQ(info.fault.address, 0x1234);
@@ -210,7 +229,7 @@ KTEST(signal, the_end_of_a_process_begins_once) {
     EXPECT(!signal_begin_exit(*p, nullptr, 9));
     EXPECT_EQ(p->group_exit_status, 7 << 8);
     signal_end_exec(*p);
-    EXPECT(!p->exiting && !signal_kill_pending(p.t(1)));
+    EXPECT(!p->signals.exiting && !signal_kill_pending(p.t(1)));
     EXPECT(signal_begin_exit(*p, nullptr, 9));
     EXPECT(signal_kill_pending(p.t(1)));
 }
@@ -233,8 +252,8 @@ KTEST(signal, without_memory_the_signal_comes_without_its_info) {
     alloc_fail_after(1);
     signal_send_process(*p, SIGUSR1_, nullptr);
     alloc_fail_after(0);
-    EXPECT_EQ(p->pending.set, sig_bit(SIGUSR1_));
-    EXPECT_EQ(p->pending.queued.size(), 0);
-    EXPECT_EQ(p.take(p->pending, SIGUSR1_), 0);
-    EXPECT_EQ(p->pending.set, 0);
+    EXPECT_EQ(p.pending(), sig_bit(SIGUSR1_));
+    EXPECT_EQ(p.queued(), 0);
+    EXPECT_EQ(p.take(SIGUSR1_), 0);
+    EXPECT_EQ(p.pending(), 0);
 }
