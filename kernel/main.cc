@@ -100,7 +100,7 @@ status start_init() {
     (void)process_exchange_context(*p, std::move(context));
     t->fs = TRY(fs_context::create());
     t->files = TRY(fd_table::create());
-    p->group = TRY(session_create(0)); // init is in session and group 0, as on Linux
+    ref_ptr<process_group> group = TRY(session_create(0)); // 0 as on Linux
     p->pid = t->tid = pid_allocate_for_init();
     p->start_time = now();
     copy_string(t->name, sizeof t->name, "init");
@@ -108,6 +108,7 @@ status start_init() {
                               init_first_run, t.get());
     {
         lock_guard guard(process_tree_lock);
+        p->group = std::move(group);
         t->add_reference(); // process::threads'
         init_process = p.leak();
         process_publish(*init_process, *t, kernel_process(), kernel_process());

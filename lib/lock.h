@@ -144,6 +144,10 @@ private:
 };
 template <class Lock> lock_guard(Lock&) -> lock_guard<Lock>;
 
+// What `lock` guards is looked at without it, because nothing else runs (kernel/sched/standstill.h)
+// or nobody else knows of it, not yet or not any more: to clang, the caller holds the lock.
+template <class Lock> void assume_held(const Lock& lock) ASSERT_CAPABILITY(lock) {}
+
 class SCOPED_CAPABILITY read_guard {
 public:
     explicit read_guard(rw_lock& lock) ACQUIRE_SHARED(lock) : lock_(&lock) { lock_->lock_shared(); }

@@ -41,17 +41,18 @@
 
 namespace {
 
-void drop_address_space(process& p) {
+// Returns how many pages it had resident at most.
+uint64_t drop_address_space(process& p) {
     process_set_executable(p, nullptr);
     ref_ptr<vmspace> vm = process_vmspace(p);
     (void)process_exchange_context(p, process_context(p)->without_memory);
-    p.own_usage.max_rss_pages =
-        std::max(p.own_usage.max_rss_pages, vm->get_sizes().peak_resident_pages);
+    const uint64_t most_resident = vm->get_sizes().peak_resident_pages;
     const trace::addr left = vm.get();
     const uint32_t others = vm->references() - 1;
     vm.reset();
     if (others != 0)
         EVENT(vmspace_released, .vmspace = left, .references = others);
+    return most_resident;
 }
 
 void drop_files(thread& self) {
@@ -228,9 +229,10 @@ void thread_exit(int wait_status) {
         last = --p.live_threads == 0;
     }
     ledger_call cost;
+    uint64_t most_resident = 0;
     if (last) {
         cost.begin(ledger_kind::exit);
-        drop_address_space(p);
+        most_resident = drop_address_space(p);
     }
     vfork_release(self, &wait_status);
     drop_files(self);
@@ -254,6 +256,7 @@ void thread_exit(int wait_status) {
             leave_children(p, self, tree);
         thread_unpublish(self);
         if (last) {
+            p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, most_resident);
             p.wait_status = p.group_exit_status;
             memcpy(p.last_name, self.name, sizeof(p.last_name));
             become_zombie(p, discarded);

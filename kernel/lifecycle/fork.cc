@@ -231,7 +231,6 @@ expected<ref_ptr<process>> create_process(const clone_args& args, process& paren
     p->recorded = parent.recorded;
     p->oom_score_adj.store(parent.oom_score_adj.load());
     p->start_time = now();
-    p->exit_signal = args.exit_signal;
     return p;
 }
 
@@ -372,6 +371,7 @@ status new_child::publish() {
     process* real_parent = &parent_;
     p.parent_thread = &self_;
     p.parent_program = process_program(parent_);
+    p.exit_signal = args_.exit_signal;
     if (set(CLONE_PARENT_)) {
         real_parent = parent_.parent;
         p.parent_thread = parent_.parent_thread;

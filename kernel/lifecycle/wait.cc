@@ -39,7 +39,8 @@ struct news {
     process* dead = nullptr; // a zombie out of the tree, which the caller has to bury
 };
 
-bool matches(const process& child, wait_for what, pid_t id, uint32_t options) {
+bool matches(const process& child, wait_for what, pid_t id, uint32_t options)
+    REQUIRES(process_tree_lock) {
     if (what == wait_for::group && child.group->id != id)
         return false;
     // One that has ended, and whose end is not asked for, has no more to tell.
@@ -78,10 +79,10 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
 // The zombie is gone from the tree; what is left of it is freed when the last CPU has left its last
 // thread's stack. Waiting for that here means that a process that has been waited for has given
 // everything back.
-NO_ALLOC void bury(process& child) {
+NO_ALLOC void bury(process& child, int wait_status) {
     while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
-    EVENT(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(child.wait_status)));
+    EVENT(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(wait_status)));
     child.drop_reference();
 }
 
@@ -144,7 +145,7 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
             guard.unlock();
             if (n->dead) {
                 self.costs.inherit(n->dead->costs);
-                bury(*n->dead);
+                bury(*n->dead, n->wait_status);
             }
             return *n;
         }

@@ -26,14 +26,14 @@ private:
 };
 
 // The first thread of which `is` is true, or null.
-template <class Is> const thread* thread_that(const process& p, Is is) {
+template <class Is> const thread* thread_that(const process& p, Is is) REQUIRES(process_tree_lock) {
     for (const thread& t : p.threads)
         if (is(t))
             return &t;
     return nullptr;
 }
 
-const char* state_of(const process& p) {
+const char* state_of(const process& p) REQUIRES(process_tree_lock) {
     if (p.state != process_state::alive)
         return p.state == process_state::zombie ? "zombie" : "stop";
     return thread_that(p,
@@ -46,7 +46,7 @@ const char* state_of(const process& p) {
 }
 
 // Why the first thread that sleeps does.
-const char* wait_reason_of(const process& p) {
+const char* wait_reason_of(const process& p) REQUIRES(process_tree_lock) {
     const thread* asleep = thread_that(p, [](const thread& t) {
         return t.state.load() == thread_state::sleeping && t.wait_reason;
     });
@@ -54,12 +54,12 @@ const char* wait_reason_of(const process& p) {
 }
 
 // Whether a thread of `p` has the parent's address space until it calls exec or ends.
-bool borrows(const process& p) {
+bool borrows(const process& p) REQUIRES(process_tree_lock) {
     return thread_that(p, [](const thread& t) { return t.vfork_parent != nullptr; });
 }
 
 // The child that a vfork parent waits for, or 0.
-pid_t awaited_by(const process& p) {
+pid_t awaited_by(const process& p) REQUIRES(process_tree_lock) {
     if (std::string_view(wait_reason_of(p)) != "vfork")
         return 0;
     for (const process& c : p.children)
@@ -68,8 +68,12 @@ pid_t awaited_by(const process& p) {
     return 0;
 }
 
-// Without the lock: the machine stands still.
-const security_context& look_at_context(process& p) NO_THREAD_SAFETY_ANALYSIS { return *p.context; }
+// Locks are assumed, none is taken: the machine stands still.
+
+const security_context& look_at_context(process& p) {
+    assume_held(p.lock);
+    return *p.context;
+}
 vmspace* look_at_vmspace(process& p) { return look_at_context(p).vm.get(); }
 
 bool is_for(const snapshot_set& set, process& p) {
@@ -79,6 +83,7 @@ bool is_for(const snapshot_set& set, process& p) {
 }
 
 template <class Visit> void each_process(const snapshot_set& set, Visit visit) {
+    assume_held(process_tree_lock);
     for (process* p = process_look_next(set.first); p && p->pid <= set.last;
          p = process_look_next(p->pid + 1))
         if (is_for(set, *p))
@@ -149,6 +154,7 @@ void ledger_json(ledger& costs, text_sink& out, bool only_changes) {
 }
 
 void process_json(process& p, text_sink& out, bool only_changes) {
+    assume_held(process_tree_lock);
     const char* name = p.threads.empty() ? p.last_name : p.threads.front()->name;
     out.print("{\"pid\":%d,\"ppid\":%d,\"name\":", p.pid, p.parent ? p.parent->pid : 0);
     out.append_json_string(name);
@@ -284,6 +290,7 @@ void snapshot_json(const snapshot_set& set, text_sink& out, bool only_changes) {
 }
 
 void snapshot_text(process& p, const credentials& viewer, text_sink& out) {
+    assume_held(process_tree_lock);
     vm_snapshot_addresses = viewer.superuser();
     if (!look_at_vmspace(p))
         return;

@@ -24,7 +24,7 @@ constexpr uint64_t ticks_of(nanos_t t) { return t / (nanos_per_second / ticks_pe
 uint64_t resident_pages(const vmspace::sizes& s) { return s.anonymous_pages + s.object_pages; }
 constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 1024); }
 
-char state_of(const process& p, const thread& t) {
+char state_of(const process& p, const thread& t) REQUIRES(process_tree_lock) {
     if (p.state == process_state::zombie)
         return 'Z';
     // Its threads are parked, or on their last steps to there.

@@ -15,11 +15,13 @@ status finish(text_buffer& out) {
 }
 
 // Its process, if that still runs the program that was asked for; while nothing changes.
-process* look_at(const proc_subject& of) NO_THREAD_SAFETY_ANALYSIS {
+process* look_at(const proc_subject& of) {
+    assume_held(process_tree_lock);
     process* p = process_look_next(of.pid);
-    return p && p->serial.value() == of.process_serial && p->context->program == of.program
-               ? p
-               : nullptr;
+    if (!p || p->serial.value() != of.process_serial)
+        return nullptr;
+    assume_held(p->lock);
+    return p->context->program == of.program ? p : nullptr;
 }
 
 } // namespace

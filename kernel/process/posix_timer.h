@@ -16,7 +16,7 @@
 struct posix_timer {
     list_node of_process;
     process* owner = nullptr; // outlives it
-    // Under process::posix_timers_lock.
+    // Under posix_timers::lock.
     ref_ptr<thread> target; // SIGEV_THREAD_ID: the thread that gets the signal
     bool signals = true;    // not SIGEV_NONE, and the target has not ended
     int id = 0;
@@ -35,4 +35,11 @@ struct posix_timer {
     int overrun GUARDED_BY(lock) = 0;        // of the signal that was taken last
     int periods_missed GUARDED_BY(lock) = 0; // by used time, since then
     timer_event event;
+};
+
+// Those of a process.
+struct posix_timers {
+    sleep_lock lock{lock_rank::itimer, "posix timers"};
+    list<posix_timer, &posix_timer::of_process> all GUARDED_BY(lock);
+    int next_id GUARDED_BY(lock) = 0;
 };

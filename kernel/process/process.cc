@@ -97,7 +97,7 @@ process::process() : context(security_context::of_the_kernel()) {
 }
 
 process::~process() {
-    ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.empty());
+    ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.all.empty());
     ASSERT(!among_children.linked() && !among_news.linked() && !among_members.linked());
     ASSERT(!in_table.linked());
     ASSERT(!context->vm && !executable);
@@ -190,7 +190,7 @@ ref_ptr<thread> thread_find(pid_t tid) {
     return found;
 }
 
-process* process_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
+process* process_look_next(pid_t from) {
     if (from >= pid_max)
         return nullptr;
     const pid_t pid = first_with_bit(std::max(from, 1), pids_of_processes);
@@ -309,7 +309,7 @@ pid_t pid_next_kept(pid_t pid) {
     return first_with_bit(pid, pids_of_groups);
 }
 
-thread* thread_look_next(pid_t from) NO_THREAD_SAFETY_ANALYSIS {
+thread* thread_look_next(pid_t from) {
     for (; from < pid_max; from++) {
         from = first_with_bit(from, pids_in_use);
         if (from == pid_max)

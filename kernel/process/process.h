@@ -1,8 +1,8 @@
 // process: a thread group with an address space; the family tree, groups and sessions.
 //
-// `process_tree_lock` (rank process_tree) guards everything marked TREE. A process is reference
-// counted: its parent's list of children holds a reference until it has been waited for, each of
-// its threads holds one.
+// `process_tree_lock` (rank process_tree) guards the family and what its members are told of each
+// other. A process is reference counted: its parent's list of children holds a reference until it
+// has been waited for, each of its threads holds one.
 #pragma once
 
 #include "kernel/process/cpu_alarm.h"
@@ -89,58 +89,66 @@ struct process : ref_counted<process> {
     bool recorded = false;          // kernel/observe/record.h; inherited
     bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
 
-    // TREE
-    process* parent = nullptr;
+    // The family.
+    process* parent GUARDED_BY(process_tree_lock) = nullptr;
     std::atomic<pid_t> parent_pid{0}; // parent's, 0 without one: getppid reads it without the lock
-    void set_parent(process* p) {
+    void set_parent(process* p) REQUIRES(process_tree_lock) {
         parent = p;
         parent_pid.store(p ? p->pid : 0, std::memory_order_relaxed);
     }
-    const thread* parent_thread =
-        nullptr; // of `parent`, which made it or took it over; may be null
-    list_node among_children;
-    list<process, &process::among_children> children;
-    list_node among_news;
+    // Of `parent`, which made it or took it over; may be null.
+    const thread* parent_thread GUARDED_BY(process_tree_lock) = nullptr;
+    list_node among_children GUARDED_BY(process_tree_lock);
+    list<process, &process::among_children> children GUARDED_BY(process_tree_lock);
+    list_node among_news GUARDED_BY(process_tree_lock);
     // Of `children`, those with something that wait4 might report: ended, stopped, continued. In
     // the order in which it came.
-    list<process, &process::among_news> news;
-    list<thread, &thread::in_process> threads;
-    unsigned live_threads = 0; // of `threads`, those that have not begun to exit
-    wait_queue thread_gone;    // exec waits here for the other threads; guard: process_tree_lock
-    list_node in_table;
-    ref_ptr<process_group> group; // null before it is published; kept when it has been waited for
-    list_node among_members;      // of `group`
-    bool ties GUARDED_BY(process_tree_lock) = false; // process_group::ties counts it
-    uint64_t walk GUARDED_BY(process_tree_lock) = 0; // the last group_walk that has come by
+    list<process, &process::among_news> news GUARDED_BY(process_tree_lock);
+    list<thread, &thread::in_process> threads GUARDED_BY(process_tree_lock);
+    // Of `threads`, those that have not begun to exit. Written under process_tree_lock; where it is
+    // 1, only that one could make it more.
+    std::atomic<unsigned> live_threads{0};
+    wait_queue thread_gone GUARDED_BY(process_tree_lock); // exec waits here for the other threads
+    list_node in_table GUARDED_BY(process_tree_lock);
+    // Null before it is published; kept when it has been waited for.
+    ref_ptr<process_group> group GUARDED_BY(process_tree_lock);
+    list_node among_members GUARDED_BY(process_tree_lock); // of `group`
+    bool ties GUARDED_BY(process_tree_lock) = false;       // process_group::ties counts it
+    uint64_t walk GUARDED_BY(process_tree_lock) = 0;       // the last group_walk that has come by
     // How many of them have brought a signal. Written under process_tree_lock.
     std::atomic<uint32_t> signals_to_many{0};
-    bool executed = false; // setpgid by the parent is refused after exec
-    process_state state = process_state::alive;
-    int exit_signal = 17; // SIGCHLD; it is that also if the parent runs another program by then
-    uint64_t parent_program = 0; // its security_context::program when it made this one
-    int wait_status = 0;         // as wait4 reports it
-    char last_name[16] = {};     // comm of the last thread, for ps, once there is none any more
-    int group_exit_status = 0;   // what its threads leave with once signals.exiting
-    int stop_signo = 0;          // what a stop is reported with
+    bool subreaper GUARDED_BY(process_tree_lock) = false; // PR_SET_CHILD_SUBREAPER
+
+    // What others are told of it.
+    process_state state GUARDED_BY(process_tree_lock) = process_state::alive;
+    // setpgid by the parent is refused after exec.
+    bool executed GUARDED_BY(process_tree_lock) = false;
+    // SIGCHLD; it is that also if the parent runs another program by then.
+    int exit_signal GUARDED_BY(process_tree_lock) = 17;
+    // Its parent's security_context::program when that made this one.
+    uint64_t parent_program GUARDED_BY(process_tree_lock) = 0;
+    // What its threads leave with once signals.exiting, and then as wait4 reports it.
+    int group_exit_status GUARDED_BY(process_tree_lock) = 0;
+    int wait_status GUARDED_BY(process_tree_lock) = 0;
+    // comm of the last thread, for ps, once there is none any more.
+    char last_name[16] GUARDED_BY(process_tree_lock) = {};
+    int stop_signo GUARDED_BY(process_tree_lock) = 0; // what a stop is reported with
     // What wait4 has told of the state.
-    bool stop_reported = true, continue_reported = true;
-    usage own_usage; // of threads that have ended
-    usage child_usage;
-    wait_queue child_changed; // wait4 sleeps here; guard: process_tree_lock
-    poll_queue end_pollers;   // poll on its pidfds: notified when it becomes a zombie
-    bool subreaper = false;   // PR_SET_CHILD_SUBREAPER
-    list<cpu_alarm, &cpu_alarm::of_process> cpu_alarms; // on its clocks and those of its threads
-    cpu_alarm cpu_limit;                                // RLIMIT_CPU's
-    timer_event cpu_event; // for when one may be due; set by its own threads only
+    bool stop_reported GUARDED_BY(process_tree_lock) = true;
+    bool continue_reported GUARDED_BY(process_tree_lock) = true;
+    usage own_usage GUARDED_BY(process_tree_lock); // of threads that have ended
+    usage child_usage GUARDED_BY(process_tree_lock);
+    wait_queue child_changed GUARDED_BY(process_tree_lock); // wait4 sleeps here
+    poll_queue end_pollers; // poll on its pidfds: notified when it becomes a zombie
 
     // Threads whose structures (stack, FPU area) are not given back yet. wait4 waits for zero, so
     // that a process that has been waited for has left nothing behind.
     std::atomic<unsigned> unfreed_threads{0};
 
-    struct interval_timers* timers = nullptr; // kernel/time/itimer.cc
-    sleep_lock posix_timers_lock{lock_rank::itimer, "posix timers"};
-    list<posix_timer, &posix_timer::of_process> posix_timers; // under posix_timers_lock
-    int next_timer_id = 0;                                    // likewise
+    // Made at the first use: kernel/time/itimer.cc.
+    struct interval_timers* interval_timers GUARDED_BY(lock) = nullptr;
+    struct posix_timers posix_timers;
+    struct cpu_alarms cpu_alarms; // on its clocks and those of its threads
 };
 
 extern process* init_process;
@@ -160,10 +168,9 @@ void pid_release(pid_t pid);
 pid_t pid_allocate_for_init(); // 1
 // An empty process with default limits, nowhere published. Null when out of memory.
 process* process_allocate();
-// The same without a lock or a reference, while nothing changes (kernel/sched/standstill.h). Null
-// at the end.
-process* process_look_next(pid_t from);
-thread* thread_look_next(pid_t from); // likewise, or under process_tree_lock
+// The same without a reference; null at the end.
+process* process_look_next(pid_t from) REQUIRES(process_tree_lock);
+thread* thread_look_next(pid_t from) REQUIRES(process_tree_lock);
 unsigned process_count();
 
 // Something has happened to `p` that its parent may wait for: the last of its parent's news.

@@ -19,7 +19,7 @@ auto& bucket_of(pid_t id) REQUIRES(process_tree_lock) {
 }
 
 // Whether `p` could be continued by a parent in another group of its session.
-bool is_tie(const process& p) {
+bool is_tie(const process& p) REQUIRES(process_tree_lock) {
     const process* parent = p.parent;
     return p.live_threads != 0 && parent && parent != init_process && parent->group &&
            parent->group != p.group && parent->group->sess == p.group->sess;

@@ -106,8 +106,8 @@ struct thread : ref_counted<thread> {
     uint64_t set_child_tid = 0;   // CLONE_CHILD_SETTID: user address, stored at the first run
     uint64_t clear_child_tid = 0; // user address: zeroed and futex-woken at exit
     uint64_t robust_list = 0;
-    list_node in_process; // process::threads, under the process_tree lock
-    list_node in_tid_table;
+    list_node in_process GUARDED_BY(process_tree_lock); // process::threads
+    list_node in_tid_table GUARDED_BY(process_tree_lock);
 
     thread_signals signals;
     // With the command line's `check`: page faults one after the other, resolved each time, of one

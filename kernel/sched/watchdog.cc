@@ -67,6 +67,7 @@ const void* lock_wanted_by(const thread& t) {
 }
 
 template <class Use> thread* any_thread(Use use) {
+    assume_held(process_tree_lock);
     for (thread* t = thread_look_next(1); t; t = thread_look_next(t->tid + 1))
         if (use(*t))
             return t;
@@ -148,7 +149,7 @@ void look_at_thread(thread& t) REQUIRES(process_tree_lock) {
 }
 
 // Some of the threads, and the next time those after them.
-void look_at_threads() NO_THREAD_SAFETY_ANALYSIS {
+void look_at_threads() {
     constexpr unsigned at_once = 64; // interrupts are off
     static pid_t from = 1;
     if (!process_tree_lock.try_lock()) // whoever has it may be the one that hangs

@@ -31,6 +31,11 @@ expected<ref_ptr<process>> find_or_self(pid_t pid) {
     return p;
 }
 
+ref_ptr<session> session_of(process& p) {
+    lock_guard tree(process_tree_lock);
+    return p.group->sess;
+}
+
 } // namespace
 
 void session_process_exiting(process& p) {
@@ -65,7 +70,7 @@ sysresult sys_setpgid(sys_pid pid, sys_pid group) {
     lock_guard moving(group_lock);
     ref_ptr<process_group> to = group_get(wanted);
     if (!to && wanted == target->pid)
-        to = TRY(group_create(wanted, target->group->sess));
+        to = TRY(group_create(wanted, session_of(*target)));
     lock_guard tree(process_tree_lock);
     if (target->state == process_state::zombie && target.get() != &self && target->parent != &self)
         return fail(Errno::srch);

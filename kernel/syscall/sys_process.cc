@@ -352,7 +352,15 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         process_set_subreaper(p, a2 != 0);
         return 0;
     }
-    case PR_GET_CHILD_SUBREAPER_: TRY(user_ptr<int32_t>(a2).write(p.subreaper)); return 0;
+    case PR_GET_CHILD_SUBREAPER_: {
+        int32_t on;
+        {
+            lock_guard guard(process_tree_lock);
+            on = p.subreaper;
+        }
+        TRY(user_ptr<int32_t>(a2).write(on));
+        return 0;
+    }
     case PR_SET_NO_NEW_PRIVS_:
         if (a2 != 1 || a3 || a4 || a5)
             return fail(Errno::inval);

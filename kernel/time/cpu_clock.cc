@@ -140,13 +140,13 @@ bool cpu_clock_goes_on(const cpu_clock& clock) {
 void cpu_alarm_set(process& p, cpu_alarm& a, nanos_t at) {
     a.at = at;
     if (!a.of_process.linked())
-        p.cpu_alarms.push_back(a);
+        p.cpu_alarms.all.push_back(a);
     have_threads_look(p);
 }
 
 void cpu_alarm_cancel(process& p, cpu_alarm& a) {
     if (a.of_process.linked())
-        p.cpu_alarms.remove(a);
+        p.cpu_alarms.all.remove(a);
 }
 
 void cpu_limit_changed(process& p) {
@@ -156,12 +156,12 @@ void cpu_limit_changed(process& p) {
         at = next_limit(p.limits[RLIMIT_CPU_]);
     }
     if (at == forever) {
-        cpu_alarm_cancel(p, p.cpu_limit);
+        cpu_alarm_cancel(p, p.cpu_alarms.limit);
         return;
     }
-    p.cpu_limit.context = &p;
-    p.cpu_limit.fire = limit_reached;
-    cpu_alarm_set(p, p.cpu_limit, at);
+    p.cpu_alarms.limit.context = &p;
+    p.cpu_alarms.limit.fire = limit_reached;
+    cpu_alarm_set(p, p.cpu_alarms.limit, at);
 }
 
 void cpu_alarms_check(thread& self) {
@@ -173,15 +173,15 @@ void cpu_alarms_check(thread& self) {
         self.signals.flags.fetch_and(~uint32_t{signal_flag_clock});
     }
     // So many of its threads can run at once, and use up what is left of the process's time.
-    const nanos_t running = std::clamp(p.live_threads, 1u, cpu::count());
+    const nanos_t running = std::clamp(p.live_threads.load(), 1u, cpu::count());
     nanos_t soonest = forever;
-    for (cpu_alarm* a = p.cpu_alarms.front(); a;) {
-        cpu_alarm* following = p.cpu_alarms.next(*a);
+    for (cpu_alarm* a = p.cpu_alarms.all.front(); a;) {
+        cpu_alarm* following = p.cpu_alarms.all.next(*a);
         const nanos_t time = cpu_time(p, a->only, a->user_only);
         if (time >= a->at)
             a->at = a->fire(*a, time);
         if (a->at == forever)
-            p.cpu_alarms.remove(*a);
+            p.cpu_alarms.all.remove(*a);
         else
             soonest = std::min(soonest, (a->at - std::min(a->at, time)) / (a->only ? 1 : running));
         a = following;
@@ -189,14 +189,14 @@ void cpu_alarms_check(thread& self) {
     if (soonest != forever && p.live_threads != 0) {
         nanos_t when;
         if (!__builtin_add_overflow(now(), std::max(soonest, shortest_look), &when))
-            p.cpu_event.set(when, look_event, &p);
+            p.cpu_alarms.event.set(when, look_event, &p);
     }
 }
 
 void cpu_alarms_process_exiting(process& p) {
-    p.cpu_event.cancel();
+    p.cpu_alarms.event.cancel();
     lock_guard tree(process_tree_lock);
-    cpu_alarm_cancel(p, p.cpu_limit);
+    cpu_alarm_cancel(p, p.cpu_alarms.limit);
 }
 
 status cpu_clock_sleep(const cpu_clock& clock, nanos_t at) {

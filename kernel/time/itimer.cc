@@ -80,8 +80,8 @@ void prepare(cpu_interval_timer& timer, bool user_only, int signo) {
 expected<interval_timers*> timers_of(process& p) {
     {
         lock_guard guard(p.lock);
-        if (p.timers)
-            return p.timers;
+        if (p.interval_timers)
+            return p.interval_timers;
     }
     interval_timers* fresh = all_timers.create();
     if (!fresh)
@@ -92,10 +92,10 @@ expected<interval_timers*> timers_of(process& p) {
     interval_timers* mine = fresh;
     {
         lock_guard guard(p.lock);
-        if (p.timers) // another thread was faster
-            mine = p.timers;
+        if (p.interval_timers) // another thread was faster
+            mine = p.interval_timers;
         else
-            p.timers = fresh;
+            p.interval_timers = fresh;
     }
     if (mine != fresh)
         all_timers.destroy(fresh);
@@ -183,9 +183,9 @@ linux_itimerval itimerval_of(const setting& s) {
 
 void itimer_signal_taken(process& p) {
     lock_guard guard(p.lock);
-    if (!p.timers)
+    if (!p.interval_timers)
         return;
-    interval_timers& timers = *p.timers;
+    interval_timers& timers = *p.interval_timers;
     lock_guard timers_guard(timers.lock);
     if (timers.armed || timers.interval == 0)
         return;
@@ -203,7 +203,7 @@ void itimer_process_exiting(process& p) {
     interval_timers* timers;
     {
         lock_guard guard(p.lock);
-        timers = std::exchange(p.timers, nullptr);
+        timers = std::exchange(p.interval_timers, nullptr);
     }
     if (!timers)
         return;

@@ -103,7 +103,7 @@ void stop(posix_timer& t) {
     }
 }
 
-// Neither does its signal. Caller holds posix_timers_lock.
+// Neither does its signal. Caller holds posix_timers::lock.
 void disarm(posix_timer& t) {
     {
         lock_guard guard(t.lock);
@@ -126,8 +126,8 @@ linux_itimerspec setting_of(posix_timer& t) {
     return {to_timespec(t.interval), to_timespec(next > time ? next - time : 0)};
 }
 
-expected<posix_timer*> find(process& p, int id) {
-    for (posix_timer& t : p.posix_timers)
+expected<posix_timer*> find(process& p, int id) REQUIRES(p.posix_timers.lock) {
+    for (posix_timer& t : p.posix_timers.all)
         if (t.id == id)
             return &t;
     return fail(Errno::inval);
@@ -175,8 +175,8 @@ void posix_timer_signal_ignored(posix_timer& t) {
 }
 
 void posix_timers_go_on(process& p, int signo) {
-    lock_guard guard(p.posix_timers_lock);
-    for (posix_timer& t : p.posix_timers) {
+    lock_guard guard(p.posix_timers.lock);
+    for (posix_timer& t : p.posix_timers.all) {
         lock_guard timer_guard(t.lock);
         if (t.entry.info.signo == signo && std::exchange(t.rests, false))
             arm(t); // it is due, and counts what it has left out
@@ -185,8 +185,8 @@ void posix_timers_go_on(process& p, int signo) {
 
 void posix_timers_thread_exiting(thread& self) {
     process& p = *self.proc;
-    lock_guard guard(p.posix_timers_lock);
-    for (posix_timer& t : p.posix_timers) {
+    lock_guard guard(p.posix_timers.lock);
+    for (posix_timer& t : p.posix_timers.all) {
         if (t.target.get() != &self)
             continue;
         t.signals = false;
@@ -196,12 +196,12 @@ void posix_timers_thread_exiting(thread& self) {
 }
 
 void posix_timers_delete(process& p) {
-    lock_guard guard(p.posix_timers_lock);
-    while (posix_timer* t = p.posix_timers.pop_front()) {
+    lock_guard guard(p.posix_timers.lock);
+    while (posix_timer* t = p.posix_timers.all.pop_front()) {
         disarm(*t);
         timers.destroy(t);
     }
-    p.next_timer_id = 0;
+    p.posix_timers.next_id = 0;
 }
 
 sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event,
@@ -231,21 +231,21 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     t->cpu = std::move(cpu);
     status chosen = choose_signal(*t, wanted);
     if (chosen) {
-        lock_guard guard(p.posix_timers_lock);
-        t->id = p.next_timer_id;
+        lock_guard guard(p.posix_timers.lock);
+        t->id = p.posix_timers.next_id;
         if (t->target && (t->target->signals.flags.load() & signal_flag_gone))
             chosen = fail(Errno::inval);
         else
             chosen = id.write(t->id);
         if (chosen) {
-            p.next_timer_id++;
+            p.posix_timers.next_id++;
             t->entry.timer = t;
             t->entry.info = {};
             t->entry.info.signo = wanted.signo;
             t->entry.info.code = SI_TIMER_;
             t->entry.info.timer.timer_id = t->id;
             t->entry.info.timer.value = event ? wanted.value : uint64_t(t->id);
-            p.posix_timers.push_back(*t);
+            p.posix_timers.all.push_back(*t);
             return 0;
         }
     }
@@ -263,7 +263,7 @@ sysresult sys_timer_settime(int32_t id, sys_hex flags, user_ptr<const linux_itim
     process& p = current_process();
     linux_itimerspec before;
     {
-        lock_guard guard(p.posix_timers_lock);
+        lock_guard guard(p.posix_timers.lock);
         posix_timer& t = *TRY(find(p, id));
         const bool absolute = flags & TIMER_ABSTIME_;
         const bool by_use = on_cpu_clock(t);
@@ -301,7 +301,7 @@ sysresult sys_timer_gettime(int32_t id, user_ptr<linux_itimerspec> out) {
     process& p = current_process();
     linux_itimerspec setting;
     {
-        lock_guard guard(p.posix_timers_lock);
+        lock_guard guard(p.posix_timers.lock);
         setting = setting_of(*TRY(find(p, id)));
     }
     TRY(out.write(setting));
@@ -310,7 +310,7 @@ sysresult sys_timer_gettime(int32_t id, user_ptr<linux_itimerspec> out) {
 
 sysresult sys_timer_getoverrun(int32_t id) {
     process& p = current_process();
-    lock_guard guard(p.posix_timers_lock);
+    lock_guard guard(p.posix_timers.lock);
     posix_timer& t = *TRY(find(p, id));
     lock_guard timer_guard(t.lock);
     return t.overrun;
@@ -318,10 +318,10 @@ sysresult sys_timer_getoverrun(int32_t id) {
 
 sysresult sys_timer_delete(int32_t id) {
     process& p = current_process();
-    lock_guard guard(p.posix_timers_lock);
+    lock_guard guard(p.posix_timers.lock);
     posix_timer& t = *TRY(find(p, id));
     disarm(t);
-    p.posix_timers.remove(t);
+    p.posix_timers.all.remove(t);
     timers.destroy(&t);
     return 0;
 }

@@ -227,7 +227,10 @@ KTEST(signal, the_end_of_a_process_begins_once) {
     EXPECT(signal_begin_exit(*p, &p.t(1), 7 << 8));
     EXPECT(signal_kill_pending(p.t(0)) && !signal_kill_pending(p.t(1)));
     EXPECT(!signal_begin_exit(*p, nullptr, 9));
-    EXPECT_EQ(p->group_exit_status, 7 << 8);
+    {
+        lock_guard tree(process_tree_lock);
+        EXPECT_EQ(p->group_exit_status, 7 << 8);
+    }
     signal_end_exec(*p);
     EXPECT(!p->signals.exiting && !signal_kill_pending(p.t(1)));
     EXPECT(signal_begin_exit(*p, nullptr, 9));
