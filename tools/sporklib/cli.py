@@ -106,7 +106,9 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
     kernel = arguments.kernel or KERNEL
     checked = ["check"] if getattr(arguments, "check", False) else []
-    debugged = ["watchdog=0"] if arguments.gdb or arguments.gdb_port is not None else []
+    under_gdb = arguments.gdb or arguments.gdb_port is not None
+    told = any(word.startswith("watchdog=") for word in arguments.append)
+    debugged = ["watchdog=0"] if under_gdb and not told else []
     words = " ".join(arguments.append + checked + debugged + trace_words(arguments))
     check_words(words)
     config = Config(

@@ -215,9 +215,9 @@ def clone_flags(walk: Walk) -> int:
 
 
 def fork_mode(walk: Walk) -> bool:
-    """vmspace::fork(mode, ledger), whose result is returned through memory."""
-    mode = gdb.Value(argument("rdx") & 0xFF).cast(type_named("fork_mode"))
-    walk.facts["mode"] = enumerator(mode)
+    """vmspace::fork(job), whose result is returned through memory."""
+    job = gdb.Value(argument("rdx")).cast(type_named("fork_job").pointer())
+    walk.facts["mode"] = enumerator(job["mode"])
     return True
 
 
