@@ -97,7 +97,6 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
         signal_force(self, SIGFPE_, FPE_INTDIV_, at);
         break;
     case 1: // debug
-        frame.rflags &= ~uint64_t{RFLAGS_TF};
         signal_force(self, SIGTRAP_, TRAP_TRACE_, at);
         break;
     case 3: // breakpoint

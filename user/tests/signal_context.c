@@ -113,9 +113,48 @@ static void context(void) {
     is(r12, 0x7777, "a register that it has not");
 }
 
+static volatile unsigned long flags_at_start;
+static volatile sig_atomic_t steps;
+
+static void note_flags(int signo) {
+    (void)signo;
+    unsigned long flags;
+    asm volatile("pushfq; pop %0" : "=r"(flags));
+    flags_at_start = flags;
+}
+
+static void note_step(int signo) {
+    note_flags(signo);
+    steps++;
+}
+
+enum { TRAP_FLAG = 0x100, DIRECTION = 0x400 };
+
+// String instructions go upwards and nobody steps when a handler begins, whatever was interrupted;
+// that has its flags again afterwards.
+static void flags_of_handlers(void) {
+    need(signal(SIGUSR1, note_flags) != SIG_ERR && signal(SIGTRAP, note_step) != SIG_ERR);
+    unsigned long after;
+    long result;
+    asm volatile("std; syscall; pushfq; pop %[after]; cld"
+                 : "=a"(result), [after] "=r"(after)
+                 : "a"((long)SYS_kill), "D"((long)getpid()), "S"((long)SIGUSR1)
+                 : "rcx", "r11", "memory", "cc");
+    is(result, 0, "a signal while the direction flag is set");
+    is(flags_at_start & DIRECTION, 0, "the handler begins without it");
+    is(after & DIRECTION, DIRECTION, "what it interrupted has it again");
+    asm volatile("lea -128(%%rsp), %%rsp; pushfq; orl %0, (%%rsp); popfq; nop; nop;"
+                 "pushfq; andl %1, (%%rsp); popfq; lea 128(%%rsp), %%rsp" ::"i"(TRAP_FLAG),
+                 "i"(~TRAP_FLAG)
+                 : "memory", "cc");
+    is(steps, 5, "a handler for each step");
+    is(flags_at_start & TRAP_FLAG, 0, "which takes none itself");
+}
+
 int main(void) {
     subtest("the alternate stack", alternate_stack);
     subtest("SS_AUTODISARM", disarmed_by_its_use);
     subtest("the interrupted context", context);
+    subtest("flags of handlers", flags_of_handlers);
     return done();
 }
