@@ -9,6 +9,7 @@
 #include <cstring>
 #include <machine/apic.h>
 #include <machine/boot.h>
+#include <machine/cpu_features.h>
 #include <machine/exception_table.h>
 #include <machine/instructions.h>
 #include <machine/layout.h>
@@ -193,6 +194,13 @@ trap_frame* exception(trap_frame* f) {
     }
 }
 
+// What the kernel's code counts on, whatever flags a program had: string instructions go upwards, and
+// with SMAP the program's memory is closed. Looked at on the way in, and on the way out for accessors
+// that left it open.
+void check_flags() {
+    CHECK_ASSERT(!(read_flags() & (RFLAGS_DF | (cpu_features.smap ? RFLAGS_AC : 0u))));
+}
+
 } // namespace
 
 void idt_load() {
@@ -216,11 +224,13 @@ void prepare_return_to_user(trap_frame* frame) {
         interrupts_off();
     }
     leaving_kernel(*frame);
+    check_flags();
     CHECK_ASSERT(frame->from_user() && frame->interrupts_enabled());
     CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);
 }
 
 trap_frame* trap_dispatch(trap_frame* frame) {
+    check_flags();
     if (frame->vector < 32) {
         frame = exception(frame);
     } else {
@@ -234,12 +244,14 @@ trap_frame* trap_dispatch(trap_frame* frame) {
 }
 
 void syscall_dispatch(trap_frame* frame) {
+    check_flags();
     interrupts_on();
     handle_syscall(*frame);
     prepare_return_to_user(frame);
 }
 
 trap_frame* trap_paranoid_dispatch(trap_frame* frame) {
+    check_flags();
     if (frame->vector != exception_nmi)
         panic_for_exception(*frame);
     // Without a panic elsewhere it comes from outside, where somebody wants to see what the machine

@@ -144,6 +144,26 @@ TEST_CASE("fork: untouched memory shared by inheritance is one memory", "[fork][
     CHECK(load(parent, at + pages(1)) == 6);
 }
 
+TEST_CASE("fork: what is mapped before shared memory does not become a part of its amap",
+          "[fork][inherit]") {
+    vm_world world;
+    vm_ref a = new_space();
+    vaddr_t at = map_private(a, 0x100000, 4);
+    REQUIRE(a->inherit(at, pages(4), vm_inherit::share));
+    vm_ref b = fork_of(a);
+    // Nobody has the amap's first slots any more.
+    REQUIRE(a->unmap(at, pages(2)));
+    REQUIRE(b->unmap(at, pages(2)));
+    map_private(a, 0x100000, 2);
+    REQUIRE(load(a, at) == 0); // the page of zeros is mapped
+    REQUIRE(a->inherit(at, pages(2), vm_inherit::share));
+    vm_ref c = fork_of(a);
+    store(c, at, 7);
+    CHECK(load(a, at) == 7);
+    store(a, at + pages(1), 8);
+    CHECK(load(c, at + pages(1)) == 8);
+}
+
 TEST_CASE("fork: a copy of memory that is shared by inheritance is a snapshot", "[fork][inherit]") {
     vm_world world;
     auto mode = GENERATE(fork_mode::copy, fork_mode::cow, fork_mode::cow_pte);

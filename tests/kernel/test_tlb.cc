@@ -233,6 +233,37 @@ KTEST(tlb, kernel_mapping_removed_everywhere) {
     }
 }
 
+// On a processor that has some program's memory loaded, as most have.
+KTEST(tlb, kernel_mapping_removed_beside_a_user_pmap) {
+    if (cpu::count() == 1)
+        SKIP("needs two processors");
+    const vaddr_t kva(0xffff'c07f'4000'0000);
+    test_pmap p;
+    test_pages pages(2);
+    REQUIRE(p && pages.complete());
+    auto* at = reinterpret_cast<volatile uint32_t*>(kva.value());
+    word(pages[0]) = 0;
+    word(pages[1]) = 1;
+    std::atomic<unsigned> entered{0}, seen{0}, stale{0};
+    auto body = [&] {
+        loaded_pmap loaded(p);
+        for (unsigned round = 1; round <= rounds; round++) {
+            stay_until([&] { return entered == round; });
+            stale += at[0] != round % 2;
+            seen = round;
+        }
+    };
+    const unsigned other = this_cpu_id() == 0 ? 1 : 0;
+    on_cpu<decltype(body)> reader(other, body);
+    for (unsigned round = 1; round <= rounds; round++) {
+        EXPECT(pmap::kernel_enter(kva, pages[round % 2].physical(), ro).has_value());
+        entered = round;
+        stay_until([&] { return seen == round; });
+        pmap::kernel_remove(kva, page_size);
+    }
+    EXPECT_EQ(stale.load(), 0u);
+}
+
 KTEST(tlb, many_initiators) {
     // Every CPU shoots at all others at once, in one pmap and over each other's shoulders.
     test_pmap p;

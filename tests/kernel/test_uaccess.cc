@@ -7,6 +7,9 @@
 #include "tests/kernel/ktest.h"
 #include "vm/phys/vm_page.h"
 
+#include <machine/asm.h>
+#include <machine/instructions.h>
+
 namespace {
 
 constexpr vaddr_t base(0x40'0000);
@@ -105,6 +108,27 @@ KTEST(uaccess, strings_end_at_their_nul) {
     page.data()[page_size - 1] = 'f';
     auto unending = copy_in_string(text, at, sizeof text);
     EXPECT(!unending.has_value() && unending.error() == Errno::fault);
+}
+
+// With SMAP: RFLAGS.AC is set nowhere but in them, whether they succeed or fault.
+KTEST(uaccess, user_memory_is_closed_after_each) {
+    mapped_page page(vm_prot::rw);
+    char text[16] = "text";
+    const auto closed = [] { return !(read_flags() & RFLAGS_AC); };
+    for (vaddr_t at : {base, end}) {
+        (void)copy_in(text, at, sizeof text);
+        EXPECT(closed());
+        (void)copy_out(at, text, sizeof text);
+        EXPECT(closed());
+        (void)zero_out(at, sizeof text);
+        EXPECT(closed());
+        (void)copy_in_string(text, at, sizeof text);
+        EXPECT(closed());
+        (void)user_load(at);
+        EXPECT(closed());
+        (void)user_compare_exchange(at, 0, 1);
+        EXPECT(closed());
+    }
 }
 
 KTEST(uaccess, atomic_words_under_a_spin_lock) {

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #ifndef CLONE_CLEAR_SIGHAND
@@ -203,6 +204,34 @@ static void exit_signals(void) {
     is(got, 0, "and no signal");
 }
 
+static volatile sig_atomic_t ended_as[NSIG];
+static void note_end(int signo) { ended_as[signo]++; }
+
+// Whoever gets an orphan did not choose its signal.
+static void exit_signal_of_an_orphan(void) {
+    struct sigaction action = {.sa_handler = note_end};
+    need(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGCHLD, &action, NULL) == 0);
+    need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    struct gate end = gate_make();
+    pid_t parent = fork();
+    if (parent == 0) {
+        if (syscall(SYS_clone, SIGUSR1, NULL, NULL, NULL, NULL) == 0) {
+            gate_pass(&end);
+            _exit(3);
+        }
+        _exit(0);
+    }
+    is_exit(reap(parent), 0, "its parent ends");
+    need(eventually(ended_as[SIGCHLD] == 1));
+    gate_open(&end);
+    int status;
+    while (waitpid(-1, &status, 0) < 0)
+        need(errno == EINTR);
+    is_exit(status, 3, "an orphan is waited for as any child");
+    is(ended_as[SIGCHLD], 2, "its end is a SIGCHLD");
+    is(ended_as[SIGUSR1], 0, "and not the signal that its first parent asked for");
+}
+
 static const char* self;
 
 static sigset_t end_signals(void) {
@@ -328,6 +357,7 @@ int main(int argc, char** argv) {
     subtest("flags without an effect", accepted);
     subtest("exit signals", exit_signals);
     subtest("exit signals and exec", exit_signal_and_exec);
+    subtest("the exit signal of an orphan", exit_signal_of_an_orphan);
     subtest("CLONE_PARENT", parent);
     if (clone_is_filtered()) {
         skip("no clone3");

@@ -4,6 +4,8 @@
 #include "../lib/spork.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -281,6 +283,48 @@ static void robust(void) {
     is(result, EOWNERDEAD, "one who waits is woken and told");
 }
 
+// Words as a thread may leave them: a list of three, one of them another's, and one that it was about
+// to take.
+struct robust_entry {
+    struct robust_entry* next;
+    uint32_t word;
+};
+static struct {
+    struct robust_entry* first;
+    long offset;
+    struct robust_entry* pending;
+} robust_head;
+static struct robust_entry entries[5];
+enum { OWNER_DIED = 0x40000000 };
+
+static int leave_words(void* unused) {
+    (void)unused;
+    const uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    for (int i = 0; i < 5; i++)
+        entries[i] = (struct robust_entry){&entries[i + 1], i == 1 ? tid + 1 : tid};
+    entries[3].next = (struct robust_entry*)&robust_head;
+    robust_head.first = &entries[0];
+    robust_head.offset = offsetof(struct robust_entry, word);
+    robust_head.pending = &entries[4];
+    need(syscall(SYS_set_robust_list, &robust_head, sizeof robust_head) == 0);
+    return 0;
+}
+
+static char stack_of_one_that_leaves[65536] __attribute__((aligned(16)));
+
+static void robust_lists(void) {
+    const pid_t child =
+        clone(leave_words, stack_of_one_that_leaves + sizeof stack_of_one_that_leaves,
+              CLONE_VM | SIGCHLD, NULL);
+    need(child > 0);
+    reap(child);
+    is(entries[0].word, OWNER_DIED, "the first on a robust list");
+    is(entries[1].word, child + 1, "a word that is another's stays");
+    is(entries[2].word, OWNER_DIED, "the third");
+    is(entries[3].word, OWNER_DIED, "the last");
+    is(entries[4].word, OWNER_DIED, "the one that was about to be taken or released");
+}
+
 static void priority_inheritance(void) {
     static const int ops[] = {FUTEX_LOCK_PI, FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI,
                               FUTEX_WAIT_REQUEUE_PI, FUTEX_CMP_REQUEUE_PI};
@@ -310,6 +354,7 @@ int main(int argc, char** argv) {
     subtest("the file is truncated", truncated);
     subtest("memory shared by inheritance", inherited);
     subtest("robust mutexes", robust);
+    subtest("robust lists", robust_lists);
     subtest("priority inheritance", priority_inheritance);
     return done();
 }

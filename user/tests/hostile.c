@@ -119,6 +119,15 @@ static void flags(void) {
     is(after, during, "gives them back");
     is(after & 0x200, 0x200, "interrupts are on");
     is(after & 0x3000, 0, "the I/O privilege level is 0");
+    volatile char* fresh =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(fresh != MAP_FAILED);
+    asm volatile("push %[set]\n\tpopfq\n\tmovb $1, (%[at])\n\t"
+                 "pushfq\n\tpop %[after]\n\tpush $2\n\tpopfq"
+                 : [after] "=&r"(after)
+                 : [set] "r"(before), [at] "r"(fresh)
+                 : "memory", "cc");
+    is(after & ~0x8d5ul, during & ~0x8d5ul, "and so does a page fault");
     ASM_CASE("push $0x302; popfq; nop; nop", SIGTRAP); // single step
     ASM_CASE("push $2; popfq; cli", SIGSEGV);          // interrupts on in spite of it
 }

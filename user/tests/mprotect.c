@@ -2,6 +2,8 @@
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 
+#include <pthread.h>
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -184,6 +186,46 @@ static void code(void) {
     is(((int (*)(void))(uintptr_t)at)(), 8, "changed, it runs as changed");
 }
 
+static void (*runs)(void);
+static volatile sig_atomic_t running, forbidden, ran_after;
+static sigjmp_buf out;
+
+static void leave(int signo) {
+    (void)signo;
+    siglongjmp(out, 1);
+}
+
+static void* run_until_it_faults(void* unused) {
+    (void)unused;
+    if (sigsetjmp(out, 1) == 0)
+        for (;;) {
+            const bool late = forbidden;
+            runs();
+            running = 1;
+            if (late) {
+                ran_after = 1;
+                break;
+            }
+        }
+    return NULL;
+}
+
+// Code that nobody has written here: no right but the one to run it is taken.
+static void code_that_runs_elsewhere(void) {
+    FILE* file = tmpfile();
+    need(file != NULL && write(fileno(file), "\xc3", 1) == 1); // ret
+    char* at = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fileno(file), 0);
+    need(at != MAP_FAILED && signal(SIGSEGV, leave) != SIG_ERR);
+    runs = (void (*)(void))(uintptr_t)at;
+    pthread_t thread;
+    need(pthread_create(&thread, NULL, run_until_it_faults, NULL) == 0);
+    need(eventually(running));
+    protect(at, 0, 1, PROT_READ);
+    forbidden = 1;
+    need(pthread_join(thread, NULL) == 0);
+    is(ran_after, 0, "code that another thread runs does not run any more when mprotect is back");
+}
+
 static void relro(void) {
     static char data[3 * PAGE] __attribute__((aligned(4096))) = "data";
     protect(data, 1, 1, PROT_READ);
@@ -203,6 +245,7 @@ int main(void) {
     subtest("split, then forked", split_then_fork);
     subtest("forked, then split", fork_then_split);
     subtest("code", code);
+    subtest("code that runs elsewhere", code_that_runs_elsewhere);
     subtest("the program's own data", relro);
     return done();
 }

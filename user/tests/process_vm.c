@@ -108,10 +108,36 @@ static void of_another_user(void) {
     reap(child);
 }
 
+static void undumpable(void* gates) {
+    need(prctl(PR_SET_DUMPABLE, 0) == 0);
+    gate_open((struct gate*)gates);
+    gate_pass((struct gate*)gates + 1);
+}
+
+static void of_one_that_is_closed(void) {
+    drop_root();
+    need(prctl(PR_SET_DUMPABLE, 1) == 0); // another user is not, at first
+    area = mmap(NULL, PAGE, RW, ANON, -1, 0);
+    need(area != MAP_FAILED);
+    start_child();
+    char here[8];
+    struct iovec local[] = {{here, 8}}, remote[] = {{area, 8}};
+    is(process_vm_readv(child, local, 1, remote, 1, 0), 8, "one's own user's memory");
+    end_child('b', "unharmed");
+    struct gate gates[2] = {gate_make(), gate_make()};
+    child = spawn(undumpable, gates);
+    gate_pass(&gates[0]);
+    is_errno(process_vm_readv(child, local, 1, remote, 1, 0), EPERM, "not if it is not dumpable");
+    is_errno(process_vm_writev(child, local, 1, remote, 1, 0), EPERM, "nor to be written");
+    gate_open(&gates[1]);
+    reap(child);
+}
+
 int main(void) {
     subtest("reading", reading);
     subtest("writing", writing);
     subtest("errors", errors);
     subtest("permission", of_another_user);
+    subtest("not dumpable", of_one_that_is_closed);
     return done();
 }

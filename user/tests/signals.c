@@ -193,11 +193,36 @@ static void interrupted_calls(void) {
     is(count, 1, "after the handler has run");
 }
 
+static int order[16], taken;
+static void in_order(int signo) { order[taken++] = signo; }
+
+// Of several that can be taken at once: faults, then by number. The handlers' masks are full, so
+// that one ends before the next begins.
+static void which_is_first(void) {
+    static const int sent[] = {SIGUSR1, SIGSYS, SIGSEGV, SIGFPE, SIGHUP,
+                               SIGBUS,  SIGINT, SIGTRAP, SIGILL},
+                     want[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV,
+                               SIGSYS, SIGHUP,  SIGINT, SIGUSR1};
+    enum { COUNT = sizeof sent / sizeof *sent };
+    struct sigaction action = {.sa_handler = in_order};
+    sigset_t none;
+    sigfillset(&action.sa_mask);
+    sigemptyset(&none);
+    need(sigprocmask(SIG_BLOCK, &action.sa_mask, NULL) == 0);
+    for (int i = 0; i < COUNT; i++)
+        need(sigaction(sent[i], &action, NULL) == 0 && kill(getpid(), sent[i]) == 0);
+    need(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
+    is(taken, COUNT, "all are taken");
+    for (int i = 0; i < COUNT; i++)
+        is(order[i], want[i], "number %d is %s", i, strsignal(want[i]));
+}
+
 int main(void) {
     subtest("handlers", handlers);
     subtest("siginfo", info);
     subtest("masks during handlers", masks_in_handlers);
     subtest("blocked and pending", blocked);
     subtest("interrupted calls", interrupted_calls);
+    subtest("which is first", which_is_first);
     return done();
 }

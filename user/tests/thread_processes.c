@@ -1,9 +1,11 @@
 // Threads and what works on whole processes: exit, exec, fork, vfork, death by a signal.
 #include "../lib/proc.h"
+#include "../lib/spork.h"
 
 #include <dirent.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -186,6 +188,49 @@ static void death_of_a_thread(void) {
     is_exit(reap(of_main.pid), 1, "another thread's is not");
 }
 
+static _Atomic int* times_told;
+static struct gate mourns, counts;
+
+static void* make_counting_child(void* unused) {
+    (void)unused;
+    if (fork() == 0) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGRTMIN); // is queued as often as it is sent
+        need(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && prctl(PR_SET_PDEATHSIG, SIGRTMIN) == 0);
+        gate_open(&mourns);
+        gate_pass(&counts);
+        int n = 0;
+        while (sigtimedwait(&set, NULL, &(struct timespec){0, 0}) == SIGRTMIN)
+            n++;
+        *times_told = n + 1;
+        _exit(0);
+    }
+    gate_pass(&mourns);
+    _exit(0);
+}
+
+static void death_of_all_threads(void) {
+    times_told =
+        mmap(NULL, sizeof *times_told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(times_told != MAP_FAILED);
+    mourns = gate_make();
+    counts = gate_make();
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t makes;
+        need(pthread_create(&makes, NULL, make_counting_child, NULL) == 0);
+        for (;;)
+            pause();
+    }
+    reap(child);
+    gate_open(&counts);
+    need(eventually(*times_told != 0));
+    // Linux may give the child to a thread that is about to be ended, too, and tell it twice.
+    ok(*times_told == 2 || (*times_told == 3 && !on_spork()),
+       "the child of a thread hears of its process's end once");
+}
+
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "exit-42") == 0)
         return 42;
@@ -195,5 +240,6 @@ int main(int argc, char** argv) {
     subtest("fork", fork_in_thread);
     subtest("vfork", vfork_in_thread);
     subtest("the death of a thread", death_of_a_thread);
+    subtest("the death of all threads", death_of_all_threads);
     return done();
 }

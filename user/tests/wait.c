@@ -156,6 +156,12 @@ static void reparenting(void) {
     is_errno(wait(NULL), ECHILD, "to which it is no child");
 }
 
+static volatile sig_atomic_t children_heard_of;
+static void note_child(int signo) {
+    (void)signo;
+    children_heard_of++;
+}
+
 // A parent that ignores SIGCHLD has no zombies; its wait sees the last child out.
 static void ignored_children(void) {
     int how = 5;
@@ -171,6 +177,12 @@ static void ignored_children(void) {
     need(sigaction(SIGCHLD, &action, NULL) == 0);
     spawn(die, &how);
     is_errno(wait(NULL), ECHILD, "so it is with SA_NOCLDWAIT");
+    action.sa_handler = note_child;
+    need(sigaction(SIGCHLD, &action, NULL) == 0);
+    spawn(die, &how);
+    while (wait(NULL) >= 0 || errno == EINTR)
+        ;
+    is(children_heard_of, 1, "whose handler hears of it all the same");
 }
 
 static void usage(void) {

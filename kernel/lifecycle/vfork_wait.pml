@@ -1,7 +1,7 @@
-// A model of vfork's wait and release (kernel/lifecycle/fork.cc, exec.cc, exit.cc) for spin:
-// docs/models.md.
+// A model of vfork's wait and release (kernel/lifecycle/vfork_wait.cc, fork.cc, exec.cc, exit.cc) for
+// spin: docs/models.md.
 //
-// Follows the end of process_create, vfork_wait::wait and release, vfork_release, leave_old_program
+// Follows new_child::wait_for_release, vfork_wait::wait and release, vfork_release, leave_old_program
 // and thread_exit. The child executes another program or exits, and the terminal stops it, which its
 // parent would undo; or somebody kills the parent, and the child may run for ever.
 //
