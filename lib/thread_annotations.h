@@ -24,3 +24,15 @@
 #define ASSERT_SHARED_CAPABILITY(x) SPORK_TSA(assert_shared_capability(x))
 #define RETURN_CAPABILITY(x) SPORK_TSA(lock_returned(x))
 #define NO_THREAD_SAFETY_ANALYSIS SPORK_TSA(no_thread_safety_analysis)
+
+// What clang cannot follow is said to the reader, and to tools/fields, which wants a word at each
+// field of what several threads know.
+//
+//   OWNED_BY_THREAD        of a thread: touched by the thread itself, and before its first run by its
+//                          maker. Where others look, they see it as it was a moment ago.
+//   CONSTANT_ONCE_SHARED   set before others can find the object, and not changed then.
+//   GUARD_UNCHECKED(lock)  guarded: by a lock of another object that is known at run time only, or
+//                          read without it by the one thread that may change it.
+#define OWNED_BY_THREAD
+#define CONSTANT_ONCE_SHARED
+#define GUARD_UNCHECKED(...)

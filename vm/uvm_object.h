@@ -98,7 +98,7 @@ public:
     virtual uint64_t inode() const { return 0; }
 
     const vm_serial serial;
-    snapshot_mark mark;
+    snapshot_mark mark GUARD_UNCHECKED("the machine stands still");
 
     sleep_lock& lock() RETURN_CAPABILITY(lock_) { return lock_; }
 

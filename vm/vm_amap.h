@@ -109,7 +109,7 @@ public:
     void last_reference_gone();
 
     const vm_serial serial;
-    snapshot_mark mark;
+    snapshot_mark mark GUARD_UNCHECKED("the machine stands still");
 
     vm_amap(uvm_object* below, uint64_t page, ref_ptr<amap_lock> lock);
     ~vm_amap();
@@ -131,7 +131,7 @@ private:
     uint64_t edge_total_ GUARDED_BY(*lock_) = 0; // in the tree and spare
     uint64_t attached_ GUARDED_BY(*lock_) = 0;   // vm_arefs
     bool shared_by_inheritance_ GUARDED_BY(*lock_) = false;
-    amap_shadow shadow_; // constant, but for its links
+    amap_shadow shadow_ GUARD_UNCHECKED(uvm_object::shadows_); // constant, but for its links
 };
 
 // A map entry's reference to slots of an amap (Cranor's vm_aref). Guarded by the lock of the map

@@ -245,7 +245,7 @@ public:
     // Which of membarrier(2)'s private commands its programs have announced; copied by fork,
     // emptied by exec.
     std::atomic<uint32_t> announced_barriers{0};
-    snapshot_mark mark;
+    snapshot_mark mark GUARD_UNCHECKED("the machine stands still");
     const vm_serial serial;
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();

@@ -27,7 +27,7 @@ private:
     spin_lock lock_{lock_rank::pipe_state, "eventfd"};
     uint64_t count_ GUARDED_BY(lock_);
     const bool semaphore_;
-    wait_queue changed_; // guard: lock_
+    wait_queue changed_ GUARDED_BY(lock_);
     poll_queue pollers_;
 };
 

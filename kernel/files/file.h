@@ -192,7 +192,7 @@ public:
     unsigned open_count();
 
     // Its threads that wait for a record lock: kernel/files/file_lock.cc, under waits_lock there.
-    struct file_lock_wait* lock_waits = nullptr;
+    struct file_lock_wait* lock_waits GUARD_UNCHECKED(waits_lock) = nullptr;
 
 private:
     struct slot {

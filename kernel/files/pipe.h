@@ -70,8 +70,9 @@ private:
     sleep_lock write_lock_{lock_rank::pipe, "pipe write"};
     // A page for each page_size of capacity. The array changes under both sleep locks and state_,
     // its elements under write_lock_.
-    kmem_array<ring_page> ring_;
-    user_charge charge_; // as many units as ring_ has pages; as ring_
+    kmem_array<ring_page> ring_ GUARD_UNCHECKED(read_lock_, write_lock_, state_);
+    // As many units as ring_ has pages.
+    user_charge charge_ GUARD_UNCHECKED(read_lock_, write_lock_, state_);
 
     spin_lock state_{lock_rank::pipe_state, "pipe"};
     uint64_t head_ GUARDED_BY(state_) = 0,
@@ -79,9 +80,9 @@ private:
                        0; // positions: bytes, and what was left of pages before packets
     unsigned readers_ GUARDED_BY(state_) = 0, writers_ GUARDED_BY(state_) = 0; // open ends
     uint64_t readers_ever_ GUARDED_BY(state_) = 0, writers_ever_ GUARDED_BY(state_) = 0;
-    wait_queue read_waiters_;  // guard: state_
-    wait_queue write_waiters_; // guard: state_
-    wait_queue open_waiters_;  // guard: state_
+    wait_queue read_waiters_ GUARDED_BY(state_);
+    wait_queue write_waiters_ GUARDED_BY(state_);
+    wait_queue open_waiters_ GUARDED_BY(state_);
     poll_queue pollers_;
 };
 

@@ -61,14 +61,14 @@ private:
     nanos_t interval_ GUARDED_BY(lock_) = 0;
     timer_clock runs_on_ GUARDED_BY(lock_) = timer_clock::boot; // what the deadline is on
     bool clock_moved_ GUARDED_BY(lock_) = false; // the wall clock was set, and no reader was told
-    wait_queue readers_;                         // guard: lock_
+    wait_queue readers_ GUARDED_BY(lock_);
     poll_queue pollers_;
     sleep_lock setting_{lock_rank::itimer, "timerfd"}; // one setter at a time
     timer_event event_;                                // set for the deadline, and only for it
     const int32_t clock_;
 
 public:
-    list_node among_watchers; // under watchers_lock
+    list_node among_watchers GUARD_UNCHECKED(watchers_lock);
 };
 
 namespace {

@@ -173,7 +173,7 @@ private:
 
     const ref_ptr<page_quota> quota_;
     rw_lock names_{lock_rank::directory, "tmpfs names"};
-    ref_ptr<tmpfs_node> root_;
+    ref_ptr<tmpfs_node> root_ CONSTANT_ONCE_SHARED;
     std::atomic<uint64_t> next_inode_{1};
     spin_lock nodes_lock_{lock_rank::attributes, "tmpfs nodes"};
     list<tmpfs_node, &tmpfs_node::among_nodes_> nodes_ GUARDED_BY(nodes_lock_);

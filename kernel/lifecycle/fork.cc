@@ -227,8 +227,8 @@ expected<ref_ptr<process>> create_process(const clone_args& args, process& paren
     }
     process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());
-    p->no_new_privileges = parent.no_new_privileges;
-    p->recorded = parent.recorded;
+    p->no_new_privileges = parent.no_new_privileges.load();
+    p->recorded = parent.recorded.load();
     p->oom_score_adj.store(parent.oom_score_adj.load());
     p->start_time = now();
     return p;

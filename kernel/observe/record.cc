@@ -151,7 +151,7 @@ void record_event(point id, const void* fields, size_t) {
 // The running process is recorded from here on, or is not.
 void record_running(process& self, bool on) {
     cpu::interrupts_push_off();
-    others.end_stretch(std::exchange(self.recorded, on));
+    others.end_stretch(self.recorded.exchange(on));
     cpu::interrupts_pop_off();
 }
 

@@ -40,7 +40,7 @@ status show_recorded(const proc_subject& of, text_buffer& out) {
     ref_ptr<process> p = of.find_process();
     if (!p)
         return fail(Errno::srch);
-    out.print("%d\n", p->recorded);
+    out.print("%d\n", p->recorded.load());
     return {};
 }
 

@@ -68,7 +68,7 @@ public:
     // (kernel/sched/standstill.h).
     void look(text_sink& out) const;
 
-    snapshot_mark mark;
+    snapshot_mark mark GUARD_UNCHECKED("the machine stands still");
 
 private:
     using entries = list<ledger_entry, &ledger_entry::on_ledger>;

@@ -14,16 +14,18 @@
 // slow program has one signal to handle. While the signal is ignored it rests. Owned by its
 // process's list.
 struct posix_timer {
-    list_node of_process;
-    process* owner = nullptr; // outlives it
-    // Under posix_timers::lock.
-    ref_ptr<thread> target; // SIGEV_THREAD_ID: the thread that gets the signal
-    bool signals = true;    // not SIGEV_NONE, and the target has not ended
-    int id = 0;
-    int32_t clock = 0;
-    pending_signal entry;
-    cpu_clock cpu;   // if `clock` is one of used processor time; cpu.of null: it is not
-    cpu_alarm alarm; // on it, in place of the event; under process_tree_lock
+    list_node of_process GUARD_UNCHECKED(posix_timers::lock);
+    process* owner CONSTANT_ONCE_SHARED = nullptr; // outlives it
+    // SIGEV_THREAD_ID: the thread that gets the signal.
+    ref_ptr<thread> target GUARD_UNCHECKED(posix_timers::lock);
+    // Not SIGEV_NONE, and the target has not ended.
+    bool signals GUARD_UNCHECKED(posix_timers::lock) = true;
+    int id CONSTANT_ONCE_SHARED = 0;
+    int32_t clock CONSTANT_ONCE_SHARED = 0;
+    pending_signal entry GUARD_UNCHECKED(signal_lock);
+    // If `clock` is one of used processor time; cpu.of null: it is not.
+    cpu_clock cpu CONSTANT_ONCE_SHARED;
+    cpu_alarm alarm GUARDED_BY(process_tree_lock); // on it, in place of the event
 
     spin_lock lock{lock_rank::wait, "posix_timer"};
     bool armed GUARDED_BY(lock) = false;   // the event is set, and counts

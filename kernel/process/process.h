@@ -62,9 +62,10 @@ struct process : ref_counted<process> {
     ~process();
     void last_reference_gone();
 
-    pid_t pid = 0;
-    const vm_serial serial;         // a pid may be given again
-    ref_ptr<sig_handlers> handlers; // set at creation; exec may replace it
+    pid_t pid CONSTANT_ONCE_SHARED = 0;
+    const vm_serial serial; // a pid may be given again
+    // Set at creation. exec may replace it, without other threads; its own need no lock to look.
+    ref_ptr<sig_handlers> handlers GUARD_UNCHECKED(process_tree_lock);
     process_signals signals;
     spin_lock lock{lock_rank::process, "process"};
     // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
@@ -79,15 +80,17 @@ struct process : ref_counted<process> {
     uint32_t cpus_of_first GUARDED_BY(lock) = 0;
     own_fork_modes fork_modes; // inherited
     ledger costs;              // of what its threads called
-    nanos_t start_time = 0;
+    nanos_t start_time CONSTANT_ONCE_SHARED = 0;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
+    // As searches for memory have seen it (kernel/lifecycle/oom.cc).
     struct {
         nanos_t since = 0;
         uint64_t threads = 0; // 0: not yet
-    } dying; // as searches for memory have seen it (kernel/lifecycle/oom.cc), one at a time
-    bool recorded = false;          // kernel/observe/record.h; inherited
-    bool no_new_privileges = false; // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited
+    } dying GUARD_UNCHECKED("one search at a time");
+    std::atomic<bool> recorded{false}; // kernel/observe/record.h; inherited
+    // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited.
+    std::atomic<bool> no_new_privileges{false};
 
     // The family.
     process* parent GUARDED_BY(process_tree_lock) = nullptr;

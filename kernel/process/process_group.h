@@ -39,7 +39,7 @@ struct process_group : ref_counted<process_group> {
     void last_reference_gone();
     const pid_t id;
     const ref_ptr<session> sess;
-    list_node in_table;
+    list_node in_table GUARDED_BY(process_tree_lock);
     list<process, &process::among_members> members GUARDED_BY(process_tree_lock);
     // Of `members`, those that tie it to its session: with a parent in another group of the
     // session, who could continue it. Without any the group is orphaned (POSIX.1-2017, 3.264).

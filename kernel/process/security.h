@@ -62,15 +62,17 @@ public:
     void last_reference_gone();
 
     const lock_rank end_takes; // its memory's, if it is to have any
-    credentials cred;
-    ref_ptr<vmspace> vm; // null: the kernel, a zombie, a process between two programs
-    bool dumpable;       // PR_SET_DUMPABLE: others of the same user may look
+    credentials cred CONSTANT_ONCE_SHARED;
+    // Null: the kernel, a zombie, a process between two programs.
+    ref_ptr<vmspace> vm CONSTANT_ONCE_SHARED;
+    // PR_SET_DUMPABLE: others of the same user may look.
+    bool dumpable CONSTANT_ONCE_SHARED;
     // Which program it runs, so that leave to look at one is not taken for leave to look at the
     // next. fork makes a new one, as exec does; a change of the user does not.
-    uint64_t program;
+    uint64_t program CONSTANT_ONCE_SHARED;
     // The same without memory: between two programs, and of a zombie. It is made with the context,
     // because nothing may fail where the memory goes. Null in what has never any.
-    ref_ptr<const security_context> without_memory;
+    ref_ptr<const security_context> without_memory CONSTANT_ONCE_SHARED;
 
     security_context(const credentials& who, bool may_be_looked_at, uint64_t which, lock_rank end);
 };

@@ -116,7 +116,7 @@ struct thread_signals {
     std::atomic<uint32_t> flags{0};               // signal_flag_*: read without the lock
     // The mask that comes back on the way to user mode, if it is to; the thread's own.
     std::atomic<bool> restore_mask{false};
-    sigset saved_mask = 0;
+    sigset saved_mask OWNED_BY_THREAD = 0;
 
     // The running thread's own, which nobody else changes.
     sigset own_mask() const NO_THREAD_SAFETY_ANALYSIS { return blocked; }

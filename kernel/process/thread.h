@@ -66,11 +66,11 @@ struct thread : ref_counted<thread> {
     ~thread();
     void last_reference_gone();
 
-    pid_t tid = 0;
-    const vm_serial serial;  // a tid may be given again
-    process* proc = nullptr; // set once; the process outlives its threads
-    machine_thread machine;  // the running thread's own, else the scheduler's
-    char name[16] = {};      // comm: PR_SET_NAME, exec
+    pid_t tid GUARD_UNCHECKED(process_tree_lock) = 0; // exec may change its own
+    const vm_serial serial;                           // a tid may be given again
+    process* proc CONSTANT_ONCE_SHARED = nullptr;     // outlives its threads
+    machine_thread machine OWNED_BY_THREAD;           // while it does not run, the scheduler's
+    char name[16] OWNED_BY_THREAD = {};               // comm: PR_SET_NAME, exec
 
     // Scheduler's: of who has made it runnable or taken it from a run queue (see
     // kernel/sched/sched.cc).
@@ -78,34 +78,35 @@ struct thread : ref_counted<thread> {
     std::atomic<bool> on_cpu{false};                // its stack is in use by a CPU
     std::atomic<unsigned> cpu{0};                   // where it runs or ran last
     std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
-    list_node on_run_queue;
-    const char* wait_reason = nullptr; // why it sleeps, for ps and panics
+    list_node on_run_queue GUARD_UNCHECKED(run_queue::lock);
+    const char* wait_reason OWNED_BY_THREAD = nullptr; // why it sleeps, for ps and panics
     std::atomic<sleep_kind> sleep{
         sleep_kind::uninterruptible}; // what may end it; set before `state`
     // The address space that it runs in: its process's, whose context holds it. Null for kernel
-    // threads, and where its memory has gone. Written by the thread itself or before its first run.
-    vmspace* vm = nullptr;
+    // threads, and where its memory has gone.
+    vmspace* vm OWNED_BY_THREAD = nullptr;
     // The page table to load when it runs: that of `vm`. Null for kernel threads, which run with
-    // whatever is loaded. Written by the thread itself or before its first run.
-    pmap* user_map = nullptr;
+    // whatever is loaded.
+    pmap* user_map OWNED_BY_THREAD = nullptr;
     std::atomic<nanos_t> cpu_clock{0}; // kernel/process/thread.cc; changed by the scheduler
-    mode_times modes;
-    uint64_t voluntary_switches = 0, involuntary_switches = 0, minor_faults = 0, major_faults = 0;
-    held_locks sleep_locks;
+    mode_times modes OWNED_BY_THREAD;
+    uint64_t voluntary_switches OWNED_BY_THREAD = 0, involuntary_switches OWNED_BY_THREAD = 0;
+    uint64_t minor_faults OWNED_BY_THREAD = 0, major_faults OWNED_BY_THREAD = 0;
+    held_locks sleep_locks OWNED_BY_THREAD;
     // The watchdog's: how often it has found it asleep in one sleep (kernel/sched/watchdog.cc).
     struct {
         uint64_t switches = 0;
         unsigned looks = 0;
-    } watched;
+    } watched GUARD_UNCHECKED(process_tree_lock);
 
-    // Own thread's only (others read files and fs through process_table locks in /proc: they take a
-    // reference under `lock`).
+    // The thread itself looks without the lock at what it alone changes; /proc takes a reference.
     spin_lock lock{lock_rank::process, "thread"};
-    ref_ptr<fd_table> files; // GUARDED_BY(lock) for writes and for readers that are other threads
-    ref_ptr<fs_context> fs;  // likewise
-    uint64_t set_child_tid = 0;   // CLONE_CHILD_SETTID: user address, stored at the first run
-    uint64_t clear_child_tid = 0; // user address: zeroed and futex-woken at exit
-    uint64_t robust_list = 0;
+    ref_ptr<fd_table> files GUARD_UNCHECKED(lock);
+    ref_ptr<fs_context> fs GUARD_UNCHECKED(lock);
+    // CLONE_CHILD_SETTID: user address, stored at the first run.
+    uint64_t set_child_tid OWNED_BY_THREAD = 0;
+    uint64_t clear_child_tid OWNED_BY_THREAD = 0; // user address: zeroed and futex-woken at exit
+    uint64_t robust_list OWNED_BY_THREAD = 0;
     list_node in_process GUARDED_BY(process_tree_lock); // process::threads
     list_node in_tid_table GUARDED_BY(process_tree_lock);
 
@@ -115,34 +116,35 @@ struct thread : ref_counted<thread> {
     struct {
         uint64_t state = 0;
         unsigned times = 0;
-    } same_fault;
-    vm_prot fault_access{};                  // of its last page fault that had no answer; its own
+    } same_fault OWNED_BY_THREAD;
+    vm_prot fault_access OWNED_BY_THREAD{};  // of its last page fault that had no answer
     std::atomic<int> parent_death_signal{0}; // PR_SET_PDEATHSIG: 0 none
     // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.
-    uint64_t timer_slack = 50'000, default_timer_slack = 50'000;
-    linux_stack alt_stack{0, 2 /* SS_DISABLE */, 0, 0};
+    uint64_t timer_slack OWNED_BY_THREAD = 50'000, default_timer_slack OWNED_BY_THREAD = 50'000;
+    linux_stack alt_stack OWNED_BY_THREAD{0, 2 /* SS_DISABLE */, 0, 0};
     // A call that a signal interrupted and that restart_syscall continues.
-    nanos_t restart_deadline = 0;
-    uint64_t restart_arguments[4] = {};
+    nanos_t restart_deadline OWNED_BY_THREAD = 0;
+    uint64_t restart_arguments[4] OWNED_BY_THREAD = {};
     enum class restart_kind : uint8_t {
         none,
         nanosleep,
         cpu_sleep,
         poll,
         futex
-    } restart = restart_kind::none;
+    } restart OWNED_BY_THREAD = restart_kind::none;
 
     // vfork: while this child borrows its parent's vmspace, who waits (see
-    // kernel/lifecycle/fork.cc).
-    struct vfork_wait* vfork_parent = nullptr;
+    // kernel/lifecycle/fork.cc). A reference.
+    struct vfork_wait* vfork_parent OWNED_BY_THREAD = nullptr;
     std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
 
-    bool in_trace_hook = false;            // what it does now is no event (kernel/observe/trace.cc)
-    class ledger_call* measured = nullptr; // the call whose cost is being counted; its own
+    // What it does now is no event (kernel/observe/trace.cc).
+    bool in_trace_hook OWNED_BY_THREAD = false;
+    class ledger_call* measured OWNED_BY_THREAD = nullptr; // the call whose cost is being counted
 
-    bool kernel_thread = false;
-    void (*kernel_entry)(void*) = nullptr;
-    void* kernel_argument = nullptr;
+    bool kernel_thread CONSTANT_ONCE_SHARED = false;
+    void (*kernel_entry CONSTANT_ONCE_SHARED)(void*) = nullptr;
+    void* kernel_argument CONSTANT_ONCE_SHARED = nullptr;
 };
 
 // Time used by a thread, up to this moment. Any context, without locks.

@@ -47,8 +47,8 @@ public:
 private:
     friend class poll_queue;
     spin_lock lock_{lock_rank::wait, "poller"};
-    wait_queue sleeping_;
-    bool notified_ = false; // under lock_
-    bool no_memory_ = false;
-    poll_entry* entries_ = nullptr;
+    wait_queue sleeping_ GUARDED_BY(lock_);
+    bool notified_ GUARDED_BY(lock_) = false;
+    bool no_memory_ OWNED_BY_THREAD = false;
+    poll_entry* entries_ OWNED_BY_THREAD = nullptr;
 };

@@ -35,7 +35,7 @@ expected<nanos_t> read_clock(int32_t clock) {
 status sleep_until(const moment& end) {
     struct sleeper {
         spin_lock lock{lock_rank::wait, "nanosleep"};
-        wait_queue queue; // guard: lock
+        wait_queue queue GUARDED_BY(lock);
         bool over GUARDED_BY(lock) = false;
         static void fire(void* context) {
             auto& s = *static_cast<sleeper*>(context);

@@ -21,8 +21,8 @@ struct cpu_interval_timer {
 
 // Made at the first use and kept until the process ends.
 struct interval_timers {
-    process* owner = nullptr; // outlives it
-    cpu_interval_timer user, profile;
+    process* owner CONSTANT_ONCE_SHARED = nullptr; // outlives it
+    cpu_interval_timer user GUARDED_BY(process_tree_lock), profile GUARDED_BY(process_tree_lock);
 
     // ITIMER_REAL. A periodic timer is set again when its SIGALRM is taken: however short the
     // period, it is its owner who is kept busy.
@@ -87,6 +87,7 @@ expected<interval_timers*> timers_of(process& p) {
     if (!fresh)
         return fail(Errno::nomem);
     fresh->owner = &p;
+    assume_held(process_tree_lock); // nobody else knows it yet
     prepare(fresh->user, true, SIGVTALRM_);
     prepare(fresh->profile, false, SIGPROF_);
     interval_timers* mine = fresh;

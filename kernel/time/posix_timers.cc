@@ -224,6 +224,7 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     t->entry.charge = std::move(*charge);
     t->owner = &p;
     t->clock = clock;
+    assume_held(process_tree_lock); // nobody else knows it yet
     t->alarm.only = cpu.only.get();
     t->alarm.user_only = cpu.user_only;
     t->alarm.fire = fire_cpu;

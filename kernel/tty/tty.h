@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernel/files/file.h"
+#include "kernel/process/process_tree.h"
 #include "kernel/tty/line_discipline.h"
 #include "kernel/tty/uart.h"
 #include "lib/list.h"
@@ -110,11 +111,12 @@ private:
     tty_file* files_ GUARDED_BY(lock_) = nullptr;     // all open descriptions
     poll_queue poll_;
 
-    session* session_ = nullptr; // whose controlling terminal it is; under process_tree_lock
+    // Whose controlling terminal it is.
+    session* session_ GUARDED_BY(process_tree_lock) = nullptr;
     std::atomic<int32_t> foreground_{0}; // process group; written under process_tree_lock
 
     const unsigned line_, irq_;
-    bool present_ = false;
+    bool present_ CONSTANT_ONCE_SHARED = false;
 };
 
 // An open description of a terminal.
@@ -138,5 +140,5 @@ private:
     const int32_t session_; // of the process that opened it
     std::atomic<bool> hung_up_{false};
     tty& tty_;
-    tty_file* next_ = nullptr; // in tty::files_, under its lock
+    tty_file* next_ GUARD_UNCHECKED(tty::lock_) = nullptr; // in tty::files_
 };

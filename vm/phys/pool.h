@@ -46,16 +46,17 @@ private:
     void give_back(slab* s) REQUIRES(lock_);
     void enlist() REQUIRES(lock_);
 
-    const char* name_;
-    size_t size_, align_; // as asked for
+    const char* const name_;
+    const size_t size_, align_; // as asked for
     spin_lock lock_{lock_rank::pool, "pool"};
     slab* partial_ GUARDED_BY(lock_) = nullptr; // some objects used, some free
     slab* empty_ GUARDED_BY(lock_) = nullptr;   // none used; full slabs are on no list
     unsigned empty_count_ GUARDED_BY(lock_) = 0;
-    uint16_t order_ = 0; // of a slab, and how much it holds: set by enlist()
-    uint16_t stride_ = 0, capacity_ = 0;
-    std::atomic<uint64_t> live_{0}, pages_{0}; // written under lock_
-    pool_base* next_ = nullptr;
+    // Of a slab, and how much it holds: set by enlist().
+    uint16_t order_ CONSTANT_ONCE_SHARED = 0;
+    uint16_t stride_ CONSTANT_ONCE_SHARED = 0, capacity_ CONSTANT_ONCE_SHARED = 0;
+    std::atomic<uint64_t> live_{0}, pages_{0};       // written under lock_
+    pool_base* next_ CONSTANT_ONCE_SHARED = nullptr; // of all pools
     bool registered_ GUARDED_BY(lock_) = false;
 };
 
