@@ -24,9 +24,14 @@ struct conversion {
 
 class formatter {
 public:
-    formatter(sink_function sink, void* context) : sink_(sink), context_(context) {}
+    formatter(sink_function sink, void* context, va_list arguments)
+        : sink_(sink), context_(context) {
+        va_copy(arguments_, arguments);
+    }
+    ~formatter() { va_end(arguments_); }
+    formatter(const formatter&) = delete;
 
-    void run(const char* format, va_list args);
+    void run(const char* format);
 
 private:
     void emit(const char* text, size_t n) {
@@ -42,8 +47,15 @@ private:
     void number(const conversion& c, uint64_t magnitude, unsigned base, bool upper,
                 const char* prefix);
 
+    conversion parse(const char*& f);
+    bool convert(const conversion& c, char letter);
+    int read_number(const char*& f);
+    int64_t read_signed(conversion::length size);
+    uint64_t read_unsigned(conversion::length size);
+
     sink_function sink_;
     void* context_;
+    va_list arguments_;
 };
 
 void formatter::text(const conversion& c, const char* s, size_t n) {
@@ -84,8 +96,114 @@ void formatter::number(const conversion& c, uint64_t magnitude, unsigned base, b
         pad(' ', padding);
 }
 
-void formatter::run(const char* f, va_list args) {
+// %d and its like: a number of the width that the format says.
+int64_t formatter::read_signed(conversion::length size) {
+    switch (size) {
+    case conversion::length::hh: return static_cast<signed char>(va_arg(arguments_, int));
+    case conversion::length::h: return static_cast<short>(va_arg(arguments_, int));
+    case conversion::length::none: return va_arg(arguments_, int);
+    default: return va_arg(arguments_, long);
+    }
+}
+
+uint64_t formatter::read_unsigned(conversion::length size) {
+    switch (size) {
+    case conversion::length::hh: return static_cast<unsigned char>(va_arg(arguments_, unsigned));
+    case conversion::length::h: return static_cast<unsigned short>(va_arg(arguments_, unsigned));
+    case conversion::length::none: return va_arg(arguments_, unsigned);
+    default: return va_arg(arguments_, unsigned long);
+    }
+}
+
+// A width or a precision, at `f`.
+int formatter::read_number(const char*& f) {
+    if (*f == '*') {
+        f++;
+        return va_arg(arguments_, int);
+    }
+    int n = 0;
+    for (; *f >= '0' && *f <= '9'; f++)
+        if (n < 100'000)
+            n = n * 10 + (*f - '0');
+    return n;
+}
+
+// What stands between the % and the letter. Leaves `f` at the letter.
+conversion formatter::parse(const char*& f) {
     using length = conversion::length;
+    conversion c;
+    for (;; f++) {
+        if (*f == '-')
+            c.left = true;
+        else if (*f == '0')
+            c.zero = true;
+        else if (*f == '+')
+            c.plus = true;
+        else if (*f == ' ')
+            c.space = true;
+        else if (*f == '#')
+            c.alternate = true;
+        else
+            break;
+    }
+    c.width = read_number(f);
+    if (c.width < 0) {
+        c.left = true;
+        c.width = -c.width;
+    }
+    if (*f == '.')
+        c.precision = read_number(++f); // a negative one counts as none
+    switch (*f) {
+    case 'h': c.size = *++f == 'h' ? (f++, length::hh) : length::h; break;
+    case 'l': c.size = *++f == 'l' ? (f++, length::ll) : length::l; break;
+    case 'z': f++, c.size = length::z; break;
+    case 't': f++, c.size = length::t; break;
+    case 'j': f++, c.size = length::j; break;
+    default: break;
+    }
+    return c;
+}
+
+// One argument, by its letter. False for a letter that is none.
+bool formatter::convert(const conversion& c, char letter) {
+    switch (letter) {
+    case 'd':
+    case 'i': {
+        const int64_t v = read_signed(c.size);
+        const char* sign = v < 0 ? "-" : c.plus ? "+" : c.space ? " " : "";
+        number(c, v < 0 ? -static_cast<uint64_t>(v) : static_cast<uint64_t>(v), 10, false, sign);
+        return true;
+    }
+    case 'u': number(c, read_unsigned(c.size), 10, false, ""); return true;
+    case 'o': number(c, read_unsigned(c.size), 8, false, ""); return true;
+    case 'x':
+    case 'X': {
+        const uint64_t v = read_unsigned(c.size);
+        const bool upper = letter == 'X';
+        number(c, v, 16, upper, c.alternate && v ? (upper ? "0X" : "0x") : "");
+        return true;
+    }
+    case 'p':
+        number(c, reinterpret_cast<uintptr_t>(va_arg(arguments_, void*)), 16, false, "0x");
+        return true;
+    case 'c': {
+        const char ch = static_cast<char>(va_arg(arguments_, int));
+        text(c, &ch, 1);
+        return true;
+    }
+    case 's': {
+        const char* s = va_arg(arguments_, const char*);
+        if (!s)
+            s = "(null)";
+        text(c, s, length_of(s, c.precision >= 0 ? static_cast<size_t>(c.precision) : SIZE_MAX));
+        return true;
+    }
+    case '%': emit("%", 1); return true;
+    default: return false;
+    }
+}
+
+void formatter::run(const char* f) {
     for (;;) {
         const char* plain = f;
         while (*f && *f != '%')
@@ -94,126 +212,11 @@ void formatter::run(const char* f, va_list args) {
         if (!*f)
             return;
         const char* start = f++;
-
-        conversion c;
-        for (bool more = true; more;) {
-            switch (*f) {
-            case '-':
-                c.left = true;
-                f++;
-                break;
-            case '0':
-                c.zero = true;
-                f++;
-                break;
-            case '+':
-                c.plus = true;
-                f++;
-                break;
-            case ' ':
-                c.space = true;
-                f++;
-                break;
-            case '#':
-                c.alternate = true;
-                f++;
-                break;
-            default: more = false;
-            }
-        }
-        auto read_number = [&] {
-            int n = 0;
-            if (*f == '*') {
-                f++;
-                return va_arg(args, int);
-            }
-            for (; *f >= '0' && *f <= '9'; f++)
-                if (n < 100'000)
-                    n = n * 10 + (*f - '0');
-            return n;
-        };
-        c.width = read_number();
-        if (c.width < 0) {
-            c.left = true;
-            c.width = -c.width;
-        }
-        if (*f == '.') {
+        const conversion c = parse(f);
+        if (*f && convert(c, *f))
             f++;
-            c.precision = read_number(); // a negative one counts as none
-        }
-        switch (*f) {
-        case 'h': c.size = *++f == 'h' ? (f++, length::hh) : length::h; break;
-        case 'l': c.size = *++f == 'l' ? (f++, length::ll) : length::l; break;
-        case 'z':
-            f++;
-            c.size = length::z;
-            break;
-        case 't':
-            f++;
-            c.size = length::t;
-            break;
-        case 'j':
-            f++;
-            c.size = length::j;
-            break;
-        default: break;
-        }
-
-        auto read_signed = [&]() -> int64_t {
-            switch (c.size) {
-            case length::hh: return static_cast<signed char>(va_arg(args, int));
-            case length::h: return static_cast<short>(va_arg(args, int));
-            case length::none: return va_arg(args, int);
-            default: return va_arg(args, long);
-            }
-        };
-        auto read_unsigned = [&]() -> uint64_t {
-            switch (c.size) {
-            case length::hh: return static_cast<unsigned char>(va_arg(args, unsigned));
-            case length::h: return static_cast<unsigned short>(va_arg(args, unsigned));
-            case length::none: return va_arg(args, unsigned);
-            default: return va_arg(args, unsigned long);
-            }
-        };
-        switch (char letter = *f++) {
-        case 'd':
-        case 'i': {
-            int64_t v = read_signed();
-            const char* sign = v < 0 ? "-" : c.plus ? "+" : c.space ? " " : "";
-            number(c, v < 0 ? -static_cast<uint64_t>(v) : static_cast<uint64_t>(v), 10, false,
-                   sign);
-            break;
-        }
-        case 'u': number(c, read_unsigned(), 10, false, ""); break;
-        case 'o': number(c, read_unsigned(), 8, false, ""); break;
-        case 'x':
-        case 'X': {
-            uint64_t v = read_unsigned();
-            bool upper = letter == 'X';
-            number(c, v, 16, upper, c.alternate && v ? (upper ? "0X" : "0x") : "");
-            break;
-        }
-        case 'p':
-            number(c, reinterpret_cast<uintptr_t>(va_arg(args, void*)), 16, false, "0x");
-            break;
-        case 'c': {
-            char ch = static_cast<char>(va_arg(args, int));
-            text(c, &ch, 1);
-            break;
-        }
-        case 's': {
-            const char* s = va_arg(args, const char*);
-            if (!s)
-                s = "(null)";
-            text(c, s,
-                 length_of(s, c.precision >= 0 ? static_cast<size_t>(c.precision) : SIZE_MAX));
-            break;
-        }
-        case '%': emit("%", 1); break;
-        case '\0': f--; [[fallthrough]];
-        default: // not a conversion that we know: show it as it stands
-            emit(start, static_cast<size_t>(f - start));
-        }
+        else // not a conversion that we know: show it as it stands
+            emit(start, static_cast<size_t>((*f ? ++f : f) - start));
     }
 }
 
@@ -234,7 +237,7 @@ void append(const char* text, size_t n, void* context) {
 
 void vformat(void (*sink)(const char*, size_t, void*), void* context, const char* format,
              va_list args) {
-    formatter(sink, context).run(format, args);
+    formatter(sink, context, args).run(format);
 }
 
 int vformat_to(char* out, size_t size, const char* format, va_list args) {

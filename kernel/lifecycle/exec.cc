@@ -45,6 +45,7 @@
 #include "vm/uvm_commit.h"
 
 #include <algorithm>
+#include <array>
 #include <machine/trap_frame.h>
 
 namespace {
@@ -314,6 +315,35 @@ struct stack_contents {
     bool secure;
 };
 
+using auxv = std::array<auxv_entry, 20>;
+
+// What the program is told of itself and of the machine.
+auxv auxv_of(const stack_contents& c, vaddr_t path, vaddr_t platform, vaddr_t random) {
+    const credentials cred = current_credentials();
+    return {{
+        {AT_HWCAP_, machine_hwcap()},
+        {AT_PAGESZ_, page_size},
+        {AT_CLKTCK_, 100},
+        {AT_PHDR_, c.main.headers.value()},
+        {AT_PHENT_, sizeof(elf_segment)},
+        {AT_PHNUM_, c.what.image.header_count()},
+        {AT_BASE_, c.base.value()},
+        {AT_FLAGS_, 0},
+        {AT_ENTRY_, c.main.entry.value()},
+        {AT_UID_, cred.uid},
+        {AT_EUID_, cred.euid},
+        {AT_GID_, cred.gid},
+        {AT_EGID_, cred.egid},
+        {AT_SECURE_, c.secure},
+        {AT_RANDOM_, random.value()},
+        {AT_HWCAP2_, machine_hwcap2()},
+        {AT_EXECFN_, path.value()},
+        {AT_PLATFORM_, platform.value()},
+        {AT_MINSIGSTKSZ_, machine_minimum_signal_stack()},
+        {AT_NULL_, 0},
+    }};
+}
+
 //   top  ->  path, "x86_64", 16 random bytes
 //            environment strings
 //            argument strings
@@ -339,33 +369,10 @@ expected<vaddr_t> build_stack(vmspace& vm, vaddr_t top, const stack_contents& c)
     top -= c.arguments.bytes();
     vm.image.arg_start = top;
 
-    const credentials cred = current_credentials();
-    const elf_image& image = c.what.image;
-    const auxv_entry auxv[] = {
-        {AT_HWCAP_, machine_hwcap()},
-        {AT_PAGESZ_, page_size},
-        {AT_CLKTCK_, 100},
-        {AT_PHDR_, c.main.headers.value()},
-        {AT_PHENT_, sizeof(elf_segment)},
-        {AT_PHNUM_, image.header_count()},
-        {AT_BASE_, c.base.value()},
-        {AT_FLAGS_, 0},
-        {AT_ENTRY_, c.main.entry.value()},
-        {AT_UID_, cred.uid},
-        {AT_EUID_, cred.euid},
-        {AT_GID_, cred.gid},
-        {AT_EGID_, cred.egid},
-        {AT_SECURE_, c.secure},
-        {AT_RANDOM_, random_at.value()},
-        {AT_HWCAP2_, machine_hwcap2()},
-        {AT_EXECFN_, path.value()},
-        {AT_PLATFORM_, platform_at.value()},
-        {AT_MINSIGSTKSZ_, machine_minimum_signal_stack()},
-        {AT_NULL_, 0},
-    };
+    const auxv told = auxv_of(c, path, platform_at, random_at);
     const uint64_t argc = c.arguments.count(), envc = c.environment.count();
     const uint64_t words = 1 + (argc + 1) + (envc + 1);
-    const vaddr_t sp((top.value() - sizeof auxv - words * 8) & ~uint64_t{15});
+    const vaddr_t sp((top.value() - sizeof told - words * 8) & ~uint64_t{15});
     const vaddr_t argv = sp + 8, envp = argv + (argc + 1) * 8, aux = envp + (envc + 1) * 8;
     const uint64_t null = 0;
     TRY(vm.write_memory(sp, &argc, sizeof argc, true));
@@ -373,11 +380,10 @@ expected<vaddr_t> build_stack(vmspace& vm, vaddr_t top, const stack_contents& c)
     TRY(vm.write_memory(argv + argc * 8, &null, sizeof null, true));
     TRY(c.environment.store(vm, vm.image.env_start, envp));
     TRY(vm.write_memory(envp + envc * 8, &null, sizeof null, true));
-    TRY(vm.write_memory(aux, auxv, sizeof auxv, true));
+    TRY(vm.write_memory(aux, &told, sizeof told, true));
     vm.image.stack_start = sp;
     return sp;
 }
-
 // ---- The new image ---------------------------------------------------------------------------
 
 // Where the new image is to lie.
@@ -487,6 +493,8 @@ uint64_t exec_argument_limit() {
 
 static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
                       exec_strings& environment, uint64_t& budget);
+static expected<new_parts> make_alone(thread& self, program& what);
+static void pass_no_return(thread& self, const program& what, const char* path, new_parts& parts);
 
 status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arguments,
                     exec_strings& environment, uint64_t& budget) {
@@ -511,24 +519,37 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
                              (arguments.count() + environment.count()) * 8 + strlen(path);
     const layout at = choose_layout(what.image, strings);
     TRY(check_room(p, what, at));
+    new_parts parts = TRY(make_alone(self, what));
+    at_sync_point(sync_point::exec_commits);
+    pass_no_return(self, what, path, parts);
+    cost.keep();
+
+    if (status loaded = load(self, what, at, arguments, environment, path, parts.secure); !loaded) {
+        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        return loaded;
+    }
+    return {};
+}
+
+// The new parts, when the thread is the last of its process. What the others shared is its alone
+// then, and only then is what they did to the rest complete. To be without them is no state to go
+// on in: as on Linux, what fails when they are gone kills.
+static expected<new_parts> make_alone(thread& self, program& what) {
     const bool had_threads = has_other_threads(self);
     new_parts parts = TRY(new_parts::make(self, what));
     at_sync_point(sync_point::exec_is_ready);
     TRY(kill_other_threads(self));
-    // What the process's other threads shared is its alone now that they are gone, and only now is
-    // what they did to the rest complete. To be without them is no state to go on in: as on Linux,
-    // what fails from here on kills.
-    if (had_threads) {
-        auto again = new_parts::make(self, what);
-        if (!again) {
-            signal_force(self, SIGKILL_, SI_KERNEL_, 0);
-            return fail(again.error());
-        }
-        parts = std::move(*again);
-    }
+    if (!had_threads)
+        return parts;
+    auto again = new_parts::make(self, what);
+    if (!again)
+        signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+    return again;
+}
 
-    at_sync_point(sync_point::exec_commits);
-    // ---- The point of no return ----
+// The point of no return. The vfork parent goes on when all is done that it may rely on.
+static void pass_no_return(thread& self, const program& what, const char* path, new_parts& parts) {
+    process& p = *self.proc;
     futex_thread_exit(self); // what the thread owes in the old address space
     const vmspace* fresh = parts.context->vm.get();
     leave_old_program(p, *parts.context);
@@ -557,13 +578,6 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     enter_new_program(p, std::move(parts.context), reused);
     at_sync_point(sync_point::exec_enters);
     vfork_release(self);
-    cost.keep();
-
-    if (status loaded = load(self, what, at, arguments, environment, path, parts.secure); !loaded) {
-        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
-        return loaded;
-    }
-    return {};
 }
 
 void process_set_executable(process& p, ref_ptr<vnode> node) {

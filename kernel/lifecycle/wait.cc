@@ -184,42 +184,65 @@ sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
     return n.pid;
 }
 
+// Whom waitid's two numbers mean. EINVAL; EBADF of a descriptor.
+struct waitid_target {
+    wait_for what;
+    pid_t id;
+    ref_ptr<file> pidfd{};
+
+    static expected<waitid_target> find(int32_t id_type, pid_t id) {
+        if (id < 0 && id_type != P_ALL_)
+            return fail(Errno::inval);
+        switch (id_type) {
+        case P_ALL_: return waitid_target{wait_for::any, id};
+        case P_PID_:
+            if (id == 0)
+                return fail(Errno::inval);
+            return waitid_target{wait_for::pid, id};
+        case P_PGID_: return waitid_target{wait_for::group, id == 0 ? current_group() : id};
+        case P_PIDFD_: {
+            ref_ptr<file> pidfd = TRY(current_thread().files->get(id));
+            if (!pidfd->pidfd_process())
+                return fail(Errno::badf);
+            const pid_t pid = pidfd->pidfd_process()->pid;
+            return waitid_target{wait_for::pid, pid, std::move(pidfd)};
+        }
+        default: return fail(Errno::inval);
+        }
+    }
+};
+
+static linux_siginfo siginfo_of(const news& n) {
+    linux_siginfo out{};
+    out.signo = SIGCHLD_;
+    out.child.pid = n.pid;
+    out.child.uid = n.uid;
+    if (n.wait_status == 0xffff) {
+        out.code = CLD_CONTINUED_;
+        out.child.status = SIGCONT_;
+    } else if ((n.wait_status & 0xff) == 0x7f) {
+        out.code = CLD_STOPPED_;
+        out.child.status = n.wait_status >> 8;
+    } else if ((n.wait_status & 0x7f) == 0) {
+        out.code = CLD_EXITED_;
+        out.child.status = n.wait_status >> 8 & 0xff;
+    } else {
+        out.code = n.wait_status & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
+        out.child.status = n.wait_status & 0x7f;
+    }
+    return out;
+}
+
 sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, sys_hex options,
                      user_ptr<linux_rusage> rusage) {
     if ((options & ~(WNOHANG_ | WNOWAIT_ | WEXITED_ | WSTOPPED_ | WCONTINUED_ | WNOTHREAD_ | WALL_ |
                      WCLONE_)) ||
         !(options & (WEXITED_ | WSTOPPED_ | WCONTINUED_)))
         return fail(Errno::inval);
-    wait_for what;
-    ref_ptr<file> pidfd;
-    pid_t wanted = id;
-    switch (id_type) {
-    case P_ALL_: what = wait_for::any; break;
-    case P_PID_:
-        if (id <= 0)
-            return fail(Errno::inval);
-        what = wait_for::pid;
-        break;
-    case P_PGID_:
-        if (id < 0)
-            return fail(Errno::inval);
-        what = wait_for::group;
-        if (id == 0)
-            wanted = current_group();
-        break;
-    case P_PIDFD_:
-        if (id < 0)
-            return fail(Errno::inval);
-        what = wait_for::pid;
-        pidfd = TRY(current_thread().files->get(id));
-        if (!pidfd->pidfd_process())
-            return fail(Errno::badf);
-        wanted = pidfd->pidfd_process()->pid;
-        break;
-    default: return fail(Errno::inval);
-    }
+    const waitid_target target = TRY(waitid_target::find(id_type, id));
+    file* const pidfd = target.pidfd.get();
     const bool poll_only = pidfd && pidfd->nonblocking() && !(options & WNOHANG_);
-    news n = TRY(wait_for_child(what, wanted, poll_only ? options | WNOHANG_ : options,
+    news n = TRY(wait_for_child(target.what, target.id, poll_only ? options | WNOHANG_ : options,
                                 pidfd ? pidfd->pidfd_process() : nullptr));
     if (poll_only && !n.pid)
         return fail(Errno::again);
@@ -227,25 +250,7 @@ sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, 
         TRY(rusage.write(usage_to_linux(n.used)));
     if (!info)
         return 0;
-    linux_siginfo out{};
-    if (n.pid) {
-        out.signo = SIGCHLD_;
-        out.child.pid = n.pid;
-        out.child.uid = n.uid;
-        if (n.wait_status == 0xffff) {
-            out.code = CLD_CONTINUED_;
-            out.child.status = SIGCONT_;
-        } else if ((n.wait_status & 0xff) == 0x7f) {
-            out.code = CLD_STOPPED_;
-            out.child.status = n.wait_status >> 8;
-        } else if ((n.wait_status & 0x7f) == 0) {
-            out.code = CLD_EXITED_;
-            out.child.status = n.wait_status >> 8 & 0xff;
-        } else {
-            out.code = n.wait_status & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
-            out.child.status = n.wait_status & 0x7f;
-        }
-    }
+    const linux_siginfo out = n.pid ? siginfo_of(n) : linux_siginfo{};
     // Linux writes these fields and no others.
     TRY(copy_out(info.address(), &out, offsetof(linux_siginfo, child.utime)));
     return 0;

@@ -235,6 +235,51 @@ void reap() {
     }
 }
 
+// The running thread goes to the end of the queue. One that must leave this CPU is queued elsewhere
+// when it is off its stack (finish_switch). Decided here and once: its affinity may change again at
+// any time, and a waker may be about to queue one that went to sleep.
+void queue_again(run_queue& q, thread& self, unsigned id) {
+    self.state.store(thread_state::runnable, std::memory_order_relaxed);
+    const bool stays = &self == &q.idle || may_run_on(self, id);
+    q.previous_is_homeless = !stays;
+    if (stays && &self != &q.idle) {
+        lock_guard guard(q.lock);
+        push(q, self);
+    }
+}
+
+// `next` has this CPU from now on, for a slice if others wait for it.
+void give_cpu(run_queue& q, thread& next, unsigned id, nanos_t time) {
+    lock_guard guard(q.lock);
+    q.current = &next;
+    next.cpu = id;
+    next.on_cpu.store(true, std::memory_order_relaxed);
+    next.state.store(thread_state::running, std::memory_order_relaxed);
+    q.yield_wanted.store(false, std::memory_order_relaxed);
+    const bool contended = q.length.load(std::memory_order_relaxed) != 0 && &next != &q.idle;
+    const nanos_t end = contended ? time + time_slice(next) : forever;
+    q.slice_end.store(end, std::memory_order_relaxed);
+    if (contended)
+        timer_want(end);
+}
+
+// Clocks, counters and ledgers stop for one thread and go on for the other.
+void settle_accounts(run_queue& q, thread& self, thread& next, nanos_t time) {
+    q.switches.fetch_add(1, std::memory_order_relaxed);
+    self.modes.stop();
+    next.modes.start();
+    thread_clock_stop(self, time);
+    thread_clock_start(next, time);
+    if (&self == &q.idle)
+        q.idle_time.fetch_add(time - q.idle_since, std::memory_order_relaxed);
+    if (&next == &q.idle)
+        q.idle_since = time;
+    if (self.measured)
+        self.measured->pause();
+    if (next.measured)
+        next.measured->resume();
+}
+
 // Runs something else. `requeue`: the thread goes to the end of the queue; otherwise its state says
 // already what becomes of it. Returns when the thread is picked again, maybe on another CPU.
 void switch_away(bool requeue) {
@@ -247,52 +292,18 @@ void switch_away(bool requeue) {
     run_queue& q = queues[id];
     const nanos_t time = now();
 
-    if (requeue) {
-        self.state.store(thread_state::runnable, std::memory_order_relaxed);
-        // One that must leave this CPU is queued elsewhere when it is off its stack
-        // (finish_switch). Decided here and once: its affinity may change again at any time, and a
-        // waker may be about to queue one that went to sleep.
-        const bool stays = &self == &q.idle || may_run_on(self, id);
-        q.previous_is_homeless = !stays;
-        if (stays && &self != &q.idle) {
-            lock_guard guard(q.lock);
-            push(q, self);
-        }
-    }
+    if (requeue)
+        queue_again(q, self, id);
     thread* next = pick(q, id);
-    {
-        lock_guard guard(q.lock);
-        q.current = next;
-        next->cpu = id;
-        next->on_cpu.store(true, std::memory_order_relaxed);
-        next->state.store(thread_state::running, std::memory_order_relaxed);
-        q.yield_wanted.store(false, std::memory_order_relaxed);
-        bool contended = q.length.load(std::memory_order_relaxed) != 0 && next != &q.idle;
-        nanos_t end = contended ? time + time_slice(*next) : forever;
-        q.slice_end.store(end, std::memory_order_relaxed);
-        if (contended)
-            timer_want(end);
-    }
+    give_cpu(q, *next, id, time);
     if (next != &self) {
-        q.switches.fetch_add(1, std::memory_order_relaxed);
+        settle_accounts(q, self, *next, time);
         if (requeue)
             self.involuntary_switches++;
         else
             self.voluntary_switches++;
-        self.modes.stop();
-        next->modes.start();
-        thread_clock_stop(self, time);
-        thread_clock_start(*next, time);
-        if (&self == &q.idle)
-            q.idle_time.fetch_add(time - q.idle_since, std::memory_order_relaxed);
-        if (next == &q.idle)
-            q.idle_since = time;
         if (next->user_map)
             next->user_map->activate();
-        if (self.measured)
-            self.measured->pause();
-        if (next->measured)
-            next->measured->resume();
         q.previous = &self;
         EVENT(sched_switch, .from_pid = self.proc->pid, .from_tid = self.tid,
               .to_pid = next->proc->pid, .to_tid = next->tid, .to_name = next->name);
