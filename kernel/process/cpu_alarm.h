@@ -1,8 +1,6 @@
 // A clock of used processor time, and an alarm on it. What they are for: kernel/time/cpu_clock.h.
 #pragma once
 
-#include "kernel/process/process_tree.h"
-#include "kernel/sched/sched.h"
 #include "lib/list.h"
 #include "lib/ref_ptr.h"
 #include "lib/types.h"
@@ -32,11 +30,4 @@ struct cpu_alarm {
 
     nanos_t at = forever; // under process_tree_lock
     list_node of_process; // linked while it is set
-};
-
-// Those of a process, on its clocks and on those of its threads.
-struct cpu_alarms {
-    list<cpu_alarm, &cpu_alarm::of_process> all GUARDED_BY(process_tree_lock);
-    cpu_alarm limit GUARDED_BY(process_tree_lock); // RLIMIT_CPU's
-    timer_event event; // for when one may be due; set by the process's own threads only
 };

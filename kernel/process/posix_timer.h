@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/process/cpu_alarm.h"
+#include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/sched/sched.h"
 #include "lib/list.h"

@@ -56,6 +56,13 @@ struct usage {
     void add(const usage& other);
 };
 
+// Those of a process, on its clocks and on those of its threads.
+struct cpu_alarms {
+    list<cpu_alarm, &cpu_alarm::of_process> all GUARDED_BY(process_tree_lock);
+    cpu_alarm limit GUARDED_BY(process_tree_lock); // RLIMIT_CPU's
+    timer_event event; // for when one may be due; set by the process's own threads only
+};
+
 struct process : ref_counted<process> {
     static constexpr auto end_takes = lock_rank::accounts;
     process();
@@ -151,7 +158,7 @@ struct process : ref_counted<process> {
     // Made at the first use: kernel/time/itimer.cc.
     struct interval_timers* interval_timers GUARDED_BY(lock) = nullptr;
     struct posix_timers posix_timers;
-    struct cpu_alarms cpu_alarms; // on its clocks and those of its threads
+    struct cpu_alarms cpu_alarms;
 };
 
 extern process* init_process;
