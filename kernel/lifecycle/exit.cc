@@ -147,7 +147,7 @@ void leave_children(process& p, const thread& self, lock_guard<spin_lock>& tree)
         if (child->parent_thread != &self)
             continue;
         child->parent_thread = heir_of_thread(p);
-        if (child->parent_thread && !p.signals.exiting)
+        if (child->parent_thread)
             send_death_signals(*child, p);
     }
 }

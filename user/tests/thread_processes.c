@@ -189,10 +189,9 @@ static void death_of_a_thread(void) {
 }
 
 static _Atomic int* times_told;
-static struct gate mourns, counts;
+static struct gate mourns, counts, made;
 
-static void* make_counting_child(void* unused) {
-    (void)unused;
+static void* make_counting_child(void* stays) {
     if (fork() == 0) {
         sigset_t set;
         sigemptyset(&set);
@@ -207,7 +206,30 @@ static void* make_counting_child(void* unused) {
         _exit(0);
     }
     gate_pass(&mourns);
-    _exit(0);
+    if (stays == NULL)
+        _exit(0);
+    gate_open(&made);
+    for (;;)
+        pause();
+}
+
+static void be_replaced(void* unused) {
+    pthread_t makes;
+    need(pthread_create(&makes, NULL, make_counting_child, &made) == 0);
+    gate_pass(&made);
+    execl(self, "x", "exit-42", NULL);
+    (void)unused;
+}
+
+static void death_by_exec(void) {
+    times_told =
+        mmap(NULL, sizeof *times_told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(times_told != MAP_FAILED);
+    mourns = gate_make(), counts = gate_make(), made = gate_make();
+    is_exit(status_of(be_replaced, NULL), 42, "a thread is ended by another one's exec");
+    gate_open(&counts);
+    need(eventually(*times_told != 0));
+    is(*times_told - 1, 2, "its child is told of that, and of the end of the process");
 }
 
 static void death_of_all_threads(void) {
@@ -240,6 +262,7 @@ int main(int argc, char** argv) {
     subtest("fork", fork_in_thread);
     subtest("vfork", vfork_in_thread);
     subtest("the death of a thread", death_of_a_thread);
+    subtest("death by an exec", death_by_exec);
     subtest("the death of all threads", death_of_all_threads);
     return done();
 }
