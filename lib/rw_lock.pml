@@ -30,7 +30,7 @@
 
 inline lock_guard() { locked(me, mem[GUARD] == 0, mem[GUARD] = 1) }
 inline unlock_guard() { store(me, GUARD, 0) }
-#include "tests/models/wait_queue.h"
+#include "tests/models/wait_queue.inc"
 
 // guard_'s:
 wait_queue writers_waiting, readers_waiting;

@@ -26,7 +26,7 @@
 
 inline lock_guard() { locked(me, mem[GUARD] == 0, mem[GUARD] = 1) }
 inline unlock_guard() { store(me, GUARD, 0) }
-#include "tests/models/wait_queue.h"
+#include "tests/models/wait_queue.inc"
 
 wait_queue waiters; // waiters_, losers_: guard_'s
 byte losers;

@@ -159,7 +159,7 @@ public:
     // if there is one, which counts what faults the fork causes. ENOMEM; EINTR: the caller is about to
     // die. Nothing has changed then, but that what the child was to share (vm_inherit::share) may
     // be ready for it, see make_amap_shared(), and what others share may be mapped with fewer
-    // rights, see copy_amap(): costs of later faults, and nothing that a program sees.
+    // rights, see copy_references(): costs of later faults, and nothing that a program sees.
     expected<ref_ptr<vmspace>> fork(const fork_job& job);
     // exec, at the point of no return: the vmspace to build the new image in. If `current` is the
     // only reference it is emptied and returned; otherwise it is left alone and `fresh` (made
