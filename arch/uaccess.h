@@ -12,6 +12,8 @@
 status copy_in(void* to, vaddr_t from, size_t size);
 status copy_out(vaddr_t to, const void* from, size_t size);
 status zero_out(vaddr_t to, size_t size);
+// Whether the calling CPU may reach user memory by any instruction: only within the above.
+bool user_memory_is_open();
 // As copy_in and copy_out, but say how much was copied before the fault (0..size).
 size_t copy_in_partial(void* to, vaddr_t from, size_t size);
 size_t copy_out_partial(vaddr_t to, const void* from, size_t size);

@@ -9,11 +9,29 @@
 
 static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
 
+// All of them together; what the commit account says of objects.
+static std::atomic<uint64_t> charged{0};
+
+static status charge(uint64_t pages) {
+    TRY(uvm_commit::charge(pages));
+    charged.fetch_add(pages, std::memory_order_relaxed);
+    return {};
+}
+
+static void uncharge(uint64_t pages) {
+    charged.fetch_sub(pages, std::memory_order_relaxed);
+    uvm_commit::uncharge(pages);
+}
+
+uint64_t uvm_aobj::charged_pages() { return charged.load(std::memory_order_relaxed); }
+
 // ---- Making and ending ----------------------------------------------------------------------
 
 uvm_aobj::uvm_aobj(uint64_t size, const char* name, charging how, ref_ptr<page_quota> quota)
     : size_(size), charging_(how), quota_(std::move(quota)) {
     set_identity(name, 0, 0);
+    if (charged_by_size()) // by who makes it
+        charged.fetch_add(pages_of(size), std::memory_order_relaxed);
 }
 
 expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, charging how,
@@ -33,7 +51,7 @@ uvm_aobj::~uvm_aobj() {
     free_pages(0, UINT64_MAX, [](vm_page&) { return true; });
     ASSERT(orphans_ == 0);
     if (charged_by_size())
-        uvm_commit::uncharge(pages_of(size_));
+        uncharge(pages_of(size_));
 }
 
 void uvm_aobj::last_reference_gone() { aobj_pool.destroy(this); }
@@ -73,7 +91,7 @@ status uvm_aobj::charge_pages(uint64_t pages) {
         return {};
     if (quota_)
         TRY(quota_->take(pages));
-    if (uvm_commit::charge(pages))
+    if (charge(pages))
         return {};
     if (quota_)
         quota_->give_back(pages);
@@ -83,7 +101,7 @@ status uvm_aobj::charge_pages(uint64_t pages) {
 void uvm_aobj::uncharge_pages(uint64_t pages) {
     if (!charged_by_pages())
         return;
-    uvm_commit::uncharge(pages);
+    uncharge(pages);
     if (quota_)
         quota_->give_back(pages);
 }
@@ -186,7 +204,7 @@ status uvm_aobj::resize(uint64_t new_size) {
 status uvm_aobj::resize_locked(uint64_t new_size) {
     uint64_t before = pages_of(size()), after = pages_of(new_size);
     if (charged_by_size() && after > before)
-        TRY(uvm_commit::charge(after - before));
+        TRY(charge(after - before));
     const bool grows = new_size > size();
     // First the size: a fault that comes now waits for the lock and then sees the new end.
     size_.store(new_size, std::memory_order_release);
@@ -195,7 +213,7 @@ status uvm_aobj::resize_locked(uint64_t new_size) {
     free_pages(after, UINT64_MAX, [](vm_page&) { return true; });
     zero(new_size, page_round_up(new_size));
     if (charged_by_size())
-        uvm_commit::uncharge(before - after);
+        uncharge(before - after);
     return {};
 }
 

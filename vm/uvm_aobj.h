@@ -67,6 +67,7 @@ public:
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
     uint64_t resident_pages() const;
+    static uint64_t charged_pages(); // what the commit account is charged for all of them
     bool charged_by_size() const { return charging_ == charging::size; }
     bool charged_by_pages() const { return charging_ == charging::pages; }
 

@@ -6,6 +6,8 @@
 #include "vm/phys/pool.h"
 #include "vm/uvm_commit.h"
 
+#include <algorithm>
+
 static pool<vmspace> vmspace_pool{"vmspace"};
 
 std::atomic<bool> uvm_check_at_seams{false};
@@ -47,6 +49,7 @@ void vmspace::unmap_all() {
 
 void vmspace::last_reference_gone() {
     unmap_all();
+    check_empty();
     vmspace_pool.destroy(this);
     EVENT(vmspace_destroyed, .vmspace = this);
 }
@@ -228,7 +231,10 @@ void vmspace::rule_broken(const char* rule, const vm_map_entry& e, vaddr_t va,
 // fault would not give. `pages`: how many are still looked at.
 void vmspace::check_entry(vm_map_entry& entry, uint64_t& pages) {
     if (vm_amap* amap = entry.aref.amap()) {
-        amap->check();
+        // The pieces of what was one mapping have one amap.
+        const vm_map_entry* before = map_.prev(entry);
+        if (!before || before->aref.amap() != amap)
+            amap->check();
         const vaddr_t va = entry.start;
         const vm_anon* anon = nullptr;
         lock_guard guard(amap->lock());
@@ -296,13 +302,85 @@ void vmspace::check_first(uint64_t pages) {
         check_entry(*e, of_entry);
         pages -= std::min(pages, before - of_entry);
     }
-    if (all)
+    if (all) {
         pmap_->check();
+        check_gaps();
+    }
+}
+
+// Nothing is mapped where there is no entry. Pages come and go meanwhile, by others' faults, but only
+// where there is one.
+void vmspace::check_gaps() {
+    constexpr unsigned most = 4;
+    uint64_t mapped = 0, in_entries = 0;
+    if (map_.totals().all > most_checked_at_seam)
+        return; // too many to ask for each
+    for (unsigned looks = 0; looks < most; looks++) {
+        mapped = pmap_->resident_pages();
+        in_entries = 0;
+        for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+            for (vaddr_t va = e->start; va < e->end; va += page_size)
+                in_entries += pmap_->lookup(va).has_value();
+        if (in_entries == mapped)
+            return;
+    }
+    panic("broken rule: nothing is mapped where the address space has no entry: of %lu pages %lu "
+          "are in "
+          "entries; vmspace %p",
+          mapped, in_entries, static_cast<const void*>(this));
+}
+
+// At its end.
+void vmspace::check_empty() {
+    if (!uvm_check_at_seams.load(std::memory_order_relaxed))
+        return;
+    read_guard guard(map_.lock());
+    if (map_.entry_count() != 0 || map_.totals().charged != 0)
+        panic(
+            "broken rule: an address space that ends has no entries: %zu are left, with %lu pages "
+            "promised; vmspace %p",
+            map_.entry_count(), map_.totals().charged, static_cast<const void*>(this));
+    if (pmap_->resident_pages() != 0)
+        panic("broken rule: an address space that ends has nothing mapped: %lu pages are left; "
+              "vmspace "
+              "%p",
+              pmap_->resident_pages(), static_cast<const void*>(this));
+}
+
+vmspace::holding vmspace::holds() {
+    read_guard guard(map_.lock());
+    holding all{
+        .entries = map_.entry_count(), .amaps = 0, .anons = 0, .charged = map_.totals().charged};
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
+        vm_amap* amap = e->aref.amap();
+        bool counted = !amap;
+        for (vm_map_entry* before = map_.first(); before != e && !counted;
+             before = map_.next(*before))
+            counted = before->aref.amap() == amap;
+        if (counted)
+            continue;
+        lock_guard amap_guard(amap->lock());
+        all.amaps++;
+        all.anons += amap->used();
+    }
+    return all;
+}
+
+// Each seam is good for some entries. A map of many is looked at when there have been as many seams
+// as all of it takes, so that what is done again and again does not become quadratic.
+bool vmspace::afford_look() {
+    constexpr uint64_t always = 512, each = 64;
+    lock_guard guard(map_.lock());
+    seam_credit_ += each;
+    if (map_.entry_count() > std::max(always, seam_credit_))
+        return false;
+    seam_credit_ = 0;
+    return true;
 }
 
 void vmspace::check_seam() {
 #if SPORK_CHECKS
-    if (uvm_check_at_seams.load(std::memory_order_relaxed))
+    if (uvm_check_at_seams.load(std::memory_order_relaxed) && afford_look())
         check_first(most_checked_at_seam);
 #endif
 }

@@ -249,6 +249,11 @@ public:
     const vm_serial serial;
     vm_map& map_for_tests() { return map_; }
     void last_reference_gone();
+    // What it holds, for who counts what there is.
+    struct holding {
+        uint64_t entries, amaps, anons, charged; // pages
+    };
+    holding holds();
     // Panics unless map, amaps, pmap and sums agree: above all, that nothing is mapped writable
     // that is to be copied before it is written. Linear.
     void check();
@@ -310,7 +315,7 @@ private:
         REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
         EXCLUDES(map_.lock());
-    uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
+    [[nodiscard]] uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
         REQUIRES(map_.lock());
     status grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) REQUIRES(map_.lock());
     status populate(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
@@ -361,13 +366,17 @@ private:
     void check_entry(vm_map_entry& entry, uint64_t& pages) REQUIRES_SHARED(map_.lock());
     void check_page(vm_map_entry& entry, vaddr_t va) REQUIRES_SHARED(map_.lock());
     void check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
+    void check_gaps() REQUIRES_SHARED(map_.lock());
+    void check_empty() EXCLUDES(map_.lock());
     [[noreturn]] void rule_broken(const char* rule, const vm_map_entry& entry, vaddr_t va,
                                   const vm_anon* anon) const;
     void check_seam();
+    bool afford_look() EXCLUDES(map_.lock());
     // After a fault: that one page.
     void check_fault_seam(vaddr_t page);
 
     vm_map map_;
+    uint64_t seam_credit_ GUARDED_BY(map_.lock()) = 0; // entries that a seam may look at
     pmap* const pmap_;
     vaddr_t brk_start_ GUARDED_BY(map_.lock()){}, brk_ GUARDED_BY(map_.lock()){};
     vaddr_t mmap_top_ GUARDED_BY(map_.lock()) = user_max;

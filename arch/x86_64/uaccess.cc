@@ -7,6 +7,8 @@
 #include "lib/lock.h"
 
 #include <algorithm>
+#include <machine/asm.h>
+#include <machine/cpu_features.h>
 
 extern "C" {
 size_t user_copy(void* to, const void* from, size_t size);
@@ -94,4 +96,10 @@ expected<uint32_t> user_compare_exchange(vaddr_t word, uint32_t expect, uint32_t
     if (!user_exchange_word(user_address<uint32_t>(word), &expect, desired))
         return fail(Errno::again);
     return expect;
+}
+
+bool user_memory_is_open() {
+    uint64_t flags;
+    asm volatile("pushfq; popq %0" : "=r"(flags));
+    return cpu_features.smap && (flags & RFLAGS_AC);
 }

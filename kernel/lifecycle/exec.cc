@@ -30,6 +30,7 @@
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/elf.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/memory/futex.h"
 #include "kernel/process/ledger.h"
@@ -528,6 +529,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
         return loaded;
     }
+    check_exec_seam(self);
     return {};
 }
 

@@ -19,6 +19,7 @@
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/exec.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/memory/futex.h"
 #include "kernel/process/ledger.h"
@@ -260,6 +261,7 @@ void thread_exit(int wait_status) {
             p.wait_status = p.group_exit_status;
             memcpy(p.last_name, self.name, sizeof(p.last_name));
             become_zombie(p, discarded);
+            check_exit_seam(p);
         }
     }
     // The references that their parents' lists had. Our own process lives on in our thread's.

@@ -53,6 +53,7 @@
 #include "kernel/lifecycle/afork.h"
 #include "kernel/lifecycle/exec.h"
 #include "kernel/lifecycle/pidfd.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/process.h"
@@ -395,6 +396,7 @@ void new_child::start() {
     if (memory_.shared && is_process())
         EVENT(vmspace_shared, .vmspace = thread_->vm, .references = thread_->vm->references());
     EVENT(fork_child, .child_pid = process_->pid, .child_tid = made_.pid, .vmspace = thread_->vm);
+    check_fork_seam(*thread_, memory_.shared);
     sched_make_runnable(*thread_);
     thread_.reset();
 }
@@ -405,6 +407,7 @@ nanos_t new_child::wait_for_release() {
     const nanos_t since = now();
     EVENT(vfork_block, .child_pid = made_.pid);
     wait_->wait();
+    check_vfork_wait_seam(wait_->is_over());
     EVENT(vfork_wake, .child_pid = made_.pid);
     return now() - since;
 }

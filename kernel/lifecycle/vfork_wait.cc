@@ -1,5 +1,6 @@
 #include "kernel/lifecycle/vfork_wait.h"
 
+#include "kernel/lifecycle/seams.h"
 #include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/signal/signal.h"
@@ -23,6 +24,7 @@ void vfork_wait::release(const afork_record& record) {
         released_ = true;
         record_ = record;
         parent_.wake_all();
+        check_woken_seam(parent_.empty());
     }
     pollers_.notify();
 }
@@ -32,6 +34,11 @@ void vfork_wait::wait() {
     while (!released_)
         if (!parent_.wait_killable(lock_, "vfork"))
             return;
+}
+
+bool vfork_wait::is_over() {
+    lock_guard guard(lock_);
+    return released_;
 }
 
 expected<afork_record> vfork_wait::wait_for_record(bool nonblocking) {
@@ -67,6 +74,7 @@ void vfork_release(thread& self, const int* wait_status) {
     EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
     waiting->drop_reference();
+    check_vfork_release_seam(self, !wait_status);
     if (self.signals.holds_back())
         signal_release_held(self);
     at_sync_point(sync_point::vfork_released);

@@ -32,6 +32,7 @@ struct vfork_wait : ref_counted<vfork_wait> {
     // afork's file: waits for the record. EAGAIN instead of waiting if `nonblocking`; ERESTARTSYS.
     expected<afork_record> wait_for_record(bool nonblocking);
     uint32_t poll(poller* p);
+    bool is_over(); // the child has let go
 
 private:
     spin_lock lock_{lock_rank::wait, "vfork_wait"};

@@ -3,6 +3,7 @@
 
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
@@ -36,7 +37,8 @@ struct news {
     uint32_t uid = 0;
     int wait_status = 0; // as wait4 encodes it
     usage used;
-    process* dead = nullptr; // a zombie out of the tree, which the caller has to bury
+    process* dead = nullptr;        // a zombie out of the tree, which the caller has to bury
+    std::optional<uint64_t> zombie; // its serial: its end is not to be told again
 };
 
 bool matches(const process& child, wait_for what, pid_t id, uint32_t options)
@@ -61,6 +63,8 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
     news n{.pid = child.pid, .uid = process_uid(child)};
     if (child.state == process_state::zombie) {
         n.wait_status = child.wait_status;
+        if (!(options & WNOWAIT_))
+            n.zombie = child.serial.value();
     } else if (child.state == process_state::stopped && !child.stop_reported &&
                (options & WSTOPPED_)) {
         n.wait_status = child.stop_signo << 8 | 0x7f;
@@ -147,6 +151,8 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
                 self.costs.inherit(n->dead->costs);
                 bury(*n->dead, n->wait_status);
             }
+            if (n->zombie)
+                check_wait_seam(n->pid, *n->zombie);
             return *n;
         }
         if (options & WNOHANG_)

@@ -4,6 +4,7 @@
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/printk.h"
 #include "kernel/observe/trace.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "vm/phys/pool.h"
@@ -134,6 +135,7 @@ sysresult sys_reboot(sys_hex magic1, sys_hex magic2, sys_hex command, sys_addres
         machine_reboot();
     case halt: // a machine that is off has halted
     case power_off:
+        check_power_off_seam();
         printk("powering off");
         trace_finish();
         machine_power_off(false);

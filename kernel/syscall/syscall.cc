@@ -9,6 +9,7 @@
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/oom.h"
+#include "kernel/lifecycle/seams.h"
 #include "kernel/observe/strace.h"
 #include "kernel/process/process.h"
 #include "kernel/signal/signal.h"
@@ -193,5 +194,6 @@ void handle_syscall(trap_frame& frame) {
         frame.set_result(*result);
     else
         call_failed(self, frame, result.error());
+    check_call_seam(self, e.name);
     EVENT(syscall_exit, .number = uint32_t(number), .result = frame.result());
 }

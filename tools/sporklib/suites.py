@@ -307,7 +307,7 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
 
     folder = run_folder()
     job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names])
-    config = Config(initrd=job.write_initrd(folder / "root.cpio"))
+    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="check")
     with Machine(config, folder) as machine:
         session = Captured(machine, output, PROGRAM_LIMIT)
         outcome = session.run()
