@@ -26,16 +26,30 @@ def _menu(words: str | None) -> str:
     return re.sub(r"(multiboot2 /boot/spork\.elf).*$", rf"\1 {words}", text, count=1, flags=re.M)
 
 
+# GRUB 2.12 finds its file system by a file, which it calls by the second in which it makes the image.
+GRUB_NAME = time.strftime("%Y-%m-%d-%H-%M-%S-00", time.gmtime(TIME))
+RENAME = rf"""
+for folder; do
+    for file in "$folder"/.disk/*.uuid; do
+        [ -e "$file" ] || continue
+        name=$(basename "$file" .uuid)
+        grep -rlFZ "$name" "$folder" | LC_ALL=C xargs -0 sed -i "s/$name/{GRUB_NAME}/g"
+        [ "$name" = {GRUB_NAME} ] || mv "$file" "$folder/.disk/{GRUB_NAME}.uuid"
+    done
+done"""
+
+
 def _same_each_time(folder: Path) -> dict[str, str]:
     """The environment in which the tools make the same image each time: of one date, with the FAT file
     system in it having one number, which grub-mkrescue does not tell mformat."""
-    mformat = shutil.which("mformat")
-    if mformat is None:
-        raise ToolError("mformat is not installed: run tools/setup run")
     folder.mkdir()
-    wrapper = folder / "mformat"
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(mformat)} -N {TIME:x} "$@"\n')
-    wrapper.chmod(0o755)
+    for name, before, options in (("mformat", "", f"-N {TIME:x}"), ("xorriso", RENAME, "")):
+        tool = shutil.which(name)
+        if tool is None:
+            raise ToolError(f"{name} is not installed: run tools/setup run")
+        wrapper = folder / name
+        wrapper.write_text(f'#!/bin/sh{before}\nexec {shlex.quote(tool)} {options} "$@"\n')
+        wrapper.chmod(0o755)
     path = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return os.environ | {"PATH": path, "SOURCE_DATE_EPOCH": str(TIME), "TZ": "UTC0"}
 

@@ -233,7 +233,8 @@ def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
     environment = {"PATH": os.environ.get("PATH", "/bin:/usr/bin"), "HOME": "/root", "TERM": "dumb"}
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [*prefix, BUILD / "user" / "tests" / name], cwd=folder, env=environment,
+            # nohup and a shell's & leave some signals ignored.
+            ["env", "--default-signal", *prefix, BUILD / "user" / "tests" / name], cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )
