@@ -208,6 +208,35 @@ void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lo
     }
 }
 
+// The thread leaves its process. The last one hands the children on and leaves a zombie, a pid and a
+// status, for the parent.
+void leave_family(thread& self, bool last, uint64_t most_resident) {
+    process& p = *self.proc;
+    process_list discarded;
+    {
+        lock_guard tree(process_tree_lock);
+        if (last && &p == init_process)
+            panic("Attempted to kill init! wait status 0x%08x", unsigned(p.group_exit_status));
+        if (last)
+            reparent_all(p, discarded, tree);
+        else
+            leave_children(p, self, tree);
+        thread_unpublish(self);
+        if (last) {
+            p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, most_resident);
+            p.wait_status = p.group_exit_status;
+            memcpy(p.last_name, self.name, sizeof(p.last_name));
+            become_zombie(p, discarded);
+            check_exit_seam(p);
+        }
+    }
+    // The references that their parents' lists had. Our own process lives on in our thread's.
+    while (process* orphan = discarded.pop_front()) {
+        orphan->drop_reference();
+        long_work::pause();
+    }
+}
+
 } // namespace
 
 void thread_exit(int wait_status) {
@@ -246,29 +275,7 @@ void thread_exit(int wait_status) {
         cost.end(); // before the parent can ask for it
     }
 
-    process_list discarded;
-    {
-        lock_guard tree(process_tree_lock);
-        if (last && &p == init_process)
-            panic("Attempted to kill init! wait status 0x%08x", unsigned(p.group_exit_status));
-        if (last)
-            reparent_all(p, discarded, tree);
-        else
-            leave_children(p, self, tree);
-        thread_unpublish(self);
-        if (last) {
-            p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, most_resident);
-            p.wait_status = p.group_exit_status;
-            memcpy(p.last_name, self.name, sizeof(p.last_name));
-            become_zombie(p, discarded);
-            check_exit_seam(p);
-        }
-    }
-    // The references that their parents' lists had. Our own process lives on in our thread's.
-    while (process* orphan = discarded.pop_front()) {
-        orphan->drop_reference();
-        long_work::pause();
-    }
+    leave_family(self, last, most_resident);
     (void)alloc_fail_after(0); // a test's, which has not come to pass
     self.drop_reference();     // process::threads'
     sched_exit();
