@@ -22,7 +22,7 @@
     X("trace_full=", "`drain`, `drop` or `overwrite`: what is done when the ring is full")         \
     X("trace_buffer=", "KiB of ring for each processor (256)")                                     \
     X("check", "each change of an address space ends with a check of its rules")                   \
-    X("watchdog=", "seconds without progress until a panic (20); 0: no watchdog")                  \
+    X("watchdog=", "seconds without progress until a panic (60); 0: no watchdog")                  \
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
     X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
     X("panic=", "panic or hang on purpose when everything is up (tests/kernel/hang.h)")
