@@ -339,9 +339,19 @@ bool vm_aref::grow_back(uint64_t by) {
     return true;
 }
 
+bool vm_aref::has_room_in_front(uint64_t by) const {
+    return !amap_->shared_by_inheritance() && by <= first_ &&
+           !amap_->referenced(first_ - by, first_);
+}
+
+bool vm_aref::may_grow_front(uint64_t by) const {
+    lock_guard guard(amap_->lock());
+    return has_room_in_front(by);
+}
+
 bool vm_aref::grow_front(uint64_t by) {
     lock_guard guard(amap_->lock());
-    if (amap_->shared_by_inheritance() || by > first_ || amap_->referenced(first_ - by, first_))
+    if (!has_room_in_front(by))
         return false;
     amap_->count_range(first_ - by, first_, 1);
     first_ -= by;

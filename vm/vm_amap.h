@@ -168,11 +168,13 @@ public:
     // its own.
     bool grow_back(uint64_t by);
     bool grow_front(uint64_t by);
-    bool may_grow_back(uint64_t by) const; // whether grow_back() would
+    bool may_grow_back(uint64_t by) const; // whether they would
+    bool may_grow_front(uint64_t by) const;
 
 private:
     friend class vm_amap;
     bool has_room_behind(uint64_t by) const REQUIRES(amap_ -> lock());
+    bool has_room_in_front(uint64_t by) const REQUIRES(amap_ -> lock());
 
     ref_ptr<vm_amap> amap_;
     slot_t first_ = 0;

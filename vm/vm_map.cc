@@ -190,30 +190,30 @@ vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock)
     return entry && entry->start < end ? entry : nullptr;
 }
 
-bool vm_map::alike_but_rights(const vm_map_entry& low, const vm_map_entry& high) {
+bool vm_map::alike_but_attributes(const vm_map_entry& low, const vm_map_entry& high) {
     if (low.end != high.start || low.object != high.object || low.handle != high.handle)
         return false;
     if (low.object && low.offset + low.size() != high.offset)
         return false;
-    return low.max_protection == high.max_protection && low.inheritance == high.inheritance &&
-           low.default_inheritance == high.default_inheritance && low.advice == high.advice &&
-           low.wired_count == high.wired_count && low.wired_on_fault == high.wired_on_fault &&
+    return low.max_protection == high.max_protection &&
+           low.default_inheritance == high.default_inheritance &&
            low.copy_on_write == high.copy_on_write && low.grows_down == high.grows_down &&
            low.no_reserve == high.no_reserve && low.tag == high.tag;
 }
 
 bool vm_map::alike(const vm_map_entry& low, const vm_map_entry& high) {
-    return low.protection == high.protection && low.charged == high.charged &&
-           alike_but_rights(low, high);
+    return static_cast<const vm_attributes&>(low) == high && alike_but_attributes(low, high);
 }
 
-bool vm_map::merge_if_rights_agree(const vm_map_entry& low, const vm_map_entry& high,
-                                   uint64_t pages) {
-    if (!alike_but_rights(low, high))
+bool vm_map::would_merge(const vm_map_entry& low, uint64_t low_pages, const vm_map_entry& high,
+                         uint64_t high_pages) {
+    if (!alike_but_attributes(low, high))
         return false;
-    if (!high.aref)
-        return !low.aref || low.aref.may_grow_back(pages);
-    return low.aref && low.needs_copy == high.needs_copy && low.aref.followed_by(high.aref);
+    if (low.aref && high.aref)
+        return low.needs_copy == high.needs_copy && low.aref.followed_by(high.aref);
+    if (low.aref)
+        return low.aref.may_grow_back(high_pages);
+    return !high.aref || high.aref.may_grow_front(low_pages);
 }
 
 // Makes one entry of two if that can be done, and keeps `low`. An entry that has no amap yet is

@@ -16,10 +16,12 @@
 #include "arch/memory.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/long_work.h"
 #include "lib/no_alloc.h"
 #include "vm/vm_map_entry.h"
 #include "vm/vm_map_tree.h"
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 
@@ -99,6 +101,14 @@ public:
     // going to be merged.
     status reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed = false,
                          uint64_t merged = 0) const REQUIRES_SHARED(lock_);
+    // The same for who is going to call `change(attributes, entry)` for all in the range, and merge
+    // it. As on Linux, a change that cuts here and joins there needs no room for more.
+    template <class Change>
+    status reserve_change(vaddr_t start, vaddr_t end, entry_stock& stock, Change change) const
+        REQUIRES_SHARED(lock_) {
+        const uint64_t merged = check_count(2) ? 0 : merged_by(start, end, change);
+        return reserve_clips(start, end, stock, false, merged);
+    }
     // Splits entries so that one begins at `start` and one ends at `end`, where anything is mapped
     // there. Returns the first entry in the range, or null.
     vm_map_entry* clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) REQUIRES(lock_);
@@ -109,11 +119,6 @@ public:
     // Whether the two, which touch, differ in nothing but their place and their amaps: to a program
     // they are one mapping.
     static bool alike(const vm_map_entry& low, const vm_map_entry& high);
-    // Whether merge_range() would make one of `low` and the first `pages` of `high`, if their rights
-    // and what was promised for them were the same. (In front of an amap there is no room.)
-    static bool merge_if_rights_agree(const vm_map_entry& low, const vm_map_entry& high,
-                                      uint64_t pages);
-
     // Calls `change(entry)` for an entry of this map whose attributes or size it alters, and keeps
     // the sums right.
     template <class F> void alter(vm_map_entry& entry, F change) REQUIRES(lock_) {
@@ -131,7 +136,14 @@ public:
 private:
     void add_to_sums(const vm_map_entry& entry, int sign) REQUIRES(lock_);
     void clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) REQUIRES(lock_);
-    static bool alike_but_rights(const vm_map_entry& low, const vm_map_entry& high);
+    // How many entries there will be less than after the cuts, when [start, end) has been changed.
+    template <class Change>
+    uint64_t merged_by(vaddr_t start, vaddr_t end, Change change) const REQUIRES_SHARED(lock_);
+    static bool alike_but_attributes(const vm_map_entry& low, const vm_map_entry& high);
+    // Whether try_merge() would make one of the last pages of `low` and the first of `high`, so many
+    // of each, if their attributes were the same.
+    static bool would_merge(const vm_map_entry& low, uint64_t low_pages, const vm_map_entry& high,
+                            uint64_t high_pages);
     bool try_merge(vm_map_entry& low, vm_map_entry& high) REQUIRES(lock_);
 
     mutable rw_lock lock_{lock_rank::vm_map, "vm_map"};
@@ -142,6 +154,34 @@ private:
     // The entry found last. Readers set it side by side; remove() forgets it.
     mutable std::atomic<vm_map_entry*> hint_{nullptr};
 };
+
+template <class Change>
+uint64_t vm_map::merged_by(vaddr_t start, vaddr_t end, Change change) const {
+    auto after = [&](const vm_map_entry& e) {
+        vm_attributes a = e;
+        if (e.start < end && e.end > start)
+            change(a, e);
+        return a;
+    };
+    uint64_t merged = 0;
+    for (vm_map_entry* high = lookup_or_next(start); high && high->start <= end;
+         high = next(*high)) {
+        long_work::pause();
+        const vm_attributes high_after = after(*high);
+        if (high->start < start || (high->start < end && end < high->end)) // it is cut
+            if (high_after == *high)                                       // for nothing
+                merged += unsigned(high->start < start) + unsigned(end < high->end);
+        vm_map_entry* low = prev(*high);
+        if (high->start < start || !low)
+            continue;
+        const vaddr_t low_start = low->end > start ? std::max(start, low->start) : low->start,
+                      high_end = high->start < end ? std::min(end, high->end) : high->end;
+        merged +=
+            after(*low) == high_after && would_merge(*low, (low->end - low_start) >> page_shift,
+                                                     *high, (high_end - high->start) >> page_shift);
+    }
+    return merged;
+}
 
 // Gives back the references of entries that are in no map any more, and the entries. May sleep and
 // may end objects, so the caller holds no VM lock (uvm_unmap_detach).

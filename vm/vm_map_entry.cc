@@ -39,18 +39,13 @@ void vm_map_entry::set_object(ref_ptr<uvm_object> to, ref_ptr<uvm_handle> throug
 void vm_map_entry::copy_attributes(const vm_map_entry& from) {
     set_object(from.object, from.handle, from.storing);
     offset = from.offset;
-    protection = from.protection;
+    vm_attributes::operator=(from);
     max_protection = from.max_protection;
-    inheritance = from.inheritance;
     default_inheritance = from.default_inheritance;
-    advice = from.advice;
-    wired_count = from.wired_count;
-    wired_on_fault = from.wired_on_fault;
     copy_on_write = from.copy_on_write;
     needs_copy = from.needs_copy;
     grows_down = from.grows_down;
     no_reserve = from.no_reserve;
-    charged = from.charged;
     last_fork = from.last_fork;
     tag = from.tag;
 }

@@ -25,7 +25,18 @@
 #include "vm/vm_aftermath.h"
 #include "vm/vm_amap.h"
 
-struct vm_map_entry {
+// What a program may change of a mapping, for each page of it.
+struct vm_attributes {
+    vm_prot protection = vm_prot::none; // as asked for; see vm_map_entry::effective_protection()
+    vm_inherit inheritance = vm_inherit::copy;
+    vm_advice advice = vm_advice::normal;
+    uint16_t wired_count = 0;    // mlock: 0 or 1, since Linux's locks do not nest
+    bool wired_on_fault = false; // MLOCK_ONFAULT: pages are wired as they come, not brought in
+    bool charged = false;        // they are in the commit account
+    friend bool operator==(const vm_attributes&, const vm_attributes&) = default;
+};
+
+struct vm_map_entry : vm_attributes {
     vm_map_entry() = default;
     // The amap first: it is on the object's list of those above it, and the entry's reference may
     // be what keeps the object. The handle last, for the same reason.
@@ -39,19 +50,13 @@ struct vm_map_entry {
     ref_ptr<uvm_object> object; // changed by set_object() alone
     uint64_t offset = 0;        // bytes into the object, of `start`
     vm_aref aref;
-    vm_prot protection = vm_prot::none; // as asked for; see effective_protection()
     vm_prot max_protection = vm_prot::all;
-    vm_inherit inheritance = vm_inherit::copy;
     vm_inherit default_inheritance = vm_inherit::copy; // what MADV_DOFORK and KEEPONFORK restore
-    vm_advice advice = vm_advice::normal;
-    uint16_t wired_count = 0;    // mlock: 0 or 1, since Linux's locks do not nest
-    bool wired_on_fault = false; // MLOCK_ONFAULT: pages are wired as they come, not brought in
-    bool copy_on_write = false;  // a private mapping
-    bool needs_copy = false;     // the amap is missing or may be another entry's too: before
-                                 // anything is written, copy_for_write() must be called
+    bool copy_on_write = false;                        // a private mapping
+    bool needs_copy = false; // the amap is missing or may be another entry's too: before
+                             // anything is written, copy_for_write() must be called
     bool grows_down = false;
     bool no_reserve = false;   // MAP_NORESERVE: not charged in modes 0 and 1
-    bool charged = false;      // its pages are in the commit account
     bool storing = false;      // the object counts it as one that may store: set_object()
     remembered_fork last_fork; // the one that its faults are laid to
     const char* tag = nullptr; // static text for /proc/PID/maps

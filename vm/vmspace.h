@@ -311,8 +311,6 @@ private:
     expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
         REQUIRES_SHARED(map_.lock());
-    uint64_t merged_by_protect(vaddr_t start, vaddr_t end, vm_prot prot) const
-        REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
         EXCLUDES(map_.lock());
     [[nodiscard]] uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
@@ -347,6 +345,7 @@ private:
     status check_wirable(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status lock_at_once(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
     status set_wired(vaddr_t start, vaddr_t end, wiring how) EXCLUDES(map_.lock());
+    static void set_wiring(vm_attributes& a, wiring how);
     void wire_entry(vm_map_entry& e, wiring how) REQUIRES(map_.lock());
     void wire_pages(vm_map_entry& e, bool wired) REQUIRES(map_.lock());
     void wire_as_future(vm_map_entry& e) const REQUIRES_SHARED(map_.lock());

@@ -17,17 +17,22 @@ static expected<vaddr_t> range_end(vaddr_t start, uint64_t size, Errno beyond) {
     return start + rounded;
 }
 
-// Calls change(entry) for the entries of the range, clipped to it. As Linux has it, holes are
-// passed over and reported at the end: ENOMEM. EAGAIN when there is no memory to clip with.
+static void no_change(vm_attributes&, const vm_map_entry&) {}
+
+// Calls change(attributes, entry) for the entries of the range, clipped to it. As Linux has it,
+// holes are passed over and reported at the end: ENOMEM. EAGAIN when there is no memory to clip
+// with, or no room for more entries.
 template <class Change> status vmspace::change_range(vaddr_t start, vaddr_t end, Change change) {
     lock_guard guard(map_.lock());
     bool hole = !map_.range_mapped(start, end);
     entry_stock stock;
-    if (!map_.reserve_clips(start, end, stock))
+    if (!map_.reserve_change(start, end, stock, change))
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
-    for (; e && e->start < end; e = map_.next(*e))
-        map_.alter(*e, change);
+    for (; e && e->start < end; e = map_.next(*e)) {
+        map_.alter(*e, [&](vm_map_entry& entry) { change(entry, entry); });
+        long_work::pause();
+    }
     map_.merge_range(start, end);
     return hole ? status(fail(Errno::nomem)) : status();
 }
@@ -37,7 +42,8 @@ status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
         return fail(Errno::inval);
     vaddr_t end = TRY(range_end(start, size, Errno::nomem));
     auto set = [&](vm_advice value) {
-        return change_range(start, end, [&](vm_map_entry& e) { e.advice = value; });
+        return change_range(start, end,
+                            [&](vm_attributes& a, const vm_map_entry&) { a.advice = value; });
     };
     if (!known_advice(advice))
         return fail(Errno::inval);
@@ -48,7 +54,7 @@ status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
     case madv_normal: result = set(vm_advice::normal); break;
     case madv_random: result = set(vm_advice::random); break;
     case madv_sequential: result = set(vm_advice::sequential); break;
-    case madv_willneed: result = change_range(start, end, [](vm_map_entry&) {}); break;
+    case madv_willneed: result = change_range(start, end, no_change); break;
     case madv_dontneed: result = drop_pages(start, end, false); break;
     case madv_free: result = drop_pages(start, end, true); break;
     case madv_populate_read: result = populate_for_advice(start, end, vm_prot::read); break;
@@ -81,7 +87,8 @@ bool vmspace::known_advice(int advice) {
 
 status vmspace::inherit(vaddr_t start, uint64_t size, vm_inherit value) {
     vaddr_t end = TRY(range_end(start, size, Errno::inval));
-    status result = change_range(start, end, [&](vm_map_entry& e) { e.inheritance = value; });
+    status result = change_range(
+        start, end, [&](vm_attributes& a, const vm_map_entry&) { a.inheritance = value; });
     check_seam();
     return result;
 }
@@ -94,15 +101,15 @@ status vmspace::set_inheritance(vaddr_t start, vaddr_t end, int advice) {
             if (!e->copy_on_write || e->object)
                 return fail(Errno::inval);
     }
-    return change_range(start, end, [&](vm_map_entry& e) {
+    return change_range(start, end, [&](vm_attributes& a, const vm_map_entry& e) {
         if (advice == madv_dontfork)
-            e.inheritance = vm_inherit::none;
+            a.inheritance = vm_inherit::none;
         else if (advice == madv_wipeonfork)
-            e.inheritance = vm_inherit::zero;
+            a.inheritance = vm_inherit::zero;
         else if (advice == madv_dofork && e.inheritance == vm_inherit::none)
-            e.inheritance = e.default_inheritance;
+            a.inheritance = e.default_inheritance;
         else if (advice == madv_keeponfork && e.inheritance == vm_inherit::zero)
-            e.inheritance = e.default_inheritance;
+            a.inheritance = e.default_inheritance;
     });
 }
 
@@ -117,7 +124,14 @@ status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_on
         if (e->wired_count || (private_anonymous_only && (!e->copy_on_write || e->object)))
             return fail(Errno::inval);
     entry_stock stock;
-    if (!map_.reserve_clips(start, end, stock))
+    // Nothing but pages changes, unless the other side of a fork keeps them: then the part of the
+    // amap goes with them, and what is cut out may stay so.
+    auto loses_amap = [&](vaddr_t at) REQUIRES_SHARED(map_.lock()) {
+        const vm_map_entry* e = map_.lookup(at);
+        return e && e->needs_copy && e->aref;
+    };
+    if (loses_amap(start) || loses_amap(end) ? !map_.reserve_clips(start, end, stock)
+                                             : !map_.reserve_change(start, end, stock, no_change))
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e)) {

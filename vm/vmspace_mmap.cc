@@ -289,32 +289,6 @@ static bool becomes_accountable(const vm_map_entry& e, vm_prot prot) {
     return e.copy_on_write && allows(prot, vm_prot::write) && !e.accountable();
 }
 
-static bool charged_by_protect(const vm_map_entry& e, vm_prot prot) {
-    return e.charged || (becomes_accountable(e, prot) && promised(e.no_reserve));
-}
-
-// How many entries will be merged when [start, end), which has no holes, is cut out and has `prot`.
-uint64_t vmspace::merged_by_protect(vaddr_t start, vaddr_t end, vm_prot prot) const {
-    uint64_t merged = 0;
-    for (vm_map_entry* high = map_.lookup(start); high && high->start <= end;
-         high = map_.next(*high)) {
-        long_work::pause();
-        vm_map_entry* low = map_.prev(*high);
-        if (high->start < start || !low)
-            continue;
-        const bool low_changes = high->start > start, high_changes = high->start < end;
-        const vm_prot low_prot = low_changes ? prot : low->protection,
-                      high_prot = high_changes ? prot : high->protection;
-        const bool low_charged = low_changes ? charged_by_protect(*low, prot) : low->charged,
-                   high_charged = high_changes ? charged_by_protect(*high, prot) : high->charged;
-        const vaddr_t high_end = high_changes ? std::min(end, high->end) : high->end;
-        merged +=
-            low_prot == high_prot && low_charged == high_charged &&
-            vm_map::merge_if_rights_agree(*low, *high, (high_end - high->start) >> page_shift);
-    }
-    return merged;
-}
-
 status vmspace::protect(vaddr_t start, uint64_t size, vm_prot prot, bool whole_stack) {
     if (!start.page_aligned())
         return fail(Errno::inval);
@@ -372,20 +346,19 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool wh
         }
     }
     TRY(check_limits(0, cost.data));
+    auto change = [prot](vm_attributes& a, const vm_map_entry& e) {
+        a.charged = e.charged || (becomes_accountable(e, prot) && promised(e.no_reserve));
+        a.protection = prot;
+    };
     entry_stock stock;
-    // As on Linux a change that cuts here and joins there needs no room for more.
-    const uint64_t merged = map_.check_count(2) ? 0 : merged_by_protect(start, end, prot);
-    TRY(map_.reserve_clips(start, end, stock, false, merged));
+    TRY(map_.reserve_change(start, end, stock, change));
     TRY(uvm_commit::charge(cost.charge));
 
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e)) {
         long_work::pause();
         vm_prot before = e->effective_protection();
-        map_.alter(*e, [&](vm_map_entry& entry) {
-            entry.charged = charged_by_protect(entry, prot);
-            entry.protection = prot;
-        });
+        map_.alter(*e, [&](vm_map_entry& entry) { change(entry, entry); });
         vm_prot now = e->effective_protection();
         if (now == vm_prot::none)
             pmap_->remove(e->start, e->end);

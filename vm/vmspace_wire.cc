@@ -81,7 +81,9 @@ status vmspace::set_wired(vaddr_t start, vaddr_t end, wiring how) {
     const vaddr_t reached = map_.first_hole(start, end);
     if (start < reached) {
         entry_stock stock;
-        TRY(map_.reserve_clips(start, reached, stock));
+        TRY(map_.reserve_change(
+            start, reached, stock,
+            [how](vm_attributes& a, const vm_map_entry&) { set_wiring(a, how); }));
         vm_map_entry* e = map_.clip_range(start, reached, stock);
         for (; e && e->start < reached; e = map_.next(*e))
             wire_entry(*e, how);
@@ -90,12 +92,14 @@ status vmspace::set_wired(vaddr_t start, vaddr_t end, wiring how) {
     return reached == end ? status() : status(fail(Errno::nomem));
 }
 
+void vmspace::set_wiring(vm_attributes& a, wiring how) {
+    a.wired_count = how != wiring::none;
+    a.wired_on_fault = how == wiring::on_fault;
+}
+
 void vmspace::wire_entry(vm_map_entry& e, wiring how) {
     wire_pages(e, how != wiring::none);
-    map_.alter(e, [&](vm_map_entry& entry) {
-        entry.wired_count = how != wiring::none;
-        entry.wired_on_fault = how == wiring::on_fault;
-    });
+    map_.alter(e, [&](vm_map_entry& entry) { set_wiring(entry, how); });
 }
 
 // Goes by what is mapped: the entry may be terabytes of which little was ever touched.
@@ -148,10 +152,8 @@ void vmspace::unlock_all() {
 
 // MCL_FUTURE: an entry that is about to be mapped.
 void vmspace::wire_as_future(vm_map_entry& e) const {
-    if (future_wiring_ == wiring::none)
-        return;
-    e.wired_count = 1;
-    e.wired_on_fault = future_wiring_ == wiring::on_fault;
+    if (future_wiring_ != wiring::none)
+        set_wiring(e, future_wiring_);
 }
 
 // Whether the pages of the mapping at `at` are wired and to be brought in now.

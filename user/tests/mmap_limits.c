@@ -156,7 +156,7 @@ static void number_of_mappings(void) {
     succeeds(mprotect(at + 8 * PAGE, PAGE, PROT_READ), "and others take their place");
 }
 
-// With as many mappings as there may be, mprotect does what needs no more.
+// With as many mappings as there may be, what needs no more is done.
 static void moving_edges(void) {
     const size_t most = most_mappings();
     if (most > 70000) {
@@ -166,6 +166,12 @@ static void moving_edges(void) {
     char* at = mmap(NULL, (most + 50) * PAGE, PROT_READ, ANON | MAP_NORESERVE, -1, 0);
     need(at != MAP_FAILED);
     need(mprotect(at + 4 * PAGE, 4 * PAGE, RW) == 0 && mprotect(at + 12 * PAGE, 4 * PAGE, RW) == 0);
+    char* other = mmap(NULL, 16 * PAGE, RW, ANON, -1, 0);
+    need(other != MAP_FAILED && madvise(other + 8 * PAGE, 4 * PAGE, MADV_RANDOM) == 0);
+    need(mlock(other + 12 * PAGE, 2 * PAGE) == 0);
+    char* half = mmap(NULL, 16 * PAGE, PROT_READ, ANON, -1, 0);
+    need(half != MAP_FAILED && mprotect(half + 8 * PAGE, 7 * PAGE, RW) == 0);
+    half[8 * PAGE] = 1;
     for (size_t i = 20; mprotect(at + i * PAGE, PAGE, PROT_NONE) == 0; i += 2)
         continue;
     while (mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
@@ -180,6 +186,20 @@ static void moving_edges(void) {
     is_errno(mprotect(at + 4 * PAGE, PAGE, PROT_NONE), ENOMEM, "a third kind is a mapping more");
     succeeds(mprotect(at + 6 * PAGE, 8 * PAGE, RW), "three become one");
     succeeds(mprotect(at + 4 * PAGE, PAGE, PROT_NONE), "which makes room for a third kind");
+    succeeds(mprotect(half + 6 * PAGE, 2 * PAGE, RW), "an edge moves down from what has data");
+    is(half[8 * PAGE], 1, "which stays");
+    is_errno(madvise(other + 2 * PAGE, PAGE, MADV_RANDOM), EAGAIN, "advice in the middle");
+    succeeds(madvise(other + 7 * PAGE, PAGE, MADV_RANDOM), "where it joins its kind");
+    is_errno(madvise(other + 2 * PAGE, PAGE, MADV_DONTFORK), EAGAIN, "no child's, in the middle");
+    succeeds(madvise(other + 7 * PAGE, 2 * PAGE, MADV_NORMAL), "and back");
+    is_errno(mlock(other + 2 * PAGE, PAGE), ENOMEM, "locked in the middle");
+    succeeds(mlock(other + 14 * PAGE, PAGE), "behind what is");
+    succeeds(munlock(other + 13 * PAGE, 2 * PAGE), "and unlocked");
+    other[2 * PAGE] = 1;
+    succeeds(mprotect(other + 2 * PAGE, PAGE, RW), "what changes nothing may be anywhere");
+    succeeds(madvise(other + 2 * PAGE, PAGE, MADV_NORMAL), "also advice");
+    succeeds(madvise(other + 2 * PAGE, PAGE, MADV_DONTNEED), "pages may go anywhere");
+    is(other[2 * PAGE], 0, "and are gone");
 }
 
 static void store_below(void* top) {
