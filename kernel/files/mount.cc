@@ -82,6 +82,23 @@ status unmount(ref_ptr<vnode> root) {
     return {};
 }
 
+// Read-only it becomes first, which may be refused, and writable last, which never is.
+status remount(vnode& root, uint32_t flags, char* options) {
+    lock_guard guard(mounts_lock);
+    if (!mount_with_root(root))
+        return fail(Errno::inval);
+    file_system& fs = root.fs();
+    const uint32_t before = fs.mount_flags();
+    if (flags & MS_RDONLY_)
+        TRY(fs.set_mount_flags(flags));
+    status set = fs.set_options(options);
+    if (set)
+        set = fs.set_mount_flags(flags);
+    else if (flags & MS_RDONLY_)
+        (void)fs.set_mount_flags(before);
+    return set;
+}
+
 ref_ptr<vnode> root_directory() { return ref_ptr<vnode>(the_root); }
 
 ref_ptr<vnode> cross_down(ref_ptr<vnode> node) {

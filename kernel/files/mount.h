@@ -36,6 +36,8 @@ status mount_on(ref_ptr<vnode> directory, file_system& fs, const char* source);
 // Takes away what is mounted where `root` is the root of, and destroys it. EINVAL: it is no mount's
 // root; EBUSY.
 status unmount(ref_ptr<vnode> root);
+// Other flags and options for what is mounted there, both or, with EINVAL or EBUSY, neither.
+status remount(vnode& root, uint32_t flags, char* options);
 
 ref_ptr<vnode> root_directory();
 // The root of what is mounted on `node`, and on that..., or `node` itself.

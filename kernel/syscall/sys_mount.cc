@@ -34,18 +34,6 @@ expected<file_system*> make_file_system(std::string_view type, char* text) {
     return fail(Errno::nodev);
 }
 
-// Whether the directory is where something is mounted, which can be given other flags.
-status remount(vnode& root, uint32_t flags, char* options) {
-    if (!covered_by(root) && &root != root_directory().get())
-        return fail(Errno::inval);
-    const uint32_t before = root.fs().mount_flags();
-    TRY(root.fs().set_mount_flags(flags & honoured_flags));
-    status set = root.fs().set_options(options);
-    if (!set)
-        (void)root.fs().set_mount_flags(before);
-    return set;
-}
-
 struct linux_statfs {
     int64_t type, bsize;
     uint64_t blocks, bfree, bavail, files, ffree, fsid;
@@ -89,7 +77,7 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
     if (data.value)
         TRY(copy_in_string(options.data(), data.address(), options.size()));
     if (wanted & MS_REMOUNT_) {
-        TRY(remount(*directory, uint32_t(wanted), options.data()));
+        TRY(remount(*directory, uint32_t(wanted) & honoured_flags, options.data()));
         return 0;
     }
     if (!type.address.value())

@@ -10,9 +10,11 @@
 
 enum { EXCHANGE = 2 }; // RENAME_EXCHANGE
 
-static int remount(unsigned long flags) {
-    return mount(NULL, "mounted", NULL, MS_REMOUNT | flags, NULL);
+static int remount_with(unsigned long flags, const char* options) {
+    return mount(NULL, "mounted", NULL, MS_REMOUNT | flags, options);
 }
+
+static int remount(unsigned long flags) { return remount_with(flags, NULL); }
 
 static int make_file(void) {
     const int fd = open("mounted/new", O_CREAT | O_RDONLY, 0600);
@@ -122,10 +124,39 @@ static void read_only_at_any_time(void) {
     is(umount("mounted"), 0, "nothing is left of them");
 }
 
+static void exit_when_writable(void* unused) {
+    (void)unused;
+    while (mkdir("mounted/new", 0700) < 0 && errno == EROFS)
+        continue;
+}
+
+// Options that cannot be, of which the second is found out late: the flags stay as they were.
+static void refused_remounts(void) {
+    static const char* const options[] = {"size=1x", "nr_inodes=1"};
+    enum { ROUNDS = 1000 };
+    int taken = 0;
+    if (!own_mounts())
+        return;
+    need(mount("test", "mounted", "tmpfs", 0, NULL) == 0);
+    need(mkdir("mounted/directory", 0700) == 0);
+    is_errno(remount_with(MS_RDONLY, options[0]), EINVAL, "a wrong option with MS_RDONLY");
+    is_errno(remount_with(MS_RDONLY, options[1]), EINVAL, "too few files");
+    succeeds(rmdir("mounted/directory"), "it can still be written to");
+    need(mkdir("mounted/directory", 0700) == 0 && remount(MS_RDONLY) == 0);
+    const pid_t child = spawn(exit_when_writable, NULL);
+    for (int i = 0; i < ROUNDS; i++)
+        taken += remount_with(0, options[i % 2]) == 0 || errno != EINVAL;
+    is(taken, 0, "nor is it made writable with such");
+    need(kill(child, SIGKILL) == 0);
+    is_killed(reap(child), SIGKILL, "not for a moment");
+    is(umount("mounted"), 0, "nothing is left of them");
+}
+
 int main(void) {
     scratch_begin();
     need(mkdir("mounted", 0700) == 0);
     subtest("read-only in the midst of a change", read_only_in_between);
     subtest("read-only at any time", read_only_at_any_time);
+    subtest("remounts that are refused", refused_remounts);
     return done();
 }
