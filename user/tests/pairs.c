@@ -1,5 +1,5 @@
-// pairs [--all] [--seconds N] [--seed N] [--kind NAME] [--pair CALL CALL]: every two calls on one
-// object, from two threads (docs/pairs.md).
+// pairs [--all] [--seconds N] [--seed N] [--from N] [--kind NAME] [--pair CALL CALL]: every two calls
+// on one object, from two threads (docs/pairs.md).
 //
 // A pair is tried one after the other, in both orders: what the two return then, and what the
 // object is after it, are the outcomes that some order allows. Then it is tried at once, again and
@@ -19,6 +19,7 @@ static struct {
     bool all;
     double seconds;
     uint64_t seed;
+    int from; // in the seed's order: where an earlier sample ended
     const char *kind, *first, *second;
 } wanted = {.seconds = 4, .seed = 1};
 
@@ -623,6 +624,8 @@ int main(int argc, char** argv) {
             wanted.seconds = atof(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             wanted.seed = strtoull(argv[++i], NULL, 0);
+        else if (strcmp(argv[i], "--from") == 0 && i + 1 < argc)
+            wanted.from = atoi(argv[++i]);
         else if (strcmp(argv[i], "--kind") == 0 && i + 1 < argc)
             wanted.kind = argv[++i];
         else if (strcmp(argv[i], "--pair") == 0 && i + 2 < argc)
@@ -654,10 +657,11 @@ int main(int argc, char** argv) {
     for (int i = 0; i < 3; i++) // so that this process has all that it needs
         run_batch(pairs, 0);
     const int64_t end = now_ns() + (int64_t)(wanted.seconds * 1e9);
-    for (int i = 0; i < n && (wanted.all || now_ns() < end); i += BATCH)
-        run_batch(&pairs[i], n - i < BATCH ? n - i : BATCH);
-    diag("%ld pairs in %ld rounds, in %ld of which one call was held inside", report->pairs,
-         report->rounds, report->held);
+    int at = wanted.from;
+    for (; at < n && (wanted.all || now_ns() < end); at += BATCH)
+        run_batch(&pairs[at], n - at < BATCH ? n - at : BATCH);
+    diag("%ld pairs in %ld rounds, in %ld of which one call was held inside; %s %d", report->pairs,
+         report->rounds, report->held, at < n ? "go on with --from" : "those were all", at);
     is(report->failures, 0, "two calls on one object, from two threads");
     return done();
 }
