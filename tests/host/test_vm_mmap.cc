@@ -558,7 +558,6 @@ TEST_CASE("max_map_count: what would cut a mapping up fails, and nothing has cha
         CHECK(error_of(vm->protect(middle, page_size, vm_prot::read)) == Errno::nomem);
         CHECK(error_of(vm->lock_pages(middle, page_size)) == Errno::nomem);
         CHECK(error_of(vm->advise(middle, page_size, madv_random)) == Errno::again);
-        CHECK(error_of(vm->advise(middle, page_size, madv_dontneed)) == Errno::again);
         CHECK(error_of(vm->inherit(middle, page_size, vm_inherit::none)) == Errno::again);
         CHECK(error_of(vm->remap(middle, page_size, page_size, mremap_maymove | mremap_fixed,
                                  vaddr_t(0x300000))) == Errno::nomem);
