@@ -230,7 +230,7 @@ test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the 
 	$(Q)tools/test-faults $(T)
 
 docs: $(tools_run) $(tools_test) ## put what the pages quote of commands and of GDB into them anew
-	@$(lock) $(MAKE) --no-print-directory all
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/counters
 	$(Q)tools/docs
 	$(Q)tools/gdb/transcribe
