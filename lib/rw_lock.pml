@@ -22,7 +22,7 @@
 #define GUARD 1 // guard_'s owner_
 #define PROCESSORS THREADS
 #define VARIABLES 2
-#include "tests/models/tso.h"
+#include "tests/models/tso.inc"
 
 #define WRITING 1
 #define WAITING 2

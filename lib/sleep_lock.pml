@@ -19,7 +19,7 @@
 #define GUARD 1 // guard_'s owner_
 #define PROCESSORS THREADS
 #define VARIABLES 2
-#include "tests/models/tso.h"
+#include "tests/models/tso.inc"
 
 #define WAITING 8
 #define OWNER(state) ((state) & 7)

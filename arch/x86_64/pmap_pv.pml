@@ -19,7 +19,7 @@
 #define PV_LOCK 1
 #define PTE 2
 #define VARIABLES 3
-#include "tests/models/tso.h"
+#include "tests/models/tso.inc"
 
 #define lock(which) locked(me, mem[which] == 0, mem[which] = 1)
 #define unlock(which) store(me, which, 0)

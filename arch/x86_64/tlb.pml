@@ -24,7 +24,7 @@
 #define REQUEST 2 // + processor: request::flush; a page, or UNLOAD
 #define PENDING 5 // + processor: request::pending
 #define VARIABLES 8
-#include "tests/models/tso.h"
+#include "tests/models/tso.inc"
 
 #define UNLOAD 2
 #define BIT(processor) (1 << (processor))

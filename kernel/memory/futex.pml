@@ -21,7 +21,7 @@
 #define LOCK 1 // + bucket
 #define HOME 3 // + waiter: its bucket
 #define VARIABLES 5
-#include "tests/models/tso.h"
+#include "tests/models/tso.inc"
 
 #define FROM 0 // the buckets
 #define TO 1
