@@ -229,6 +229,10 @@ test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(host_tests)
 	$(Q)tools/test-faults $(T)
 
+test-mutants: $(tools_run) ## make mistakes that a learner makes: the kernel must name each (long)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/test-mutants $(T)
+
 docs: $(tools_run) $(tools_test) ## put what the pages quote of commands and of GDB into them anew
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/counters
@@ -307,7 +311,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants docs gdb gdb-replay \
         bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
