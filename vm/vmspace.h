@@ -313,8 +313,8 @@ private:
         REQUIRES_SHARED(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
         EXCLUDES(map_.lock());
-    [[nodiscard]] uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, entry_list& dead)
-        REQUIRES(map_.lock());
+    [[nodiscard]] uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock,
+                                        entry_list& dead) REQUIRES(map_.lock());
     status grow_locked(const vm_map_entry& like, vaddr_t start, vaddr_t end) REQUIRES(map_.lock());
     status populate(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
 
