@@ -538,7 +538,10 @@ void sched_ask_to_yield(unsigned cpu) {
     cpu::send_reschedule(cpu);
 }
 
-bool sched_ask_this_cpu() { return my_queue().yield_wanted.exchange(true); }
+bool sched_ask_this_cpu() {
+    cpu::current()->machine.work_pending.store(true);
+    return my_queue().yield_wanted.exchange(true);
+}
 
 sched_waiting sched_first_waiting() {
     run_queue& q = my_queue();

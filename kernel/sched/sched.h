@@ -58,7 +58,8 @@ void sched_affinity_changed(thread& t);
 void sched_ask_to_yield(unsigned cpu);
 
 // For the watchdog, on the calling CPU with interrupts off. Makes what runs in the kernel come
-// through the scheduler by its next long_work::pause(); whether that was asked before, in vain.
+// through the scheduler by its next long_work::pause() or return to user mode, also if nobody else
+// wants to run; whether that was asked before, in vain.
 bool sched_ask_this_cpu();
 // The first in the CPU's queue: its tid, 0 for none, and how often it has run.
 struct sched_waiting {

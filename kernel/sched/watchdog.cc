@@ -16,7 +16,7 @@
 
 namespace {
 
-// A processor that a busy host gives a twentieth of its time does in them what takes three seconds.
+// A minute: a processor that a busy host gives little of its time must have done something in it.
 constexpr uint64_t default_seconds = 60;
 constexpr unsigned looks_until_panic = 4; // in that time
 

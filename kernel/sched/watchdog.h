@@ -16,7 +16,8 @@
 // is interrupted by an NMI from outside, as tools/spork does at its time-out.
 //
 // Nothing is counted or noted elsewhere for it. A look counts only if the CPU did look: a machine
-// that was stopped, or got no time from its host, is not blamed for that. The command line's
+// that was stopped is not blamed for that. One that its host gives hardly any time may be, so that
+// the looks span a minute. The command line's
 // `watchdog=` says after how many seconds it panics, and 0 is for debuggers, which stop one CPU
 // while others go on.
 #pragma once

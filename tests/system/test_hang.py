@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from guest import spork
@@ -51,3 +53,35 @@ def test_a_machine_that_waits_does_not_hang() -> None:
     """Threads that sleep as long as they like, one that is stopped, and one that runs all the time."""
     script = "sleep 100 & kill -STOP $!; (while :; do :; done) & cat /dev/tty 2>/dev/null & sleep 4; kill -9 $!; exit 7"
     assert spork("sh", "-c", script, options=("--append", "watchdog=2")).status == 7
+
+
+BUSY = r"""
+#include <fcntl.h>
+#include <time.h>
+
+int main(void) {
+    int fd = open("/tmp/locked", O_RDWR | O_CREAT, 0600);
+    struct flock lock = {.l_type = F_WRLCK, .l_len = 1};
+    for (lock.l_start = 0; lock.l_start < 6000; lock.l_start += 2)
+        if (fcntl(fd, F_SETLK, &lock))
+            return 1;
+    lock.l_start -= 2;
+    struct timespec begun, now;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    do
+        for (int i = 0; i < 100; i++)
+            fcntl(fd, F_SETLK, &lock);
+    while (clock_gettime(CLOCK_MONOTONIC, &now), now.tv_sec - begun.tv_sec < 6);
+    return 7;
+}
+"""
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_a_program_that_is_always_in_a_call_does_not_hang(tmp_path: Path, processors: int) -> None:
+    """Alone on its processor it is never switched away from: it is enough that each call returns."""
+    (tmp_path / "busy.c").write_text(BUSY)
+    subprocess.run(["musl-gcc", "-static", "-O1", "-o", "busy", "busy.c"], cwd=tmp_path, check=True)
+    options = ("--smp", str(processors), "--append", "watchdog=2", "--add", str(tmp_path / "busy"))
+    ended = spork("/busy", options=options)
+    assert ended.status == 7, ended.err.decode(errors="replace")
