@@ -237,7 +237,6 @@ docs: $(tools_run) $(tools_test) ## put what the pages quote of commands and of 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/counters
 	$(Q)tools/docs
-	$(Q)tools/gdb/transcribe
 
 growth: $(tools_run) $(tools_growth) ## the cost of mmap, page faults and fork by the number of mappings
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
