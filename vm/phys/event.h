@@ -8,7 +8,7 @@
 //
 // An event may be anywhere: with locks held, interrupts off, in an interrupt. One whose category is
 // off costs its counters, and a load, a test and a branch that is not taken; only the fields that
-// are counted are computed then.
+// are counted are computed then. Fields have no side effects: they may be computed twice.
 #pragma once
 
 #include "lib/trace.h"
