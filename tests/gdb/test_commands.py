@@ -6,7 +6,7 @@ import re
 import pytest
 from debugger import Answers, debug
 
-COMMANDS = ["spork ps", "spork bt", "spork bt 1", "spork map", "spork runq", "spork locks", "spork log",
+COMMANDS = ["spork ps", "spork bt", "spork map", "spork runq", "spork locks", "spork log",
             "spork counters", "spork pools"]
 
 
@@ -16,7 +16,7 @@ def in_fault() -> Answers:
     return debug([
         "tbreak vmspace::fork if $pid() == 5", "continue",
         "break uvm_faultinfo::copy_anon if $pid() == 5", "continue", *COMMANDS,
-        "print $pid()", "print $proc(5)->pid", "print $proc(5)->context.object_->vm", "print $thread(1)->state",
+        "print $pid()", "print $proc(5)->pid", "print $proc(5)->context.object_->vm",
         "print $vmspace(5)->map_.lock_", "print $vmspace(5)->map_.entries_",
         "print $vmspace(5)->map_.tree_", "print $entry(5, 0x401000)->protection",
         "print $entry(5, 0x401000)->start", "print $page(0x1000)->owner_kind", "print this->va",
@@ -29,16 +29,24 @@ def in_fault() -> Answers:
     ], "/demos/walk cow-fault")
 
 
+@pytest.fixture(scope="module")
+def in_vfork() -> Answers:
+    """Stopped where the child of a vfork executes: its parent sleeps, whatever the host sends meanwhile."""
+    return debug(["break exec_program if $pid() == 6", "continue", "spork ps", "spork bt 5", "print $thread(5)->state"],
+                 "/demos/walk vfork")
+
+
 def test_no_command_fails(in_fault: Answers) -> None:
     assert "FAULT" not in in_fault.text()
     assert "Traceback" not in in_fault.said, in_fault.said
 
 
-def test_ps_tells_states_and_why_they_sleep(in_fault: Answers) -> None:
-    text = in_fault["spork ps"]
-    assert re.search(r"^ *1 +0 +1 +asleep \(poll\) +init +0x\w+ x1$", text, re.M), text
-    assert re.search(r"^ *5 +1 +5 +running on CPU 0 +walk +0x\w+ x1$", text, re.M), text
-    assert re.search(r"^ *6 +5 +6 +\w+.* walk +0x\w+ x1$", text, re.M), text
+def test_ps_tells_states_and_why_they_sleep(in_vfork: Answers) -> None:
+    text = in_vfork["spork ps"]
+    assert re.search(r"^ *1 +0 +1 +\w+.* init +0x\w+ x1$", text, re.M), text
+    assert re.search(r"^ *5 +1 +5 +asleep \(vfork\) +walk +0x\w+ x2 +shared with 6; waits for its vfork child 6$", text, re.M), text
+    assert re.search(r"^ *6 +5 +6 +running on CPU 0 +walk +0x\w+ x2 +shared with 5$", text, re.M), text
+    assert in_vfork["print $thread(5)->state"].endswith(" = thread_state::sleeping\n")
 
 
 def test_backtrace_of_the_running_thread(in_fault: Answers) -> None:
@@ -49,9 +57,9 @@ def test_backtrace_of_the_running_thread(in_fault: Answers) -> None:
     assert re.search(r"^user .*exception or interrupt 14", text, re.M), text
 
 
-def test_backtrace_of_a_sleeping_thread(in_fault: Answers) -> None:
-    text = in_fault["spork bt 1"]
-    assert "asleep (poll)" in text
+def test_backtrace_of_a_sleeping_thread(in_vfork: Answers) -> None:
+    text = in_vfork["spork bt 5"]
+    assert "asleep (vfork)" in text
     assert "machine_switch" in text and "sched_sleep" in text and "syscall_dispatch" in text, text
     assert re.search(r"^user .*system call", text, re.M), text
 
@@ -104,7 +112,6 @@ def test_functions_and_printers(in_fault: Answers) -> None:
     assert printed("$pid()") == "5"
     assert printed("$proc(5)->pid") == "5"
     assert re.fullmatch(r"vmspace \* 0x\w+ \(references 1\)", printed("$proc(5)->context.object_->vm"))
-    assert printed("$thread(1)->state") == "thread_state::sleeping"
     assert printed("$vmspace(5)->map_.lock_") == '"vm_map" held by 1 reader'
     assert printed("$vmspace(5)->map_.entries_") == printed("$vmspace(5)->map_.tree_")
     assert printed("$vmspace(5)->map_.entries_").startswith("list of 5 vm_map_entry = {0x")
