@@ -38,11 +38,13 @@
 
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 // Without a console, init runs without descriptors, as on Linux.
 void open_console(thread& self) {
-    auto console = vfs_open("/dev/console", O_RDWR_ | O_NOCTTY_, 0);
+    auto console = vfs_open("/dev/console", o_rdwr | o_noctty, 0);
     if (!console) {
         printk("init: cannot open /dev/console: %s", errno_name(console.error()));
         return;

@@ -31,12 +31,12 @@
 #include <machine/thread_machine.h>
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr uint64_t uc_fp_xstate = 1, uc_sigcontext_ss = 2, uc_strict_restore_ss = 4;
 constexpr uint32_t fp_xstate_magic1 = 0x46505853, fp_xstate_magic2 = 0x46505845;
-constexpr uint64_t sa_restorer = 0x04000000, sa_onstack = 0x08000000;
-constexpr int32_t ss_disable = 2, ss_autodisarm = int32_t(1u << 31);
 constexpr uint64_t red_zone = 128;
 constexpr size_t fxsave_size = 512, software_offset = 464;
 constexpr size_t mxcsr_offset = 24, mxcsr_mask_offset = 28;

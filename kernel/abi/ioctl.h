@@ -3,9 +3,13 @@
 
 #include <cstdint>
 
+namespace linux_abi {
+
 enum : uint64_t {
-    FIONREAD_ = 0x541b,
-    FIONBIO_ = 0x5421,
-    FIONCLEX_ = 0x5450,
-    FIOCLEX_ = 0x5451,
+    fionread = 0x541b,
+    fionbio = 0x5421,
+    fionclex = 0x5450,
+    fioclex = 0x5451,
 };
+
+} // namespace linux_abi

@@ -9,67 +9,87 @@ using sigset = uint64_t; // bit signo-1
 inline constexpr int signal_max = 64;
 constexpr sigset sig_bit(int signo) { return sigset{1} << (signo - 1); }
 
+namespace linux_abi {
+
 enum : int {
-    SIGHUP_ = 1,
-    SIGINT_,
-    SIGQUIT_,
-    SIGILL_,
-    SIGTRAP_,
-    SIGABRT_,
-    SIGBUS_,
-    SIGFPE_,
-    SIGKILL_,
-    SIGUSR1_,
-    SIGSEGV_,
-    SIGUSR2_,
-    SIGPIPE_,
-    SIGALRM_,
-    SIGTERM_,
-    SIGSTKFLT_,
-    SIGCHLD_,
-    SIGCONT_,
-    SIGSTOP_,
-    SIGTSTP_,
-    SIGTTIN_,
-    SIGTTOU_,
-    SIGURG_,
-    SIGXCPU_,
-    SIGXFSZ_,
-    SIGVTALRM_,
-    SIGPROF_,
-    SIGWINCH_,
-    SIGIO_,
-    SIGPWR_,
-    SIGSYS_,
+    sighup = 1,
+    sigint,
+    sigquit,
+    sigill,
+    sigtrap,
+    sigabrt,
+    sigbus,
+    sigfpe,
+    sigkill,
+    sigusr1,
+    sigsegv,
+    sigusr2,
+    sigpipe,
+    sigalrm,
+    sigterm,
+    sigstkflt,
+    sigchld,
+    sigcont,
+    sigstop,
+    sigtstp,
+    sigttin,
+    sigttou,
+    sigurg,
+    sigxcpu,
+    sigxfsz,
+    sigvtalrm,
+    sigprof,
+    sigwinch,
+    sigio,
+    sigpwr,
+    sigsys,
 };
+enum : int32_t { // si_code
+    si_user = 0,
+    si_kernel = 0x80,
+    si_queue = -1,
+    si_timer = -2,
+    si_tkill = -6,
+    segv_maperr = 1,
+    segv_accerr = 2,
+    bus_adraln = 1,
+    bus_adrerr = 2,
+    fpe_intdiv = 1,
+    fpe_fltinv = 7,
+    ill_illopn = 2,
+    trap_brkpt = 1,
+    trap_trace = 2,
+    cld_exited = 1,
+    cld_killed,
+    cld_dumped,
+    cld_trapped,
+    cld_stopped,
+    cld_continued,
+};
+
+inline constexpr uint64_t sig_dfl = 0, sig_ign = 1;
+enum : uint64_t {
+    sa_nocldstop = 1,
+    sa_nocldwait = 2,
+    sa_siginfo = 4,
+    sa_restorer = 0x04000000,
+    sa_onstack = 0x08000000,
+    sa_restart = 0x10000000,
+    sa_nodefer = 0x40000000,
+    sa_resethand = 0x80000000,
+};
+enum : int32_t { ss_onstack = 1, ss_disable = 2, ss_autodisarm = int32_t(1u << 31) };
+// SIGEV_THREAD is the C library's: to the kernel it is SIGEV_SIGNAL.
+enum : int32_t { sigev_signal = 0, sigev_none = 1, sigev_thread = 2, sigev_thread_id = 4 };
+
+} // namespace linux_abi
+
 // Of those up to SIGSYS, by number.
 inline constexpr const char* signal_names[] = {
     "0",         "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",   "SIGTRAP", "SIGABRT", "SIGBUS",
     "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV", "SIGUSR2",  "SIGPIPE", "SIGALRM", "SIGTERM",
     "SIGSTKFLT", "SIGCHLD", "SIGCONT",   "SIGSTOP", "SIGTSTP",  "SIGTTIN", "SIGTTOU", "SIGURG",
     "SIGXCPU",   "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO",   "SIGPWR",  "SIGSYS",
-};
-enum : int32_t { // si_code
-    SI_USER_ = 0,
-    SI_KERNEL_ = 0x80,
-    SI_QUEUE_ = -1,
-    SI_TIMER_ = -2,
-    SI_TKILL_ = -6,
-    SEGV_MAPERR_ = 1,
-    SEGV_ACCERR_ = 2,
-    BUS_ADRALN_ = 1,
-    BUS_ADRERR_ = 2,
-    FPE_INTDIV_ = 1,
-    FPE_FLTINV_ = 7,
-    ILL_ILLOPN_ = 2,
-    TRAP_BRKPT_ = 1,
-    TRAP_TRACE_ = 2,
-    CLD_EXITED_ = 1,
-    CLD_KILLED_,
-    CLD_DUMPED_,
-    CLD_TRAPPED_,
-    CLD_STOPPED_,
-    CLD_CONTINUED_,
 };
 
 // Linux's siginfo_t, x86-64: 128 bytes.
@@ -99,19 +119,6 @@ struct linux_siginfo {
     };
 };
 static_assert(sizeof(linux_siginfo) == 128);
-
-inline constexpr uint64_t SIG_DFL_ = 0, SIG_IGN_ = 1;
-enum : uint64_t {
-    SA_NOCLDSTOP_ = 1,
-    SA_NOCLDWAIT_ = 2,
-    SA_SIGINFO_ = 4,
-    SA_RESTORER_ = 0x04000000,
-    SA_ONSTACK_ = 0x08000000,
-    SA_RESTART_ = 0x10000000,
-    SA_NODEFER_ = 0x40000000,
-    SA_RESETHAND_ = 0x80000000,
-};
-enum : int32_t { SS_ONSTACK_ = 1, SS_DISABLE_ = 2, SS_AUTODISARM_ = int32_t(1u << 31) };
 
 // Linux's kernel sigaction.
 struct linux_sigaction {

@@ -1,13 +1,14 @@
 // eventfd(2): a counter that is a file.
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
 #include "kernel/process/thread.h"
 #include "vm/phys/pool.h"
 
-namespace {
+using namespace linux_abi;
 
-enum : uint32_t { EFD_SEMAPHORE_ = 1 };
+namespace {
 
 class event_file final : public file {
 public:
@@ -81,20 +82,20 @@ uint32_t event_file::poll(poller* p) {
     if (p)
         p->add(pollers_);
     lock_guard guard(lock_);
-    return (count_ > 0 ? POLLIN_ | POLLRDNORM_ : 0) | (count_ < most ? POLLOUT_ | POLLWRNORM_ : 0);
+    return (count_ > 0 ? pollin | pollrdnorm : 0) | (count_ < most ? pollout | pollwrnorm : 0);
 }
 
 } // namespace
 
 sysresult sys_eventfd2(uint32_t initial, sys_open_flags flags) {
-    uint32_t known = uint32_t(EFD_SEMAPHORE_) | O_NONBLOCK_ | O_CLOEXEC_;
+    uint32_t known = uint32_t(efd_semaphore) | o_nonblock | o_cloexec;
     if (uint32_t(flags.value) & ~known)
         return fail(Errno::inval);
     auto opened = ref_ptr<file>::adopt(event_files.create(
-        initial, flags.value & EFD_SEMAPHORE_, O_RDWR_ | (uint32_t(flags.value) & O_NONBLOCK_)));
+        initial, flags.value & efd_semaphore, o_rdwr | (uint32_t(flags.value) & o_nonblock)));
     if (!opened)
         return fail(Errno::nomem);
-    return TRY(current_thread().files->install(std::move(opened), flags.value & O_CLOEXEC_));
+    return TRY(current_thread().files->install(std::move(opened), flags.value & o_cloexec));
 }
 
 sysresult sys_eventfd(uint32_t initial) { return sys_eventfd2(initial, sys_open_flags{0}); }

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <new>
 
+using namespace linux_abi;
+
 static constinit pool<fd_table> fd_tables{"fd_table"};
 
 // A table that is not larger (a page) is never made smaller.
@@ -17,7 +19,7 @@ static constexpr unsigned small_capacity = 256;
 static constexpr unsigned most_descriptors = 1u << 20;
 
 static unsigned descriptor_limit() {
-    return unsigned(std::min<uint64_t>(process_limit(RLIMIT_NOFILE_), most_descriptors));
+    return unsigned(std::min<uint64_t>(process_limit(rlimit_nofile), most_descriptors));
 }
 
 status fd_table::slot_chunks::allocate(unsigned count, unsigned first) {

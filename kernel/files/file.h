@@ -1,6 +1,7 @@
 // file: an open file description, and fd_table: what a process's descriptors mean.
 #pragma once
 
+#include "kernel/abi/files.h"
 #include "kernel/base/uio.h"
 #include "kernel/files/poll.h"
 #include "lib/lock.h"
@@ -15,31 +16,6 @@
 struct process;
 class vnode;
 class dir_sink;
-
-// Open flags (Linux x86-64 values).
-enum : uint32_t {
-    O_ACCMODE_ = 3,
-    O_RDONLY_ = 0,
-    O_WRONLY_ = 1,
-    O_RDWR_ = 2,
-    O_CREAT_ = 0100,
-    O_EXCL_ = 0200,
-    O_NOCTTY_ = 0400,
-    O_TRUNC_ = 01000,
-    O_APPEND_ = 02000,
-    O_NONBLOCK_ = 04000,
-    O_DSYNC_ = 010000,
-    O_ASYNC_ = 020000,
-    O_DIRECT_ = 040000,
-    O_LARGEFILE_ = 0100000,
-    O_DIRECTORY_ = 0200000,
-    O_NOFOLLOW_ = 0400000,
-    O_NOATIME_ = 01000000,
-    O_CLOEXEC_ = 02000000,
-    O_SYNC_ = 04010000,
-    O_PATH_ = 010000000,
-    O_TMPFILE_ = 020000000,
-};
 
 // Shared by fork and dup. Subclasses: vnode_file, pipe_end, tty_file, ... Each method's default is
 // the errno that Linux gives when an object cannot do it.
@@ -116,7 +92,8 @@ public:
     // Which POLL* events hold now; registers `p` (may be null) for a later change.
     virtual uint32_t poll(poller* p) {
         (void)p;
-        return POLLIN_ | POLLOUT_ | POLLRDNORM_ | POLLWRNORM_;
+        return linux_abi::pollin | linux_abi::pollout | linux_abi::pollrdnorm |
+               linux_abi::pollwrnorm;
     }
     // What mmap maps; null for anonymous memory. nodev when it cannot be mapped.
     virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
@@ -146,9 +123,15 @@ public:
 
     uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
     void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
-    bool readable() const { return (flags() & O_ACCMODE_) != O_WRONLY_ && !(flags() & O_PATH_); }
-    bool writable() const { return (flags() & O_ACCMODE_) != O_RDONLY_ && !(flags() & O_PATH_); }
-    bool nonblocking() const { return flags() & O_NONBLOCK_; }
+    bool readable() const {
+        return (flags() & linux_abi::o_accmode) != linux_abi::o_wronly &&
+               !(flags() & linux_abi::o_path);
+    }
+    bool writable() const {
+        return (flags() & linux_abi::o_accmode) != linux_abi::o_rdonly &&
+               !(flags() & linux_abi::o_path);
+    }
+    bool nonblocking() const { return flags() & linux_abi::o_nonblock; }
 
 private:
     std::atomic<uint32_t> flags_;

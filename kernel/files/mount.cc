@@ -4,6 +4,8 @@
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 static sleep_lock mounts_lock{lock_rank::mount, "mounts"};
 static list<mount_point, &mount_point::in_table> mounts GUARDED_BY(mounts_lock);
 static constinit pool<mount_point> mount_points{"mount"};
@@ -89,12 +91,12 @@ status remount(vnode& root, uint32_t flags, char* options) {
         return fail(Errno::inval);
     file_system& fs = root.fs();
     const uint32_t before = fs.mount_flags();
-    if (flags & MS_RDONLY_)
+    if (flags & ms_rdonly)
         TRY(fs.set_mount_flags(flags));
     status set = fs.set_options(options);
     if (set)
         set = fs.set_mount_flags(flags);
-    else if (flags & MS_RDONLY_)
+    else if (flags & ms_rdonly)
         (void)fs.set_mount_flags(before);
     return set;
 }

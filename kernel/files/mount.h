@@ -5,20 +5,8 @@
 // vnode::mounted_here tells look-ups whether it is worth asking.
 #pragma once
 
+#include "kernel/abi/files.h"
 #include "kernel/files/vnode.h"
-
-enum : uint32_t {
-    MS_RDONLY_ = 1,
-    MS_NOSUID_ = 2,
-    MS_NODEV_ = 4,
-    MS_NOEXEC_ = 8,
-    MS_REMOUNT_ = 32,
-    MS_NOATIME_ = 1024,
-    MS_NODIRATIME_ = 2048,
-    MS_SILENT_ = 32768,
-    MS_RELATIME_ = 1 << 21,
-    MS_STRICTATIME_ = 1 << 24,
-};
 
 struct mount_point {
     list_node in_table;

@@ -5,6 +5,8 @@
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 
+using namespace linux_abi;
+
 // The parts of the credentials that a check of permission bits needs.
 namespace {
 struct caller {
@@ -25,7 +27,7 @@ static caller caller_for(uint32_t gid, bool real_ids) {
 // The superuser executes only what somebody may execute.
 static bool allows(const vattr& a, const caller& c, uint32_t wanted) {
     if (c.uid == 0)
-        return !(wanted & may_execute) || (a.mode & S_IFMT_) == S_IFDIR_ || (a.mode & 0111);
+        return !(wanted & may_execute) || (a.mode & s_ifmt) == s_ifdir || (a.mode & 0111);
     uint32_t granted = a.mode;
     if (c.uid == a.uid)
         granted >>= 6;
@@ -39,14 +41,14 @@ static bool owns(const vattr& a, const caller& c) { return c.uid == 0 || c.uid =
 // The mode without the bits that a change of owner or contents takes away: what the file now is
 // nobody has vouched for.
 static uint32_t without_privileges(const vattr& a, const caller& c) {
-    uint32_t lost = S_ISUID_;
-    if ((a.mode & S_IXGRP_) || (c.uid != 0 && !c.in_group))
-        lost |= S_ISGID_;
+    uint32_t lost = s_isuid;
+    if ((a.mode & s_ixgrp) || (c.uid != 0 && !c.in_group))
+        lost |= s_isgid;
     return a.mode & 07777 & ~lost;
 }
 
 status check_access(vnode& node, uint32_t wanted, bool real_ids) {
-    bool special = node.type() == S_IFCHR_ || node.type() == S_IFBLK_ || node.type() == S_IFIFO_;
+    bool special = node.type() == s_ifchr || node.type() == s_ifblk || node.type() == s_ififo;
     if ((wanted & may_write) && node.fs().read_only() && !special)
         return fail(Errno::rofs);
     vattr a = node.attributes();
@@ -64,7 +66,7 @@ bool is_owner(vnode& node) {
 
 status check_sticky(vnode& directory, vnode& victim) {
     vattr d = directory.attributes();
-    if (!(d.mode & S_ISVTX_))
+    if (!(d.mode & s_isvtx))
         return {};
     caller c = caller_for(d.gid, false);
     return owns(d, c) || c.uid == victim.attributes().uid ? status() : fail(Errno::perm);
@@ -77,18 +79,18 @@ file_owner owner_for_caller() {
 }
 
 new_node node_for_caller(vnode& directory, uint32_t mode, uint64_t device) {
-    constexpr uint32_t runs_as_group = S_ISGID_ | S_IXGRP_;
+    constexpr uint32_t runs_as_group = s_isgid | s_ixgrp;
     vattr d = directory.attributes();
     caller c = caller_for(d.gid, false);
     new_node is{mode, c.uid, c.gid, device};
-    if ((mode & S_IFMT_) != S_IFLNK_)
+    if ((mode & s_ifmt) != s_iflnk)
         is.mode &= ~current_thread().fs->umask();
-    if (d.mode & S_ISGID_) {
+    if (d.mode & s_isgid) {
         is.gid = d.gid;
-        if ((mode & S_IFMT_) == S_IFDIR_)
-            is.mode |= S_ISGID_;
+        if ((mode & s_ifmt) == s_ifdir)
+            is.mode |= s_isgid;
         else if ((mode & runs_as_group) == runs_as_group && c.uid != 0 && !c.in_group)
-            is.mode &= ~S_ISGID_; // the group is not the caller's to lend
+            is.mode &= ~s_isgid; // the group is not the caller's to lend
     }
     return is;
 }
@@ -99,7 +101,7 @@ status change_mode(vnode& node, uint32_t mode) {
         if (!owns(is, c))
             return fail(Errno::perm);
         const bool keeps_group = c.uid == 0 || c.in_group;
-        return vattr_change{.mode = keeps_group ? mode : mode & ~S_ISGID_};
+        return vattr_change{.mode = keeps_group ? mode : mode & ~s_isgid};
     });
 }
 
@@ -141,7 +143,7 @@ void contents_changed(vnode& node) {
     const uint64_t now = file_time_now();
     (void)node.change_attributes([&](const vattr& is) -> expected<vattr_change> {
         vattr_change change{.mtime = now};
-        if (is.mode & (S_ISUID_ | S_ISGID_))
+        if (is.mode & (s_isuid | s_isgid))
             if (caller c = caller_for(is.gid, false); c.uid != 0)
                 change.mode = without_privileges(is, c);
         return change;

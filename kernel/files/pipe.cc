@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <bit>
 
+using namespace linux_abi;
+
 static constinit pool<pipe_channel> pipes{"pipe"};
 
 constinit std::atomic<uint64_t> pipe_max_size{1024 * 1024};
@@ -222,7 +224,7 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking, bool packets) {
         }
     }
     if (error == Errno::pipe)
-        signal_send_thread(current_thread(), SIGPIPE_, nullptr);
+        signal_send_thread(current_thread(), sigpipe, nullptr);
     if (error != Errno{} && sent == 0)
         return fail(error);
     return int64_t(sent);
@@ -235,16 +237,16 @@ uint32_t pipe_channel::poll(poller* p, bool reader, bool writer, uint64_t hangup
     uint32_t events = 0;
     if (reader) {
         if (head_ != tail_)
-            events |= POLLIN_ | POLLRDNORM_;
+            events |= pollin | pollrdnorm;
         // A fifo that was opened without a writer has not been hung up.
         if (writers_ == 0 && writers_ever_ != hangup_mark)
-            events |= POLLHUP_;
+            events |= pollhup;
     }
     if (writer) {
         if (room(false) >= atomic_size)
-            events |= POLLOUT_ | POLLWRNORM_;
+            events |= pollout | pollwrnorm;
         if (readers_ == 0)
-            events |= POLLERR_;
+            events |= pollerr;
     }
     return events;
 }
@@ -400,13 +402,13 @@ public:
     }
     expected<int64_t> read(uio& io) override { return pipe_->read(io, nonblocking()); }
     expected<int64_t> write(uio& io) override {
-        return pipe_->write(io, nonblocking(), flags() & O_DIRECT_);
+        return pipe_->write(io, nonblocking(), flags() & o_direct);
     }
     uint32_t poll(poller* p) override {
         return pipe_->poll(p, readable(), writable(), hangup_mark_);
     }
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override {
-        if (command != FIONREAD_)
+        if (command != fionread)
             return fail(Errno::notty);
         TRY(user_ptr<int32_t>(argument).write(int32_t(pipe_->available())));
         return 0;
@@ -442,8 +444,8 @@ nameless_file_system pipefs{"pipefs", 0x50495045};
 class pipe_node final : public vnode {
 public:
     pipe_node(ref_ptr<pipe_channel> channel, uint32_t uid, uint32_t gid)
-        : vnode(pipefs, pipefs.new_inode(), {S_IFIFO_ | 0600, uid, gid}),
-          pipe_(std::move(channel)) {}
+        : vnode(pipefs, pipefs.new_inode(), {s_ififo | 0600, uid, gid}), pipe_(std::move(channel)) {
+    }
     void last_reference_gone() override;
     // By /proc/PID/fd/N: the pipe is there already, so nobody is waited for.
     expected<ref_ptr<file>> open(uint32_t flags) override {
@@ -474,7 +476,7 @@ expected<pipe_ends> pipe_make(uint32_t flags) {
         ref_ptr<vnode>::adopt(pipe_nodes.create(TRY(pipe_channel::create()), owner.uid, owner.gid));
     if (!node)
         return fail(Errno::nomem);
-    auto read = TRY(node->open(O_RDONLY_ | flags));
-    auto write = TRY(node->open(O_WRONLY_ | flags));
+    auto read = TRY(node->open(o_rdonly | flags));
+    auto write = TRY(node->open(o_wronly | flags));
     return pipe_ends{std::move(read), std::move(write)};
 }

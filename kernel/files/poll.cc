@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <optional>
 
+using namespace linux_abi;
+
 namespace {
 
 // The files of one call, each looked up once and held until its end.
@@ -90,7 +92,7 @@ linux_timespec time_left(nanos_t deadline) {
 }
 
 expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t deadline) {
-    if (count > process_limit(RLIMIT_NOFILE_))
+    if (count > process_limit(rlimit_nofile))
         return fail(Errno::inval);
     kmem_array<linux_pollfd> fds(count);
     if (count && !fds)
@@ -101,14 +103,14 @@ expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t
         TRY(long_work::go_on());
         fds[i].revents = 0;
         if (fds[i].fd >= 0 && !files.look_up(i, fds[i].fd))
-            fds[i].revents = POLLNVAL_;
+            fds[i].revents = pollnval;
     }
     int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
         int64_t n = 0;
         for (uint32_t i = 0; i < count; i++) {
             long_work::pause();
             if (files[i]) {
-                uint32_t wanted = uint16_t(fds[i].events) | POLLERR_ | POLLHUP_;
+                uint32_t wanted = uint16_t(fds[i].events) | pollerr | pollhup;
                 // Once one is ready the call will not sleep: there is no need to register more.
                 fds[i].revents = int16_t(files[i]->poll(n ? nullptr : p) & wanted);
             }
@@ -133,9 +135,9 @@ struct select_sets {
 };
 
 constexpr uint32_t select_events[3] = {
-    POLLIN_ | POLLRDNORM_ | POLLRDBAND_ | POLLHUP_ | POLLERR_,
-    POLLOUT_ | POLLWRNORM_ | POLLWRBAND_ | POLLERR_,
-    POLLPRI_,
+    pollin | pollrdnorm | pollrdband | pollhup | pollerr,
+    pollout | pollwrnorm | pollwrband | pollerr,
+    pollpri,
 };
 
 expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3],
@@ -143,7 +145,7 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
     if (count < 0)
         return fail(Errno::inval);
     // Descriptors beyond the table's reach cannot be open; Linux cuts the count there as well.
-    uint64_t descriptors = std::min<uint64_t>(uint64_t(count), process_limit(RLIMIT_NOFILE_));
+    uint64_t descriptors = std::min<uint64_t>(uint64_t(count), process_limit(rlimit_nofile));
     descriptors = std::min<uint64_t>(descriptors, 1u << 20);
     select_sets sets;
     sets.per_set = (descriptors + 63) / 64;

@@ -1,23 +1,10 @@
 // Waiting for several files at once: poll(2), select(2).
 #pragma once
 
+#include "kernel/abi/files.h"
 #include "kernel/sched/poller.h"
 
 #include <cstdint>
-
-enum : uint32_t {
-    POLLIN_ = 1,
-    POLLPRI_ = 2,
-    POLLOUT_ = 4,
-    POLLERR_ = 8,
-    POLLHUP_ = 16,
-    POLLNVAL_ = 32,
-    POLLRDNORM_ = 64,
-    POLLRDBAND_ = 128,
-    POLLWRNORM_ = 256,
-    POLLWRBAND_ = 512,
-    POLLRDHUP_ = 0x2000,
-};
 
 struct thread;
 

@@ -7,6 +7,8 @@
 
 #include <bit>
 
+using namespace linux_abi;
+
 namespace {
 
 // Linux's struct signalfd_siginfo.
@@ -27,7 +29,7 @@ signalfd_info to_signalfd(const linux_siginfo& from) {
     to.signo = uint32_t(from.signo);
     to.error = from.error;
     to.code = from.code;
-    if (from.code == SI_TIMER_) {
+    if (from.code == si_timer) {
         to.tid = uint32_t(from.timer.timer_id);
         to.overrun = uint32_t(from.timer.overrun);
         to.value = from.timer.value;
@@ -37,7 +39,7 @@ signalfd_info to_signalfd(const linux_siginfo& from) {
     } else {
         to.pid = uint32_t(from.child.pid);
         to.uid = from.child.uid;
-        if (from.signo == SIGCHLD_ && from.code > 0) {
+        if (from.signo == sigchld && from.code > 0) {
             to.status = from.child.status;
             to.utime = uint64_t(from.child.utime);
             to.stime = uint64_t(from.child.stime);
@@ -53,7 +55,7 @@ signalfd_info to_signalfd(const linux_siginfo& from) {
 
 struct signal_file final : public file {
     signal_file(sigset wanted, uint32_t flags)
-        : file(anonymous_node(anonymous_kind::signalfd), O_RDWR_ | flags), wanted_(wanted) {}
+        : file(anonymous_node(anonymous_kind::signalfd), o_rdwr | flags), wanted_(wanted) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
@@ -65,7 +67,7 @@ struct signal_file final : public file {
             p->add(handlers.signal_pollers);
         signal_guard guard(handlers);
         const sigset pending = self.signals.pending.set | self.proc->signals.pending.set;
-        return pending & wanted_.load() ? POLLIN_ | POLLRDNORM_ : 0;
+        return pending & wanted_.load() ? pollin | pollrdnorm : 0;
     }
     signal_file* as_signals() override { return this; }
     void set(sigset wanted) { wanted_.store(wanted); }
@@ -120,7 +122,7 @@ expected<int64_t> signal_file::read(uio& io) {
 
 sysresult sys_signalfd4(sys_fd fd, user_ptr<const uint64_t> mask, uint64_t size,
                         sys_open_flags flags) {
-    if ((uint32_t(flags) & ~(O_NONBLOCK_ | O_CLOEXEC_)) || size != sizeof(sigset))
+    if ((uint32_t(flags) & ~(o_nonblock | o_cloexec)) || size != sizeof(sigset))
         return fail(Errno::inval);
     const sigset wanted = TRY(mask.read()) & ~signals_unblockable;
     fd_table& files = *current_thread().files;
@@ -132,10 +134,10 @@ sysresult sys_signalfd4(sys_fd fd, user_ptr<const uint64_t> mask, uint64_t size,
         signals->set(wanted);
         return int32_t(fd);
     }
-    auto made = ref_ptr<file>::adopt(signal_files.create(wanted, uint32_t(flags) & O_NONBLOCK_));
+    auto made = ref_ptr<file>::adopt(signal_files.create(wanted, uint32_t(flags) & o_nonblock));
     if (!made)
         return fail(Errno::nomem);
-    return TRY(files.install(std::move(made), uint32_t(flags) & O_CLOEXEC_));
+    return TRY(files.install(std::move(made), uint32_t(flags) & o_cloexec));
 }
 
 sysresult sys_signalfd(sys_fd fd, user_ptr<const uint64_t> mask, uint64_t size) {

@@ -1,5 +1,6 @@
 // timerfd_create(2): a timer that is a file. Reading gives how often it has expired.
 #include "arch/timer.h"
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
@@ -10,14 +11,14 @@
 
 #include <algorithm>
 
-enum : uint32_t { TFD_TIMER_ABSTIME_ = 1, TFD_TIMER_CANCEL_ON_SET_ = 2 };
+using namespace linux_abi;
 
 // The timerfds whose readers want to know when the wall clock is set.
 static spin_lock watchers_lock{lock_rank::clock_watchers, "clock watchers"};
 
 struct timer_file final : public file {
     timer_file(int32_t clock, uint32_t flags)
-        : file(anonymous_node(anonymous_kind::timerfd), O_RDWR_ | flags), clock_(clock) {}
+        : file(anonymous_node(anonymous_kind::timerfd), o_rdwr | flags), clock_(clock) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override;
@@ -26,7 +27,7 @@ struct timer_file final : public file {
         if (p)
             p->add(pollers_);
         lock_guard guard(lock_);
-        return clock_moved_ || expired() ? POLLIN_ | POLLRDNORM_ : 0;
+        return clock_moved_ || expired() ? pollin | pollrdnorm : 0;
     }
     timer_file* as_timer() override { return this; }
 
@@ -156,14 +157,14 @@ expected<int64_t> timer_file::read(uio& io) {
 }
 
 sysresult sys_timerfd_create(sys_clock clock, sys_open_flags flags) {
-    if (uint32_t(flags) & ~(O_NONBLOCK_ | O_CLOEXEC_))
+    if (uint32_t(flags) & ~(o_nonblock | o_cloexec))
         return fail(Errno::inval);
     TRY(clock_for_timers(clock));
     auto made =
-        ref_ptr<file>::adopt(timer_files.create(int32_t(clock), uint32_t(flags) & O_NONBLOCK_));
+        ref_ptr<file>::adopt(timer_files.create(int32_t(clock), uint32_t(flags) & o_nonblock));
     if (!made)
         return fail(Errno::nomem);
-    return TRY(current_thread().files->install(std::move(made), uint32_t(flags) & O_CLOEXEC_));
+    return TRY(current_thread().files->install(std::move(made), uint32_t(flags) & o_cloexec));
 }
 
 sysresult sys_timerfd_settime(sys_fd fd, sys_hex flags, user_ptr<const linux_itimerspec> value,
@@ -171,13 +172,13 @@ sysresult sys_timerfd_settime(sys_fd fd, sys_hex flags, user_ptr<const linux_iti
     const linux_itimerspec wanted = TRY(value.read());
     const nanos_t time = TRY(from_timespec(wanted.value));
     const nanos_t interval = TRY(from_timespec(wanted.interval));
-    if (flags & ~uint32_t{TFD_TIMER_ABSTIME_ | TFD_TIMER_CANCEL_ON_SET_})
+    if (flags & ~uint32_t{tfd_timer_abstime | tfd_timer_cancel_on_set})
         return fail(Errno::inval);
     ref_ptr<file> opened = TRY(current_thread().files->get(fd));
     timer_file* timer = opened->as_timer();
     if (!timer)
         return fail(Errno::inval);
-    const bool absolute = flags & TFD_TIMER_ABSTIME_;
+    const bool absolute = flags & tfd_timer_abstime;
     moment deadline{0, timer_clock::boot};
     if (time != 0) {
         deadline = TRY(moment_of(timer->clock(), absolute, time));
@@ -186,7 +187,7 @@ sysresult sys_timerfd_settime(sys_fd fd, sys_hex flags, user_ptr<const linux_iti
     const bool on_wall_clock = TRY(clock_for_timers(timer->clock())) == timer_clock::wall;
     linux_itimerspec before;
     TRY(timer->set(deadline, interval,
-                   (flags & TFD_TIMER_CANCEL_ON_SET_) && absolute && on_wall_clock, before));
+                   (flags & tfd_timer_cancel_on_set) && absolute && on_wall_clock, before));
     if (old)
         TRY(old.write(before));
     return 0;

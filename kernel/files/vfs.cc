@@ -1,5 +1,6 @@
 #include "kernel/files/vfs.h"
 
+#include "kernel/abi/files.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/permission.h"
@@ -9,6 +10,8 @@
 #include "vm/uvm_aobj.h"
 
 #include <algorithm>
+
+using namespace linux_abi;
 
 // ---- Where paths start -----------------------------------------------------------------------
 
@@ -108,27 +111,25 @@ void vfs_name_memory(vnode& node) {
 
 // ---- Executables -----------------------------------------------------------------------------
 
-enum : int { AT_SYMLINK_NOFOLLOW_ = 0x100, AT_EMPTY_PATH_ = 0x1000 };
-
 expected<exec_file> exec_file::open(int at_fd, const char* path, int at_flags) {
-    if (at_flags & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
+    if (at_flags & ~(at_symlink_nofollow | at_empty_path))
         return fail(Errno::inval);
     ref_ptr<vnode> node;
-    if (!*path && (at_flags & AT_EMPTY_PATH_) && at_fd != at_fdcwd) {
+    if (!*path && (at_flags & at_empty_path) && at_fd != at_fdcwd) {
         auto f = TRY(current_thread().files->get(at_fd));
         node = ref_ptr<vnode>(f->node());
     } else {
-        node = TRY(lookup_path(at_fd, path, !(at_flags & AT_SYMLINK_NOFOLLOW_)));
+        node = TRY(lookup_path(at_fd, path, !(at_flags & at_symlink_nofollow)));
     }
     if (node->is_symlink())
         return fail(Errno::loop);
     if (!node->is_regular())
         return fail(Errno::acces);
     TRY(check_access(*node, may_execute));
-    if ((node->fs().mount_flags() & MS_NOEXEC_) || !node->memory())
+    if ((node->fs().mount_flags() & ms_noexec) || !node->memory())
         return fail(Errno::acces);
     exec_file f;
-    f.file_ = TRY(node->open(O_RDONLY_ | O_LARGEFILE_));
+    f.file_ = TRY(node->open(o_rdonly | o_largefile));
     TRY(node->deny_write_access());
     f.readable_ = check_access(*node, may_read).has_value();
     f.node_ = std::move(node);
@@ -184,7 +185,7 @@ ref_ptr<vnode> exec_file::node() const { return node_; }
 
 vattr exec_file::attributes() const {
     vattr a = node_->attributes();
-    if (node_->fs().mount_flags() & MS_NOSUID_)
-        a.mode &= ~(S_ISUID_ | S_ISGID_);
+    if (node_->fs().mount_flags() & ms_nosuid)
+        a.mode &= ~(s_isuid | s_isgid);
     return a;
 }

@@ -7,11 +7,13 @@
 #include "kernel/sched/wall_clock.h"
 #include "vm/uvm_aobj.h"
 
+using namespace linux_abi;
+
 uint64_t file_time_now() { return wall_clock(); }
 
 vnode::vnode(file_system& fs, uint64_t inode, const new_node& is)
     : permissions_(is.mode & 07777), uid_(is.uid), gid_(is.gid), birth_(file_time_now()), fs_(fs),
-      inode_(inode), type_(is.mode & S_IFMT_), device_(is.device) {
+      inode_(inode), type_(is.mode & s_ifmt), device_(is.device) {
     atime_ = mtime_ = ctime_ = birth_;
 }
 
@@ -56,13 +58,13 @@ void vnode::store(const vattr_change& change, uint64_t time) {
 void vnode::touch_accessed() {
     constexpr uint64_t day = 86400 * nanos_per_second;
     uint32_t flags = fs_.mount_flags();
-    if (flags & (MS_NOATIME_ | MS_RDONLY_))
+    if (flags & (ms_noatime | ms_rdonly))
         return;
-    if (is_directory() && (flags & MS_NODIRATIME_))
+    if (is_directory() && (flags & ms_nodiratime))
         return;
     lock_guard guard(attribute_lock_);
     // A cheap test first: reading the clock costs more than a small read.
-    if (!(flags & MS_STRICTATIME_) && atime_ > mtime_ && atime_ > ctime_ &&
+    if (!(flags & ms_strictatime) && atime_ > mtime_ && atime_ > ctime_ &&
         file_time_now() - atime_ < day)
         return;
     // Not where it has become read-only meanwhile.
@@ -157,7 +159,7 @@ status file_system::begin_writing() {
 
 status file_system::set_mount_flags(uint32_t flags) {
     constexpr int32_t closed = -1;
-    const bool now = read_only(), wanted = flags & MS_RDONLY_;
+    const bool now = read_only(), wanted = flags & ms_rdonly;
     int32_t none = 0;
     if (wanted && !now && !writers_.compare_exchange_strong(none, closed))
         return fail(Errno::busy);

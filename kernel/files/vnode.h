@@ -9,6 +9,7 @@
 //   program attribute_lock_        mode, owner, times; a spin lock
 #pragma once
 
+#include "kernel/abi/files.h"
 #include "kernel/files/file.h"
 #include "lib/list.h"
 #include "lib/lock.h"
@@ -28,21 +29,6 @@ class uvm_aobj;
 struct mount_point;
 struct file_lock_list;
 struct linux_stat;
-
-enum : uint32_t { // st_mode
-    S_IFMT_ = 0170000,
-    S_IFSOCK_ = 0140000,
-    S_IFLNK_ = 0120000,
-    S_IFREG_ = 0100000,
-    S_IFBLK_ = 0060000,
-    S_IFDIR_ = 0040000,
-    S_IFCHR_ = 0020000,
-    S_IFIFO_ = 0010000,
-    S_ISUID_ = 04000,
-    S_ISGID_ = 02000,
-    S_ISVTX_ = 01000,
-    S_IXGRP_ = 010,
-};
 
 inline constexpr size_t name_max = 255;  // bytes of one component
 inline constexpr size_t path_max = 4096; // bytes of a path, with its NUL
@@ -97,8 +83,6 @@ public:
     virtual status finish() { return {}; }
 };
 
-enum : uint32_t { RENAME_NOREPLACE_ = 1, RENAME_EXCHANGE_ = 2 };
-
 class vnode : public ref_counted<vnode> {
 public:
     static constexpr auto end_takes = lock_rank::pipe; // one in /proc/PID/fd has a file
@@ -109,9 +93,9 @@ public:
     file_system& fs() const { return fs_; }
     uint64_t inode() const { return inode_; }
     uint32_t type() const { return type_; } // S_IF*
-    bool is_directory() const { return type_ == S_IFDIR_; }
-    bool is_regular() const { return type_ == S_IFREG_; }
-    bool is_symlink() const { return type_ == S_IFLNK_; }
+    bool is_directory() const { return type_ == linux_abi::s_ifdir; }
+    bool is_regular() const { return type_ == linux_abi::s_ifreg; }
+    bool is_symlink() const { return type_ == linux_abi::s_iflnk; }
     uint64_t device() const { return device_; }
 
     // All of one instant.
@@ -265,7 +249,7 @@ private:
 };
 
 // DT_* of a directory entry.
-constexpr uint8_t dirent_type(uint32_t mode) { return uint8_t((mode & S_IFMT_) >> 12); }
+constexpr uint8_t dirent_type(uint32_t mode) { return uint8_t((mode & linux_abi::s_ifmt) >> 12); }
 
 // A file system, from its mount on. It outlives its vnodes: umount refuses while one is in use.
 class file_system {

@@ -2,6 +2,8 @@
 
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 expected<int64_t> vnode_file::read(uio& io) {
     lock_guard guard(position_lock_);
     int64_t n = TRY(read_at(io, position_));
@@ -21,17 +23,17 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     lock_guard guard(position_lock_);
     int64_t base;
     switch (whence) {
-    case SEEK_SET_: base = 0; break;
-    case SEEK_CUR_: base = int64_t(position_); break;
-    case SEEK_END_: base = int64_t(size()); break;
-    case SEEK_DATA_:
-    case SEEK_HOLE_: {
+    case seek_set: base = 0; break;
+    case seek_cur: base = int64_t(position_); break;
+    case seek_end: base = int64_t(size()); break;
+    case seek_data:
+    case seek_hole: {
         uint64_t end = size();
         if (offset < 0 || uint64_t(offset) >= end)
             return fail(Errno::nxio);
-        base = int64_t(whence == SEEK_DATA_ ? next_data(uint64_t(offset))
-                                            : next_hole(uint64_t(offset)));
-        if (whence == SEEK_DATA_ && base >= int64_t(end))
+        base = int64_t(whence == seek_data ? next_data(uint64_t(offset))
+                                           : next_hole(uint64_t(offset)));
+        if (whence == seek_data && base >= int64_t(end))
             return fail(Errno::nxio);
         offset = 0;
         break;
@@ -78,7 +80,7 @@ public:
     expected<int64_t> read_directory(dir_sink&) override { return fail(Errno::badf); }
     status truncate(uint64_t) override { return fail(Errno::badf); }
     status sync() override { return fail(Errno::badf); }
-    uint32_t poll(poller*) override { return POLLNVAL_; }
+    uint32_t poll(poller*) override { return pollnval; }
     expected<ref_ptr<uvm_object>> mmap_object() override { return fail(Errno::badf); }
 };
 constinit pool<path_file> path_files{"path_file"};

@@ -1,10 +1,9 @@
 // The file description of a vnode that has a position: what regular files and directories share.
 #pragma once
 
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
-
-enum : int { SEEK_SET_, SEEK_CUR_, SEEK_END_, SEEK_DATA_, SEEK_HOLE_ };
 
 class vnode_file : public file {
 public:

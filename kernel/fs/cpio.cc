@@ -10,6 +10,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr std::string_view magic = "070701";
@@ -134,7 +136,7 @@ private:
         linked_file* linked = h.links > 1 ? find_link(h) : nullptr;
         if (node && linked && node == linked->node) {
             // The same name of the same file again: new contents only.
-        } else if (node && node->is_directory() && (h.mode & S_IFMT_) == S_IFDIR_) {
+        } else if (node && node->is_directory() && (h.mode & s_ifmt) == s_ifdir) {
             // Already there: the new owner and mode count.
         } else {
             if (node)
@@ -144,7 +146,7 @@ private:
                 node = linked->node;
             } else {
                 new_node is{h.mode, h.uid, h.gid, make_device(h.rdev_major, h.rdev_minor)};
-                if ((h.mode & S_IFMT_) == S_IFLNK_)
+                if ((h.mode & s_ifmt) == s_iflnk)
                     is.target = data;
                 node = TRY(directory.create(walk.name(), is));
                 if (h.links > 1 && !node->is_directory())
@@ -168,7 +170,7 @@ private:
             status s = [&]() -> status {
                 TRY(walk.to_last());
                 if (!TRY(walk.last(true)) && !walk.dot_name())
-                    TRY(walk.directory().create(walk.name(), {S_IFDIR_ | 0755, 0, 0}));
+                    TRY(walk.directory().create(walk.name(), {s_ifdir | 0755, 0, 0}));
                 return {};
             }();
             *slash = '/';

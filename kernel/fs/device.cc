@@ -14,6 +14,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 // What they share: a position that never moves.
@@ -167,9 +169,9 @@ expected<int64_t> kmsg_file::seek(int64_t offset, int whence) {
     lock_guard guard(lock_);
     if (offset != 0)
         return fail(Errno::spipe);
-    if (whence == SEEK_SET_)
+    if (whence == seek_set)
         position_ = printk_begin();
-    else if (whence == SEEK_END_)
+    else if (whence == seek_end)
         position_ = printk_end();
     else
         return fail(Errno::inval);
@@ -245,7 +247,7 @@ expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags) {
         if (minor == 0)
             return tty_open_controlling(node, flags);
         if (minor == 1)
-            return tty_open(node, 0, flags | O_NOCTTY_); // which never becomes one by being opened
+            return tty_open(node, 0, flags | o_noctty); // which never becomes one by being opened
         break;
     case serial_major:
         if (minor >= first_serial_minor && minor < first_serial_minor + tty_line_count)
@@ -260,17 +262,16 @@ static status populate(tmpfs& fs) {
     ref_ptr<vnode> root = fs.root();
     for (const device_entry& d : devices) {
         uint32_t gid = d.major == memory_major ? 0 : tty_group;
-        TRY(root->create(d.name,
-                         {S_IFCHR_ | d.permissions, 0, gid, make_device(d.major, d.minor)}));
+        TRY(root->create(d.name, {s_ifchr | d.permissions, 0, gid, make_device(d.major, d.minor)}));
     }
     for (const link_entry& l : links)
-        TRY(root->create(l.name, {S_IFLNK_ | 0777, 0, 0, 0, l.target}));
-    TRY(root->create("shm", {S_IFDIR_ | S_ISVTX_ | 0777, 0, 0}));
+        TRY(root->create(l.name, {s_iflnk | 0777, 0, 0, 0, l.target}));
+    TRY(root->create("shm", {s_ifdir | s_isvtx | 0777, 0, 0}));
     return {};
 }
 
 expected<tmpfs*> devtmpfs_create(ref_ptr<page_quota> shared) {
-    tmpfs* fs = TRY(tmpfs::create("devtmpfs", {S_IFDIR_ | 0755, 0, 0}, tmpfs_limits::usual(),
+    tmpfs* fs = TRY(tmpfs::create("devtmpfs", {s_ifdir | 0755, 0, 0}, tmpfs_limits::usual(),
                                   std::move(shared)));
     if (status s = populate(*fs); !s) {
         fs->destroy();

@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <string_view>
 
+using namespace linux_abi;
+
 template <class T> static T need(expected<T> result, const char* what) {
     if (!result)
         panic("the initial file system: %s: %s", what, errno_name(result.error()));
@@ -49,7 +51,7 @@ private:
 
 void vfs_init(boot_info& info) {
     anonymous_init();
-    tmpfs* fs = need(tmpfs::create("tmpfs", {S_IFDIR_ | 0755, 0, 0}, {}), "root");
+    tmpfs* fs = need(tmpfs::create("tmpfs", {s_ifdir | 0755, 0, 0}, {}), "root");
     if (status s = mount_root(*fs); !s)
         panic("the root file system cannot be mounted");
     for (size_t i = 0; i < info.module_count; i++) {
@@ -69,7 +71,7 @@ void vfs_init(boot_info& info) {
     ref_ptr<vnode> root = root_directory();
     auto dev = root->lookup("dev");
     if (!dev)
-        dev = root->create("dev", {S_IFDIR_ | 0755, 0, 0});
+        dev = root->create("dev", {s_ifdir | 0755, 0, 0});
     // Everybody may write to /tmp and to /dev/shm: together they have one half of memory, not two.
     tmpfs* devices = need(devtmpfs_create(fs->quota()), "/dev");
     if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)

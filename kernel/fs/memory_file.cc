@@ -1,4 +1,5 @@
 // memfd_create(2): files of memory that no directory has.
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/permission.h"
@@ -9,7 +10,7 @@
 #include "lib/string.h"
 #include "vm/uvm_aobj.h"
 
-enum : uint32_t { MFD_CLOEXEC_ = 1, MFD_ALLOW_SEALING_ = 2 };
+using namespace linux_abi;
 
 // The file system that holds the nodes of all memory files; it is mounted nowhere. It has no limit,
 // as on Linux: the files go with the processes that have them open, and are charged for.
@@ -18,13 +19,13 @@ static expected<tmpfs*> memory_file_system() {
     static tmpfs* fs;
     lock_guard guard(lock);
     if (!fs)
-        fs = TRY(tmpfs::create("tmpfs", {S_IFDIR_ | 0700, 0, 0}, {}));
+        fs = TRY(tmpfs::create("tmpfs", {s_ifdir | 0700, 0, 0}, {}));
     return fs;
 }
 
 sysresult sys_memfd_create(sys_string name, sys_hex flags) {
     constexpr size_t longest = 249; // as on Linux: NAME_MAX without "memfd:"
-    if (flags.value & ~(MFD_CLOEXEC_ | MFD_ALLOW_SEALING_))
+    if (flags.value & ~(mfd_cloexec | mfd_allow_sealing))
         return fail(Errno::inval);
     char text[longest + 1];
     auto length = copy_in_string(text, name.address, sizeof(text));
@@ -33,12 +34,12 @@ sysresult sys_memfd_create(sys_string name, sys_hex flags) {
 
     tmpfs* fs = TRY(memory_file_system());
     const file_owner owner = owner_for_caller();
-    ref_ptr<tmpfs_node> node = TRY(fs->create_node({S_IFREG_ | 0777, owner.uid, owner.gid}));
-    if (flags.value & MFD_ALLOW_SEALING_)
+    ref_ptr<tmpfs_node> node = TRY(fs->create_node({s_ifreg | 0777, owner.uid, owner.gid}));
+    if (flags.value & mfd_allow_sealing)
         node->allow_seals();
     char shown[64];
     format_to(shown, sizeof(shown), "/memfd:%s (deleted)", text);
     node->memory()->set_identity(shown, fs->device(), node->inode());
-    auto opened = TRY(vfs_open_node(*node, O_RDWR_ | O_LARGEFILE_, true));
-    return TRY(current_thread().files->install(std::move(opened), flags.value & MFD_CLOEXEC_));
+    auto opened = TRY(vfs_open_node(*node, o_rdwr | o_largefile, true));
+    return TRY(current_thread().files->install(std::move(opened), flags.value & mfd_cloexec));
 }

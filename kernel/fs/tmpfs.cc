@@ -13,6 +13,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 static constinit pool<tmpfs_node> tmpfs_nodes{"tmpfs_node"};
 static constinit pool<tmpfs> tmpfs_systems{"tmpfs"};
 
@@ -252,13 +254,13 @@ status tmpfs_node::read_directory(uint64_t& position, dir_sink& sink) {
     if (removed())
         return fail(Errno::noent);
     if (position == 0) {
-        if (!sink.add(".", inode(), dirent_type(S_IFDIR_), 1))
+        if (!sink.add(".", inode(), dirent_type(s_ifdir), 1))
             return {};
         position = 1;
     }
     if (position == 1) {
         tmpfs_node* up = parent_node();
-        if (!sink.add("..", (up ? up : this)->inode(), dirent_type(S_IFDIR_), 2))
+        if (!sink.add("..", (up ? up : this)->inode(), dirent_type(s_ifdir), 2))
             return {};
         position = 2;
     }

@@ -18,6 +18,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 // What a file may be at most: positions are signed.
@@ -92,7 +94,7 @@ expected<int64_t> memory_file::read_at(uio& io, uint64_t offset) {
             break;
         }
     }
-    if (!(flags() & O_NOATIME_))
+    if (!(flags() & o_noatime))
         node()->touch_accessed();
     return io.result(copied);
 }
@@ -114,13 +116,13 @@ status memory_file::write_pages(uio& io, uint64_t offset) {
 expected<int64_t> memory_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
     if (io.remaining() == 0)
         return 0;
-    uint64_t file_limit = process_limit(RLIMIT_FSIZE_);
+    uint64_t file_limit = process_limit(rlimit_fsize);
     lock_guard guard(node()->lock());
     uint64_t old_size = memory_->size();
-    if (flags() & O_APPEND_)
+    if (flags() & o_append)
         offset = old_size;
     if (offset >= file_limit) {
-        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+        signal_send_thread(current_thread(), sigxfsz, nullptr);
         return fail(Errno::fbig);
     }
     if (offset >= largest_file)
@@ -151,9 +153,9 @@ expected<int64_t> memory_file::write_at(uio& io, uint64_t offset) {
 }
 
 expected<int64_t> memory_file::ioctl(uint64_t command, uint64_t argument) {
-    if (command != FIONREAD_)
+    if (command != fionread)
         return fail(Errno::notty);
-    uint64_t at = uint64_t(TRY(seek(0, SEEK_CUR_))), end = size();
+    uint64_t at = uint64_t(TRY(seek(0, seek_cur))), end = size();
     TRY(user_ptr<int32_t>(argument).write(
         at < end ? int32_t(std::min<uint64_t>(end - at, INT32_MAX)) : 0));
     return 0;
@@ -164,8 +166,8 @@ status memory_file::allocate(uint64_t offset, uint64_t size, bool keep_size) {
     uint64_t old_size = memory_->size(), end = offset + size;
     if (end > largest_file)
         return fail(Errno::fbig);
-    if (end > process_limit(RLIMIT_FSIZE_)) {
-        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+    if (end > process_limit(rlimit_fsize)) {
+        signal_send_thread(current_thread(), sigxfsz, nullptr);
         return fail(Errno::fbig);
     }
     if (end > old_size && memory_node().sealed(tmpfs_node::no_growing))
@@ -210,8 +212,8 @@ status tmpfs_node::truncate(uint64_t size) {
         return fail(is_directory() ? Errno::isdir : Errno::inval);
     if (size > largest_file)
         return fail(Errno::fbig);
-    if (size > process_limit(RLIMIT_FSIZE_)) {
-        signal_send_thread(current_thread(), SIGXFSZ_, nullptr);
+    if (size > process_limit(rlimit_fsize)) {
+        signal_send_thread(current_thread(), sigxfsz, nullptr);
         return fail(Errno::fbig);
     }
     {
@@ -239,14 +241,14 @@ status tmpfs_node::add_seals(uint32_t more) {
 
 expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
     switch (type()) {
-    case S_IFREG_: {
+    case s_ifreg: {
         auto f = ref_ptr<file>::adopt(memory_files.create(*this, flags, memory_));
         if (!f)
             return fail(Errno::nomem);
         return f;
     }
-    case S_IFDIR_: return directory_open(*this, flags);
-    case S_IFIFO_: {
+    case s_ifdir: return directory_open(*this, flags);
+    case s_ififo: {
         ref_ptr<pipe_channel> channel;
         {
             lock_guard guard(lock());
@@ -256,7 +258,7 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
         }
         return pipe_open(*this, std::move(channel), flags);
     }
-    case S_IFCHR_: return character_device_open(*this, flags);
+    case s_ifchr: return character_device_open(*this, flags);
     default: return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
     }
 }

@@ -3,6 +3,8 @@
 
 #include "kernel/files/permission.h"
 
+using namespace linux_abi;
+
 // One rename, between two names that may be in one directory or in two.
 struct rename_operation {
     tmpfs_node& from;
@@ -35,9 +37,9 @@ struct rename_operation {
         if (to.removed())
             return fail(Errno::noent);
         target = to.entries_.find(to_name);
-        if (target && (flags & RENAME_NOREPLACE_))
+        if (target && (flags & rename_noreplace))
             return fail(Errno::exist);
-        if (!target && (flags & RENAME_EXCHANGE_))
+        if (!target && (flags & rename_exchange))
             return fail(Errno::noent);
         tmpfs_node& moved = *source->node;
         TRY(check_sticky(from, moved));
@@ -98,7 +100,7 @@ status tmpfs_node::rename(std::string_view name, vnode& to, std::string_view to_
     if (!is_directory() || !destination.is_directory())
         return fail(Errno::notdir);
     rename_operation operation{*this, name, destination, to_name};
-    bool exchanging = flags & RENAME_EXCHANGE_;
+    bool exchanging = flags & rename_exchange;
     operation.fresh = tmpfs_entry::create(to_name);
     operation.fresh_back = exchanging ? tmpfs_entry::create(name) : nullptr;
     if (!operation.fresh || (exchanging && !operation.fresh_back))

@@ -27,13 +27,14 @@
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 namespace {
 
 class afork_file final : public file {
 public:
     afork_file(ref_ptr<vfork_wait> child, uint32_t flags)
-        : file(anonymous_node(anonymous_kind::afork), O_RDONLY_ | flags), child_(std::move(child)) {
-    }
+        : file(anonymous_node(anonymous_kind::afork), o_rdonly | flags), child_(std::move(child)) {}
     void last_reference_gone() override;
 
     expected<int64_t> read(uio& io) override {
@@ -67,7 +68,7 @@ expected<ref_ptr<file>> afork_file_create(ref_ptr<vfork_wait> child, uint32_t fl
 sysresult sys_afork(sys_address stack, uint64_t size, sys_address function, sys_address argument,
                     sys_open_flags flags, user_ptr<int32_t> pid) {
     constexpr uint64_t frame = 16; // a stack pointer is aligned so before a call
-    if (uint32_t(flags) & ~(O_CLOEXEC_ | O_NONBLOCK_))
+    if (uint32_t(flags) & ~(o_cloexec | o_nonblock))
         return fail(Errno::inval);
     const uint64_t limit = user_max.value();
     if (size < smallest_stack || size > limit || stack > limit - size || function >= limit)
@@ -79,8 +80,8 @@ sysresult sys_afork(sys_address stack, uint64_t size, sys_address function, sys_
         TRY(pid.write(0));
     const afork_start start{vaddr_t(function.value), argument, uint32_t(flags)};
     const created_process child = TRY(process_create(
-        {.flags = CLONE_VM_ | CLONE_CLEAR_SIGHAND_ | (pid ? uint64_t{CLONE_PARENT_SETTID_} : 0),
-         .exit_signal = SIGCHLD_,
+        {.flags = clone_vm | clone_clear_sighand | (pid ? uint64_t{clone_parent_settid} : 0),
+         .exit_signal = sigchld,
          .stack = vaddr_t(stack_pointer),
          .parent_tid = pid,
          .afork = &start}));

@@ -1,6 +1,7 @@
 #include "kernel/lifecycle/elf.h"
 
 #include "arch/memory.h"
+#include "kernel/abi/elf.h"
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "lib/string.h"
@@ -9,11 +10,9 @@
 
 #include <algorithm>
 
-namespace {
+using namespace linux_abi;
 
-enum : uint32_t { PT_LOAD_ = 1, PT_INTERP_ = 3, PT_PHDR_ = 6, PT_GNU_STACK_ = 0x6474e551 };
-enum : uint32_t { PF_X_ = 1, PF_W_ = 2, PF_R_ = 4 };
-enum : uint16_t { ET_EXEC_ = 2, ET_DYN_ = 3, EM_X86_64_ = 62 };
+namespace {
 
 // All of [offset, offset+size), or ENOEXEC when the file ends before.
 status read_exactly(const exec_file& file, uint64_t offset, void* to, size_t size) {
@@ -24,11 +23,11 @@ status read_exactly(const exec_file& file, uint64_t offset, void* to, size_t siz
 
 vm_prot protection(uint32_t flags) {
     vm_prot p = vm_prot::none;
-    if (flags & PF_R_)
+    if (flags & pf_r)
         p = p | vm_prot::read;
-    if (flags & PF_W_)
+    if (flags & pf_w)
         p = p | vm_prot::write;
-    if (flags & PF_X_)
+    if (flags & pf_x)
         p = p | vm_prot::execute;
     return p;
 }
@@ -41,8 +40,8 @@ expected<elf_image> elf_image::read(exec_file file, const void* head, size_t hea
         return fail(Errno::noexec);
     memcpy(&h, head, sizeof h);
     constexpr uint8_t wanted[] = {0x7f, 'E', 'L', 'F', 2 /* 64 bit */, 1 /* little endian */, 1};
-    if (memcmp(h.ident, wanted, sizeof wanted) != 0 || h.machine != EM_X86_64_ ||
-        (h.type != ET_EXEC_ && h.type != ET_DYN_))
+    if (memcmp(h.ident, wanted, sizeof wanted) != 0 || h.machine != em_x86_64 ||
+        (h.type != et_exec && h.type != et_dyn))
         return fail(Errno::noexec);
     // Linux, too, refuses tables beyond 64 KiB.
     size_t table = size_t{h.program_count} * sizeof(elf_segment);
@@ -61,7 +60,7 @@ expected<elf_image> elf_image::read(exec_file file, const void* head, size_t hea
 // Everything that map() relies on.
 status elf_image::check_segments() {
     for (const elf_segment& s : segments_) {
-        if (s.type == PT_INTERP_ && !interpreter_) {
+        if (s.type == pt_interp && !interpreter_) {
             if (s.file_size < 2 || s.file_size > path_max)
                 return fail(Errno::noexec);
             interpreter_ = kmem_array<char>(s.file_size);
@@ -70,9 +69,9 @@ status elf_image::check_segments() {
             TRY(read_exactly(file_, s.offset, interpreter_.data(), s.file_size));
             if (interpreter_[s.file_size - 1] != '\0')
                 return fail(Errno::noexec);
-        } else if (s.type == PT_GNU_STACK_) {
-            executable_stack_ = s.flags & PF_X_;
-        } else if (s.type == PT_LOAD_) {
+        } else if (s.type == pt_gnu_stack) {
+            executable_stack_ = s.flags & pf_x;
+        } else if (s.type == pt_load) {
             const uint64_t start = s.virtual_address, end = start + s.memory_size;
             if (s.file_size > s.memory_size || end < start || end > user_max.value())
                 return fail(Errno::noexec);
@@ -81,13 +80,13 @@ status elf_image::check_segments() {
             if (s.offset + s.file_size < s.offset ||
                 (s.file_size && s.offset + s.file_size > file_.size()))
                 return fail(Errno::noexec);
-            if (header_.type == ET_EXEC_ && s.memory_size != 0 && start < mmap_min_addr.value())
+            if (header_.type == et_exec && s.memory_size != 0 && start < mmap_min_addr.value())
                 return fail(Errno::noexec);
             low_ = std::min(low_, page_round_down(start));
             high_ = std::max(high_, end);
             const uint64_t pages = (page_round_up(end) - page_round_down(start)) >> page_shift;
             pages_ += pages;
-            data_pages_ += s.flags & PF_W_ ? pages : 0;
+            data_pages_ += s.flags & pf_w ? pages : 0;
         }
     }
     if (low_ >= high_)
@@ -100,14 +99,14 @@ expected<elf_image::placement> elf_image::map(vmspace& vm, uint64_t bias) const 
     p.entry = vaddr_t(header_.entry + bias);
     p.code_start = p.data_start = vaddr_t(UINT64_MAX);
     for (const elf_segment& s : segments_) {
-        if (s.type != PT_LOAD_)
+        if (s.type != pt_load)
             continue;
         TRY(map_segment(vm, s, bias));
         const uint64_t start = s.virtual_address + bias;
         // The table is in the segment that maps its place in the file.
         if (s.offset <= header_.program_offset && header_.program_offset < s.offset + s.file_size)
             p.headers = vaddr_t(header_.program_offset - s.offset + start);
-        if (s.flags & PF_X_) {
+        if (s.flags & pf_x) {
             p.code_start = std::min(p.code_start, vaddr_t(start));
             p.code_end = std::max(p.code_end, vaddr_t(start + s.file_size));
         } else {
@@ -142,7 +141,7 @@ status elf_image::map_segment(vmspace& vm, const elf_segment& s, uint64_t bias) 
         request.handle = file_.handle();
         request.offset = page_round_down(s.offset);
         TRY(vm.map(request));
-        if (end > file_end && (s.flags & PF_W_) && file_end % page_size != 0) {
+        if (end > file_end && (s.flags & pf_w) && file_end % page_size != 0) {
             static constexpr char zeros[page_size] = {};
             TRY(vm.write_memory(vaddr_t(file_end), zeros, anonymous - file_end, true));
         }

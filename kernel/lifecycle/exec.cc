@@ -23,6 +23,7 @@
 #include "arch/machine.h"
 #include "arch/pmap.h"
 #include "arch/thread.h"
+#include "kernel/abi/elf.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/random.h"
 #include "kernel/files/file.h"
@@ -49,35 +50,14 @@
 #include <array>
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr int working_directory = -100;
 constexpr uint64_t mebibyte = 1 << 20;
 constexpr unsigned script_nesting = 5; // as Linux
 constexpr size_t script_line_size = 256;
-
-enum : uint64_t { // auxv
-    AT_NULL_ = 0,
-    AT_PHDR_ = 3,
-    AT_PHENT_,
-    AT_PHNUM_,
-    AT_PAGESZ_,
-    AT_BASE_,
-    AT_FLAGS_,
-    AT_ENTRY_,
-    AT_UID_ = 11,
-    AT_EUID_,
-    AT_GID_,
-    AT_EGID_,
-    AT_PLATFORM_,
-    AT_HWCAP_,
-    AT_CLKTCK_,
-    AT_SECURE_ = 23,
-    AT_RANDOM_ = 25,
-    AT_HWCAP2_,
-    AT_EXECFN_ = 31,
-    AT_MINSIGSTKSZ_ = 51,
-};
 
 // What has been found and checked before the point of no return.
 struct program {
@@ -201,9 +181,9 @@ program_rights choose_rights(thread& self, const credentials& old, const program
     const vattr is = what.image.file().attributes(); // once: mode and owner belong together
     program_rights r{.cred = old, .secure = false, .changed = false, .dumpable = false};
     credentials& c = r.cred;
-    if (!no_new && (is.mode & S_ISUID_))
+    if (!no_new && (is.mode & s_isuid))
         c.euid = is.uid;
-    if (!no_new && (is.mode & (S_ISGID_ | S_IXGRP_)) == (S_ISGID_ | S_IXGRP_))
+    if (!no_new && (is.mode & (s_isgid | s_ixgrp)) == (s_isgid | s_ixgrp))
         c.egid = is.gid;
     r.secure = c.euid != old.uid || c.egid != old.gid;
     // Who shares its current directory and umask could steer the program by them: no new rights
@@ -322,26 +302,26 @@ using auxv = std::array<auxv_entry, 20>;
 auxv auxv_of(const stack_contents& c, vaddr_t path, vaddr_t platform, vaddr_t random) {
     const credentials cred = current_credentials();
     return {{
-        {AT_HWCAP_, machine_hwcap()},
-        {AT_PAGESZ_, page_size},
-        {AT_CLKTCK_, 100},
-        {AT_PHDR_, c.main.headers.value()},
-        {AT_PHENT_, sizeof(elf_segment)},
-        {AT_PHNUM_, c.what.image.header_count()},
-        {AT_BASE_, c.base.value()},
-        {AT_FLAGS_, 0},
-        {AT_ENTRY_, c.main.entry.value()},
-        {AT_UID_, cred.uid},
-        {AT_EUID_, cred.euid},
-        {AT_GID_, cred.gid},
-        {AT_EGID_, cred.egid},
-        {AT_SECURE_, c.secure},
-        {AT_RANDOM_, random.value()},
-        {AT_HWCAP2_, machine_hwcap2()},
-        {AT_EXECFN_, path.value()},
-        {AT_PLATFORM_, platform.value()},
-        {AT_MINSIGSTKSZ_, machine_minimum_signal_stack()},
-        {AT_NULL_, 0},
+        {at_hwcap, machine_hwcap()},
+        {at_pagesz, page_size},
+        {at_clktck, 100},
+        {at_phdr, c.main.headers.value()},
+        {at_phent, sizeof(elf_segment)},
+        {at_phnum, c.what.image.header_count()},
+        {at_base, c.base.value()},
+        {at_flags, 0},
+        {at_entry, c.main.entry.value()},
+        {at_uid, cred.uid},
+        {at_euid, cred.euid},
+        {at_gid, cred.gid},
+        {at_egid, cred.egid},
+        {at_secure, c.secure},
+        {at_random, random.value()},
+        {at_hwcap2, machine_hwcap2()},
+        {at_execfn, path.value()},
+        {at_platform, platform.value()},
+        {at_minsigstksz, machine_minimum_signal_stack()},
+        {at_null, 0},
     }};
 }
 
@@ -398,7 +378,7 @@ layout choose_layout(const elf_image& image, uint64_t strings) {
     constexpr uint64_t largest_gap = user_max.value() / 6 * 5;
     vaddr_t stack_top = user_max - random_page_offset(1 << 22); // 16 GiB, as Linux
     // Room for the stack to grow: its limit, within reason, and for what the randomisation took.
-    uint64_t gap = std::min(process_limit(RLIMIT_STACK_), largest_gap);
+    uint64_t gap = std::min(process_limit(rlimit_stack), largest_gap);
     gap = std::clamp(page_round_up(gap) + mebibyte, 128 * mebibyte,
                      largest_gap & ~uint64_t{page_mask});
     layout at{.stack_top = stack_top,
@@ -424,8 +404,8 @@ status check_room(process& p, const program& what, const layout& at) {
         data += what.interpreter->data_pages();
         all += what.interpreter->pages();
     }
-    if (all > process_limit(RLIMIT_AS_) >> page_shift ||
-        data > process_limit(RLIMIT_DATA_) >> page_shift)
+    if (all > process_limit(rlimit_as) >> page_shift ||
+        data > process_limit(rlimit_data) >> page_shift)
         return fail(Errno::nomem);
     const ref_ptr<vmspace> old = process_vmspace(p);
     const bool shared = old->references() > 2; // the process's own, and ours
@@ -489,7 +469,7 @@ status load(thread& self, const program& what, const layout& at, exec_strings& a
 
 uint64_t exec_argument_limit() {
     // Linux: a quarter of the stack, at most three quarters of its default, at least 32 pages.
-    return std::clamp(process_limit(RLIMIT_STACK_) / 4, uint64_t{32 * page_size}, 6 * mebibyte);
+    return std::clamp(process_limit(rlimit_stack) / 4, uint64_t{32 * page_size}, 6 * mebibyte);
 }
 
 static status execute(int at_fd, const char* path, int at_flags, exec_strings& arguments,
@@ -526,7 +506,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
     cost.keep();
 
     if (status loaded = load(self, what, at, arguments, environment, path, parts.secure); !loaded) {
-        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        signal_force(self, sigsegv, si_kernel, 0);
         return loaded;
     }
     check_exec_seam(self);
@@ -545,7 +525,7 @@ static expected<new_parts> make_alone(thread& self, program& what) {
         return parts;
     auto again = new_parts::make(self, what);
     if (!again)
-        signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+        signal_force(self, sigkill, si_kernel, 0);
     return again;
 }
 
@@ -559,7 +539,7 @@ static void pass_no_return(thread& self, const program& what, const char* path, 
     {
         lock_guard tree(process_tree_lock);
         p.executed = true;
-        p.exit_signal = SIGCHLD_;
+        p.exit_signal = sigchld;
         if (parts.handlers)
             std::swap(p.handlers, parts.handlers);
     }

@@ -40,6 +40,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 // Returns how many pages it had resident at most.
@@ -91,7 +93,7 @@ process& new_parent_for_children(process& p, lock_guard<spin_lock>& tree)
 linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
     linux_siginfo info = child_siginfo(p);
     int s = p.wait_status;
-    info.code = (s & 0x7f) == 0 ? CLD_EXITED_ : s & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
+    info.code = (s & 0x7f) == 0 ? cld_exited : s & 0x80 ? cld_dumped : cld_killed;
     info.child.status = (s & 0x7f) == 0 ? s >> 8 & 0xff : s & 0x7f;
     return info;
 }
@@ -100,8 +102,8 @@ linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
 bool notify_parent(process& p) REQUIRES(process_tree_lock) {
     process& parent = *p.parent;
     // Another program than the one that chose the signal does not expect it.
-    const int signo = p.parent_program == process_program(parent) ? p.exit_signal : SIGCHLD_;
-    bool discard = signo == SIGCHLD_ && signal_parent_discards_children(parent);
+    const int signo = p.parent_program == process_program(parent) ? p.exit_signal : sigchld;
+    bool discard = signo == sigchld && signal_parent_discards_children(parent);
     if (signo > 0 && signo <= signal_max) {
         linux_siginfo info = exit_info(p);
         info.signo = signo;
@@ -120,7 +122,7 @@ void send_death_signals(process& child, process& parent) REQUIRES(process_tree_l
             continue;
         linux_siginfo info{};
         info.signo = signo;
-        info.code = SI_USER_;
+        info.code = si_user;
         info.child.pid = parent.pid;
         info.child.uid = process_uid(parent);
         signal_send_process_locked(child, signo, &info);
@@ -168,7 +170,7 @@ ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& 
         child->set_parent(&reaper);
         if (news)
             process_has_news(*child);
-        child->exit_signal = SIGCHLD_;
+        child->exit_signal = sigchld;
         reaper.children.push_back(*child);
         child->parent_thread = reaper.threads.front();
         send_death_signals(*child, p);

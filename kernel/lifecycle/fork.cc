@@ -70,6 +70,8 @@
 #include <algorithm>
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 // Whether the child has the parent's address space, and in which mode its copy is made if not.
@@ -113,7 +115,7 @@ public:
 
 private:
     bool set(uint64_t flag) const { return (args_.flags & flag) != 0; }
-    bool is_process() const { return !set(CLONE_THREAD_); }
+    bool is_process() const { return !set(clone_thread); }
     status give_memory(creation_observer& seen);
     status open_descriptors();
 
@@ -141,7 +143,7 @@ expected<created_process> create(const clone_args& args, memory_choice memory,
     TRY(child.prepare(seen));
     TRY(child.publish());
     child.start();
-    if (args.flags & CLONE_VFORK_)
+    if (args.flags & clone_vfork)
         seen.blocked(child.wait_for_release());
     return child.result();
 }
@@ -164,36 +166,35 @@ namespace {
 status check_flags(const clone_args& args) {
     auto all = [&](uint64_t flags) { return (args.flags & flags) == flags; };
     auto any = [&](uint64_t flags) { return (args.flags & flags) != 0; };
-    constexpr uint64_t new_spaces = CLONE_NEWNS_ | CLONE_NEWCGROUP_ | CLONE_NEWUTS_ |
-                                    CLONE_NEWIPC_ | CLONE_NEWPID_ | CLONE_NEWNET_;
+    constexpr uint64_t new_spaces =
+        clone_newns | clone_newcgroup | clone_newuts | clone_newipc | clone_newpid | clone_newnet;
 
     // What makes no sense: the handlers of two address spaces, threads with handlers of their
     // own...
-    if (all(CLONE_NEWNS_ | CLONE_FS_) || all(CLONE_NEWUSER_ | CLONE_FS_))
+    if (all(clone_newns | clone_fs) || all(clone_newuser | clone_fs))
         return fail(Errno::inval);
-    if (any(CLONE_THREAD_) && !any(CLONE_SIGHAND_))
+    if (any(clone_thread) && !any(clone_sighand))
         return fail(Errno::inval);
-    if (any(CLONE_SIGHAND_) && !any(CLONE_VM_))
+    if (any(clone_sighand) && !any(clone_vm))
         return fail(Errno::inval);
-    if (any(CLONE_THREAD_) && any(CLONE_NEWUSER_ | CLONE_NEWPID_))
+    if (any(clone_thread) && any(clone_newuser | clone_newpid))
         return fail(Errno::inval);
-    if (all(CLONE_SIGHAND_ | CLONE_CLEAR_SIGHAND_))
+    if (all(clone_sighand | clone_clear_sighand))
         return fail(Errno::inval);
     // A sibling of init would have nobody to reap it.
-    if (any(CLONE_PARENT_) && &current_process() == init_process)
+    if (any(clone_parent) && &current_process() == init_process)
         return fail(Errno::inval);
     // A pidfd stands for a process, not for a thread.
-    if (any(CLONE_PIDFD_) && any(CLONE_THREAD_ | CLONE_DETACHED_))
+    if (any(clone_pidfd) && any(clone_thread | clone_detached))
         return fail(Errno::inval);
-    if (all(CLONE_PIDFD_ | CLONE_PARENT_SETTID_) &&
-        args.pidfd.address() == args.parent_tid.address())
+    if (all(clone_pidfd | clone_parent_settid) && args.pidfd.address() == args.parent_tid.address())
         return fail(Errno::inval);
     // What there is not: name spaces, tracing, control groups.
     if (any(new_spaces))
         return fail(current_credentials().superuser() ? Errno::inval : Errno::perm);
-    if (any(CLONE_NEWUSER_ | CLONE_PTRACE_ | CLONE_UNTRACED_ | CLONE_INTO_CGROUP_))
+    if (any(clone_newuser | clone_ptrace | clone_untraced | clone_into_cgroup))
         return fail(Errno::inval);
-    if (any(CLONE_SETTLS_) && args.tls >= user_max.value())
+    if (any(clone_settls) && args.tls >= user_max.value())
         return fail(Errno::perm);
     return {};
 }
@@ -205,7 +206,7 @@ expected<user_charge> charge_task(process& parent) {
     const credentials& c = parent.context->cred;
     const bool bound = c.uid != 0 && !c.superuser();
     return user_charge::take(c.uid, user_resource::tasks, 1,
-                             bound ? parent.limits[RLIMIT_NPROC_].current : user_charge::no_limit,
+                             bound ? parent.limits[rlimit_nproc].current : user_charge::no_limit,
                              Errno::again);
 }
 
@@ -239,10 +240,10 @@ expected<ref_ptr<process>> create_process(const clone_args& args, process& paren
 // parent's memory in earnest.
 memory_choice choose_memory(const clone_args& args, const process& parent) {
     const fork_mode for_fork = parent.fork_modes.for_fork();
-    if (!(args.flags & CLONE_VM_))
+    if (!(args.flags & clone_vm))
         return {.shared = false, .copied = for_fork};
     const bool is_vfork =
-        (args.flags & CLONE_VFORK_) && !(args.flags & (CLONE_THREAD_ | CLONE_SIGHAND_));
+        (args.flags & clone_vfork) && !(args.flags & (clone_thread | clone_sighand));
     const vfork_mode mode = is_vfork ? parent.fork_modes.for_vfork() : vfork_mode::share;
     return {.shared = mode == vfork_mode::share,
             .copied = mode == vfork_mode::cow ? fork_mode::cow : for_fork};
@@ -269,13 +270,13 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
     child.user_map = &child.vm->physical_map();
 
     child.signals.inherit_mask(
-        self.signals, args.flags & CLONE_VFORK_ ? signals_that_stop_from_terminal : sigset{0});
+        self.signals, args.flags & clone_vfork ? signals_that_stop_from_terminal : sigset{0});
     // On another stack in the same address space, the alternate one is not its own to use.
-    if ((args.flags & (CLONE_VM_ | CLONE_VFORK_)) != CLONE_VM_)
+    if ((args.flags & (clone_vm | clone_vfork)) != clone_vm)
         child.alt_stack = self.alt_stack;
-    child.set_child_tid = args.flags & CLONE_CHILD_SETTID_ ? args.child_tid.address().value() : 0;
+    child.set_child_tid = args.flags & clone_child_settid ? args.child_tid.address().value() : 0;
     child.clear_child_tid =
-        args.flags & CLONE_CHILD_CLEARTID_ ? args.child_tid.address().value() : 0;
+        args.flags & clone_child_cleartid ? args.child_tid.address().value() : 0;
 
     trap_frame frame = machine_user_frame(self.machine);
     frame.set_result(0);
@@ -286,7 +287,7 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
         frame.rdi = args.afork->argument;
     }
     machine_thread_copy_user_state(child.machine, self.machine);
-    if (args.flags & CLONE_SETTLS_)
+    if (args.flags & clone_settls)
         machine_thread_set_tls(child.machine, args.tls);
     machine_thread_start_user(child.machine, frame, child_first_run, &child);
 }
@@ -301,9 +302,9 @@ status new_child::prepare(creation_observer& seen) {
     task_ = TRY(charge_task(parent_)); // so that of two at once one fails
     process_ = TRY(is_process() ? create_process(args_, parent_) : share(ref_ptr(&parent_)));
     thread_ = TRY(thread_create(*process_));
-    wait_ = set(CLONE_VFORK_) || args_.afork ? TRY(vfork_wait::create()) : nullptr;
-    thread_->files = TRY(set(CLONE_FILES_) ? share(self_.files) : self_.files->copy());
-    thread_->fs = TRY(set(CLONE_FS_) ? share(self_.fs) : self_.fs->copy());
+    wait_ = set(clone_vfork) || args_.afork ? TRY(vfork_wait::create()) : nullptr;
+    thread_->files = TRY(set(clone_files) ? share(self_.files) : self_.files->copy());
+    thread_->fs = TRY(set(clone_fs) ? share(self_.fs) : self_.fs->copy());
     thread_->vm = self_.vm;
     if (is_process())
         TRY(give_memory(seen));
@@ -316,8 +317,8 @@ status new_child::prepare(creation_observer& seen) {
 // space is made before it: a fork of memory that has come about is not taken back.
 status new_child::give_memory(creation_observer& seen) {
     process_->handlers =
-        TRY(set(CLONE_SIGHAND_) ? share(parent_.handlers) : parent_.handlers->copy());
-    if (set(CLONE_CLEAR_SIGHAND_))
+        TRY(set(clone_sighand) ? share(parent_.handlers) : parent_.handlers->copy());
+    if (set(clone_clear_sighand))
         process_->handlers->reset_for_exec();
     const auto its = process_context(parent_);
     auto context =
@@ -330,12 +331,12 @@ status new_child::give_memory(creation_observer& seen) {
 }
 
 status new_child::open_descriptors() {
-    if (set(CLONE_PIDFD_))
+    if (set(clone_pidfd))
         TRY(args_.pidfd.write(TRY(pidfd_.reserve(true, TRY(pidfd_create(process_, 0))))));
     if (args_.afork) {
         const uint32_t flags = args_.afork->descriptor_flags;
-        ref_ptr<file> told = TRY(afork_file_create(wait_, flags & O_NONBLOCK_));
-        made_.descriptor = TRY(release_.reserve(flags & O_CLOEXEC_, std::move(told)));
+        ref_ptr<file> told = TRY(afork_file_create(wait_, flags & o_nonblock));
+        made_.descriptor = TRY(release_.reserve(flags & o_cloexec, std::move(told)));
     }
     return {};
 }
@@ -358,7 +359,7 @@ status new_child::publish() {
     {
         lock_guard own(p.lock);
         p.tasks.join(std::move(task_));
-        has_cpu_limit = p.limits[RLIMIT_CPU_].current != UINT64_MAX;
+        has_cpu_limit = p.limits[rlimit_cpu].current != UINT64_MAX;
     }
     thread_->add_reference(); // process::threads'; dropped by thread_exit
     if (wait_)
@@ -373,7 +374,7 @@ status new_child::publish() {
     p.parent_thread = &self_;
     p.parent_program = process_program(parent_);
     p.exit_signal = args_.exit_signal;
-    if (set(CLONE_PARENT_)) {
+    if (set(clone_parent)) {
         real_parent = parent_.parent;
         p.parent_thread = parent_.parent_thread;
         p.parent_program = parent_.parent_program;
@@ -390,7 +391,7 @@ void new_child::start() {
     pidfd_.install();
     release_.install();
     thread_->vfork_parent = ref_ptr(wait_).leak();
-    if (set(CLONE_PARENT_SETTID_))
+    if (set(clone_parent_settid))
         (void)args_.parent_tid.write(
             made_.pid); // before the child can run; a bad address is the caller's affair
     if (memory_.shared && is_process())
@@ -433,12 +434,12 @@ new_child::~new_child() {
 // A vfork on a stack of the child's own is what C libraries make posix_spawn of.
 trace::call_kind kind_of(const clone_args& args) {
     using enum trace::call_kind;
-    if (args.flags & CLONE_THREAD_)
+    if (args.flags & clone_thread)
         return thread;
     if (args.afork)
         return afork;
-    switch (args.flags & (CLONE_VM_ | CLONE_VFORK_)) {
-    case CLONE_VM_ | CLONE_VFORK_: return args.stack == vaddr_t{} ? vfork : spawn;
+    switch (args.flags & (clone_vm | clone_vfork)) {
+    case clone_vm | clone_vfork: return args.stack == vaddr_t{} ? vfork : spawn;
     case 0: return fork;
     default: return clone;
     }
@@ -470,19 +471,19 @@ static sysresult create_and_return(const clone_args& args) {
     return int64_t{TRY(process_create(args)).pid};
 }
 
-sysresult sys_fork() { return create_and_return({.exit_signal = SIGCHLD_}); }
+sysresult sys_fork() { return create_and_return({.exit_signal = sigchld}); }
 
 sysresult sys_vfork() {
-    return create_and_return({.flags = CLONE_VM_ | CLONE_VFORK_, .exit_signal = SIGCHLD_});
+    return create_and_return({.flags = clone_vm | clone_vfork, .exit_signal = sigchld});
 }
 
 sysresult sys_clone(sys_clone_flags flags, sys_address stack, user_ptr<int32_t> parent_tid,
                     user_ptr<int32_t> child_tid, sys_address tls) {
     // The one register is the place for either number.
-    if ((flags & CLONE_PIDFD_) && (flags & CLONE_PARENT_SETTID_))
+    if ((flags & clone_pidfd) && (flags & clone_parent_settid))
         return fail(Errno::inval);
-    return create_and_return({.flags = uint32_t(flags) & ~uint64_t{CSIGNAL_},
-                              .exit_signal = int(flags & CSIGNAL_),
+    return create_and_return({.flags = uint32_t(flags) & ~uint64_t{csignal},
+                              .exit_signal = int(flags & csignal),
                               .stack = stack.address(),
                               .parent_tid = parent_tid,
                               .child_tid = child_tid,
@@ -509,12 +510,12 @@ sysresult sys_clone3(user_ptr<void> pointer, uint64_t size) {
         if (TRY(user_ptr<const uint8_t>(pointer.address() + at).read()) != 0)
             return fail(Errno::toobig);
 
-    if (args.flags & (CSIGNAL_ | CLONE_DETACHED_ | CLONE_NEWTIME_))
+    if (args.flags & (csignal | clone_detached | clone_newtime))
         return fail(Errno::inval);
-    if (args.flags >= CLONE_INTO_CGROUP_ << 1 || args.set_tid || args.set_tid_size)
+    if (args.flags >= clone_into_cgroup << 1 || args.set_tid || args.set_tid_size)
         return fail(Errno::inval);
     if (args.exit_signal > signal_max ||
-        ((args.flags & (CLONE_THREAD_ | CLONE_PARENT_)) && args.exit_signal))
+        ((args.flags & (clone_thread | clone_parent)) && args.exit_signal))
         return fail(Errno::inval);
     if ((args.stack == 0) != (args.stack_size == 0))
         return fail(Errno::inval);

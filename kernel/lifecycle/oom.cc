@@ -31,6 +31,8 @@
 #include <algorithm>
 #include <iterator>
 
+using namespace linux_abi;
+
 namespace {
 
 using ull = unsigned long long;
@@ -178,7 +180,7 @@ void kill(process& victim) {
     ref_ptr<vmspace> vm = process_vmspace(victim);
     for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
         if (vm && process_vmspace(*p) == vm && !is_protected(*p))
-            signal_send_process(*p, SIGKILL_, nullptr);
+            signal_send_process(*p, sigkill, nullptr);
 }
 
 void wait_a_little() {
@@ -215,7 +217,7 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
     char why[64];
     format_to(why, sizeof why, "which needs a page for %#llx", ull(address.value()));
     log_killing(p, self.name, why);
-    signal_force(self, SIGKILL_, SI_KERNEL_, 0);
+    signal_force(self, sigkill, si_kernel, 0);
     return false;
 }
 

@@ -8,19 +8,21 @@
 #include "kernel/process/process.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 namespace {
 
 class pidfd_file final : public file {
 public:
     pidfd_file(ref_ptr<process> p, uint32_t flags)
-        : file(anonymous_node(anonymous_kind::pidfd), O_RDWR_ | flags), process_(std::move(p)) {}
+        : file(anonymous_node(anonymous_kind::pidfd), o_rdwr | flags), process_(std::move(p)) {}
     void last_reference_gone() override;
 
     uint32_t poll(poller* p) override {
         if (p)
             p->add(process_->end_pollers);
         lock_guard guard(process_tree_lock);
-        return process_->state == process_state::zombie ? POLLIN_ | POLLRDNORM_ : 0;
+        return process_->state == process_state::zombie ? pollin | pollrdnorm : 0;
     }
     process* pidfd_process() override { return process_.get(); }
 
@@ -42,7 +44,7 @@ expected<ref_ptr<file>> pidfd_create(ref_ptr<process> p, uint32_t flags) {
 }
 
 sysresult sys_pidfd_open(sys_pid pid, sys_open_flags flags) {
-    if ((uint32_t(flags) & ~O_NONBLOCK_) || pid <= 0)
+    if ((uint32_t(flags) & ~o_nonblock) || pid <= 0)
         return fail(Errno::inval);
     ref_ptr<process> p = process_find(pid);
     if (!p) // a thread that is not its process's first has no pidfd

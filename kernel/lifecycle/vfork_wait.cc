@@ -7,6 +7,8 @@
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 static constinit pool<vfork_wait> waits{"vfork_wait"};
 
 expected<ref_ptr<vfork_wait>> vfork_wait::create() {
@@ -56,7 +58,7 @@ uint32_t vfork_wait::poll(poller* p) {
     if (p)
         p->add(pollers_);
     lock_guard guard(lock_);
-    return released_ ? POLLIN_ | POLLRDNORM_ : 0;
+    return released_ ? pollin | pollrdnorm : 0;
 }
 
 void vfork_release(thread& self, const int* wait_status) {

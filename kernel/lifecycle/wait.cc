@@ -1,4 +1,5 @@
 // wait4 and waitid: news of children, and the end of zombies.
+#include "kernel/abi/process.h"
 #include "kernel/process/usage.h"
 
 #include "kernel/files/file.h"
@@ -15,22 +16,11 @@
 #include <algorithm>
 #include <optional>
 
+using namespace linux_abi;
+
 namespace {
 
-enum : uint32_t {
-    WNOHANG_ = 1,
-    WSTOPPED_ = 2,
-    WEXITED_ = 4,
-    WCONTINUED_ = 8,
-    WNOWAIT_ = 0x0100'0000,
-    WNOTHREAD_ = 0x2000'0000,
-    WALL_ = 0x4000'0000,
-    WCLONE_ = 0x8000'0000,
-};
-constexpr uint32_t WUNTRACED_ = WSTOPPED_; // wait4's name for it
-
 enum class wait_for : uint8_t { any, pid, group };
-enum : int32_t { P_ALL_ = 0, P_PID_ = 1, P_PGID_ = 2, P_PIDFD_ = 3 };
 
 struct news {
     pid_t pid = 0;
@@ -46,11 +36,11 @@ bool matches(const process& child, wait_for what, pid_t id, uint32_t options)
     if (what == wait_for::group && child.group->id != id)
         return false;
     // One that has ended, and whose end is not asked for, has no more to tell.
-    if (child.state == process_state::zombie && !(options & WEXITED_))
+    if (child.state == process_state::zombie && !(options & wexited))
         return false;
     // A "clone child" is one that tells its end by another signal than SIGCHLD.
-    bool is_clone = child.exit_signal != SIGCHLD_;
-    return (options & WALL_) || is_clone == ((options & WCLONE_) != 0);
+    bool is_clone = child.exit_signal != sigchld;
+    return (options & wall) || is_clone == ((options & wclone) != 0);
 }
 
 bool has_news(const process& child) REQUIRES(process_tree_lock) {
@@ -63,15 +53,15 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
     news n{.pid = child.pid, .uid = process_uid(child)};
     if (child.state == process_state::zombie) {
         n.wait_status = child.wait_status;
-        if (!(options & WNOWAIT_))
+        if (!(options & wnowait))
             n.zombie = child.serial.value();
     } else if (child.state == process_state::stopped && !child.stop_reported &&
-               (options & WSTOPPED_)) {
+               (options & wstopped)) {
         n.wait_status = child.stop_signo << 8 | 0x7f;
-        child.stop_reported = !(options & WNOWAIT_);
-    } else if (!child.continue_reported && (options & WCONTINUED_)) {
+        child.stop_reported = !(options & wnowait);
+    } else if (!child.continue_reported && (options & wcontinued)) {
         n.wait_status = 0xffff;
-        child.continue_reported = !(options & WNOWAIT_);
+        child.continue_reported = !(options & wnowait);
     } else {
         return std::nullopt;
     }
@@ -98,7 +88,7 @@ std::optional<news> take_news(process& child, uint32_t options) REQUIRES(process
         return n;
     if (!has_news(child))
         self.news.remove(child);
-    if (child.state == process_state::zombie && !(options & WNOWAIT_)) {
+    if (child.state == process_state::zombie && !(options & wnowait)) {
         self.child_usage.add(n->used);
         process_unpublish(child);
         n->dead = &child;
@@ -155,7 +145,7 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
                 check_wait_seam(n->pid, *n->zombie);
             return *n;
         }
-        if (options & WNOHANG_)
+        if (options & wnohang)
             return news{};
         if (!self.child_changed.wait_interruptible(process_tree_lock, "wait"))
             return fail(Errno::restartsys);
@@ -166,7 +156,7 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
 
 sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
                     user_ptr<linux_rusage> rusage) {
-    if (options & ~(WNOHANG_ | WUNTRACED_ | WCONTINUED_ | WNOTHREAD_ | WALL_ | WCLONE_))
+    if (options & ~(wnohang | wuntraced | wcontinued | wnothread | wall | wclone))
         return fail(Errno::inval);
     if (pid == INT32_MIN)
         return fail(Errno::srch);
@@ -180,7 +170,7 @@ sysresult sys_wait4(sys_pid pid, user_ptr<int32_t> wait_status, sys_hex options,
         if (pid == 0)
             id = current_group();
     }
-    news n = TRY(wait_for_child(what, id, options | WEXITED_));
+    news n = TRY(wait_for_child(what, id, options | wexited));
     if (n.pid == 0)
         return 0;
     if (wait_status)
@@ -197,16 +187,16 @@ struct waitid_target {
     ref_ptr<file> pidfd{};
 
     static expected<waitid_target> find(int32_t id_type, pid_t id) {
-        if (id < 0 && id_type != P_ALL_)
+        if (id < 0 && id_type != p_all)
             return fail(Errno::inval);
         switch (id_type) {
-        case P_ALL_: return waitid_target{wait_for::any, id};
-        case P_PID_:
+        case p_all: return waitid_target{wait_for::any, id};
+        case p_pid:
             if (id == 0)
                 return fail(Errno::inval);
             return waitid_target{wait_for::pid, id};
-        case P_PGID_: return waitid_target{wait_for::group, id == 0 ? current_group() : id};
-        case P_PIDFD_: {
+        case p_pgid: return waitid_target{wait_for::group, id == 0 ? current_group() : id};
+        case p_pidfd: {
             ref_ptr<file> pidfd = TRY(current_thread().files->get(id));
             if (!pidfd->pidfd_process())
                 return fail(Errno::badf);
@@ -220,20 +210,20 @@ struct waitid_target {
 
 static linux_siginfo siginfo_of(const news& n) {
     linux_siginfo out{};
-    out.signo = SIGCHLD_;
+    out.signo = sigchld;
     out.child.pid = n.pid;
     out.child.uid = n.uid;
     if (n.wait_status == 0xffff) {
-        out.code = CLD_CONTINUED_;
-        out.child.status = SIGCONT_;
+        out.code = cld_continued;
+        out.child.status = sigcont;
     } else if ((n.wait_status & 0xff) == 0x7f) {
-        out.code = CLD_STOPPED_;
+        out.code = cld_stopped;
         out.child.status = n.wait_status >> 8;
     } else if ((n.wait_status & 0x7f) == 0) {
-        out.code = CLD_EXITED_;
+        out.code = cld_exited;
         out.child.status = n.wait_status >> 8 & 0xff;
     } else {
-        out.code = n.wait_status & 0x80 ? CLD_DUMPED_ : CLD_KILLED_;
+        out.code = n.wait_status & 0x80 ? cld_dumped : cld_killed;
         out.child.status = n.wait_status & 0x7f;
     }
     return out;
@@ -241,14 +231,14 @@ static linux_siginfo siginfo_of(const news& n) {
 
 sysresult sys_waitid(int32_t id_type, sys_pid id, user_ptr<linux_siginfo> info, sys_hex options,
                      user_ptr<linux_rusage> rusage) {
-    if ((options & ~(WNOHANG_ | WNOWAIT_ | WEXITED_ | WSTOPPED_ | WCONTINUED_ | WNOTHREAD_ | WALL_ |
-                     WCLONE_)) ||
-        !(options & (WEXITED_ | WSTOPPED_ | WCONTINUED_)))
+    if ((options &
+         ~(wnohang | wnowait | wexited | wstopped | wcontinued | wnothread | wall | wclone)) ||
+        !(options & (wexited | wstopped | wcontinued)))
         return fail(Errno::inval);
     const waitid_target target = TRY(waitid_target::find(id_type, id));
     file* const pidfd = target.pidfd.get();
-    const bool poll_only = pidfd && pidfd->nonblocking() && !(options & WNOHANG_);
-    news n = TRY(wait_for_child(target.what, target.id, poll_only ? options | WNOHANG_ : options,
+    const bool poll_only = pidfd && pidfd->nonblocking() && !(options & wnohang);
+    news n = TRY(wait_for_child(target.what, target.id, poll_only ? options | wnohang : options,
                                 pidfd ? pidfd->pidfd_process() : nullptr));
     if (poll_only && !n.pid)
         return fail(Errno::again);

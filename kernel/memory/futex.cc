@@ -18,6 +18,7 @@
 #include "arch/memory.h"
 #include "arch/timer.h"
 #include "arch/uaccess.h"
+#include "kernel/abi/futex.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
@@ -33,17 +34,6 @@
 
 namespace {
 
-enum : uint32_t {
-    FUTEX_WAIT_ = 0,
-    FUTEX_WAKE_ = 1,
-    FUTEX_REQUEUE_ = 3,
-    FUTEX_CMP_REQUEUE_ = 4,
-    FUTEX_WAKE_OP_ = 5,
-    FUTEX_WAIT_BITSET_ = 9,
-    FUTEX_WAKE_BITSET_ = 10,
-    FUTEX_PRIVATE_ = 128,
-    FUTEX_CLOCK_REALTIME_ = 256,
-};
 constexpr uint32_t any_bit = UINT32_MAX;
 constexpr uint32_t owner_died = 0x4000'0000, waiters_bit = 0x8000'0000, tid_bits = 0x3fff'ffff;
 constexpr unsigned robust_list_limit = 2048; // as Linux: a list may be a ring
@@ -461,9 +451,10 @@ expected<moment> end_from_user(uint64_t timeout, uint32_t operation) {
         return fail(Errno::inval);
     constexpr int64_t far = INT64_MAX / int64_t(nanos_per_second) - 1;
     nanos_t time = nanos_t(std::min(t.sec, far)) * nanos_per_second + nanos_t(t.nsec);
-    if ((operation & 127) == FUTEX_WAIT_)
+    if ((operation & 127) == linux_abi::futex_wait)
         return moment{now() + time, timer_clock::boot};
-    return moment{time, operation & FUTEX_CLOCK_REALTIME_ ? timer_clock::wall : timer_clock::boot};
+    return moment{time, operation & linux_abi::futex_clock_realtime ? timer_clock::wall
+                                                                    : timer_clock::boot};
 }
 
 sysresult wait_or_restart(vaddr_t word, bool is_private, uint32_t value, uint32_t bits,
@@ -495,26 +486,28 @@ expected<int64_t> futex_restart(thread& self) {
 
 sysresult sys_futex(user_ptr<uint32_t> word, sys_hex operation, uint32_t value,
                     sys_address timeout_or_value2, user_ptr<uint32_t> word2, uint32_t value3) {
-    const bool is_private = operation & FUTEX_PRIVATE_;
-    const uint32_t what = operation & ~(FUTEX_PRIVATE_ | FUTEX_CLOCK_REALTIME_);
-    if ((operation & FUTEX_CLOCK_REALTIME_) && what != FUTEX_WAIT_BITSET_)
+    const bool is_private = operation & linux_abi::futex_private;
+    const uint32_t what = operation & ~(linux_abi::futex_private | linux_abi::futex_clock_realtime);
+    if ((operation & linux_abi::futex_clock_realtime) && what != linux_abi::futex_wait_bitset)
         return fail(Errno::nosys);
     const vaddr_t at = word.address(), at2 = word2.address();
     const int count2 = int(timeout_or_value2.value);
     switch (what) {
-    case FUTEX_WAIT_:
-    case FUTEX_WAIT_BITSET_: {
+    case linux_abi::futex_wait:
+    case linux_abi::futex_wait_bitset: {
         const moment end = TRY(end_from_user(timeout_or_value2, operation));
-        return wait_or_restart(at, is_private, value, what == FUTEX_WAIT_ ? any_bit : value3, end);
+        return wait_or_restart(at, is_private, value,
+                               what == linux_abi::futex_wait ? any_bit : value3, end);
     }
-    case FUTEX_WAKE_: return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
-    case FUTEX_WAKE_BITSET_:
+    case linux_abi::futex_wake:
+        return TRY(futex_wake(at, is_private, std::max(int(value), 1), any_bit));
+    case linux_abi::futex_wake_bitset:
         return TRY(futex_wake(at, is_private, std::max(int(value), 1), value3));
-    case FUTEX_REQUEUE_:
+    case linux_abi::futex_requeue:
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, nullptr));
-    case FUTEX_CMP_REQUEUE_:
+    case linux_abi::futex_cmp_requeue:
         return TRY(futex_requeue(at, at2, is_private, int(value), count2, &value3));
-    case FUTEX_WAKE_OP_: // both wake one at least, as Linux does
+    case linux_abi::futex_wake_op: // both wake one at least, as Linux does
         return TRY(futex_wake_op(at, at2, is_private, std::max(int(value), 1), std::max(count2, 1),
                                  value3));
     default: // FUTEX_LOCK_PI and its kin among them

@@ -3,26 +3,20 @@
 // global one interrupts others, too, so it is not to be had often.
 #include "arch/pmap.h"
 #include "arch/timer.h"
+#include "kernel/abi/memory.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "vm/vmspace.h"
 
+using namespace linux_abi;
+
 namespace {
 
-enum : uint32_t {
-    MEMBARRIER_CMD_QUERY_ = 0,
-    MEMBARRIER_CMD_GLOBAL_ = 1 << 0,
-    MEMBARRIER_CMD_PRIVATE_EXPEDITED_ = 1 << 3,
-    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_ = 1 << 4,
-    // The processors also see code that has been changed. Here they always do.
-    MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_ = 1 << 5,
-    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_ = 1 << 6,
-};
-constexpr uint32_t known_commands = MEMBARRIER_CMD_GLOBAL_ | MEMBARRIER_CMD_PRIVATE_EXPEDITED_ |
-                                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_ |
-                                    MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_ |
-                                    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_;
+constexpr uint32_t known_commands = membarrier_cmd_global | membarrier_cmd_private_expedited |
+                                    membarrier_cmd_register_private_expedited |
+                                    membarrier_cmd_private_expedited_sync_core |
+                                    membarrier_cmd_register_private_expedited_sync_core;
 
 sleep_lock global_lock{lock_rank::standstill, "barriers"};
 nanos_t next_global GUARDED_BY(global_lock) = 0; // not before
@@ -50,14 +44,14 @@ sysresult sys_membarrier(int32_t command, sys_hex flags, int32_t) {
         return fail(Errno::inval);
     vmspace& vm = current_vmspace();
     switch (const auto asked = uint32_t(command)) {
-    case MEMBARRIER_CMD_QUERY_: return known_commands;
-    case MEMBARRIER_CMD_GLOBAL_: global_barrier(); return 0;
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_:
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE_:
+    case membarrier_cmd_query: return known_commands;
+    case membarrier_cmd_global: global_barrier(); return 0;
+    case membarrier_cmd_register_private_expedited:
+    case membarrier_cmd_register_private_expedited_sync_core:
         vm.announced_barriers |= asked >> 1; // by the command that may be given now
         return 0;
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED_:
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE_:
+    case membarrier_cmd_private_expedited:
+    case membarrier_cmd_private_expedited_sync_core:
         if (!(vm.announced_barriers & asked))
             return fail(Errno::perm);
         vm.physical_map().barrier();

@@ -15,6 +15,7 @@
 // the lock, which the segment's end takes.
 #include "kernel/memory/sysv_shm.h"
 
+#include "kernel/abi/memory.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/wall_clock.h"
@@ -25,34 +26,10 @@
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 
+using namespace linux_abi;
+
 namespace {
 
-enum : uint32_t {
-    IPC_CREAT_ = 01000,
-    IPC_EXCL_ = 02000,
-    SHM_HUGETLB_ = 04000,
-    SHM_NORESERVE_ = 010000,
-    // shmat
-    SHM_RDONLY_ = 010000,
-    SHM_RND_ = 020000,
-    SHM_REMAP_ = 040000,
-    SHM_EXEC_ = 0100000,
-    // in the mode that IPC_STAT shows
-    SHM_DEST_ = 01000,
-    SHM_LOCKED_ = 02000,
-};
-enum : int32_t { IPC_PRIVATE_ = 0 };
-enum : int32_t {
-    IPC_RMID_ = 0,
-    IPC_SET_ = 1,
-    IPC_STAT_ = 2,
-    IPC_INFO_ = 3,
-    SHM_LOCK_ = 11,
-    SHM_UNLOCK_ = 12,
-    SHM_STAT_ = 13,
-    SHM_INFO_ = 14,
-    SHM_STAT_ANY_ = 15,
-};
 constexpr uint32_t permission_bits = 0777;
 constexpr int32_t ids_per_turn = 32768; // an id is turn * 32768 + place in the table
 
@@ -199,7 +176,7 @@ expected<int32_t> publish(ref_ptr<shm_segment> s) {
     for (unsigned i = shm_table_size; i-- > 0;) {
         if (!table[i])
             place = i;
-        else if (s->key != IPC_PRIVATE_ && table[i]->key == s->key)
+        else if (s->key != ipc_private && table[i]->key == s->key)
             return fail(Errno::exist);
     }
     const uint64_t pages = pages_of(s->size());
@@ -224,7 +201,7 @@ expected<int32_t> make_segment(int32_t key, uint64_t size, uint32_t flags) {
     if (size > uint64_t{INT64_MAX} - page_size)
         return fail(Errno::nomem);
     const bool charged =
-        !(flags & SHM_NORESERVE_) || uvm_commit::get_mode() == uvm_commit::mode::strict;
+        !(flags & shm_noreserve) || uvm_commit::get_mode() == uvm_commit::mode::strict;
     commit_reservation promise;
     if (charged)
         TRY(promise.take(pages_of(size)));
@@ -239,7 +216,7 @@ expected<int32_t> make_segment(int32_t key, uint64_t size, uint32_t flags) {
 expected<int32_t> get_segment(int32_t key, uint64_t size, uint32_t flags) {
     for (;;) {
         if (ref_ptr<shm_segment> s = find_key(key)) {
-            if ((flags & IPC_CREAT_) && (flags & IPC_EXCL_))
+            if ((flags & ipc_creat) && (flags & ipc_excl))
                 return fail(Errno::exist);
             if (size > s->size())
                 return fail(Errno::inval);
@@ -250,7 +227,7 @@ expected<int32_t> get_segment(int32_t key, uint64_t size, uint32_t flags) {
                 return fail(Errno::acces);
             return s->id;
         }
-        if (!(flags & IPC_CREAT_))
+        if (!(flags & ipc_creat))
             return fail(Errno::noent);
         expected<int32_t> made = make_segment(key, size, flags);
         if (made || made.error() != Errno::exist)
@@ -269,9 +246,9 @@ bool is_segment(uvm_object& object) {
 } // namespace
 
 sysresult sys_shmget(int32_t key, uint64_t size, sys_hex flags) {
-    if (flags & SHM_HUGETLB_)
+    if (flags & shm_hugetlb)
         return fail(Errno::inval);
-    if (key == IPC_PRIVATE_)
+    if (key == ipc_private)
         return TRY(make_segment(key, size, flags));
     return TRY(get_segment(key, size, flags));
 }
@@ -282,19 +259,19 @@ sysresult sys_shmat(int32_t id, sys_address address, sys_hex flags) {
     map_request request;
     request.address = address.address();
     if (address && !request.address.page_aligned()) {
-        if (!(flags & SHM_RND_))
+        if (!(flags & shm_rnd))
             return fail(Errno::inval);
         request.address = request.address.page_down();
     }
     request.fixed = request.address != vaddr_t{};
-    request.no_replace = request.fixed && !(flags & SHM_REMAP_);
-    if (!request.fixed && (flags & SHM_REMAP_))
+    request.no_replace = request.fixed && !(flags & shm_remap);
+    if (!request.fixed && (flags & shm_remap))
         return fail(Errno::inval);
 
-    uint32_t wanted = flags & SHM_RDONLY_ ? 4 : 6;
-    request.prot = flags & SHM_RDONLY_ ? vm_prot::read : vm_prot::rw;
-    request.max_prot = flags & SHM_RDONLY_ ? vm_prot::rx : vm_prot::all;
-    if (flags & SHM_EXEC_) {
+    uint32_t wanted = flags & shm_rdonly ? 4 : 6;
+    request.prot = flags & shm_rdonly ? vm_prot::read : vm_prot::rw;
+    request.max_prot = flags & shm_rdonly ? vm_prot::rx : vm_prot::all;
+    if (flags & shm_exec) {
         wanted |= 1;
         request.prot = request.prot | vm_prot::execute;
     }
@@ -362,7 +339,7 @@ sysresult give_totals(user_ptr<void> out) {
 
 sysresult give_status(int32_t id, int32_t command, user_ptr<void> out) {
     ref_ptr<shm_segment> s;
-    if (command == IPC_STAT_) {
+    if (command == ipc_stat) {
         s = TRY(find_segment(id));
     } else {
         lock_guard guard(table_lock);
@@ -374,7 +351,7 @@ sysresult give_status(int32_t id, int32_t command, user_ptr<void> out) {
     linux_shmid_ds ds{};
     {
         lock_guard guard(table_lock);
-        if (command != SHM_STAT_ANY_ && !s->may(self, 4))
+        if (command != shm_stat_any && !s->may(self, 4))
             return fail(Errno::acces);
         const shm_facts f = s->facts();
         ds.perm = {.key = f.key,
@@ -395,7 +372,7 @@ sysresult give_status(int32_t id, int32_t command, user_ptr<void> out) {
         ds.attached = f.attached;
     }
     TRY(copy_out(out.address(), &ds, sizeof ds));
-    return command == IPC_STAT_ ? 0 : s->id;
+    return command == ipc_stat ? 0 : s->id;
 }
 
 sysresult change_owner(int32_t id, user_ptr<void> in) {
@@ -423,9 +400,9 @@ sysresult remove(int32_t id) {
         lock_guard guard(table_lock);
         if (!s->owned_by(self))
             return fail(Errno::perm);
-        first = !(s->mode & SHM_DEST_);
-        s->mode |= SHM_DEST_;
-        s->key = IPC_PRIVATE_; // a new segment may have the key
+        first = !(s->mode & shm_dest);
+        s->mode |= shm_dest;
+        s->key = ipc_private; // a new segment may have the key
     }
     if (first)
         s->drop_reference(); // the table's
@@ -435,12 +412,12 @@ sysresult remove(int32_t id) {
 // Nothing is ever swapped: only the mark changes.
 sysresult set_locked(int32_t id, bool locked) {
     const credentials self = current_credentials();
-    const bool allowed = self.superuser() || !locked || process_limit(RLIMIT_MEMLOCK_) != 0;
+    const bool allowed = self.superuser() || !locked || process_limit(rlimit_memlock) != 0;
     ref_ptr<shm_segment> s = TRY(find_segment(id));
     lock_guard guard(table_lock);
     if (!s->owned_by(self) || !allowed)
         return fail(Errno::perm);
-    s->mode = locked ? s->mode | SHM_LOCKED_ : s->mode & ~SHM_LOCKED_;
+    s->mode = locked ? s->mode | shm_locked : s->mode & ~shm_locked;
     return 0;
 }
 
@@ -450,15 +427,15 @@ sysresult sys_shmctl(int32_t id, int32_t command, user_ptr<void> buffer) {
     if (id < 0 || command < 0)
         return fail(Errno::inval);
     switch (command) {
-    case IPC_INFO_: return give_limits(buffer);
-    case SHM_INFO_: return give_totals(buffer);
-    case IPC_STAT_:
-    case SHM_STAT_:
-    case SHM_STAT_ANY_: return give_status(id, command, buffer);
-    case IPC_SET_: return change_owner(id, buffer);
-    case IPC_RMID_: return remove(id);
-    case SHM_LOCK_: return set_locked(id, true);
-    case SHM_UNLOCK_: return set_locked(id, false);
+    case ipc_info: return give_limits(buffer);
+    case shm_info: return give_totals(buffer);
+    case ipc_stat:
+    case shm_stat:
+    case shm_stat_any: return give_status(id, command, buffer);
+    case ipc_set: return change_owner(id, buffer);
+    case ipc_rmid: return remove(id);
+    case shm_lock: return set_locked(id, true);
+    case shm_unlock: return set_locked(id, false);
     default: return fail(Errno::inval);
     }
 }

@@ -13,6 +13,8 @@
 #include <cstdarg>
 #include <iterator>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr size_t shown_bytes = 32, shown_path = 128;
@@ -22,12 +24,12 @@ constinit mode tracing = mode::off;
 constinit char wanted_name[16] = {};
 
 constexpr strace_line::flag open_flags[] = {
-    {O_WRONLY_, "O_WRONLY"},       {O_RDWR_, "O_RDWR"},         {O_CREAT_, "O_CREAT"},
-    {O_EXCL_, "O_EXCL"},           {O_NOCTTY_, "O_NOCTTY"},     {O_TRUNC_, "O_TRUNC"},
-    {O_APPEND_, "O_APPEND"},       {O_NONBLOCK_, "O_NONBLOCK"}, {O_SYNC_, "O_SYNC"},
-    {O_DSYNC_, "O_DSYNC"},         {O_DIRECT_, "O_DIRECT"},     {O_LARGEFILE_, "O_LARGEFILE"},
-    {O_DIRECTORY_, "O_DIRECTORY"}, {O_NOFOLLOW_, "O_NOFOLLOW"}, {O_NOATIME_, "O_NOATIME"},
-    {O_CLOEXEC_, "O_CLOEXEC"},     {O_PATH_, "O_PATH"},
+    {o_wronly, "O_WRONLY"},       {o_rdwr, "O_RDWR"},         {o_creat, "O_CREAT"},
+    {o_excl, "O_EXCL"},           {o_noctty, "O_NOCTTY"},     {o_trunc, "O_TRUNC"},
+    {o_append, "O_APPEND"},       {o_nonblock, "O_NONBLOCK"}, {o_sync, "O_SYNC"},
+    {o_dsync, "O_DSYNC"},         {o_direct, "O_DIRECT"},     {o_largefile, "O_LARGEFILE"},
+    {o_directory, "O_DIRECTORY"}, {o_nofollow, "O_NOFOLLOW"}, {o_noatime, "O_NOATIME"},
+    {o_cloexec, "O_CLOEXEC"},     {o_path, "O_PATH"},
 };
 constexpr strace_line::flag prot_flags[] = {{1, "PROT_READ"}, {2, "PROT_WRITE"}, {4, "PROT_EXEC"}};
 constexpr strace_line::flag map_flags[] = {
@@ -44,7 +46,7 @@ constexpr strace_line::flag at_flags[] = {
     {0x800, "AT_NO_AUTOMOUNT"},     {0x1000, "AT_EMPTY_PATH"},
 };
 constexpr strace_line::flag clone_flags[] = {
-#define X(value, name) {value, #name},
+#define X(value, name, linux_name) {value, linux_name},
     CLONE_FLAGS(X)
 #undef X
 };
@@ -157,7 +159,7 @@ void strace_argument(strace_line& line, const strace_context&, sys_at_fd v) {
 }
 void strace_argument(strace_line& line, const strace_context&, sys_open_flags v) {
     uint32_t flags = uint32_t(v.value);
-    if ((flags & O_ACCMODE_) == O_RDONLY_) {
+    if ((flags & o_accmode) == o_rdonly) {
         line.add("O_RDONLY");
         if (flags == 0)
             return;
@@ -201,14 +203,14 @@ void strace_argument(strace_line& line, const strace_context&, sys_clock v) {
     add_name(line, v.value, clock_names);
 }
 void strace_argument(strace_line& line, const strace_context&, sys_clone_flags v) {
-    uint64_t flags = v.value & ~uint64_t{CSIGNAL_};
+    uint64_t flags = v.value & ~uint64_t{csignal};
     if (flags) {
         line.add_flags(flags, clone_flags, std::size(clone_flags));
-        if (v.value & CSIGNAL_)
+        if (v.value & csignal)
             line.add("|");
     }
-    if ((v.value & CSIGNAL_) || !flags)
-        add_name(line, int64_t(v.value & CSIGNAL_), signal_names);
+    if ((v.value & csignal) || !flags)
+        add_name(line, int64_t(v.value & csignal), signal_names);
 }
 void strace_argument(strace_line& line, const strace_context&, sys_address v) {
     if (v.value == 0)

@@ -13,6 +13,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 using ull = unsigned long long;
@@ -87,22 +89,22 @@ status show_limits(const proc_subject& of, text_buffer& out) {
         unsigned resource;
     };
     static constexpr line lines[] = {
-        {"Max cpu time", "seconds", RLIMIT_CPU_},
-        {"Max file size", "bytes", RLIMIT_FSIZE_},
-        {"Max data size", "bytes", RLIMIT_DATA_},
-        {"Max stack size", "bytes", RLIMIT_STACK_},
-        {"Max core file size", "bytes", RLIMIT_CORE_},
-        {"Max resident set", "bytes", RLIMIT_RSS_},
-        {"Max processes", "processes", RLIMIT_NPROC_},
-        {"Max open files", "files", RLIMIT_NOFILE_},
-        {"Max locked memory", "bytes", RLIMIT_MEMLOCK_},
-        {"Max address space", "bytes", RLIMIT_AS_},
-        {"Max file locks", "locks", RLIMIT_LOCKS_},
-        {"Max pending signals", "signals", RLIMIT_SIGPENDING_},
-        {"Max msgqueue size", "bytes", RLIMIT_MSGQUEUE_},
-        {"Max nice priority", "", RLIMIT_NICE_},
-        {"Max realtime priority", "", RLIMIT_RTPRIO_},
-        {"Max realtime timeout", "us", RLIMIT_RTTIME_},
+        {"Max cpu time", "seconds", rlimit_cpu},
+        {"Max file size", "bytes", rlimit_fsize},
+        {"Max data size", "bytes", rlimit_data},
+        {"Max stack size", "bytes", rlimit_stack},
+        {"Max core file size", "bytes", rlimit_core},
+        {"Max resident set", "bytes", rlimit_rss},
+        {"Max processes", "processes", rlimit_nproc},
+        {"Max open files", "files", rlimit_nofile},
+        {"Max locked memory", "bytes", rlimit_memlock},
+        {"Max address space", "bytes", rlimit_as},
+        {"Max file locks", "locks", rlimit_locks},
+        {"Max pending signals", "signals", rlimit_sigpending},
+        {"Max msgqueue size", "bytes", rlimit_msgqueue},
+        {"Max nice priority", "", rlimit_nice},
+        {"Max realtime priority", "", rlimit_rtprio},
+        {"Max realtime timeout", "us", rlimit_rttime},
     };
     ref_ptr<process> p = of.find_process();
     if (!p)
@@ -223,11 +225,9 @@ int64_t next_thread(const proc_subject& of, int64_t from) {
     return found;
 }
 
-constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
-                   link_777 = S_IFLNK_ | 0777;
+constexpr uint32_t file_444 = s_ifreg | 0444, file_644 = s_ifreg | 0644, link_777 = s_iflnk | 0777;
 
-constexpr proc_entry fd_entry{
-    .name = "", .mode = S_IFLNK_ | 0700, .show = show_fd, .jump = jump_fd};
+constexpr proc_entry fd_entry{.name = "", .mode = s_iflnk | 0700, .show = show_fd, .jump = jump_fd};
 constexpr proc_numbers fd_numbers{next_fd, [](proc_subject& of, int64_t n) { of.fd = int(n); },
                                   &fd_entry};
 
@@ -244,19 +244,19 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         out.append_escaped(m.source, white_space);
         out.append(' ');
         out.append_escaped(path.data(), white_space);
-        out.print(" %s %s", m.type, m.flags & MS_RDONLY_ ? "ro" : "rw");
+        out.print(" %s %s", m.type, m.flags & ms_rdonly ? "ro" : "rw");
         struct option {
             uint32_t flag;
             const char* text;
         };
         static constexpr option options[] = {
-            {MS_NOSUID_, ",nosuid"},   {MS_NODEV_, ",nodev"},           {MS_NOEXEC_, ",noexec"},
-            {MS_NOATIME_, ",noatime"}, {MS_NODIRATIME_, ",nodiratime"},
+            {ms_nosuid, ",nosuid"},   {ms_nodev, ",nodev"},           {ms_noexec, ",noexec"},
+            {ms_noatime, ",noatime"}, {ms_nodiratime, ",nodiratime"},
         };
         for (const option& o : options)
             if (m.flags & o.flag)
                 out.append(o.text);
-        if (!(m.flags & (MS_NOATIME_ | MS_STRICTATIME_)))
+        if (!(m.flags & (ms_noatime | ms_strictatime)))
             out.append(",relatime");
         out.append(m.options);
         out.append(" 0 0\n");
@@ -270,7 +270,7 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         {.name = "statm", .mode = file_444, .show = show_process_statm},                           \
         {.name = "status", .mode = file_444, .show = show_process_status},                         \
         {.name = "cmdline", .mode = file_444, .show = show_cmdline},                               \
-        {.name = "environ", .mode = S_IFREG_ | 0400, .show = show_environ, .of_memory = true},     \
+        {.name = "environ", .mode = s_ifreg | 0400, .show = show_environ, .of_memory = true},      \
         {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
         {.name = "maps", .mode = file_444, .show = show_maps, .of_memory = true},                  \
         {.name = "smaps", .mode = file_444, .show = show_smaps, .of_memory = true},                \
@@ -283,14 +283,14 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         {.name = "exe", .mode = link_777, .show = show_jump<jump_exe>, .jump = jump_exe},          \
         {.name = "cwd", .mode = link_777, .show = show_jump<jump_cwd>, .jump = jump_cwd},          \
         {.name = "root", .mode = link_777, .show = show_jump<jump_root>, .jump = jump_root},       \
-        {.name = "fd", .mode = S_IFDIR_ | 0500, .numbers = &fd_numbers},                           \
+        {.name = "fd", .mode = s_ifdir | 0500, .numbers = &fd_numbers},                            \
         {.name = "mounts", .mode = file_444, .show = show_mounts_of},                              \
         {.name = "wchan", .mode = file_444, .show = show_wchan}, {                                 \
         .name = "limits", .mode = file_444, .show = show_limits                                    \
     }
 
 constexpr proc_entry thread_entries[] = {COMMON_ENTRIES};
-constexpr proc_entry thread_entry{.name = "", .mode = S_IFDIR_ | 0555, .children = thread_entries};
+constexpr proc_entry thread_entry{.name = "", .mode = s_ifdir | 0555, .children = thread_entries};
 constexpr proc_numbers thread_numbers{next_thread,
                                       [](proc_subject& of, int64_t n) {
                                           of.tid = pid_t(n);
@@ -321,10 +321,10 @@ constexpr proc_entry process_entries[] = {
     {.name = "vmspace", .mode = file_444, .show = show_vmspace, .of_memory = true},
     {.name = "vmspace.json", .mode = file_444, .show = show_vmspace_json, .of_memory = true},
     {.name = "record", .mode = file_644, .show = show_recorded, .store = store_recorded},
-    {.name = "task", .mode = S_IFDIR_ | 0555, .numbers = &thread_numbers},
+    {.name = "task", .mode = s_ifdir | 0555, .numbers = &thread_numbers},
 };
 
 } // namespace
 
 constexpr proc_entry proc_process_entry{
-    .name = "", .mode = S_IFDIR_ | 0555, .children = process_entries};
+    .name = "", .mode = s_ifdir | 0555, .children = process_entries};

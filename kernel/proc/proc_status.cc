@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <iterator>
 
+using namespace linux_abi;
+
 namespace {
 
 using ull = unsigned long long;
@@ -157,7 +159,7 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     uint64_t rss_limit;
     if (ref_ptr<process> p = of.find_process()) {
         lock_guard guard(p->lock);
-        rss_limit = p->limits[RLIMIT_RSS_].current;
+        rss_limit = p->limits[rlimit_rss].current;
     } else {
         return fail(Errno::srch);
     }

@@ -27,6 +27,8 @@
 #include <algorithm>
 #include <bit>
 
+using namespace linux_abi;
+
 namespace {
 
 using ull = unsigned long long;
@@ -422,8 +424,8 @@ status show_mounts_link(const proc_subject&, text_buffer& out) {
 
 // ---- The tables ------------------------------------------------------------------------------
 
-constexpr uint32_t file_444 = S_IFREG_ | 0444, file_644 = S_IFREG_ | 0644,
-                   link_777 = S_IFLNK_ | 0777, directory_555 = S_IFDIR_ | 0555;
+constexpr uint32_t file_444 = s_ifreg | 0444, file_644 = s_ifreg | 0644, link_777 = s_iflnk | 0777,
+                   directory_555 = s_ifdir | 0555;
 
 constexpr proc_entry kernel_entries[] = {
     {.name = "fork_mode",

@@ -13,6 +13,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 class procfs;
@@ -92,7 +94,7 @@ new_node describe(const proc_entry& entry, const proc_subject& of) {
     if (!of.pid)
         return is;
     if (ref_ptr<process> p = of.find_process()) {
-        const bool everybodys = entry.mode == (S_IFDIR_ | 0555);
+        const bool everybodys = entry.mode == (s_ifdir | 0555);
         const bool own = p.get() == &current_process() && leads_to_files(entry);
         lock_guard guard(p->lock);
         const security_context& context = *p->context;
@@ -171,8 +173,7 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
         TRY(of_.check_access());
     while (position < 2) {
         proc_node& here = position == 1 && parent_ ? *parent_ : *this;
-        if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(S_IFDIR_),
-                      position + 1))
+        if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(s_ifdir), position + 1))
             return {};
         position++;
     }
@@ -330,7 +331,7 @@ expected<int64_t> proc_file::write_at(uio& io, uint64_t offset) {
 expected<ref_ptr<file>> proc_node::open(uint32_t flags) {
     if (is_directory())
         return directory_open(*this, flags);
-    if ((flags & O_ACCMODE_) != O_RDONLY_ && !entry_.store)
+    if ((flags & o_accmode) != o_rdonly && !entry_.store)
         return fail(Errno::acces);
     proc_subject of = of_;
     if (of.pid) {
@@ -356,7 +357,7 @@ expected<file_system*> procfs_create() {
     if (!fs)
         return fail(Errno::nomem);
     auto* root = proc_nodes.create(*fs, proc_root_entry, proc_subject{}, ref_ptr<proc_node>(),
-                                   uint64_t{1}, new_node{S_IFDIR_ | 0555, 0, 0});
+                                   uint64_t{1}, new_node{s_ifdir | 0555, 0, 0});
     if (!root) {
         procfs_systems.destroy(fs);
         return fail(Errno::nomem);

@@ -18,6 +18,8 @@
 #include <bit>
 #include <utility>
 
+using namespace linux_abi;
+
 spin_lock process_tree_lock{lock_rank::process_tree, "process tree"};
 process* init_process = nullptr;
 
@@ -104,8 +106,7 @@ process::~process() {
 }
 
 uint64_t process_vm_limit(vm_limit which) {
-    static constexpr unsigned resources[] = {RLIMIT_AS_, RLIMIT_DATA_, RLIMIT_STACK_,
-                                             RLIMIT_MEMLOCK_};
+    static constexpr unsigned resources[] = {rlimit_as, rlimit_data, rlimit_stack, rlimit_memlock};
     process& self = current_process();
     lock_guard guard(self.lock);
     if (which == vm_limit::memlock && self.context->cred.superuser())

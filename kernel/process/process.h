@@ -5,6 +5,7 @@
 // has been waited for, each of its threads holds one.
 #pragma once
 
+#include "kernel/abi/process.h"
 #include "kernel/process/cpu_alarm.h"
 #include "kernel/process/fork_mode.h"
 #include "kernel/process/ledger.h"
@@ -22,29 +23,6 @@
 
 struct process_group; // kernel/process/process_group.h
 class vnode;
-
-struct linux_rlimit {
-    uint64_t current, maximum;
-};
-enum : unsigned {
-    RLIMIT_CPU_,
-    RLIMIT_FSIZE_,
-    RLIMIT_DATA_,
-    RLIMIT_STACK_,
-    RLIMIT_CORE_,
-    RLIMIT_RSS_,
-    RLIMIT_NPROC_,
-    RLIMIT_NOFILE_,
-    RLIMIT_MEMLOCK_,
-    RLIMIT_AS_,
-    RLIMIT_LOCKS_,
-    RLIMIT_SIGPENDING_,
-    RLIMIT_MSGQUEUE_,
-    RLIMIT_NICE_,
-    RLIMIT_RTPRIO_,
-    RLIMIT_RTTIME_,
-    rlimit_count,
-};
 
 enum class process_state : uint8_t { alive, stopped, zombie };
 
@@ -78,7 +56,7 @@ struct process : ref_counted<process> {
     // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
     // threads.
     ref_ptr<const security_context> context GUARDED_BY(lock);
-    linux_rlimit limits[rlimit_count] GUARDED_BY(lock);
+    linux_rlimit limits[linux_abi::rlimit_count] GUARDED_BY(lock);
     // Its threads, or itself as a zombie, for RLIMIT_NPROC. Of cred.uid; the kernel process has
     // none.
     user_charge tasks GUARDED_BY(lock);
@@ -232,7 +210,7 @@ unsigned process_subreapers() REQUIRES(process_tree_lock); // how many there are
 [[noreturn]] NO_ALLOC void process_exit_group(int wait_status);
 // Ends the running thread; the last one takes the process with it.
 [[noreturn]] NO_ALLOC void thread_exit(int wait_status);
-// The soft limit of the running process: process_limit(RLIMIT_NOFILE_).
+// The soft limit of the running process: process_limit(linux_abi::rlimit_nofile).
 inline uint64_t process_limit(unsigned resource) {
     process& self = current_process();
     lock_guard guard(self.lock);

@@ -4,6 +4,8 @@
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 namespace {
 
 constinit pool<pending_signal> infos{"pending_signal"};
@@ -40,7 +42,7 @@ expected<ref_ptr<sig_handlers>> sig_handlers::copy() {
 void sig_handlers::reset_for_exec() {
     signal_guard guard(*this);
     for (linux_sigaction& action : actions)
-        action = {action.handler == SIG_IGN_ ? SIG_IGN_ : SIG_DFL_, 0, 0, 0};
+        action = {action.handler == sig_ign ? sig_ign : sig_dfl, 0, 0, 0};
 }
 
 void sig_handlers::last_reference_gone() { handler_sets.destroy(this); }

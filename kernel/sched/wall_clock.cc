@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 
+using namespace linux_abi;
+
 // What the wall clock is ahead of now(), once it was set; 0: it goes on from boot.
 constinit std::atomic<nanos_t> wall_clock_set{0};
 
@@ -26,9 +28,9 @@ expected<nanos_t> from_timespec(const linux_timespec& t) {
 
 expected<timer_clock> clock_for_timers(int32_t id) {
     switch (id) {
-    case CLOCK_REALTIME_: return timer_clock::wall;
-    case CLOCK_MONOTONIC_:
-    case CLOCK_BOOTTIME_: return timer_clock::boot;
+    case clock_realtime: return timer_clock::wall;
+    case clock_monotonic:
+    case clock_boottime: return timer_clock::boot;
     default: return fail(Errno::inval);
     }
 }

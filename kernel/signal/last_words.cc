@@ -13,6 +13,8 @@
 
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 // One line of the log.
@@ -56,14 +58,14 @@ bool may_speak(unsigned& missing) {
 }
 
 const char* name_of(int signo, int32_t code) {
-    if (code == SI_KERNEL_)
+    if (code == si_kernel)
         return "SI_KERNEL";
     switch (signo) {
-    case SIGSEGV_: return code == SEGV_MAPERR_ ? "SEGV_MAPERR" : "SEGV_ACCERR";
-    case SIGBUS_: return code == BUS_ADRALN_ ? "BUS_ADRALN" : "BUS_ADRERR";
-    case SIGILL_: return "ILL_ILLOPN";
-    case SIGTRAP_: return code == TRAP_BRKPT_ ? "TRAP_BRKPT" : "TRAP_TRACE";
-    case SIGFPE_: return code == FPE_INTDIV_ ? "FPE_INTDIV" : "floating point";
+    case sigsegv: return code == segv_maperr ? "SEGV_MAPERR" : "SEGV_ACCERR";
+    case sigbus: return code == bus_adraln ? "BUS_ADRALN" : "BUS_ADRERR";
+    case sigill: return "ILL_ILLOPN";
+    case sigtrap: return code == trap_brkpt ? "TRAP_BRKPT" : "TRAP_TRACE";
+    case sigfpe: return code == fpe_intdiv ? "FPE_INTDIV" : "floating point";
     default: return "?";
     }
 }
@@ -143,8 +145,8 @@ void last_words(thread& self, const trap_frame& frame, const linux_siginfo& info
     out.append_escaped(self.name, " \n\\[");
     out.print("[%d] died of %s (%s)", self.proc->pid, signal_names[info.signo],
               name_of(info.signo, info.code));
-    const bool at_address = (info.signo == SIGSEGV_ || info.signo == SIGBUS_) && info.code > 0 &&
-                            info.code != SI_KERNEL_;
+    const bool at_address =
+        (info.signo == sigsegv || info.signo == sigbus) && info.code > 0 && info.code != si_kernel;
     if (at_address)
         add_access(out, self, vaddr_t(info.fault.address), frame.user_sp());
     else if (frame.vector == general_protection)

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 // `p` goes into another group, and what its children are to their groups follows.
@@ -56,8 +58,8 @@ void session_process_exiting(process& p) {
 }
 
 void group_hang_up(pid_t id) {
-    signal_send_group(id, SIGHUP_, nullptr);
-    signal_send_group(id, SIGCONT_, nullptr);
+    signal_send_group(id, sighup, nullptr);
+    signal_send_group(id, sigcont, nullptr);
 }
 
 sysresult sys_setpgid(sys_pid pid, sys_pid group) {

@@ -27,6 +27,8 @@
 
 #include <bit>
 
+using namespace linux_abi;
+
 namespace {
 
 bool default_terminates(int signo) {
@@ -40,14 +42,14 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(sig
         ~signals_unblockable)
         return false;
     uint64_t handler = p.handlers->actions[signo - 1].handler;
-    if (handler == SIG_DFL_)
+    if (handler == sig_dfl)
         return (sig_bit(signo) & signals_ignored_by_default) || signal_protected(p);
-    return handler == SIG_IGN_;
+    return handler == sig_ign;
 }
 
 bool kills(const thread& t, int signo) REQUIRES(signal_lock) {
     const process& p = *t.proc;
-    return p.handlers->actions[signo - 1].handler == SIG_DFL_ && default_terminates(signo) &&
+    return p.handlers->actions[signo - 1].handler == sig_dfl && default_terminates(signo) &&
            !(t.signals.waited_for & sig_bit(signo)) &&
            (!signal_protected(p) || (t.signals.forced & sig_bit(signo)));
 }
@@ -59,7 +61,7 @@ bool is_gone(const thread& t) {
 bool wants(const thread& t, int signo) REQUIRES(signal_lock) {
     if (is_gone(t) || (t.proc->signals.exiting && t.proc->signals.survivor != &t))
         return false;
-    if (signo == SIGKILL_)
+    if (signo == sigkill)
         return true;
     return !((t.signals.blocked | t.signals.held) & sig_bit(signo)) && !t.proc->signals.stopping;
 }
@@ -92,9 +94,9 @@ void resume(process& p) REQUIRES(process_tree_lock, signal_lock) {
 // SIGCONT undoes a stop even if it is blocked or ignored; SIGKILL ends it.
 void change_stop_state(process& p, int signo) REQUIRES(process_tree_lock, signal_lock) {
     if (sig_bit(signo) & signals_that_stop) {
-        signal_flush_all(p, sig_bit(SIGCONT_));
-    } else if (signo == SIGCONT_ || signo == SIGKILL_) {
-        if (signo == SIGCONT_) {
+        signal_flush_all(p, sig_bit(sigcont));
+    } else if (signo == sigcont || signo == sigkill) {
+        if (signo == sigcont) {
             signal_flush_all(p, signals_that_stop);
             if (p.state == process_state::stopped)
                 p.continue_reported = false;
@@ -125,7 +127,7 @@ void wake_taker(process& p, thread* only, int signo) REQUIRES(process_tree_lock,
 linux_siginfo kernel_info(int signo) {
     linux_siginfo info{};
     info.signo = signo;
-    info.code = SI_KERNEL_;
+    info.code = si_kernel;
     return info;
 }
 
@@ -146,7 +148,7 @@ pending_signal* create_entry(process& p, bool always) {
     {
         lock_guard guard(p.lock);
         uid = p.context->cred.uid;
-        limit = always ? user_charge::no_limit : p.limits[RLIMIT_SIGPENDING_].current;
+        limit = always ? user_charge::no_limit : p.limits[rlimit_sigpending].current;
     }
     auto charge = user_charge::take(uid, user_resource::signals, 1, limit, Errno::again);
     pending_signal* entry = charge ? pending_signal::create() : nullptr;
@@ -162,7 +164,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     thread* seen_by = only ? only : first_thread(p);
     if (p.state == process_state::zombie || !seen_by || is_gone(*seen_by))
         return {};
-    if (signo == SIGKILL_)
+    if (signo == sigkill)
         only = nullptr; // it is for all threads, whoever it was sent to
     change_stop_state(p, signo);
     if (is_ignored(p, *seen_by, signo))
@@ -175,7 +177,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
     if (pending_signal* entry = create_entry(p, always)) {
         entry->info = info;
         queue.queued.push_back(*entry);
-    } else if (signo >= signal_first_real_time && info.code != SI_USER_) {
+    } else if (signo >= signal_first_real_time && info.code != si_user) {
         return fail(Errno::again);
     }
     made_pending(p, only, queue, signo);
@@ -187,7 +189,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
 // After a signal was sent: the parent hears of SIGCONT from its sender.
 void tell_if_continued(process& p, bool was_stopped) REQUIRES(process_tree_lock) {
     if (was_stopped && !p.continue_reported)
-        process_tell_parent(p, CLD_CONTINUED_);
+        process_tell_parent(p, cld_continued);
 }
 
 status send_info(process& p, thread* only, int signo, const linux_siginfo* info)
@@ -264,7 +266,7 @@ void signal_take(process& p, signal_queue& queue, int signo, linux_siginfo& info
     }
     if (!more)
         queue.set &= ~sig_bit(signo);
-    if (signo == SIGALRM_ && &queue == &p.signals.pending)
+    if (signo == sigalrm && &queue == &p.signals.pending)
         itimer_signal_taken(p);
 }
 
@@ -400,7 +402,7 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     process& p = *self.proc;
     signal_guard guard(*p.handlers);
     linux_sigaction& action = p.handlers->actions[signo - 1];
-    if ((self.signals.blocked & sig_bit(signo)) || action.handler == SIG_IGN_) {
+    if ((self.signals.blocked & sig_bit(signo)) || action.handler == sig_ign) {
         action = {};
         self.signals.blocked &= ~sig_bit(signo);
     }
@@ -476,7 +478,7 @@ void signal_stop_counted(thread& self) {
         p.continue_reported = true;
     }
     // Nobody can continue it before this is told.
-    process_tell_parent(p, CLD_STOPPED_);
+    process_tell_parent(p, cld_stopped);
 }
 
 void signal_thread_exiting(thread& self) {
@@ -493,20 +495,20 @@ void signal_thread_exiting(thread& self) {
 
 bool signal_parent_discards_children(process& parent) {
     signal_guard guard(*parent.handlers);
-    const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
-    return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDWAIT_);
+    const linux_sigaction& action = parent.handlers->actions[sigchld - 1];
+    return action.handler == sig_ign || (action.flags & sa_nocldwait);
 }
 
 bool signal_parent_ignores_stops(process& parent) {
     signal_guard guard(*parent.handlers);
-    const linux_sigaction& action = parent.handlers->actions[SIGCHLD_ - 1];
-    return action.handler == SIG_IGN_ || (action.flags & SA_NOCLDSTOP_);
+    const linux_sigaction& action = parent.handlers->actions[sigchld - 1];
+    return action.handler == sig_ign || (action.flags & sa_nocldstop);
 }
 
 bool signal_blocked_or_ignored(thread& self, int signo) {
     signal_guard guard(*self.proc->handlers);
     return ((self.signals.blocked | self.signals.held) & sig_bit(signo)) ||
-           self.proc->handlers->actions[signo - 1].handler == SIG_IGN_;
+           self.proc->handlers->actions[signo - 1].handler == sig_ign;
 }
 
 void signal_set_mask(thread& self, sigset mask) {

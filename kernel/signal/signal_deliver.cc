@@ -20,6 +20,8 @@
 #include <bit>
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr uint64_t nr_restart_syscall = 219;
@@ -60,8 +62,8 @@ void settle_call(trap_frame& frame, bool handled, bool restart) {
 
 // Linux's order: SIGKILL, faults, then the lowest number.
 int first_of(sigset ready) {
-    if (ready & sig_bit(SIGKILL_))
-        return SIGKILL_;
+    if (ready & sig_bit(sigkill))
+        return sigkill;
     if (ready & signals_of_faults)
         ready &= signals_of_faults;
     return std::countr_zero(ready) + 1;
@@ -77,7 +79,7 @@ void begin_stop(thread& self, int signo) {
     if (!p.signals.stop_taken || p.signals.stopping || p.signals.exiting)
         return;
     p.signals.stop_taken = false;
-    if (signo != SIGSTOP_ && p.group->ties == 0)
+    if (signo != sigstop && p.group->ties == 0)
         return;
     p.signals.stopping = true;
     p.stop_signo = signo;
@@ -135,13 +137,13 @@ taken_signal take_next(thread& self, const trap_frame& frame) {
         const bool forced = self.signals.forced & sig_bit(signo);
         self.signals.forced &= ~sig_bit(signo);
         linux_sigaction& action = p.handlers->actions[signo - 1];
-        if (action.handler == SIG_IGN_)
+        if (action.handler == sig_ign)
             continue;
-        if (action.handler != SIG_DFL_) {
+        if (action.handler != sig_dfl) {
             taken.signo = signo;
             taken.action = action;
-            if (action.flags & SA_RESETHAND_)
-                action.handler = SIG_DFL_;
+            if (action.flags & sa_resethand)
+                action.handler = sig_dfl;
             signal_recompute_locked(self);
             return taken;
         }
@@ -162,7 +164,7 @@ taken_signal take_next(thread& self, const trap_frame& frame) {
 }
 
 void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
-    settle_call(frame, true, taken.action.flags & SA_RESTART_);
+    settle_call(frame, true, taken.action.flags & sa_restart);
     process& p = *self.proc;
     thread_signals& own = self.signals;
     const sigset back = own.restore_mask ? own.saved_mask : own.own_mask();
@@ -170,19 +172,19 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
         self.machine, frame, {taken.signo, taken.info, taken.action, back, self.alt_stack});
     if (!pushed) {
         // Its handler cannot run either, if that is what failed.
-        if (taken.signo == SIGSEGV_) {
+        if (taken.signo == sigsegv) {
             signal_guard guard(*p.handlers);
-            p.handlers->actions[SIGSEGV_ - 1] = {};
+            p.handlers->actions[sigsegv - 1] = {};
         }
-        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        signal_force(self, sigsegv, si_kernel, 0);
         return;
     }
     frame.forget_syscall();
-    if (self.alt_stack.flags & SS_AUTODISARM_)
-        self.alt_stack = {0, SS_DISABLE_, 0, 0};
+    if (self.alt_stack.flags & ss_autodisarm)
+        self.alt_stack = {0, ss_disable, 0, 0};
     own.restore_mask = false;
     sigset mask = own.own_mask() | taken.action.mask;
-    if (!(taken.action.flags & SA_NODEFER_))
+    if (!(taken.action.flags & sa_nodefer))
         mask |= sig_bit(taken.signo);
     signal_set_mask(self, mask);
 }

@@ -6,18 +6,22 @@
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
 
-inline constexpr sigset signals_unblockable = sig_bit(SIGKILL_) | sig_bit(SIGSTOP_);
+inline constexpr sigset signals_unblockable =
+    sig_bit(linux_abi::sigkill) | sig_bit(linux_abi::sigstop);
 inline constexpr sigset signals_that_stop =
-    sig_bit(SIGSTOP_) | sig_bit(SIGTSTP_) | sig_bit(SIGTTIN_) | sig_bit(SIGTTOU_);
+    sig_bit(linux_abi::sigstop) | sig_bit(linux_abi::sigtstp) | sig_bit(linux_abi::sigttin) |
+    sig_bit(linux_abi::sigttou);
 // From the terminal. They wait while a vfork child has its parent's address space (NetBSD's
 // vfork(2)).
-inline constexpr sigset signals_that_stop_from_terminal = signals_that_stop & ~sig_bit(SIGSTOP_);
+inline constexpr sigset signals_that_stop_from_terminal =
+    signals_that_stop & ~sig_bit(linux_abi::sigstop);
 inline constexpr sigset signals_ignored_by_default =
-    sig_bit(SIGCHLD_) | sig_bit(SIGCONT_) | sig_bit(SIGURG_) | sig_bit(SIGWINCH_);
+    sig_bit(linux_abi::sigchld) | sig_bit(linux_abi::sigcont) | sig_bit(linux_abi::sigurg) |
+    sig_bit(linux_abi::sigwinch);
 // Caused by the instruction that the thread is at: taken before all others.
-inline constexpr sigset signals_of_faults = sig_bit(SIGSEGV_) | sig_bit(SIGBUS_) |
-                                            sig_bit(SIGILL_) | sig_bit(SIGTRAP_) |
-                                            sig_bit(SIGFPE_) | sig_bit(SIGSYS_);
+inline constexpr sigset signals_of_faults =
+    sig_bit(linux_abi::sigsegv) | sig_bit(linux_abi::sigbus) | sig_bit(linux_abi::sigill) |
+    sig_bit(linux_abi::sigtrap) | sig_bit(linux_abi::sigfpe) | sig_bit(linux_abi::sigsys);
 inline constexpr int signal_first_real_time = 32; // from here on signals queue
 
 // Init gets only the signals that it handles, and the faults that it causes.

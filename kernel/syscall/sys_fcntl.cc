@@ -1,4 +1,5 @@
 // fcntl(2) and flock(2).
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/file_lock.h"
@@ -6,29 +7,9 @@
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 
-namespace {
+using namespace linux_abi;
 
-enum : int32_t {
-    F_DUPFD_ = 0,
-    F_GETFD_ = 1,
-    F_SETFD_ = 2,
-    F_GETFL_ = 3,
-    F_SETFL_ = 4,
-    F_GETLK_ = 5,
-    F_SETLK_ = 6,
-    F_SETLKW_ = 7,
-    F_OFD_GETLK_ = 36,
-    F_OFD_SETLK_ = 37,
-    F_OFD_SETLKW_ = 38,
-    F_DUPFD_CLOEXEC_ = 1030,
-    F_SETPIPE_SZ_ = 1031,
-    F_GETPIPE_SZ_ = 1032,
-    F_ADD_SEALS_ = 1033,
-    F_GET_SEALS_ = 1034,
-};
-enum : int16_t { F_RDLCK_, F_WRLCK_, F_UNLCK_ };
-enum : uint64_t { FD_CLOEXEC_ = 1 };
-enum : int32_t { LOCK_SH_ = 1, LOCK_EX_ = 2, LOCK_NB_ = 4, LOCK_UN_ = 8 };
+namespace {
 
 struct linux_flock {
     int16_t type, whence;
@@ -69,9 +50,9 @@ status parse_range(file& f, const linux_flock& from, file_lock_request& out) {
 
 sysresult record_lock(sys_fd fd, file& f, int32_t command, user_ptr<linux_flock> argument) {
     linux_flock wanted = TRY(argument.read());
-    bool of_description = command >= F_OFD_GETLK_;
-    bool query = command == F_GETLK_ || command == F_OFD_GETLK_;
-    bool wait = command == F_SETLKW_ || command == F_OFD_SETLKW_;
+    bool of_description = command >= f_ofd_getlk;
+    bool query = command == f_getlk || command == f_ofd_getlk;
+    bool wait = command == f_setlkw || command == f_ofd_setlkw;
     file_lock_request request{lock_domain::record, nullptr, -1, file_lock_request::none, 0, 0};
     if (of_description) {
         if (wanted.pid != 0)
@@ -82,9 +63,9 @@ sysresult record_lock(sys_fd fd, file& f, int32_t command, user_ptr<linux_flock>
         request.pid = current_process().pid;
     }
     switch (wanted.type) {
-    case F_RDLCK_: request.kind = file_lock_request::shared; break;
-    case F_WRLCK_: request.kind = file_lock_request::exclusive; break;
-    case F_UNLCK_:
+    case f_rdlck: request.kind = file_lock_request::shared; break;
+    case f_wrlck: request.kind = file_lock_request::exclusive; break;
+    case f_unlck:
         if (query)
             return fail(Errno::inval);
         break;
@@ -94,9 +75,9 @@ sysresult record_lock(sys_fd fd, file& f, int32_t command, user_ptr<linux_flock>
     if (query) {
         file_lock_request found;
         if (!file_lock_conflict(*f.node(), request, found)) {
-            wanted.type = F_UNLCK_;
+            wanted.type = f_unlck;
         } else {
-            wanted.type = found.kind == file_lock_request::exclusive ? F_WRLCK_ : F_RDLCK_;
+            wanted.type = found.kind == file_lock_request::exclusive ? f_wrlck : f_rdlck;
             wanted.whence = 0;
             wanted.start = int64_t(found.first);
             wanted.length = found.last == INT64_MAX ? 0 : int64_t(found.last - found.first + 1);
@@ -105,7 +86,7 @@ sysresult record_lock(sys_fd fd, file& f, int32_t command, user_ptr<linux_flock>
         TRY(argument.write(wanted));
         return 0;
     }
-    if ((wanted.type == F_RDLCK_ && !f.readable()) || (wanted.type == F_WRLCK_ && !f.writable()))
+    if ((wanted.type == f_rdlck && !f.readable()) || (wanted.type == f_wrlck && !f.writable()))
         return fail(Errno::badf);
     TRY(file_lock_set(*f.node(), request, {fd, &f}, wait));
     return 0;
@@ -117,60 +98,60 @@ sysresult sys_fcntl(sys_fd fd, int32_t command, uint64_t argument) {
     fd_table& files = *current_thread().files;
     auto f = TRY(files.get(fd));
     switch (command) {
-    case F_DUPFD_:
-    case F_DUPFD_CLOEXEC_:
-        if (argument >= process_limit(RLIMIT_NOFILE_) || int32_t(argument) < 0)
+    case f_dupfd:
+    case f_dupfd_cloexec:
+        if (argument >= process_limit(rlimit_nofile) || int32_t(argument) < 0)
             return fail(Errno::inval);
-        return TRY(files.install(std::move(f), command == F_DUPFD_CLOEXEC_, int32_t(argument)));
-    case F_GETFD_: return TRY(files.close_on_exec(fd)) ? int64_t(FD_CLOEXEC_) : 0;
-    case F_SETFD_: TRY(files.set_close_on_exec(fd, argument & FD_CLOEXEC_)); return 0;
-    case F_GETFL_: {
-        constexpr uint32_t of_opening = O_CREAT_ | O_EXCL_ | O_NOCTTY_ | O_TRUNC_ | O_CLOEXEC_;
+        return TRY(files.install(std::move(f), command == f_dupfd_cloexec, int32_t(argument)));
+    case f_getfd: return TRY(files.close_on_exec(fd)) ? int64_t(fd_cloexec) : 0;
+    case f_setfd: TRY(files.set_close_on_exec(fd, argument & fd_cloexec)); return 0;
+    case f_getfl: {
+        constexpr uint32_t of_opening = o_creat | o_excl | o_noctty | o_trunc | o_cloexec;
         return f->flags() & ~of_opening;
     }
     default: break;
     }
-    if (f->flags() & O_PATH_)
+    if (f->flags() & o_path)
         return fail(Errno::badf);
     switch (command) {
-    case F_SETFL_: {
+    case f_setfl: {
         // The access mode and the flags of opening in the argument are ignored, as POSIX has it.
-        constexpr uint32_t settable = O_APPEND_ | O_NONBLOCK_ | O_NOATIME_ | O_DIRECT_;
-        if (argument & (f->node()->type() == S_IFIFO_ ? O_ASYNC_ : O_ASYNC_ | O_DIRECT_))
+        constexpr uint32_t settable = o_append | o_nonblock | o_noatime | o_direct;
+        if (argument & (f->node()->type() == s_ififo ? o_async : o_async | o_direct))
             return fail(Errno::inval);
         f->set_flags((f->flags() & ~settable) | (uint32_t(argument) & settable));
         return 0;
     }
-    case F_GETPIPE_SZ_: return f->pipe_size();
-    case F_SETPIPE_SZ_: return f->set_pipe_size(uint32_t(argument));
-    case F_ADD_SEALS_:
+    case f_getpipe_sz: return f->pipe_size();
+    case f_setpipe_sz: return f->set_pipe_size(uint32_t(argument));
+    case f_add_seals:
         if (!f->writable())
             return fail(Errno::perm);
         TRY(f->add_seals(uint32_t(argument)));
         return 0;
-    case F_GET_SEALS_: return f->seals();
-    case F_GETLK_:
-    case F_SETLK_:
-    case F_SETLKW_:
-    case F_OFD_GETLK_:
-    case F_OFD_SETLK_:
-    case F_OFD_SETLKW_: return record_lock(fd, *f, command, user_ptr<linux_flock>(argument));
+    case f_get_seals: return f->seals();
+    case f_getlk:
+    case f_setlk:
+    case f_setlkw:
+    case f_ofd_getlk:
+    case f_ofd_setlk:
+    case f_ofd_setlkw: return record_lock(fd, *f, command, user_ptr<linux_flock>(argument));
     default: return fail(Errno::inval);
     }
 }
 
 sysresult sys_flock(sys_fd fd, int32_t operation) {
     auto f = TRY(current_thread().files->get(fd));
-    if (f->flags() & O_PATH_)
+    if (f->flags() & o_path)
         return fail(Errno::badf);
     file_lock_request request{lock_domain::whole_file, f.get(), -1,
                               file_lock_request::none, 0,       UINT64_MAX};
-    switch (operation & ~LOCK_NB_) {
-    case LOCK_SH_: request.kind = file_lock_request::shared; break;
-    case LOCK_EX_: request.kind = file_lock_request::exclusive; break;
-    case LOCK_UN_: break;
+    switch (operation & ~lock_nb) {
+    case lock_sh: request.kind = file_lock_request::shared; break;
+    case lock_ex: request.kind = file_lock_request::exclusive; break;
+    case lock_un: break;
     default: return fail(Errno::inval);
     }
-    TRY(file_lock_set(*f->node(), request, {fd, f.get()}, !(operation & LOCK_NB_)));
+    TRY(file_lock_set(*f->node(), request, {fd, f.get()}, !(operation & lock_nb)));
     return 0;
 }

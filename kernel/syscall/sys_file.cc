@@ -14,6 +14,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 static fd_table& files() { return *current_thread().files; }
 
 // The file behind a descriptor that may be read, or written. EBADF.
@@ -243,7 +245,7 @@ sysresult sys_sendfile(sys_fd to, sys_fd from, user_ptr<int64_t> offset, uint64_
     // The source must have a position; a pipe or a terminal has none.
     if (!in->node()->is_regular())
         return fail(Errno::inval);
-    if (out->flags() & O_APPEND_)
+    if (out->flags() & o_append)
         return fail(Errno::inval);
     copy_end source{*in, false, 0}, target{*out, false, 0};
     if (offset) {
@@ -270,7 +272,7 @@ sysresult sys_copy_file_range(sys_fd from, user_ptr<int64_t> from_offset, sys_fd
         return fail(Errno::isdir);
     if (!in_node->is_regular() || !out_node->is_regular())
         return fail(Errno::inval);
-    if (out->flags() & O_APPEND_)
+    if (out->flags() & o_append)
         return fail(Errno::badf);
     uint64_t position[2];
     user_ptr<int64_t> offsets[2] = {from_offset, to_offset};
@@ -301,7 +303,7 @@ sysresult sys_copy_file_range(sys_fd from, user_ptr<int64_t> from_offset, sys_fd
 sysresult sys_openat(sys_at_fd at, sys_path path, sys_open_flags flags, sys_mode mode) {
     auto name = TRY(path_buffer::copy(path));
     new_descriptor opened(files());
-    const int fd = TRY(opened.reserve(flags.value & O_CLOEXEC_));
+    const int fd = TRY(opened.reserve(flags.value & o_cloexec));
     opened.install(TRY(vfs_open_at(at, name.c_str(), uint32_t(flags.value), mode)));
     return fd;
 }
@@ -311,7 +313,7 @@ sysresult sys_open(sys_path path, sys_open_flags flags, sys_mode mode) {
 }
 
 sysresult sys_creat(sys_path path, sys_mode mode) {
-    return sys_openat({at_fdcwd}, path, {O_CREAT_ | O_WRONLY_ | O_TRUNC_}, mode);
+    return sys_openat({at_fdcwd}, path, {o_creat | o_wronly | o_trunc}, mode);
 }
 
 sysresult sys_close(sys_fd fd) {
@@ -348,19 +350,19 @@ sysresult sys_dup2(sys_fd fd, sys_fd to) {
 }
 
 sysresult sys_dup3(sys_fd fd, sys_fd to, sys_open_flags flags) {
-    if ((uint32_t(flags.value) & ~O_CLOEXEC_) || fd.value == to.value)
+    if ((uint32_t(flags.value) & ~o_cloexec) || fd.value == to.value)
         return fail(Errno::inval);
-    TRY(files().install_at(to, TRY(files().get(fd)), flags.value & O_CLOEXEC_));
+    TRY(files().install_at(to, TRY(files().get(fd)), flags.value & o_cloexec));
     return to.value;
 }
 
 sysresult sys_pipe2(user_ptr<int32_t> fds, sys_open_flags flags) {
-    constexpr uint32_t kept = O_NONBLOCK_ | O_DIRECT_;
-    if (uint32_t(flags.value) & ~(kept | O_CLOEXEC_))
+    constexpr uint32_t kept = o_nonblock | o_direct;
+    if (uint32_t(flags.value) & ~(kept | o_cloexec))
         return fail(Errno::inval);
     auto ends = TRY(pipe_make(uint32_t(flags.value) & kept));
     int32_t numbers[2];
-    TRY(files().install_pair(std::move(ends.read), std::move(ends.write), flags.value & O_CLOEXEC_,
+    TRY(files().install_pair(std::move(ends.read), std::move(ends.write), flags.value & o_cloexec,
                              numbers));
     if (status s = copy_out(fds.address(), numbers, sizeof(numbers)); !s) {
         (void)files().close(numbers[0]);
@@ -377,11 +379,11 @@ sysresult sys_pipe(user_ptr<int32_t> fds) { return sys_pipe2(fds, {0}); }
 sysresult sys_ioctl(sys_fd fd, sys_hex command, uint64_t argument) {
     auto f = TRY(files().get(fd));
     switch (command.value) {
-    case FIOCLEX_:
-    case FIONCLEX_: TRY(files().set_close_on_exec(fd, command.value == FIOCLEX_)); return 0;
-    case FIONBIO_: {
+    case fioclex:
+    case fionclex: TRY(files().set_close_on_exec(fd, command.value == fioclex)); return 0;
+    case fionbio: {
         bool on = TRY(user_ptr<const int32_t>(argument).read());
-        f->set_flags(on ? f->flags() | O_NONBLOCK_ : f->flags() & ~O_NONBLOCK_);
+        f->set_flags(on ? f->flags() | o_nonblock : f->flags() & ~o_nonblock);
         return 0;
     }
     default: return f->ioctl(command.value, argument);
@@ -420,7 +422,7 @@ sysresult sys_ftruncate(sys_fd fd, int64_t size) {
     if (size < 0)
         return fail(Errno::inval);
     auto f = TRY(files().get(fd));
-    if (f->flags() & O_PATH_)
+    if (f->flags() & o_path)
         return fail(Errno::badf);
     if (!f->writable())
         return fail(Errno::inval);
@@ -435,7 +437,7 @@ sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
     if ((mode & ~(keep_size | punch_hole)) || mode == punch_hole)
         return fail(Errno::opnotsupp);
     auto f = TRY(writable_file(fd));
-    if (f->node()->type() == S_IFIFO_)
+    if (f->node()->type() == s_ififo)
         return fail(Errno::spipe);
     int64_t end;
     if (__builtin_add_overflow(offset, size, &end))
@@ -448,9 +450,9 @@ sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
 sysresult sys_fadvise64(sys_fd fd, int64_t, int64_t size, int32_t advice) {
     constexpr int32_t last_advice = 5; // POSIX_FADV_NOREUSE
     auto f = TRY(files().get(fd));
-    if (f->flags() & O_PATH_)
+    if (f->flags() & o_path)
         return fail(Errno::badf);
-    if (f->node()->type() == S_IFIFO_)
+    if (f->node()->type() == s_ififo)
         return fail(Errno::spipe);
     if (size < 0 || advice < 0 || advice > last_advice)
         return fail(Errno::inval);

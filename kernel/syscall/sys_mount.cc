@@ -11,10 +11,12 @@
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 namespace {
 
-constexpr uint32_t honoured_flags = MS_RDONLY_ | MS_NOSUID_ | MS_NODEV_ | MS_NOEXEC_ | MS_NOATIME_ |
-                                    MS_NODIRATIME_ | MS_RELATIME_ | MS_STRICTATIME_;
+constexpr uint32_t honoured_flags = ms_rdonly | ms_nosuid | ms_nodev | ms_noexec | ms_noatime |
+                                    ms_nodiratime | ms_relatime | ms_strictatime;
 constexpr size_t name_size = 64;
 
 expected<file_system*> make_file_system(std::string_view type, char* text) {
@@ -23,7 +25,7 @@ expected<file_system*> make_file_system(std::string_view type, char* text) {
         const tmpfs_limits usual = tmpfs_limits::usual();
         return TRY(tmpfs::create(
             "tmpfs",
-            {S_IFDIR_ | (options.mode.value_or(S_ISVTX_ | 0777) & 07777), options.uid.value_or(0),
+            {s_ifdir | (options.mode.value_or(s_isvtx | 0777) & 07777), options.uid.value_or(0),
              options.gid.value_or(0)},
             {options.pages.value_or(usual.pages), options.files.value_or(usual.files)}));
     }
@@ -67,7 +69,7 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
         wanted &= ~magic_mask;
     if (!is_superuser())
         return fail(Errno::perm);
-    if (wanted & ~uint64_t(honoured_flags | MS_REMOUNT_ | MS_SILENT_))
+    if (wanted & ~uint64_t(honoured_flags | ms_remount | ms_silent))
         return fail(Errno::inval);
     auto where = TRY(path_buffer::copy(target));
     ref_ptr<vnode> directory = TRY(lookup_path(at_fdcwd, where.c_str(), true));
@@ -76,7 +78,7 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
         return fail(Errno::nomem);
     if (data.value)
         TRY(copy_in_string(options.data(), data.address(), options.size()));
-    if (wanted & MS_REMOUNT_) {
+    if (wanted & ms_remount) {
         TRY(remount(*directory, uint32_t(wanted) & honoured_flags, options.data()));
         return 0;
     }

@@ -1,4 +1,5 @@
 // System calls that change names: directories, links, removal, renaming.
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
@@ -11,14 +12,9 @@
 
 #include <algorithm>
 
-namespace {
+using namespace linux_abi;
 
-enum : int32_t {
-    AT_SYMLINK_NOFOLLOW_ = 0x100,
-    AT_REMOVEDIR_ = 0x200,
-    AT_SYMLINK_FOLLOW_ = 0x400,
-    AT_EMPTY_PATH_ = 0x1000,
-};
+namespace {
 
 // Makes a file of any type but a regular one that is to be opened.
 status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device,
@@ -28,7 +24,7 @@ status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device,
     TRY(walk.to_last());
     if (walk.dot_name())
         return fail(Errno::exist);
-    bool directory = (mode & S_IFMT_) == S_IFDIR_;
+    bool directory = (mode & s_ifmt) == s_ifdir;
     auto present = walk.directory().lookup(walk.name());
     if (present)
         return fail(Errno::exist);
@@ -47,28 +43,28 @@ status make_node(int at_fd, sys_path path, uint32_t mode, uint64_t device,
 } // namespace
 
 sysresult sys_mkdirat(sys_at_fd at, sys_path path, sys_mode mode) {
-    TRY(make_node(at, path, S_IFDIR_ | (mode & (0777 | S_ISVTX_)), 0));
+    TRY(make_node(at, path, s_ifdir | (mode & (0777 | s_isvtx)), 0));
     return 0;
 }
 
 sysresult sys_mkdir(sys_path path, sys_mode mode) { return sys_mkdirat({at_fdcwd}, path, mode); }
 
 sysresult sys_mknodat(sys_at_fd at, sys_path path, sys_mode mode, uint64_t device) {
-    uint32_t type = mode & S_IFMT_;
+    uint32_t type = mode & s_ifmt;
     switch (type) {
-    case 0: type = S_IFREG_; break;
-    case S_IFREG_:
-    case S_IFIFO_:
-    case S_IFSOCK_: break;
-    case S_IFCHR_:
-    case S_IFBLK_:
+    case 0: type = s_ifreg; break;
+    case s_ifreg:
+    case s_ififo:
+    case s_ifsock: break;
+    case s_ifchr:
+    case s_ifblk:
         if (!is_superuser())
             return fail(Errno::perm);
         break;
-    case S_IFDIR_: return fail(Errno::perm);
+    case s_ifdir: return fail(Errno::perm);
     default: return fail(Errno::inval);
     }
-    bool is_device = type == S_IFCHR_ || type == S_IFBLK_;
+    bool is_device = type == s_ifchr || type == s_ifblk;
     TRY(make_node(at, path, type | (mode & 07777), is_device ? uint32_t(device) : 0));
     return 0;
 }
@@ -81,7 +77,7 @@ sysresult sys_symlinkat(sys_string target, sys_at_fd at, sys_path path) {
     auto text = TRY(path_buffer::copy({target.address}));
     if (text.length() == 0)
         return fail(Errno::noent);
-    TRY(make_node(at, path, S_IFLNK_ | 0777, 0, {text.c_str(), text.length()}));
+    TRY(make_node(at, path, s_iflnk | 0777, 0, {text.c_str(), text.length()}));
     return 0;
 }
 
@@ -91,18 +87,18 @@ sysresult sys_symlink(sys_string target, sys_path path) {
 
 sysresult sys_linkat(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to,
                      sys_at_flags flags) {
-    if (flags.value & ~(AT_SYMLINK_FOLLOW_ | AT_EMPTY_PATH_))
+    if (flags.value & ~(at_symlink_follow | at_empty_path))
         return fail(Errno::inval);
     auto from_name = TRY(path_buffer::copy(from));
     auto to_name = TRY(path_buffer::copy(to));
     ref_ptr<vnode> target;
-    if (from_name.length() == 0 && (flags.value & AT_EMPTY_PATH_)) {
+    if (from_name.length() == 0 && (flags.value & at_empty_path)) {
         if (!is_superuser())
             return fail(Errno::noent);
         auto f = TRY(current_thread().files->get(from_at));
         target = ref_ptr<vnode>(f->node());
     } else {
-        target = TRY(lookup_path(from_at, from_name.c_str(), flags.value & AT_SYMLINK_FOLLOW_));
+        target = TRY(lookup_path(from_at, from_name.c_str(), flags.value & at_symlink_follow));
     }
     path_walk walk(TRY(start_directory(to_at, to_name.c_str())), to_name.c_str());
     TRY(walk.to_last());
@@ -123,9 +119,9 @@ sysresult sys_link(sys_path from, sys_path to) {
 }
 
 sysresult sys_unlinkat(sys_at_fd at, sys_path path, sys_at_flags flags) {
-    if (flags.value & ~AT_REMOVEDIR_)
+    if (flags.value & ~at_removedir)
         return fail(Errno::inval);
-    bool directory = flags.value & AT_REMOVEDIR_;
+    bool directory = flags.value & at_removedir;
     auto name = TRY(path_buffer::copy(path));
     path_walk walk(TRY(start_directory(at, name.c_str())), name.c_str());
     TRY(walk.to_last());
@@ -146,14 +142,14 @@ sysresult sys_unlinkat(sys_at_fd at, sys_path path, sys_at_flags flags) {
 
 sysresult sys_unlink(sys_path path) { return sys_unlinkat({at_fdcwd}, path, {0}); }
 
-sysresult sys_rmdir(sys_path path) { return sys_unlinkat({at_fdcwd}, path, {AT_REMOVEDIR_}); }
+sysresult sys_rmdir(sys_path path) { return sys_unlinkat({at_fdcwd}, path, {at_removedir}); }
 
 sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_path to,
                         sys_hex flags) {
-    if (flags.value & ~(RENAME_NOREPLACE_ | RENAME_EXCHANGE_))
+    if (flags.value & ~(rename_noreplace | rename_exchange))
         return fail(Errno::inval);
-    bool exchange = flags.value & RENAME_EXCHANGE_;
-    if (exchange && (flags.value & RENAME_NOREPLACE_))
+    bool exchange = flags.value & rename_exchange;
+    if (exchange && (flags.value & rename_noreplace))
         return fail(Errno::inval);
     auto from_name = TRY(path_buffer::copy(from));
     auto to_name = TRY(path_buffer::copy(to));
@@ -164,8 +160,8 @@ sysresult sys_renameat2(sys_at_fd from_at, sys_path from, sys_at_fd to_at, sys_p
     if (&source.directory().fs() != &target.directory().fs())
         return fail(Errno::xdev);
     if (source.dot_name() || target.dot_name())
-        return fail(flags.value & RENAME_NOREPLACE_ && target.dot_name() ? Errno::exist
-                                                                         : Errno::busy);
+        return fail(flags.value & rename_noreplace && target.dot_name() ? Errno::exist
+                                                                        : Errno::busy);
 
     ref_ptr<vnode> moved = TRY(source.directory().lookup(source.name()));
     if (!moved->is_directory() &&

@@ -2,6 +2,7 @@
 #include "arch/cpu.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/abi/process.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/random.h"
 #include "kernel/process/process.h"
@@ -19,6 +20,8 @@
 #include <bit>
 #include <cstring>
 #include <span>
+
+using namespace linux_abi;
 
 // ---- Ids -------------------------------------------------------------------------------------
 
@@ -110,14 +113,12 @@ sysresult sys_sched_getaffinity(sys_pid pid, uint64_t size, user_ptr<uint64_t> m
     return sizeof(uint64_t);
 }
 
-enum : int32_t { PRIO_PROCESS_ = 0, PRIO_PGRP_ = 1, PRIO_USER_ = 2 };
-
 // Calls f(process) for those that which and who name; returns how many there were.
 template <class F> static expected<unsigned> for_priority(int32_t which, int32_t who, F f) {
-    if (which < PRIO_PROCESS_ || which > PRIO_USER_)
+    if (which < prio_process || which > prio_user)
         return fail(Errno::inval);
     unsigned n = 0;
-    if (which == PRIO_PROCESS_) {
+    if (which == prio_process) {
         ref_ptr<thread> t = who == 0 ? ref_ptr(&current_thread()) : thread_find(who);
         // A zombie has no threads any more.
         if (ref_ptr<process> p = t ? ref_ptr(t->proc) : process_find(who)) {
@@ -129,7 +130,7 @@ template <class F> static expected<unsigned> for_priority(int32_t which, int32_t
         const uint32_t uid = who == 0 ? process_uid(current_process()) : uint32_t(who);
         auto named = [&](process& p) {
             lock_guard guard(process_tree_lock);
-            return which == PRIO_PGRP_ ? p.group->id == group : process_uid(p) == uid;
+            return which == prio_pgrp ? p.group->id == group : process_uid(p) == uid;
         };
         for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1)) {
             long_work::pause();
@@ -153,7 +154,7 @@ sysresult sys_getpriority(int32_t which, int32_t who) {
 // How far a program may go back with its niceness without being root: RLIMIT_NICE.
 static bool may_have_nice(const credentials& self, const process& p, int priority)
     REQUIRES(p.lock) {
-    return self.superuser() || uint64_t(20 - priority) <= p.limits[RLIMIT_NICE_].current;
+    return self.superuser() || uint64_t(20 - priority) <= p.limits[rlimit_nice].current;
 }
 
 sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
@@ -228,7 +229,7 @@ static status check_limit(unsigned resource, const linux_rlimit& wanted) {
     constexpr uint64_t most_files = 1 << 20;
     if (wanted.current > wanted.maximum)
         return fail(Errno::inval);
-    if (resource == RLIMIT_NOFILE_ && wanted.maximum > most_files)
+    if (resource == rlimit_nofile && wanted.maximum > most_files)
         return fail(Errno::perm);
     return {};
 }
@@ -258,7 +259,7 @@ sysresult sys_prlimit64(sys_pid pid, int32_t resource, user_ptr<const linux_rlim
             p->limits[resource] = wanted;
         }
     }
-    if (new_limit && resource == RLIMIT_CPU_) {
+    if (new_limit && resource == rlimit_cpu) {
         lock_guard tree(process_tree_lock);
         if (p->live_threads != 0)
             cpu_limit_changed(*p);
@@ -282,21 +283,6 @@ sysresult sys_setrlimit(int32_t resource, user_ptr<const linux_rlimit> limit) {
 
 namespace {
 
-enum : int32_t {
-    PR_SET_PDEATHSIG_ = 1,
-    PR_GET_PDEATHSIG_ = 2,
-    PR_GET_DUMPABLE_ = 3,
-    PR_SET_DUMPABLE_ = 4,
-    PR_SET_NAME_ = 15,
-    PR_GET_NAME_ = 16,
-    PR_CAPBSET_READ_ = 23,
-    PR_SET_TIMERSLACK_ = 29,
-    PR_GET_TIMERSLACK_ = 30,
-    PR_SET_CHILD_SUBREAPER_ = 36,
-    PR_GET_CHILD_SUBREAPER_ = 37,
-    PR_SET_NO_NEW_PRIVS_ = 38,
-    PR_GET_NO_NEW_PRIVS_ = 39,
-};
 constexpr uint64_t last_capability = 40;
 
 // ENOMEM.
@@ -318,19 +304,19 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
     thread& self = current_thread();
     process& p = *self.proc;
     switch (option) {
-    case PR_SET_PDEATHSIG_:
+    case pr_set_pdeathsig:
         if (a2 > signal_max)
             return fail(Errno::inval);
         self.parent_death_signal = int(a2);
         return 0;
-    case PR_GET_PDEATHSIG_: TRY(user_ptr<int32_t>(a2).write(self.parent_death_signal)); return 0;
-    case PR_GET_DUMPABLE_: return current_context()->dumpable;
-    case PR_SET_DUMPABLE_:
+    case pr_get_pdeathsig: TRY(user_ptr<int32_t>(a2).write(self.parent_death_signal)); return 0;
+    case pr_get_dumpable: return current_context()->dumpable;
+    case pr_set_dumpable:
         if (a2 > 1)
             return fail(Errno::inval);
         TRY(set_dumpable(p, a2 != 0));
         return 0;
-    case PR_SET_NAME_: {
+    case pr_set_name: {
         char name[sizeof self.name] = {};
         // At most 15 characters count; the rest need not even be there.
         auto copied = copy_in_string(name, vaddr_t(a2), sizeof name - 1);
@@ -340,19 +326,19 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         memcpy(self.name, name, sizeof name);
         return 0;
     }
-    case PR_GET_NAME_: TRY(copy_out(vaddr_t(a2), self.name, sizeof self.name)); return 0;
-    case PR_CAPBSET_READ_:
+    case pr_get_name: TRY(copy_out(vaddr_t(a2), self.name, sizeof self.name)); return 0;
+    case pr_capbset_read:
         if (a2 > last_capability)
             return fail(Errno::inval);
         return 1;
-    case PR_SET_TIMERSLACK_: self.timer_slack = a2 == 0 ? self.default_timer_slack : a2; return 0;
-    case PR_GET_TIMERSLACK_: return int64_t(self.timer_slack);
-    case PR_SET_CHILD_SUBREAPER_: {
+    case pr_set_timerslack: self.timer_slack = a2 == 0 ? self.default_timer_slack : a2; return 0;
+    case pr_get_timerslack: return int64_t(self.timer_slack);
+    case pr_set_child_subreaper: {
         lock_guard guard(process_tree_lock);
         process_set_subreaper(p, a2 != 0);
         return 0;
     }
-    case PR_GET_CHILD_SUBREAPER_: {
+    case pr_get_child_subreaper: {
         int32_t on;
         {
             lock_guard guard(process_tree_lock);
@@ -361,12 +347,12 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         TRY(user_ptr<int32_t>(a2).write(on));
         return 0;
     }
-    case PR_SET_NO_NEW_PRIVS_:
+    case pr_set_no_new_privs:
         if (a2 != 1 || a3 || a4 || a5)
             return fail(Errno::inval);
         p.no_new_privileges = true;
         return 0;
-    case PR_GET_NO_NEW_PRIVS_:
+    case pr_get_no_new_privs:
         if (a2 || a3 || a4 || a5)
             return fail(Errno::inval);
         return p.no_new_privileges;

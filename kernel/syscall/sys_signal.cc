@@ -15,12 +15,14 @@
 #include <bit>
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr uint64_t sigset_size = sizeof(sigset);
 constexpr uint64_t min_signal_stack = 2048; // MINSIGSTKSZ
-constexpr uint64_t known_action_flags = SA_NOCLDSTOP_ | SA_NOCLDWAIT_ | SA_SIGINFO_ | SA_RESTORER_ |
-                                        SA_ONSTACK_ | SA_RESTART_ | SA_NODEFER_ | SA_RESETHAND_;
+constexpr uint64_t known_action_flags = sa_nocldstop | sa_nocldwait | sa_siginfo | sa_restorer |
+                                        sa_onstack | sa_restart | sa_nodefer | sa_resethand;
 
 bool valid_signal(int signo) { return signo >= 1 && signo <= signal_max; }
 bool valid_signal_or_0(int signo) { return signo == 0 || valid_signal(signo); }
@@ -40,7 +42,7 @@ bool may_signal(const credentials& mine, process& target, int signo) REQUIRES(pr
     process& self = current_process();
     if (&target == &self || credentials_may_signal(mine, process_credentials(target)))
         return true;
-    return signo == SIGCONT_ &&
+    return signo == sigcont &&
            target.group->sess ==
                self.group->sess; // a shell may continue a job that changed its user
 }
@@ -116,7 +118,7 @@ status kill_thread(pid_t pid, pid_t tid, const linux_siginfo& info) {
 expected<linux_siginfo> made_up_info(pid_t pid, int signo, user_ptr<const linux_siginfo> from) {
     linux_siginfo info = TRY(from.read());
     info.signo = signo;
-    if ((info.code >= 0 || info.code == SI_TKILL_) && pid != current_process().pid)
+    if ((info.code >= 0 || info.code == si_tkill) && pid != current_process().pid)
         return fail(Errno::perm);
     if (!valid_signal_or_0(signo))
         return fail(Errno::inval);
@@ -190,8 +192,8 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
         wanted.mask &= ~signals_unblockable;
     }
     auto ignores = [signo](const linux_sigaction& a) {
-        return a.handler == SIG_IGN_ ||
-               (a.handler == SIG_DFL_ && (sig_bit(signo) & signals_ignored_by_default));
+        return a.handler == sig_ign ||
+               (a.handler == sig_dfl && (sig_bit(signo) & signals_ignored_by_default));
     };
     process& p = current_process();
     {
@@ -241,7 +243,7 @@ NO_ALLOC sysresult sys_rt_sigreturn() {
     trap_frame& frame = machine_user_frame(self.machine);
     auto contents = signal_frame_pop(self.machine, frame);
     if (!contents) {
-        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        signal_force(self, sigsegv, si_kernel, 0);
         return 0;
     }
     signal_set_mask(self, contents->mask);
@@ -264,7 +266,7 @@ sysresult sys_rt_sigsuspend(user_ptr<const uint64_t> mask, uint64_t size) {
 sysresult sys_kill(sys_pid pid, sys_signal signo) {
     if (!valid_signal_or_0(signo))
         return fail(Errno::inval);
-    const linux_siginfo info = info_from_caller(signo, SI_USER_);
+    const linux_siginfo info = info_from_caller(signo, si_user);
     if (pid > 0)
         TRY(kill_one(pid, info));
     else if (pid == INT32_MIN)
@@ -281,14 +283,14 @@ sysresult sys_kill(sys_pid pid, sys_signal signo) {
 sysresult sys_tkill(sys_pid tid, sys_signal signo) {
     if (tid <= 0 || !valid_signal_or_0(signo))
         return fail(Errno::inval);
-    TRY(kill_thread(0, tid, info_from_caller(signo, SI_TKILL_)));
+    TRY(kill_thread(0, tid, info_from_caller(signo, si_tkill)));
     return 0;
 }
 
 sysresult sys_tgkill(sys_pid pid, sys_pid tid, sys_signal signo) {
     if (pid <= 0 || tid <= 0 || !valid_signal_or_0(signo))
         return fail(Errno::inval);
-    TRY(kill_thread(pid, tid, info_from_caller(signo, SI_TKILL_)));
+    TRY(kill_thread(pid, tid, info_from_caller(signo, si_tkill)));
     return 0;
 }
 
@@ -303,11 +305,11 @@ sysresult sys_pidfd_send_signal(sys_fd fd, sys_signal signo, user_ptr<const linu
         return fail(Errno::inval);
     ref_ptr<file> opened = TRY(current_thread().files->get(fd));
     ref_ptr<process> target(opened->pidfd_process());
-    if (!target && (opened->flags() & O_PATH_))
+    if (!target && (opened->flags() & o_path))
         return fail(Errno::badf);
     if (!target)
         target = TRY(opened->node()->described_process());
-    linux_siginfo info = info_from_caller(signo, SI_USER_);
+    linux_siginfo info = info_from_caller(signo, si_user);
     if (from) {
         const linux_siginfo given = TRY(from.read());
         if (given.signo != signo)
@@ -362,16 +364,16 @@ sysresult sys_rt_sigtimedwait(user_ptr<const uint64_t> set, user_ptr<linux_sigin
 }
 
 bool signal_on_alt_stack(const linux_stack& stack, uint64_t sp) {
-    return !(stack.flags & SS_AUTODISARM_) && sp > stack.sp && sp - stack.sp <= stack.size;
+    return !(stack.flags & ss_autodisarm) && sp > stack.sp && sp - stack.sp <= stack.size;
 }
 
 status signal_set_alt_stack(thread& self, const linux_stack& wanted, uint64_t sp) {
     if (signal_on_alt_stack(self.alt_stack, sp))
         return fail(Errno::perm);
-    const int32_t mode = wanted.flags & ~SS_AUTODISARM_;
-    if (mode != 0 && mode != SS_ONSTACK_ && mode != SS_DISABLE_)
+    const int32_t mode = wanted.flags & ~ss_autodisarm;
+    if (mode != 0 && mode != ss_onstack && mode != ss_disable)
         return fail(Errno::inval);
-    if (mode == SS_DISABLE_) {
+    if (mode == ss_disable) {
         self.alt_stack = {0, wanted.flags, 0, 0};
         return {};
     }
@@ -385,11 +387,11 @@ sysresult sys_sigaltstack(user_ptr<const linux_stack> stack, user_ptr<linux_stac
     thread& self = current_thread();
     const uint64_t sp = machine_user_frame(self.machine).rsp;
     linux_stack before = self.alt_stack;
-    before.flags &= SS_AUTODISARM_;
+    before.flags &= ss_autodisarm;
     if (before.size == 0)
-        before.flags |= SS_DISABLE_;
+        before.flags |= ss_disable;
     else if (signal_on_alt_stack(self.alt_stack, sp))
-        before.flags |= SS_ONSTACK_;
+        before.flags |= ss_onstack;
     if (stack)
         TRY(signal_set_alt_stack(self, TRY(stack.read()), sp));
     if (old)

@@ -1,4 +1,5 @@
 // System calls on inodes: what they are, whose, and when.
+#include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
@@ -11,15 +12,9 @@
 
 #include <optional>
 
-namespace {
+using namespace linux_abi;
 
-enum : int32_t {
-    AT_SYMLINK_NOFOLLOW_ = 0x100,
-    AT_EACCESS_ = 0x200,
-    AT_NO_AUTOMOUNT_ = 0x800,
-    AT_EMPTY_PATH_ = 0x1000,
-    AT_STATX_SYNC_TYPE_ = 0x6000,
-};
+namespace {
 
 expected<ref_ptr<vnode>> node_of_any_fd(int fd) {
     return ref_ptr<vnode>(TRY(current_thread().files->get(fd))->node());
@@ -28,21 +23,21 @@ expected<ref_ptr<vnode>> node_of_any_fd(int fd) {
 // What a call with a path or (AT_EMPTY_PATH) a descriptor is about.
 expected<ref_ptr<vnode>> find_node(int at_fd, sys_path path, int32_t flags) {
     // With AT_EMPTY_PATH a null pointer counts as an empty path.
-    if ((flags & AT_EMPTY_PATH_) && path.address.value() == 0)
+    if ((flags & at_empty_path) && path.address.value() == 0)
         return node_of_any_fd(at_fd);
     auto name = TRY(path_buffer::copy(path));
-    if (name.length() == 0 && (flags & AT_EMPTY_PATH_)) {
+    if (name.length() == 0 && (flags & at_empty_path)) {
         if (at_fd == at_fdcwd)
             return current_thread().fs->current_directory();
         return node_of_any_fd(at_fd);
     }
-    return lookup_path(at_fd, name.c_str(), !(flags & AT_SYMLINK_NOFOLLOW_));
+    return lookup_path(at_fd, name.c_str(), !(flags & at_symlink_nofollow));
 }
 
 // Of a descriptor through which the file may be changed.
 expected<ref_ptr<vnode>> node_of_fd(int fd) {
     auto f = TRY(current_thread().files->get(fd));
-    if (f->flags() & O_PATH_)
+    if (f->flags() & o_path)
         return fail(Errno::badf);
     return ref_ptr<vnode>(f->node());
 }
@@ -59,7 +54,7 @@ linux_stat stat_of(vnode& node) {
 
 sysresult sys_newfstatat(sys_at_fd at, sys_path path, user_ptr<linux_stat> out,
                          sys_at_flags flags) {
-    if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_))
+    if (flags.value & ~(at_symlink_nofollow | at_no_automount | at_empty_path))
         return fail(Errno::inval);
     TRY(out.write(stat_of(*TRY(find_node(at, path, flags)))));
     return 0;
@@ -70,7 +65,7 @@ sysresult sys_stat(sys_path path, user_ptr<linux_stat> out) {
 }
 
 sysresult sys_lstat(sys_path path, user_ptr<linux_stat> out) {
-    return sys_newfstatat({at_fdcwd}, path, out, {AT_SYMLINK_NOFOLLOW_});
+    return sys_newfstatat({at_fdcwd}, path, out, {at_symlink_nofollow});
 }
 
 sysresult sys_fstat(sys_fd fd, user_ptr<linux_stat> out) {
@@ -101,9 +96,9 @@ sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mas
                     user_ptr<void> out) {
     constexpr uint32_t reserved = 1u << 31, basic_and_birth = 0xfff;
     constexpr int32_t known =
-        AT_SYMLINK_NOFOLLOW_ | AT_NO_AUTOMOUNT_ | AT_EMPTY_PATH_ | AT_STATX_SYNC_TYPE_;
+        at_symlink_nofollow | at_no_automount | at_empty_path | at_statx_sync_type;
     if ((flags.value & ~known) || (mask.value & reserved) ||
-        (flags.value & AT_STATX_SYNC_TYPE_) == AT_STATX_SYNC_TYPE_)
+        (flags.value & at_statx_sync_type) == at_statx_sync_type)
         return fail(Errno::inval);
     ref_ptr<vnode> node = TRY(find_node(at, path, flags));
     linux_stat st = stat_of(*node);
@@ -134,15 +129,15 @@ sysresult sys_statx(sys_at_fd at, sys_path path, sys_at_flags flags, sys_hex mas
 // ---- access ----------------------------------------------------------------------------------
 
 sysresult sys_faccessat2(sys_at_fd at, sys_path path, int32_t mode, sys_at_flags flags) {
-    if ((mode & ~7) || (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EACCESS_ | AT_EMPTY_PATH_)))
+    if ((mode & ~7) || (flags.value & ~(at_symlink_nofollow | at_eaccess | at_empty_path)))
         return fail(Errno::inval);
     ref_ptr<vnode> node = TRY(find_node(at, path, flags));
     if (mode == 0)
         return 0;
     bool runs = (mode & may_execute) && node->is_regular();
-    if (runs && (node->fs().mount_flags() & MS_NOEXEC_))
+    if (runs && (node->fs().mount_flags() & ms_noexec))
         return fail(Errno::acces);
-    TRY(check_access(*node, uint32_t(mode), !(flags.value & AT_EACCESS_)));
+    TRY(check_access(*node, uint32_t(mode), !(flags.value & at_eaccess)));
     return 0;
 }
 
@@ -170,7 +165,7 @@ sysresult sys_fchmod(sys_fd fd, sys_mode mode) {
 
 sysresult sys_fchownat(sys_at_fd at, sys_path path, uint32_t uid, uint32_t gid,
                        sys_at_flags flags) {
-    if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
+    if (flags.value & ~(at_symlink_nofollow | at_empty_path))
         return fail(Errno::inval);
     TRY(change_owner(*TRY(find_node(at, path, flags)), uid, gid));
     return 0;
@@ -181,7 +176,7 @@ sysresult sys_chown(sys_path path, uint32_t uid, uint32_t gid) {
 }
 
 sysresult sys_lchown(sys_path path, uint32_t uid, uint32_t gid) {
-    return sys_fchownat({at_fdcwd}, path, uid, gid, {AT_SYMLINK_NOFOLLOW_});
+    return sys_fchownat({at_fdcwd}, path, uid, gid, {at_symlink_nofollow});
 }
 
 sysresult sys_fchown(sys_fd fd, uint32_t uid, uint32_t gid) {
@@ -218,7 +213,7 @@ expected<std::optional<uint64_t>> parse_time(const linux_timespec& t) {
 
 sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timespec> times,
                         sys_at_flags flags) {
-    if (flags.value & ~(AT_SYMLINK_NOFOLLOW_ | AT_EMPTY_PATH_))
+    if (flags.value & ~(at_symlink_nofollow | at_empty_path))
         return fail(Errno::inval);
     linux_timespec given[2] = {{0, utime_now}, {0, utime_now}};
     if (times) {
@@ -229,7 +224,7 @@ sysresult sys_utimensat(sys_at_fd at, sys_path path, user_ptr<const linux_timesp
     }
     // futimens: a null path means the descriptor itself.
     const bool by_descriptor = path.address.value() == 0 && at.value != at_fdcwd;
-    if (by_descriptor && (flags.value & ~AT_EMPTY_PATH_))
+    if (by_descriptor && (flags.value & ~at_empty_path))
         return fail(Errno::inval);
     auto node = TRY(by_descriptor ? node_of_fd(at) : find_node(at, path, flags));
     // As on Linux, times that are none are only looked at once the file has been found.

@@ -13,20 +13,20 @@
 
 #include <algorithm>
 
-namespace {
+using namespace linux_abi;
 
-constexpr uint32_t TIMER_ABSTIME_ = 1;
+namespace {
 
 expected<nanos_t> read_clock(int32_t clock) {
     if (is_cpu_clock(clock))
         return TRY(cpu_clock_find(clock, true)).now();
     switch (clock) {
-    case CLOCK_REALTIME_:
-    case CLOCK_REALTIME_COARSE_: return wall_clock();
-    case CLOCK_MONOTONIC_:
-    case CLOCK_MONOTONIC_RAW_:
-    case CLOCK_MONOTONIC_COARSE_:
-    case CLOCK_BOOTTIME_: return now();
+    case clock_realtime:
+    case clock_realtime_coarse: return wall_clock();
+    case clock_monotonic:
+    case clock_monotonic_raw:
+    case clock_monotonic_coarse:
+    case clock_boottime: return now();
     default: return fail(Errno::inval);
     }
 }
@@ -108,7 +108,7 @@ sysresult sys_clock_gettime(sys_clock clock, user_ptr<linux_timespec> out) {
 }
 
 sysresult sys_clock_getres(sys_clock clock, user_ptr<linux_timespec> out) {
-    bool coarse = clock == CLOCK_REALTIME_COARSE_ || clock == CLOCK_MONOTONIC_COARSE_;
+    bool coarse = clock == clock_realtime_coarse || clock == clock_monotonic_coarse;
     if (is_cpu_clock(clock))
         coarse = !TRY(cpu_clock_find(clock)).exact;
     else
@@ -126,7 +126,7 @@ sysresult sys_clock_settime(sys_clock clock, user_ptr<const linux_timespec> valu
     }
     const linux_timespec wanted = TRY(value.read());
     nanos_t time = TRY(from_timespec(wanted));
-    if (clock != CLOCK_REALTIME_)
+    if (clock != clock_realtime)
         return fail(Errno::inval);
     if (!current_credentials().superuser())
         return fail(Errno::perm);
@@ -163,16 +163,16 @@ sysresult sys_nanosleep(user_ptr<const linux_timespec> wanted, user_ptr<linux_ti
 
 sysresult sys_clock_nanosleep(sys_clock clock, sys_hex flags, user_ptr<const linux_timespec> wanted,
                               user_ptr<linux_timespec> remaining) {
-    const bool realtime = clock == CLOCK_REALTIME_;
-    const bool used = is_cpu_clock(clock) && clock != CLOCK_THREAD_CPUTIME_;
-    if (!realtime && !used && clock != CLOCK_MONOTONIC_ && clock != CLOCK_BOOTTIME_)
-        return fail(clock >= CLOCK_REALTIME_ && clock <= CLOCK_MONOTONIC_COARSE_ ? Errno::opnotsupp
-                                                                                 : Errno::inval);
+    const bool realtime = clock == clock_realtime;
+    const bool used = is_cpu_clock(clock) && clock != clock_thread_cputime;
+    if (!realtime && !used && clock != clock_monotonic && clock != clock_boottime)
+        return fail(clock >= clock_realtime && clock <= clock_monotonic_coarse ? Errno::opnotsupp
+                                                                               : Errno::inval);
     const linux_timespec asked = TRY(wanted.read());
     nanos_t time = TRY(from_timespec(asked));
     if (used)
-        return cpu_nanosleep(clock, flags & TIMER_ABSTIME_, time, remaining);
-    if (!(flags & TIMER_ABSTIME_))
+        return cpu_nanosleep(clock, flags & timer_abstime, time, remaining);
+    if (!(flags & timer_abstime))
         return sleep_or_restart(deadline_after(time, now()), remaining);
     if (!sleep_until({time, realtime ? timer_clock::wall : timer_clock::boot}))
         return fail(Errno::restartnohand); // the deadline stays what it is: begin again

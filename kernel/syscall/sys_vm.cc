@@ -1,6 +1,7 @@
 // The system calls of memory: what of mmap(2) and its kin is about files, flags and limits. The
 // rest is vmspace's.
 #include "arch/memory.h"
+#include "kernel/abi/memory.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/mount.h"
@@ -14,38 +15,16 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
-enum : uint32_t {
-    MAP_SHARED_ = 1,
-    MAP_PRIVATE_ = 2,
-    MAP_SHARED_VALIDATE_ = 3,
-    MAP_TYPE_ = 0xf,
-    MAP_FIXED_ = 0x10,
-    MAP_ANONYMOUS_ = 0x20,
-    MAP_32BIT_ = 0x40,
-    MAP_GROWSDOWN_ = 0x100,
-    MAP_DENYWRITE_ = 0x800,
-    MAP_EXECUTABLE_ = 0x1000,
-    MAP_LOCKED_ = 0x2000,
-    MAP_NORESERVE_ = 0x4000,
-    MAP_POPULATE_ = 0x8000,
-    MAP_NONBLOCK_ = 0x10000,
-    MAP_STACK_ = 0x20000,
-    MAP_HUGETLB_ = 0x40000,
-    MAP_SYNC_ = 0x80000,
-    MAP_FIXED_NOREPLACE_ = 0x100000,
-};
 // What MAP_SHARED_VALIDATE lets through; the older types ignore what they do not know.
-constexpr uint32_t known_map_flags = MAP_TYPE_ | MAP_FIXED_ | MAP_ANONYMOUS_ | MAP_32BIT_ |
-                                     MAP_GROWSDOWN_ | MAP_DENYWRITE_ | MAP_EXECUTABLE_ |
-                                     MAP_LOCKED_ | MAP_NORESERVE_ | MAP_POPULATE_ | MAP_NONBLOCK_ |
-                                     MAP_STACK_ | MAP_FIXED_NOREPLACE_;
+constexpr uint32_t known_map_flags = map_type | map_fixed | map_anonymous | map_32bit |
+                                     map_growsdown | map_denywrite | map_executable | map_locked |
+                                     map_noreserve | map_populate | map_nonblock | map_stack |
+                                     map_fixed_noreplace;
 constexpr uint32_t prot_bits = 7;
-enum : uint32_t { PROT_GROWSDOWN_ = 0x0100'0000, PROT_GROWSUP_ = 0x0200'0000 };
-
-enum : uint32_t { MCL_CURRENT_ = 1, MCL_FUTURE_ = 2, MCL_ONFAULT_ = 4 };
-enum : uint32_t { MLOCK_ONFAULT_ = 1 };
 
 // Whether the caller may map at addresses that are kept from everybody else (CAP_SYS_RAWIO).
 bool may_map_low() {
@@ -58,14 +37,14 @@ bool may_map_low() {
 status may_lock() {
     process& self = current_process();
     lock_guard guard(self.lock);
-    if (!self.context->cred.superuser() && self.limits[RLIMIT_MEMLOCK_].current == 0)
+    if (!self.context->cred.superuser() && self.limits[rlimit_memlock].current == 0)
         return fail(Errno::perm);
     return {};
 }
 
 // The object behind a file mapping, and the most that mprotect may ever allow.
 status map_file(map_request& request, ref_ptr<file> f, uint32_t flags) {
-    if ((flags & MAP_TYPE_) == MAP_SHARED_VALIDATE_ && (flags & ~known_map_flags))
+    if ((flags & map_type) == map_shared_validate && (flags & ~known_map_flags))
         return fail(Errno::opnotsupp);
     if (request.offset > uint64_t{INT64_MAX} - request.size)
         return fail(Errno::overflow);
@@ -76,9 +55,9 @@ status map_file(map_request& request, ref_ptr<file> f, uint32_t flags) {
             return fail(Errno::acces);
         request.max_prot = vm_prot::rx;
     }
-    if (flags & MAP_GROWSDOWN_)
+    if (flags & map_growsdown)
         return fail(Errno::inval);
-    if (f->node()->fs().mount_flags() & MS_NOEXEC_) {
+    if (f->node()->fs().mount_flags() & ms_noexec) {
         if (allows(request.prot, vm_prot::execute))
             return fail(Errno::perm);
         request.max_prot = request.max_prot & ~vm_prot::execute;
@@ -101,39 +80,39 @@ status map_file(map_request& request, ref_ptr<file> f, uint32_t flags) {
 sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_flags map_flags,
                    sys_fd fd, sys_address offset) {
     const auto flags = uint32_t(map_flags.value);
-    const uint32_t type = flags & MAP_TYPE_;
+    const uint32_t type = flags & map_type;
     if (!vaddr_t(offset.value).page_aligned())
         return fail(Errno::inval);
     ref_ptr<file> f;
-    if (!(flags & MAP_ANONYMOUS_)) {
+    if (!(flags & map_anonymous)) {
         f = TRY(current_thread().files->get(fd));
-        if (f->flags() & O_PATH_)
+        if (f->flags() & o_path)
             return fail(Errno::badf);
     }
     if (size == 0)
         return fail(Errno::inval);
     if (size > user_max.value())
         return fail(Errno::nomem);
-    if (type != MAP_SHARED_ && type != MAP_PRIVATE_ && (type != MAP_SHARED_VALIDATE_ || !f))
+    if (type != map_shared && type != map_private && (type != map_shared_validate || !f))
         return fail(Errno::inval);
-    if (flags & MAP_HUGETLB_) // there are none
+    if (flags & map_hugetlb) // there are none
         return fail(Errno::inval);
 
     map_request request;
     request.size = size;
     request.address = address.address();
     request.prot = vm_prot(uint32_t(prot.value) & prot_bits);
-    request.shared = type != MAP_PRIVATE_;
-    request.fixed = flags & (MAP_FIXED_ | MAP_FIXED_NOREPLACE_);
-    request.no_replace = flags & MAP_FIXED_NOREPLACE_;
+    request.shared = type != map_private;
+    request.fixed = flags & (map_fixed | map_fixed_noreplace);
+    request.no_replace = flags & map_fixed_noreplace;
     request.below_minimum = may_map_low();
-    request.no_reserve = flags & MAP_NORESERVE_;
-    request.populate = flags & MAP_POPULATE_ && !(flags & MAP_NONBLOCK_);
-    request.locked = flags & MAP_LOCKED_;
-    request.low = flags & MAP_32BIT_;
+    request.no_reserve = flags & map_noreserve;
+    request.populate = flags & map_populate && !(flags & map_nonblock);
+    request.locked = flags & map_locked;
+    request.low = flags & map_32bit;
     if (request.locked)
         TRY(may_lock());
-    request.stack = flags & MAP_GROWSDOWN_;
+    request.stack = flags & map_growsdown;
     if (!request.fixed)
         request.address = request.address.page_down();
     if (f) {
@@ -147,7 +126,7 @@ sysresult sys_mmap(sys_address address, uint64_t size, sys_prot prot, sys_map_fl
 
 sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
     const auto bits = uint32_t(prot.value);
-    if (bits & ~(prot_bits | PROT_GROWSDOWN_)) // no stack grows up
+    if (bits & ~(prot_bits | prot_growsdown)) // no stack grows up
         return fail(Errno::inval);
     if (!address.address().page_aligned())
         return fail(Errno::inval);
@@ -156,7 +135,7 @@ sysresult sys_mprotect(sys_address address, uint64_t size, sys_prot prot) {
     if (address + page_round_up(size) < address || page_round_up(size) < size)
         return fail(Errno::nomem);
     TRY(current_vmspace().protect(address.address(), size, vm_prot(bits & prot_bits),
-                                  bits & PROT_GROWSDOWN_));
+                                  bits & prot_growsdown));
     return 0;
 }
 
@@ -232,22 +211,22 @@ sysresult sys_munlock(sys_address address, uint64_t size) {
 }
 
 sysresult sys_mlock2(sys_address address, uint64_t size, sys_hex flags) {
-    if (flags & ~MLOCK_ONFAULT_)
+    if (flags & ~mlock_onfault)
         return fail(Errno::inval);
     TRY(may_lock());
-    TRY(current_vmspace().lock_pages(address.address(), size, flags & MLOCK_ONFAULT_));
+    TRY(current_vmspace().lock_pages(address.address(), size, flags & mlock_onfault));
     return 0;
 }
 
 sysresult sys_mlockall(sys_hex flags) {
     using wiring = vmspace::wiring;
-    if (!(flags & (MCL_CURRENT_ | MCL_FUTURE_)) ||
-        (flags & ~(MCL_CURRENT_ | MCL_FUTURE_ | MCL_ONFAULT_)))
+    if (!(flags & (mcl_current | mcl_future)) ||
+        (flags & ~(mcl_current | mcl_future | mcl_onfault)))
         return fail(Errno::inval);
     TRY(may_lock());
-    const wiring how = flags & MCL_ONFAULT_ ? wiring::on_fault : wiring::at_once;
-    TRY(current_vmspace().lock_all(flags & MCL_CURRENT_ ? how : wiring::none,
-                                   flags & MCL_FUTURE_ ? how : wiring::none));
+    const wiring how = flags & mcl_onfault ? wiring::on_fault : wiring::at_once;
+    TRY(current_vmspace().lock_all(flags & mcl_current ? how : wiring::none,
+                                   flags & mcl_future ? how : wiring::none));
     return 0;
 }
 

@@ -6,6 +6,8 @@
 #include "kernel/files/path_buffer.h"
 #include "kernel/process/thread.h"
 
+using namespace linux_abi;
+
 namespace {
 
 sysresult no_attributes(sys_path path, bool follow) {
@@ -16,7 +18,7 @@ sysresult no_attributes(sys_path path, bool follow) {
 
 sysresult no_attributes(sys_fd fd) {
     auto f = TRY(current_thread().files->get(fd));
-    return fail(f->flags() & O_PATH_ ? Errno::badf : Errno::opnotsupp);
+    return fail(f->flags() & o_path ? Errno::badf : Errno::opnotsupp);
 }
 
 // Whether an answer that is about the attribute `name` is about that. ERANGE EFAULT.

@@ -23,6 +23,8 @@
 #include <type_traits>
 #include <utility>
 
+using namespace linux_abi;
+
 namespace {
 
 template <class T> struct convert { // user_ptr and the types that hold an address
@@ -61,7 +63,7 @@ template <class... Args, sysresult (*Handler)(Args...)> struct adapter<Handler> 
         // The mode of open means something only if a file may be made.
         if constexpr (I > 0 && std::is_same_v<type, sys_mode>)
             if constexpr (std::is_same_v<std::tuple_element_t<I - 1, arguments>, sys_open_flags>)
-                if (!(c.registers[I - 1] & O_CREAT_))
+                if (!(c.registers[I - 1] & o_creat))
                     return;
         line.add("%s", I > 0 ? ", " : "");
         strace_argument(line, c, convert<type>::from(c.registers[I]));

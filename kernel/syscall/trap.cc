@@ -11,16 +11,18 @@
 
 #include <machine/trap_frame.h>
 
+using namespace linux_abi;
+
 namespace {
 
 void post_fault_signal(thread& self, vaddr_t address, vm_prot access, fault_outcome outcome) {
     self.fault_access = access;
     switch (outcome) {
     case fault_outcome::resolved: return;
-    case fault_outcome::maperr: signal_force(self, SIGSEGV_, SEGV_MAPERR_, address.value()); return;
-    case fault_outcome::accerr: signal_force(self, SIGSEGV_, SEGV_ACCERR_, address.value()); return;
+    case fault_outcome::maperr: signal_force(self, sigsegv, segv_maperr, address.value()); return;
+    case fault_outcome::accerr: signal_force(self, sigsegv, segv_accerr, address.value()); return;
     case fault_outcome::adrerr:
-    case fault_outcome::io_error: signal_force(self, SIGBUS_, BUS_ADRERR_, address.value()); return;
+    case fault_outcome::io_error: signal_force(self, sigbus, bus_adrerr, address.value()); return;
     case fault_outcome::nomem: return; // out_of_memory() has seen to it
     }
 }
@@ -94,30 +96,30 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
     const uint64_t at = frame.user_pc().value();
     switch (vector) {
     case 0: // divide error
-        signal_force(self, SIGFPE_, FPE_INTDIV_, at);
+        signal_force(self, sigfpe, fpe_intdiv, at);
         break;
     case 1: // debug
-        signal_force(self, SIGTRAP_, TRAP_TRACE_, at);
+        signal_force(self, sigtrap, trap_trace, at);
         break;
     case 3: // breakpoint
-        signal_force(self, SIGTRAP_, SI_KERNEL_, 0);
+        signal_force(self, sigtrap, si_kernel, 0);
         break;
     case 6: // invalid opcode
-        signal_force(self, SIGILL_, ILL_ILLOPN_, at);
+        signal_force(self, sigill, ill_illopn, at);
         break;
     case 11: // segment not present
     case 12: // stack segment
-        signal_force(self, SIGBUS_, SI_KERNEL_, 0);
+        signal_force(self, sigbus, si_kernel, 0);
         break;
     case 16: // x87
     case 19: // SIMD
-        signal_force(self, SIGFPE_, machine_fpu_exception_code(vector), at);
+        signal_force(self, sigfpe, machine_fpu_exception_code(vector), at);
         break;
     case 17: // alignment
-        signal_force(self, SIGBUS_, BUS_ADRALN_, 0);
+        signal_force(self, sigbus, bus_adraln, 0);
         break;
     default: // overflow, bound, general protection...
-        signal_force(self, SIGSEGV_, SI_KERNEL_, 0);
+        signal_force(self, sigsegv, si_kernel, 0);
         break;
     }
 }

@@ -20,6 +20,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 // How exact alarms are when a process has many threads, and how often they look at most.
@@ -66,14 +68,14 @@ nanos_t limit_reached(cpu_alarm& a, nanos_t time) REQUIRES(process_tree_lock) {
     nanos_t next;
     {
         lock_guard guard(p.lock);
-        linux_rlimit& limit = p.limits[RLIMIT_CPU_];
+        linux_rlimit& limit = p.limits[rlimit_cpu];
         if (time >= seconds_to_nanos(limit.maximum)) {
-            signo = SIGKILL_;
+            signo = sigkill;
         } else if (time >= seconds_to_nanos(limit.current)) {
-            signo = SIGXCPU_;
+            signo = sigxcpu;
             limit.current++;
         }
-        next = signo == SIGKILL_ ? forever : next_limit(limit);
+        next = signo == sigkill ? forever : next_limit(limit);
     }
     if (signo)
         signal_send_process_locked(p, signo, nullptr);
@@ -107,14 +109,14 @@ nanos_t cpu_clock::now() const {
 }
 
 bool is_cpu_clock(int32_t id) {
-    return id == CLOCK_PROCESS_CPUTIME_ || id == CLOCK_THREAD_CPUTIME_ || id < 0;
+    return id == clock_process_cputime || id == clock_thread_cputime || id < 0;
 }
 
 expected<cpu_clock> cpu_clock_find(int32_t id, bool reading) {
     thread& self = current_thread();
-    if (id == CLOCK_PROCESS_CPUTIME_)
+    if (id == clock_process_cputime)
         return cpu_clock{ref_ptr(self.proc), nullptr};
-    if (id == CLOCK_THREAD_CPUTIME_)
+    if (id == clock_thread_cputime)
         return cpu_clock{ref_ptr(self.proc), ref_ptr(&self)};
     const int32_t kind = id & clock_kind_mask;
     const pid_t pid = ~(id >> clock_id_shift);
@@ -153,7 +155,7 @@ void cpu_limit_changed(process& p) {
     nanos_t at;
     {
         lock_guard guard(p.lock);
-        at = next_limit(p.limits[RLIMIT_CPU_]);
+        at = next_limit(p.limits[rlimit_cpu]);
     }
     if (at == forever) {
         cpu_alarm_cancel(p, p.cpu_alarms.limit);

@@ -2,6 +2,7 @@
 #include "kernel/time/itimer.h"
 
 #include "arch/timer.h"
+#include "kernel/abi/clocks.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
@@ -11,6 +12,8 @@
 #include "vm/phys/pool.h"
 
 #include <algorithm>
+
+using namespace linux_abi;
 
 // ITIMER_VIRTUAL or ITIMER_PROF. All under process_tree_lock.
 struct cpu_interval_timer {
@@ -38,7 +41,6 @@ namespace {
 
 constinit pool<interval_timers> all_timers{"interval_timers"};
 
-enum : int32_t { ITIMER_REAL_ = 0, ITIMER_VIRTUAL_ = 1, ITIMER_PROF_ = 2 };
 constexpr uint64_t micros_per_second = 1'000'000;
 constexpr uint64_t nanos_per_micro = 1000;
 // The longest time there is: even a deadline and an interval together are no overflow.
@@ -56,7 +58,7 @@ void fire(void* context) {
             return;
         timers.armed = false;
     }
-    signal_send_process(*timers.owner, SIGALRM_, nullptr);
+    signal_send_process(*timers.owner, sigalrm, nullptr);
 }
 
 // ITIMER_VIRTUAL and ITIMER_PROF: each period is told of, unless the last one has not been taken.
@@ -88,8 +90,8 @@ expected<interval_timers*> timers_of(process& p) {
         return fail(Errno::nomem);
     fresh->owner = &p;
     assume_held(process_tree_lock); // nobody else knows it yet
-    prepare(fresh->user, true, SIGVTALRM_);
-    prepare(fresh->profile, false, SIGPROF_);
+    prepare(fresh->user, true, sigvtalrm);
+    prepare(fresh->profile, false, sigprof);
     interval_timers* mine = fresh;
     {
         lock_guard guard(p.lock);
@@ -144,7 +146,7 @@ setting remaining(process& p, const cpu_interval_timer& timer) REQUIRES(process_
 }
 
 cpu_interval_timer& cpu_timer(interval_timers& timers, int32_t which) {
-    return which == ITIMER_VIRTUAL_ ? timers.user : timers.profile;
+    return which == itimer_virtual ? timers.user : timers.profile;
 }
 
 expected<setting> set_cpu(process& p, int32_t which, const setting& wanted) {
@@ -219,26 +221,26 @@ void itimer_process_exiting(process& p) {
 
 sysresult sys_setitimer(int32_t which, user_ptr<const linux_timeval> value,
                         user_ptr<linux_timeval> old) {
-    if (which < ITIMER_REAL_ || which > ITIMER_PROF_)
+    if (which < itimer_real || which > itimer_prof)
         return fail(Errno::inval);
     linux_itimerval wanted{}; // no value at all turns it off, as on Linux
     if (value)
         wanted = TRY(value.as<const linux_itimerval>().read());
     const setting s{TRY(nanos_of(wanted.value)), TRY(nanos_of(wanted.interval))};
     process& p = current_process();
-    const setting before = TRY(which == ITIMER_REAL_ ? set_real(p, s) : set_cpu(p, which, s));
+    const setting before = TRY(which == itimer_real ? set_real(p, s) : set_cpu(p, which, s));
     if (old)
         TRY(old.as<linux_itimerval>().write(itimerval_of(before)));
     return 0;
 }
 
 sysresult sys_getitimer(int32_t which, user_ptr<linux_timeval> out) {
-    if (which < ITIMER_REAL_ || which > ITIMER_PROF_)
+    if (which < itimer_real || which > itimer_prof)
         return fail(Errno::inval);
     process& p = current_process();
     interval_timers& timers = *TRY(timers_of(p));
     setting s;
-    if (which != ITIMER_REAL_) {
+    if (which != itimer_real) {
         lock_guard tree(process_tree_lock);
         s = remaining(p, cpu_timer(timers, which));
     } else {

@@ -14,6 +14,7 @@
 #include "kernel/time/posix_timers.h"
 
 #include "arch/timer.h"
+#include "kernel/abi/clocks.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
@@ -24,13 +25,11 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 constinit pool<posix_timer> timers{"posix_timer"};
-
-// SIGEV_THREAD is the C library's: to the kernel it is SIGEV_SIGNAL.
-enum : int32_t { SIGEV_SIGNAL_ = 0, SIGEV_NONE_ = 1, SIGEV_THREAD_ = 2, SIGEV_THREAD_ID_ = 4 };
-constexpr uint32_t TIMER_ABSTIME_ = 1;
 
 int add_saturated(int a, int b) {
     int sum;
@@ -135,16 +134,16 @@ expected<posix_timer*> find(process& p, int id) REQUIRES(p.posix_timers.lock) {
 
 status choose_signal(posix_timer& t, const linux_sigevent& event) {
     switch (event.notify) {
-    case SIGEV_NONE_: t.signals = false; return {};
-    case SIGEV_THREAD_ID_: {
+    case sigev_none: t.signals = false; return {};
+    case sigev_thread_id: {
         ref_ptr<thread> target = thread_find(event.tid);
         if (!target || target->proc != t.owner)
             return fail(Errno::inval);
         t.target = std::move(target);
         break;
     }
-    case SIGEV_SIGNAL_:
-    case SIGEV_THREAD_: break;
+    case sigev_signal:
+    case sigev_thread: break;
     default: return fail(Errno::inval);
     }
     if (event.signo < 1 || event.signo > signal_max)
@@ -212,12 +211,12 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     else
         TRY(clock_for_timers(clock));
     process& p = current_process();
-    linux_sigevent wanted{0, SIGALRM_, SIGEV_SIGNAL_, 0, {}};
+    linux_sigevent wanted{0, sigalrm, sigev_signal, 0, {}};
     if (event)
         wanted = TRY(event.read());
     // The signal that it will send counts from now on.
     auto charge = user_charge::take(current_credentials().uid, user_resource::signals, 1,
-                                    process_limit(RLIMIT_SIGPENDING_), Errno::again);
+                                    process_limit(rlimit_sigpending), Errno::again);
     posix_timer* t = charge ? timers.create() : nullptr;
     if (!t)
         return fail(Errno::again);
@@ -243,7 +242,7 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
             t->entry.timer = t;
             t->entry.info = {};
             t->entry.info.signo = wanted.signo;
-            t->entry.info.code = SI_TIMER_;
+            t->entry.info.code = si_timer;
             t->entry.info.timer.timer_id = t->id;
             t->entry.info.timer.value = event ? wanted.value : uint64_t(t->id);
             p.posix_timers.all.push_back(*t);
@@ -266,7 +265,7 @@ sysresult sys_timer_settime(int32_t id, sys_hex flags, user_ptr<const linux_itim
     {
         lock_guard guard(p.posix_timers.lock);
         posix_timer& t = *TRY(find(p, id));
-        const bool absolute = flags & TIMER_ABSTIME_;
+        const bool absolute = flags & timer_abstime;
         const bool by_use = on_cpu_clock(t);
         if (by_use && !cpu_clock_goes_on(t.cpu))
             return fail(Errno::srch);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr int signal_interrupt = 2, signal_quit = 3, signal_suspend = 20; // SIGINT SIGQUIT SIGTSTP
@@ -44,7 +46,7 @@ void line_discipline::check() const {
 void line_discipline::set(const linux_termios& settings) {
     const bool was_canonical = canonical();
     settings_ = settings;
-    if (!(settings_.iflag & IXON_))
+    if (!(settings_.iflag & ixon))
         stopped_ = false;
     if (was_canonical == canonical())
         return;
@@ -103,7 +105,7 @@ void line_discipline::flush_input() {
 bool line_discipline::store(uint8_t c) {
     // The last byte of the ring is kept for the end of the line.
     if (head_ - tail_ >= input_size - 1) {
-        if (input(IMAXBEL_))
+        if (input(imaxbel))
             put(bell);
         return false;
     }
@@ -126,34 +128,34 @@ void line_discipline::end_line(uint8_t c) {
 // ---- From the line -------------------------------------------------------------------------
 
 void line_discipline::receive(uint8_t c) {
-    if (input(ISTRIP_))
+    if (input(istrip))
         c &= 0x7f;
     if (literal_next_) {
         literal_next_ = false;
-        if (store(c) && local(ECHO_))
+        if (store(c) && local(linux_abi::echo))
             echo(c);
         return;
     }
     if (flow_control(c) || signal_character(c))
         return;
     if (c == '\r') {
-        if (input(IGNCR_))
+        if (input(igncr))
             return;
-        if (input(ICRNL_))
+        if (input(icrnl))
             c = '\n';
-    } else if (c == '\n' && input(INLCR_)) {
+    } else if (c == '\n' && input(inlcr)) {
         c = '\r';
     }
     if (canonical() && editing_character(c))
         return;
-    if (store(c) && local(ECHO_))
+    if (store(c) && local(linux_abi::echo))
         echo_typed(c);
 }
 
 void line_discipline::receive_break() {
-    if (input(IGNBRK_))
+    if (input(ignbrk))
         return;
-    if (input(BRKINT_))
+    if (input(brkint))
         raise(signal_interrupt);
     else
         store(0);
@@ -161,13 +163,13 @@ void line_discipline::receive_break() {
 
 // ^S and ^Q. With IXANY any byte starts the output again.
 bool line_discipline::flow_control(uint8_t c) {
-    if (!input(IXON_))
+    if (!input(ixon))
         return false;
-    if (is(c, VSTART_) || is(c, VSTOP_)) {
-        stopped_ = is(c, VSTOP_);
+    if (is(c, vstart) || is(c, vstop)) {
+        stopped_ = is(c, vstop);
         return true;
     }
-    if (input(IXANY_))
+    if (input(ixany))
         stopped_ = false;
     return false;
 }
@@ -175,23 +177,23 @@ bool line_discipline::flow_control(uint8_t c) {
 void line_discipline::raise(int signo) {
     signals_ |= uint64_t{1} << (signo - 1);
     stopped_ = false;
-    if (!local(NOFLSH_)) {
+    if (!local(noflsh)) {
         flush_input();
         flush_output();
     }
 }
 
 bool line_discipline::signal_character(uint8_t c) {
-    if (!local(ISIG_))
+    if (!local(isig))
         return false;
-    int signo = is(c, VINTR_)   ? signal_interrupt
-                : is(c, VQUIT_) ? signal_quit
-                : is(c, VSUSP_) ? signal_suspend
-                                : 0;
+    int signo = is(c, vintr)   ? signal_interrupt
+                : is(c, vquit) ? signal_quit
+                : is(c, vsusp) ? signal_suspend
+                               : 0;
     if (signo == 0)
         return false;
     raise(signo);
-    if (local(ECHO_))
+    if (local(linux_abi::echo))
         echo(c);
     return true;
 }
@@ -204,29 +206,29 @@ uint64_t line_discipline::take_signals() {
 
 // Whether `c` edits or ends the line, and was dealt with.
 bool line_discipline::editing_character(uint8_t c) {
-    const bool extended = local(IEXTEN_);
-    if (is(c, VERASE_)) {
+    const bool extended = local(iexten);
+    if (is(c, verase)) {
         erase_character();
-    } else if (is(c, VKILL_)) {
+    } else if (is(c, vkill)) {
         erase_line();
-    } else if (extended && is(c, VWERASE_)) {
+    } else if (extended && is(c, vwerase)) {
         erase_word();
-    } else if (extended && is(c, VLNEXT_)) {
+    } else if (extended && is(c, vlnext)) {
         literal_next_ = true;
-        if (local(ECHO_) && local(ECHOCTL_)) {
+        if (local(linux_abi::echo) && local(echoctl)) {
             echo_raw('^');
             echo_raw(backspace);
         }
-    } else if (extended && local(ECHO_) && is(c, VREPRINT_)) {
+    } else if (extended && local(linux_abi::echo) && is(c, vreprint)) {
         reprint();
     } else if (c == '\n') {
-        if (local(ECHO_) || local(ECHONL_))
+        if (local(linux_abi::echo) || local(echonl))
             put_processed('\n');
         end_line(c);
-    } else if (is(c, VEOF_)) {
+    } else if (is(c, veof)) {
         end_line(0);
-    } else if (is(c, VEOL_) || (extended && is(c, VEOL2_))) {
-        if (local(ECHO_))
+    } else if (is(c, veol) || (extended && is(c, veol2))) {
+        if (local(linux_abi::echo))
             echo(c);
         end_line(c);
     } else {
@@ -240,11 +242,11 @@ bool line_discipline::editing_character(uint8_t c) {
 void line_discipline::erase_character() {
     if (head_ == ended_)
         return;
-    if (local(ECHO_) && !local(ECHOE_)) {
-        echo(settings_.cc[VERASE_]);
+    if (local(linux_abi::echo) && !local(echoe)) {
+        echo(settings_.cc[verase]);
         drop_last(false);
     } else {
-        drop_last(local(ECHO_));
+        drop_last(local(linux_abi::echo));
     }
 }
 
@@ -255,30 +257,30 @@ void line_discipline::erase_word() {
             in_word = true;
         else if (in_word)
             break;
-        drop_last(local(ECHO_));
+        drop_last(local(linux_abi::echo));
     }
 }
 
 void line_discipline::erase_line() {
     if (head_ == ended_)
         return;
-    const bool visibly = local(ECHOK_) && local(ECHOKE_) && local(ECHOE_);
-    if (local(ECHO_) && !visibly) {
+    const bool visibly = local(echok) && local(echoke) && local(echoe);
+    if (local(linux_abi::echo) && !visibly) {
         head_ = ended_;
-        echo(settings_.cc[VKILL_]);
-        if (local(ECHOK_))
+        echo(settings_.cc[vkill]);
+        if (local(echok))
             put_processed('\n');
         return;
     }
     while (head_ != ended_)
-        drop_last(local(ECHO_));
+        drop_last(local(linux_abi::echo));
 }
 
 // Takes the last character off the line being edited (with IUTF8 all of its bytes), and off the
 // screen.
 void line_discipline::drop_last(bool show) {
     uint8_t c = in(--head_);
-    while (input(IUTF8_) && is_utf8_continuation(c) && head_ != ended_)
+    while (input(iutf8) && is_utf8_continuation(c) && head_ != ended_)
         c = in(--head_);
     if (!show)
         return;
@@ -286,7 +288,7 @@ void line_discipline::drop_last(bool show) {
     if (c == '\t')
         columns = tab_width_before(head_);
     else if (is_control(c))
-        columns = local(ECHOCTL_) ? 2 : 0;
+        columns = local(echoctl) ? 2 : 0;
     for (; columns > 0; columns--) {
         put_processed(backspace);
         if (c == '\t')
@@ -304,8 +306,8 @@ unsigned line_discipline::tab_width_before(uint32_t position) const {
     for (; p != ended_ && in(p - 1) != '\t'; p--) {
         uint8_t c = in(p - 1);
         if (is_control(c))
-            column += local(ECHOCTL_) ? 2 : 0;
-        else if (!input(IUTF8_) || !is_utf8_continuation(c))
+            column += local(echoctl) ? 2 : 0;
+        else if (!input(iutf8) || !is_utf8_continuation(c))
             column++;
     }
     if (p == ended_)
@@ -314,7 +316,7 @@ unsigned line_discipline::tab_width_before(uint32_t position) const {
 }
 
 void line_discipline::reprint() {
-    echo(settings_.cc[VREPRINT_]);
+    echo(settings_.cc[vreprint]);
     put_processed('\n');
     line_column_ = column_;
     for (uint32_t p = ended_; p != head_; p++)
@@ -332,7 +334,7 @@ void line_discipline::echo_typed(uint8_t c) {
 
 // Control characters as ^X, with ECHOCTL.
 void line_discipline::echo(uint8_t c) {
-    if (local(ECHOCTL_) && is_control(c) && c != '\t') {
+    if (local(echoctl) && is_control(c) && c != '\t') {
         put_processed('^');
         put_processed(c ^ 0x40);
     } else {
@@ -349,22 +351,22 @@ bool line_discipline::put(uint8_t c) {
 
 // One byte with the processing that oflag asks for; keeps the column. False when there was no room.
 bool line_discipline::put_processed(uint8_t c) {
-    if (!(settings_.oflag & OPOST_))
+    if (!(settings_.oflag & opost))
         return put(c);
     if (output_size - (out_head_ - out_tail_) < longest_output)
         return false;
     switch (c) {
     case '\n':
-        if (settings_.oflag & ONLCR_)
+        if (settings_.oflag & onlcr)
             put('\r');
-        if (settings_.oflag & (ONLCR_ | ONLRET_))
+        if (settings_.oflag & (onlcr | onlret))
             column_ = 0;
         return put('\n');
     case '\r':
-        if ((settings_.oflag & ONOCR_) && column_ == 0)
+        if ((settings_.oflag & onocr) && column_ == 0)
             return true;
-        if (settings_.oflag & OCRNL_) {
-            if (settings_.oflag & ONLRET_)
+        if (settings_.oflag & ocrnl) {
+            if (settings_.oflag & onlret)
                 column_ = 0;
             return put('\n');
         }
@@ -373,7 +375,7 @@ bool line_discipline::put_processed(uint8_t c) {
     case '\t': {
         unsigned width = tab_stop - column_ % tab_stop;
         column_ += width;
-        if ((settings_.oflag & XTABS_) != XTABS_)
+        if ((settings_.oflag & xtabs) != xtabs)
             return put('\t');
         for (; width > 0; width--)
             put(' ');
@@ -384,7 +386,7 @@ bool line_discipline::put_processed(uint8_t c) {
             column_--;
         return put(c);
     default:
-        if (!is_control(c) && !(input(IUTF8_) && is_utf8_continuation(c)))
+        if (!is_control(c) && !(input(iutf8) && is_utf8_continuation(c)))
             column_++;
         return put(c);
     }
@@ -398,7 +400,7 @@ size_t line_discipline::write_room() const {
 
 size_t line_discipline::write(const uint8_t* from, size_t size) {
     size_t taken = 0;
-    if (settings_.oflag & OPOST_) {
+    if (settings_.oflag & opost) {
         while (taken < size && write_room() > 0)
             put_processed(from[taken++]);
         return taken;

@@ -33,7 +33,7 @@ public:
     // Only known flags may be set. What has been typed already stays; a line being edited can be
     // read at once when canonical mode ends.
     void set(const linux_termios& settings);
-    bool canonical() const { return local(ICANON_); }
+    bool canonical() const { return local(linux_abi::icanon); }
 
     // A byte from the line. Call only if receive_room() > 0.
     void receive(uint8_t byte);
@@ -103,7 +103,7 @@ private:
     bool put(uint8_t c);
     bool put_processed(uint8_t c);
 
-    linux_termios settings_ = default_termios;
+    linux_termios settings_ = linux_abi::default_termios;
     uint8_t input_[input_size] = {};
     uint64_t marks_[input_size / 64] =
         {}; // bytes that end a line; a 0 with a mark is an end of file

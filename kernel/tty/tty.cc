@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <bit>
 
+using namespace linux_abi;
+
 namespace {
 
 constinit pool<tty_file> tty_files{"tty_file"};
@@ -31,7 +33,7 @@ expected<ref_ptr<file>> open(vnode& node, tty& terminal, uint32_t flags) {
         lock_guard tree(process_tree_lock);
         sid = current_process().group->sess->sid;
     }
-    tty_file* f = tty_files.create(node, terminal, flags & ~uint32_t{O_NOCTTY_}, sid);
+    tty_file* f = tty_files.create(node, terminal, flags & ~uint32_t{o_noctty}, sid);
     if (!f)
         return fail(Errno::nomem);
     terminal.opened(*f);
@@ -49,7 +51,7 @@ expected<ref_ptr<file>> tty_open(vnode& node, unsigned line, uint32_t flags) {
     if (line >= tty_line_count || !lines[line].present())
         return fail(Errno::nxio);
     ref_ptr<file> f = TRY(open(node, lines[line], flags));
-    if (!(flags & O_NOCTTY_) && f->readable())
+    if (!(flags & o_noctty) && f->readable())
         (void)lines[line].acquire(true, false); // whoever cannot have it goes on without
     return f;
 }
@@ -183,13 +185,13 @@ status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got,
 expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
     if (by.hung_up() || io.remaining() == 0)
         return 0;
-    TRY(check_foreground(SIGTTIN_));
+    TRY(check_foreground(sigttin));
     uint64_t got = 0;
     nanos_t deadline = forever;
     lock_guard guard(lock_);
     // With MIN = 0 the time-out begins now, with MIN > 0 at the first byte.
-    auto timeout = [&]() REQUIRES(lock_) { return discipline_.settings().cc[VTIME_] * vtime_unit; };
-    if (!discipline_.canonical() && discipline_.settings().cc[VMIN_] == 0)
+    auto timeout = [&]() REQUIRES(lock_) { return discipline_.settings().cc[vtime] * vtime_unit; };
+    if (!discipline_.canonical() && discipline_.settings().cc[vmin] == 0)
         deadline = now() + timeout();
     for (;;) {
         if (by.hung_up())
@@ -201,13 +203,13 @@ expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
                 return fail(moved.error());
             if (!moved || line_ended || discipline_.canonical() || io.remaining() == 0)
                 return int64_t(got);
-            if (got >= discipline_.settings().cc[VMIN_])
+            if (got >= discipline_.settings().cc[vmin])
                 return int64_t(got);
             if (timeout() != 0)
                 deadline = now() + timeout();
             continue;
         }
-        if (!discipline_.canonical() && discipline_.settings().cc[VMIN_] == 0 && timeout() == 0)
+        if (!discipline_.canonical() && discipline_.settings().cc[vmin] == 0 && timeout() == 0)
             return int64_t(got);
         if (by.nonblocking())
             return got ? expected<int64_t>(int64_t(got)) : fail(Errno::again);
@@ -225,10 +227,10 @@ expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
     bool stops_background;
     {
         lock_guard guard(lock_);
-        stops_background = discipline_.settings().lflag & TOSTOP_;
+        stops_background = discipline_.settings().lflag & tostop;
     }
     if (stops_background)
-        TRY(check_foreground(SIGTTOU_));
+        TRY(check_foreground(sigttou));
 
     uint8_t chunk[chunk_size];
     uint64_t written = 0;
@@ -287,16 +289,16 @@ uint32_t tty::poll(tty_file& by, poller* p) {
     if (p)
         p->add(poll_);
     if (by.hung_up())
-        return POLLIN_ | POLLRDNORM_ | POLLOUT_ | POLLWRNORM_ | POLLERR_ | POLLHUP_;
+        return pollin | pollrdnorm | pollout | pollwrnorm | pollerr | pollhup;
     lock_guard guard(lock_);
     uint32_t events = 0;
     const linux_termios& s = discipline_.settings();
     // With a time-out MIN does not hold a first byte back.
     const size_t wanted =
-        !discipline_.canonical() && s.cc[VTIME_] == 0 ? std::max<size_t>(s.cc[VMIN_], 1) : 1;
+        !discipline_.canonical() && s.cc[vtime] == 0 ? std::max<size_t>(s.cc[vmin], 1) : 1;
     if (discipline_.readable() && (wanted == 1 || discipline_.readable_bytes() >= wanted))
-        events |= POLLIN_ | POLLRDNORM_;
+        events |= pollin | pollrdnorm;
     if (discipline_.write_room() >= chunk_size)
-        events |= POLLOUT_ | POLLWRNORM_;
+        events |= pollout | pollwrnorm;
     return events;
 }

@@ -1,5 +1,6 @@
 // ioctl on terminals. The commands about groups and sessions end in tty_session.cc.
 #include "arch/timer.h"
+#include "kernel/abi/termios.h"
 #include "kernel/base/user_ptr.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
@@ -7,32 +8,9 @@
 #include "kernel/tty/tty.h"
 #include "lib/string.h"
 
-namespace {
+using namespace linux_abi;
 
-enum : uint64_t {
-    TCGETS_ = 0x5401,
-    TCSETS_,
-    TCSETSW_,
-    TCSETSF_,
-    TCSBRK_ = 0x5409,
-    TCXONC_,
-    TCFLSH_,
-    TIOCSCTTY_ = 0x540e,
-    TIOCGPGRP_ = 0x540f,
-    TIOCSPGRP_,
-    TIOCOUTQ_,
-    TIOCGWINSZ_ = 0x5413,
-    TIOCSWINSZ_,
-    TIOCINQ_ = 0x541b,
-    TIOCNOTTY_ = 0x5422,
-    TIOCGETD_ = 0x5424,
-    TCSBRKP_,
-    TIOCGSID_ = 0x5429,
-    TCGETS2_ = 0x802c542a,
-    TCSETS2_ = 0x402c542b,
-    TCSETSW2_,
-    TCSETSF2_,
-};
+namespace {
 
 struct linux_termios2 {
     linux_termios common;
@@ -41,8 +19,6 @@ struct linux_termios2 {
 static_assert(sizeof(linux_termios2) == 44);
 constexpr uint32_t line_speed = 115200;
 
-enum : uint64_t { TCIFLUSH_, TCOFLUSH_, TCIOFLUSH_ };
-enum : uint64_t { TCOOFF_, TCOON_, TCIOFF_, TCION_ };
 constexpr nanos_t break_length = nanos_per_second / 4;
 constexpr nanos_t drain_poll = nanos_per_second / 1000;
 
@@ -58,8 +34,7 @@ linux_termios settable(linux_termios wanted) {
 }
 
 bool has_time_to_drain(uint64_t command) {
-    return command == TCSETSW_ || command == TCSETSF_ || command == TCSETSW2_ ||
-           command == TCSETSF2_;
+    return command == tcsetsw || command == tcsetsf || command == tcsetsw2 || command == tcsetsf2;
 }
 
 } // namespace
@@ -71,11 +46,11 @@ status tty::get_settings(uint64_t command, uint64_t argument) {
         settings.common = discipline_.settings();
     }
     return copy_out(vaddr_t(argument), &settings,
-                    command == TCGETS2_ ? sizeof settings : sizeof settings.common);
+                    command == tcgets2 ? sizeof settings : sizeof settings.common);
 }
 
 status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
-    TRY(check_foreground(SIGTTOU_));
+    TRY(check_foreground(sigttou));
     // The speeds of a termios2 are not looked at: there is only one.
     const linux_termios wanted = settable(TRY(user_ptr<const linux_termios>(argument).read()));
     if (has_time_to_drain(command))
@@ -83,7 +58,7 @@ status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
     effects e;
     {
         lock_guard guard(lock_);
-        if (command == TCSETSF_ || command == TCSETSF2_)
+        if (command == tcsetsf || command == tcsetsf2)
             discipline_.flush_input();
         discipline_.set(wanted);
         serve(e);
@@ -102,7 +77,7 @@ status tty::set_size(uint64_t argument) {
             return {};
         size_ = wanted;
     }
-    signal_send_group(foreground_.load(), SIGWINCH_, nullptr);
+    signal_send_group(foreground_.load(), sigwinch, nullptr);
     return {};
 }
 
@@ -120,15 +95,15 @@ status tty::drain(tty_file& by) {
 }
 
 status tty::flush(uint64_t which) {
-    TRY(check_foreground(SIGTTOU_));
-    if (which > TCIOFLUSH_)
+    TRY(check_foreground(sigttou));
+    if (which > tcioflush)
         return fail(Errno::inval);
     effects e;
     {
         lock_guard guard(lock_);
-        if (which != TCOFLUSH_)
+        if (which != tcoflush)
             discipline_.flush_input();
-        if (which != TCIFLUSH_) {
+        if (which != tciflush) {
             discipline_.flush_output();
             writers_.wake_all();
             e.notify = true;
@@ -140,18 +115,18 @@ status tty::flush(uint64_t which) {
 }
 
 status tty::flow(uint64_t which) {
-    TRY(check_foreground(SIGTTOU_));
+    TRY(check_foreground(sigttou));
     effects e;
     {
         lock_guard guard(lock_);
         const uint8_t* cc = discipline_.settings().cc;
         switch (which) {
-        case TCOOFF_:
-        case TCOON_: discipline_.stop_output(which == TCOOFF_); break;
-        case TCIOFF_:
-        case TCION_:
+        case tcooff:
+        case tcoon: discipline_.stop_output(which == tcooff); break;
+        case tcioff:
+        case tcion:
             // Asks the other side, by the characters that it would understand.
-            discipline_.send(cc[which == TCIOFF_ ? VSTOP_ : VSTART_]);
+            discipline_.send(cc[which == tcioff ? vstop : vstart]);
             break;
         default: return fail(Errno::inval);
         }
@@ -162,7 +137,7 @@ status tty::flow(uint64_t which) {
 }
 
 status tty::send_break(tty_file& by) {
-    TRY(check_foreground(SIGTTOU_));
+    TRY(check_foreground(sigttou));
     TRY(drain(by));
     {
         lock_guard guard(lock_);
@@ -176,27 +151,27 @@ status tty::send_break(tty_file& by) {
 
 expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) {
     if (by.hung_up())
-        return fail(command == TIOCSPGRP_ ? Errno::notty : Errno::io);
+        return fail(command == tiocspgrp ? Errno::notty : Errno::io);
     switch (command) {
-    case TCGETS_:
-    case TCGETS2_: TRY(get_settings(command, argument)); return 0;
-    case TCSETS_:
-    case TCSETSW_:
-    case TCSETSF_:
-    case TCSETS2_:
-    case TCSETSW2_:
-    case TCSETSF2_: TRY(set_settings(by, command, argument)); return 0;
-    case TCSBRK_: // with an argument it only drains: that is tcdrain
+    case tcgets:
+    case tcgets2: TRY(get_settings(command, argument)); return 0;
+    case tcsets:
+    case tcsetsw:
+    case tcsetsf:
+    case tcsets2:
+    case tcsetsw2:
+    case tcsetsf2: TRY(set_settings(by, command, argument)); return 0;
+    case tcsbrk: // with an argument it only drains: that is tcdrain
         if (argument != 0) {
-            TRY(check_foreground(SIGTTOU_));
+            TRY(check_foreground(sigttou));
             TRY(drain(by));
             return 0;
         }
         [[fallthrough]];
-    case TCSBRKP_: TRY(send_break(by)); return 0;
-    case TCXONC_: TRY(flow(argument)); return 0;
-    case TCFLSH_: TRY(flush(argument)); return 0;
-    case TIOCGWINSZ_: {
+    case tcsbrkp: TRY(send_break(by)); return 0;
+    case tcxonc: TRY(flow(argument)); return 0;
+    case tcflsh: TRY(flush(argument)); return 0;
+    case tiocgwinsz: {
         linux_winsize size;
         {
             lock_guard guard(lock_);
@@ -205,28 +180,28 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
         TRY(user_ptr<linux_winsize>(argument).write(size));
         return 0;
     }
-    case TIOCSWINSZ_: TRY(set_size(argument)); return 0;
-    case TIOCINQ_:
-    case TIOCOUTQ_: {
+    case tiocswinsz: TRY(set_size(argument)); return 0;
+    case tiocinq:
+    case tiocoutq: {
         int32_t n;
         {
             lock_guard guard(lock_);
-            n = int32_t(command == TIOCINQ_ ? discipline_.readable_bytes()
-                                            : discipline_.output_bytes());
+            n = int32_t(command == tiocinq ? discipline_.readable_bytes()
+                                           : discipline_.output_bytes());
         }
         TRY(user_ptr<int32_t>(argument).write(n));
         return 0;
     }
-    case TIOCSCTTY_: {
+    case tiocsctty: {
         const bool superuser = current_credentials().superuser();
         TRY(acquire(by.readable() || superuser, argument == 1 && superuser));
         return 0;
     }
-    case TIOCNOTTY_: TRY(release_by_process()); return 0;
-    case TIOCGPGRP_: return get_group(argument);
-    case TIOCSPGRP_: TRY(set_group(argument)); return 0;
-    case TIOCGSID_: TRY(get_session(argument)); return 0;
-    case TIOCGETD_: // the discipline: N_TTY
+    case tiocnotty: TRY(release_by_process()); return 0;
+    case tiocgpgrp: return get_group(argument);
+    case tiocspgrp: TRY(set_group(argument)); return 0;
+    case tiocgsid: TRY(get_session(argument)); return 0;
+    case tiocgetd: // the discipline: N_TTY
         TRY(user_ptr<int32_t>(argument).write(0));
         return 0;
     default: return fail(Errno::notty);

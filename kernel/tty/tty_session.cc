@@ -5,6 +5,8 @@
 #include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 
+using namespace linux_abi;
+
 status tty::acquire(bool may_read, bool steal) {
     lock_guard tree(process_tree_lock);
     process& self = current_process();
@@ -37,7 +39,7 @@ status tty::check_foreground(int signo) {
     // Output from the background is harmless to a program that does not want to hear of it; input
     // would be taken away from the foreground.
     if (signal_blocked_or_ignored(current_thread(), signo))
-        return signo == SIGTTIN_ ? status(fail(Errno::io)) : status();
+        return signo == sigttin ? status(fail(Errno::io)) : status();
     if (orphaned)
         return fail(Errno::io);
     signal_send_group(group, signo, nullptr);
@@ -114,7 +116,7 @@ expected<int64_t> tty::get_group(uint64_t argument) {
 }
 
 status tty::set_group(uint64_t argument) {
-    TRY(check_foreground(SIGTTOU_));
+    TRY(check_foreground(sigttou));
     const int32_t group = TRY(user_ptr<const int32_t>(argument).read());
     if (group < 0)
         return fail(Errno::inval);

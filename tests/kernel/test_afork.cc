@@ -5,6 +5,8 @@
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
 
+using namespace linux_abi;
+
 KTEST(afork, record_comes_with_the_release) {
     auto made = vfork_wait::create();
     REQUIRE(made.has_value());
@@ -13,7 +15,7 @@ KTEST(afork, record_comes_with_the_release) {
     auto early = child.wait_for_record(true);
     EXPECT(!early && early.error() == Errno::again);
     child.release({7, afork_record::killed, 9, 0});
-    EXPECT_EQ(child.poll(nullptr), uint32_t(POLLIN_ | POLLRDNORM_));
+    EXPECT_EQ(child.poll(nullptr), uint32_t(pollin | pollrdnorm));
     for (unsigned i = 0; i < 2; i++) { // it can be read again
         auto record = child.wait_for_record(true);
         REQUIRE(record.has_value());

@@ -7,6 +7,8 @@
 #include <new>
 #include <string_view>
 
+using namespace linux_abi;
+
 namespace {
 
 using std::string_view;
@@ -152,17 +154,17 @@ KTEST(line_discipline, erasing_a_line_of_tabs_is_no_work) {
 
 KTEST(line_discipline, erasing_in_other_styles) {
     terminal t;
-    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{ECHOE_}; });
+    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{echoe}; });
     t.type("ab\x7f");
     EXPECT(t.shown() == "ab^?");
     t.type("\x15");
     EXPECT(t.shown() == "^U\r\n");
-    t.change([](linux_termios& s) { s.lflag |= ECHOE_, s.iflag |= IUTF8_; });
+    t.change([](linux_termios& s) { s.lflag |= echoe, s.iflag |= iutf8; });
     t.type("\xc3\xa9\x7f"
            "e\n");
     EXPECT(t.shown() == "\xc3\xa9\b \be\r\n");
     EXPECT(t.read() == "e\n");
-    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{ECHO_}, s.lflag |= ECHONL_; });
+    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{linux_abi::echo}, s.lflag |= echonl; });
     t.type("secret\x7f\n");
     EXPECT(t.shown() == "\r\n");
     EXPECT(t.read() == "secre\n");
@@ -178,7 +180,7 @@ KTEST(line_discipline, literal_next_and_reprint) {
     t.type("ab\x12\n");
     EXPECT(t.shown() == "ab^R\r\nab\r\n");
     EXPECT(t.read() == "ab\n");
-    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{IEXTEN_}; });
+    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{iexten}; });
     t.type("a\x16\n");
     EXPECT(t.read() == "a\x16\n");
 }
@@ -193,12 +195,12 @@ KTEST(line_discipline, signals) {
     EXPECT(t.read() == "kept\n");
     t.type("\x1c\x1a");
     EXPECT_EQ(t->take_signals(), bit(3) | bit(20));
-    t.change([](linux_termios& s) { s.lflag |= NOFLSH_; });
+    t.change([](linux_termios& s) { s.lflag |= noflsh; });
     t.type("ab\x03"
            "c\n");
     EXPECT_EQ(t->take_signals(), bit(2));
     EXPECT(t.read() == "abc\n");
-    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{ISIG_}; });
+    t.change([](linux_termios& s) { s.lflag &= ~uint32_t{isig}; });
     t.type("\x03\n");
     EXPECT_EQ(t->take_signals(), 0);
     EXPECT(t.read() == "\x03\n");
@@ -239,16 +241,16 @@ KTEST(line_discipline, changing_the_mode_keeps_what_was_typed) {
 
 KTEST(line_discipline, newline_mappings) {
     terminal t;
-    t.change([](linux_termios& s) { s.iflag = INLCR_ | IGNCR_, s.lflag = 0; });
+    t.change([](linux_termios& s) { s.iflag = inlcr | igncr, s.lflag = 0; });
     t.type("a\rb\nc");
     EXPECT(t.read() == "ab\rc");
-    t.change([](linux_termios& s) { s.iflag = ISTRIP_; });
+    t.change([](linux_termios& s) { s.iflag = istrip; });
     t.type("\xe1");
     EXPECT(t.read() == "a");
-    t.change([](linux_termios& s) { s.oflag = OPOST_ | OCRNL_; });
+    t.change([](linux_termios& s) { s.oflag = opost | ocrnl; });
     t.write("a\rb\n");
     EXPECT(t.shown() == "a\nb\n");
-    t.change([](linux_termios& s) { s.oflag = OPOST_ | ONLCR_ | XTABS_ | ONOCR_; });
+    t.change([](linux_termios& s) { s.oflag = opost | onlcr | xtabs | onocr; });
     t.write("\n\rab\t.\n");
     EXPECT(t.shown() == "\r\nab      .\r\n");
 }

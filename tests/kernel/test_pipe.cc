@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+using namespace linux_abi;
+
 namespace {
 
 int64_t put(file& f, const void* bytes, uint64_t size) {
@@ -30,7 +32,7 @@ uint8_t byte_at(uint64_t position) { return uint8_t(position * 7 + (position >> 
 } // namespace
 
 KTEST(pipe, keeps_order_over_the_edge_of_its_ring) {
-    auto ends = pipe_make(O_NONBLOCK_);
+    auto ends = pipe_make(o_nonblock);
     kmem_array<uint8_t> buffer(pipe_channel::default_capacity);
     REQUIRE(ends.has_value() && buffer);
     uint64_t written = 0, read = 0;
@@ -57,23 +59,23 @@ KTEST(pipe, keeps_order_over_the_edge_of_its_ring) {
 }
 
 KTEST(pipe, a_small_write_is_whole_or_not_at_all) {
-    auto ends = pipe_make(O_NONBLOCK_);
+    auto ends = pipe_make(o_nonblock);
     kmem_array<uint8_t> buffer(pipe_channel::default_capacity);
     REQUIRE(ends.has_value() && buffer);
     EXPECT_EQ(put(*ends->write, buffer.data(), buffer.size() - 10), int64_t(buffer.size() - 10));
     EXPECT_EQ(put(*ends->write, buffer.data(), 11), minus(Errno::again));
     EXPECT_EQ(put(*ends->write, buffer.data(), 10), 10);
-    EXPECT_EQ(ends->write->poll(nullptr) & POLLOUT_, 0u);
+    EXPECT_EQ(ends->write->poll(nullptr) & pollout, 0u);
     EXPECT_EQ(get(*ends->read, buffer.data(), 4095), 4095);
-    EXPECT_EQ(ends->write->poll(nullptr) & POLLOUT_, 0u);
+    EXPECT_EQ(ends->write->poll(nullptr) & pollout, 0u);
     EXPECT_EQ(get(*ends->read, buffer.data(), 1), 1);
-    EXPECT_EQ(ends->write->poll(nullptr) & POLLOUT_, uint32_t(POLLOUT_));
+    EXPECT_EQ(ends->write->poll(nullptr) & pollout, uint32_t(pollout));
     // A large one takes what room there is.
     EXPECT_EQ(put(*ends->write, buffer.data(), 10000), 4096);
 }
 
 KTEST(pipe, changes_its_size_with_what_is_in_it) {
-    auto ends = pipe_make(O_NONBLOCK_);
+    auto ends = pipe_make(o_nonblock);
     kmem_array<uint8_t> buffer(pipe_channel::default_capacity);
     REQUIRE(ends.has_value() && buffer);
     // Full, with both ends in one page.
@@ -100,17 +102,17 @@ KTEST(pipe, changes_its_size_with_what_is_in_it) {
 }
 
 KTEST(pipe, the_ends_notice_each_other) {
-    auto ends = pipe_make(O_NONBLOCK_);
+    auto ends = pipe_make(o_nonblock);
     REQUIRE(ends.has_value());
     char c = 'x';
     EXPECT_EQ(get(*ends->read, &c, 1), minus(Errno::again));
     EXPECT_EQ(put(*ends->write, &c, 1), 1);
-    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(POLLIN_ | POLLRDNORM_));
+    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(pollin | pollrdnorm));
     ends->write.reset();
-    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(POLLIN_ | POLLRDNORM_ | POLLHUP_));
+    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(pollin | pollrdnorm | pollhup));
     EXPECT_EQ(get(*ends->read, &c, 1), 1);
     EXPECT_EQ(get(*ends->read, &c, 1), 0); // the end
-    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(POLLHUP_));
+    EXPECT_EQ(ends->read->poll(nullptr), uint32_t(pollhup));
 }
 
 namespace {
@@ -173,7 +175,7 @@ KTEST(pipe, wakes_a_poller) {
         auto sender = kernel_thread_start("pipe writer", send_all, &t);
         REQUIRE(sender.has_value());
         EXPECT(p.wait(forever).has_value());
-        EXPECT_EQ(ends->read->poll(nullptr), uint32_t(POLLIN_ | POLLRDNORM_));
+        EXPECT_EQ(ends->read->poll(nullptr), uint32_t(pollin | pollrdnorm));
         kernel_thread_join(**sender);
     }
     char c;

@@ -7,6 +7,8 @@
 #include "tests/kernel/ktest.h"
 #include "vm/phys/pool.h"
 
+using namespace linux_abi;
+
 namespace {
 
 constexpr int rt_signal = 40;
@@ -97,15 +99,15 @@ uint64_t handler_of(sig_handlers& h, int signo) {
 
 KTEST(signal, standard_ones_are_kept_once_and_real_time_ones_all) {
     fake_process p(1);
-    p.set_action(SIGUSR1_, a_handler);
+    p.set_action(sigusr1, a_handler);
     p.set_action(rt_signal, a_handler);
     for (uint64_t i = 1; i <= 3; i++) {
-        EXPECT(p.queue(SIGUSR1_, SI_QUEUE_, i).has_value());
-        EXPECT(p.queue(rt_signal, SI_QUEUE_, i).has_value());
+        EXPECT(p.queue(sigusr1, si_queue, i).has_value());
+        EXPECT(p.queue(rt_signal, si_queue, i).has_value());
     }
-    EXPECT_EQ(p.pending(), sig_bit(SIGUSR1_) | sig_bit(rt_signal));
+    EXPECT_EQ(p.pending(), sig_bit(sigusr1) | sig_bit(rt_signal));
     EXPECT_EQ(p.queued(), 4);
-    EXPECT_EQ(p.take(SIGUSR1_), 1);
+    EXPECT_EQ(p.take(sigusr1), 1);
     EXPECT_EQ(p.pending(), sig_bit(rt_signal));
     for (uint64_t i = 1; i <= 3; i++) {
         EXPECT_EQ(p.pending(), sig_bit(rt_signal));
@@ -119,42 +121,42 @@ KTEST(signal, the_queue_is_limited) {
     fake_process p(1);
     {
         lock_guard guard(p->lock);
-        p->limits[RLIMIT_SIGPENDING_].current = 2;
+        p->limits[rlimit_sigpending].current = 2;
     }
     p.set_action(rt_signal, a_handler);
-    p.set_action(SIGUSR1_, a_handler);
-    p.set_action(SIGUSR2_, a_handler);
-    EXPECT(p.queue(rt_signal, SI_QUEUE_, 1).has_value());
-    EXPECT(p.queue(rt_signal, SI_QUEUE_, 2).has_value());
-    status third = p.queue(rt_signal, SI_QUEUE_, 3);
+    p.set_action(sigusr1, a_handler);
+    p.set_action(sigusr2, a_handler);
+    EXPECT(p.queue(rt_signal, si_queue, 1).has_value());
+    EXPECT(p.queue(rt_signal, si_queue, 2).has_value());
+    status third = p.queue(rt_signal, si_queue, 3);
     EXPECT(!third && third.error() == Errno::again);
-    EXPECT(p.queue(SIGUSR1_, SI_QUEUE_, 0).has_value()); // comes, but without its info
-    EXPECT(p.pending() & sig_bit(SIGUSR1_));
+    EXPECT(p.queue(sigusr1, si_queue, 0).has_value()); // comes, but without its info
+    EXPECT(p.pending() & sig_bit(sigusr1));
     EXPECT_EQ(p.queued(), 2);
-    EXPECT(p.queue(SIGUSR2_, SI_USER_, 0).has_value()); // that of a kill always comes with it
+    EXPECT(p.queue(sigusr2, si_user, 0).has_value()); // that of a kill always comes with it
     EXPECT_EQ(p.queued(), 3);
 }
 
 KTEST(signal, what_is_ignored_is_not_kept_unless_blocked) {
     fake_process p(1);
-    signal_send_process(*p, SIGCHLD_, nullptr);
-    signal_send_process(*p, SIGWINCH_, nullptr);
-    p.set_action(SIGTERM_, SIG_IGN_);
-    signal_send_process(*p, SIGTERM_, nullptr);
+    signal_send_process(*p, sigchld, nullptr);
+    signal_send_process(*p, sigwinch, nullptr);
+    p.set_action(sigterm, sig_ign);
+    signal_send_process(*p, sigterm, nullptr);
     EXPECT_EQ(p.pending(), 0);
-    p.block(0, sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
-    signal_send_process(*p, SIGTERM_, nullptr);
-    signal_send_process(*p, SIGCHLD_, nullptr);
-    EXPECT_EQ(p.pending(), sig_bit(SIGTERM_) | sig_bit(SIGCHLD_));
+    p.block(0, sig_bit(sigterm) | sig_bit(sigchld));
+    signal_send_process(*p, sigterm, nullptr);
+    signal_send_process(*p, sigchld, nullptr);
+    EXPECT_EQ(p.pending(), sig_bit(sigterm) | sig_bit(sigchld));
     EXPECT(!signal_pending(p.t(0)));
 }
 
 KTEST(signal, a_thread_that_does_not_block_it_is_told) {
     fake_process p(3);
-    p.set_action(SIGUSR1_, a_handler);
+    p.set_action(sigusr1, a_handler);
     for (unsigned i : {0, 1})
-        p.block(i, sig_bit(SIGUSR1_));
-    signal_send_process(*p, SIGUSR1_, nullptr);
+        p.block(i, sig_bit(sigusr1));
+    signal_send_process(*p, sigusr1, nullptr);
     EXPECT(!signal_pending(p.t(0)) && !signal_pending(p.t(1)) && signal_pending(p.t(2)));
     EXPECT(p.t(2).machine.work_pending.load() && !signal_kill_pending(p.t(2)));
     // It leaves: nobody else may take it until one unblocks it.
@@ -165,60 +167,60 @@ KTEST(signal, a_thread_that_does_not_block_it_is_told) {
     EXPECT(signal_pending(p.t(1)) && !signal_pending(p.t(0)));
     // The first that can has preference; a thread's own goes to nobody else.
     p.block(0, 0);
-    signal_send_thread(p.t(1), SIGTERM_, nullptr);
-    EXPECT_EQ(p.pending_for(1), sig_bit(SIGTERM_));
+    signal_send_thread(p.t(1), sigterm, nullptr);
+    EXPECT_EQ(p.pending_for(1), sig_bit(sigterm));
     EXPECT(signal_kill_pending(p.t(1)) && !signal_kill_pending(p.t(0)));
 }
 
 KTEST(signal, a_signal_that_its_thread_blocks_finds_another) {
     fake_process p(2);
-    p.set_action(SIGUSR1_, a_handler);
-    signal_send_process(*p, SIGUSR1_, nullptr);
+    p.set_action(sigusr1, a_handler);
+    signal_send_process(*p, sigusr1, nullptr);
     EXPECT(signal_pending(p.t(0)) && !signal_pending(p.t(1)));
-    signal_set_mask(p.t(0), sig_bit(SIGUSR1_));
+    signal_set_mask(p.t(0), sig_bit(sigusr1));
     EXPECT(!signal_pending(p.t(0)) && signal_pending(p.t(1)));
 }
 
 KTEST(signal, fatal_ones_and_sigkill_concern_every_thread) {
     fake_process p(3);
     p.block(2, ~sigset{0});
-    signal_send_process(*p, SIGTERM_, nullptr);
+    signal_send_process(*p, sigterm, nullptr);
     EXPECT(signal_kill_pending(p.t(0)) && signal_kill_pending(p.t(1)));
     EXPECT(!signal_kill_pending(p.t(2)));
-    signal_send_thread(p.t(1), SIGKILL_, nullptr);
+    signal_send_thread(p.t(1), sigkill, nullptr);
     EXPECT(signal_kill_pending(p.t(2)));
-    EXPECT(p.pending() & sig_bit(SIGKILL_));
+    EXPECT(p.pending() & sig_bit(sigkill));
 }
 
 KTEST(signal, stops_and_continues_cancel_each_other) {
     fake_process p(2);
-    p.set_action(SIGCONT_, a_handler);
+    p.set_action(sigcont, a_handler);
     for (unsigned i : {0, 1})
-        p.block(i, sig_bit(SIGTSTP_) | sig_bit(SIGCONT_));
-    signal_send_process(*p, SIGTSTP_, nullptr);
-    signal_send_thread(p.t(1), SIGTTIN_, nullptr);
-    EXPECT(p.pending() & sig_bit(SIGTSTP_));
-    signal_send_process(*p, SIGCONT_, nullptr);
-    EXPECT_EQ(p.pending(), sig_bit(SIGCONT_));
+        p.block(i, sig_bit(sigtstp) | sig_bit(sigcont));
+    signal_send_process(*p, sigtstp, nullptr);
+    signal_send_thread(p.t(1), sigttin, nullptr);
+    EXPECT(p.pending() & sig_bit(sigtstp));
+    signal_send_process(*p, sigcont, nullptr);
+    EXPECT_EQ(p.pending(), sig_bit(sigcont));
     EXPECT_EQ(p.pending_for(1), 0);
-    signal_send_process(*p, SIGSTOP_, nullptr);
-    EXPECT_EQ(p.pending(), sig_bit(SIGSTOP_));
+    signal_send_process(*p, sigstop, nullptr);
+    EXPECT_EQ(p.pending(), sig_bit(sigstop));
     EXPECT_EQ(p.queued(), 1);
 }
 
 KTEST(signal, a_fault_gets_through_blocking_and_ignoring) {
     fake_process p(1);
-    p.set_action(SIGSEGV_, SIG_IGN_);
+    p.set_action(sigsegv, sig_ign);
     p.block(0, ~signals_unblockable);
-    signal_force(p.t(0), SIGSEGV_, SEGV_MAPERR_, 0x1234);
+    signal_force(p.t(0), sigsegv, segv_maperr, 0x1234);
     EXPECT(signal_kill_pending(p.t(0)));
-    EXPECT_EQ(handler_of(*p->handlers, SIGSEGV_), SIG_DFL_);
+    EXPECT_EQ(handler_of(*p->handlers, sigsegv), sig_dfl);
     linux_siginfo info;
     {
         signal_guard guard(*p->handlers);
-        signal_take(*p, p.t(0).signals.pending, SIGSEGV_, info);
+        signal_take(*p, p.t(0).signals.pending, sigsegv, info);
     }
-    EXPECT_EQ(info.code, SEGV_MAPERR_);
+    EXPECT_EQ(info.code, segv_maperr);
     EXPECT_EQ(info.fault.address, 0x1234);
 }
 
@@ -239,24 +241,24 @@ KTEST(signal, the_end_of_a_process_begins_once) {
 
 KTEST(signal, handlers_are_copied_by_fork_and_reset_by_exec) {
     fake_process p(1);
-    p.set_action(SIGUSR1_, a_handler);
-    p.set_action(SIGUSR2_, SIG_IGN_);
+    p.set_action(sigusr1, a_handler);
+    p.set_action(sigusr2, sig_ign);
     auto copy = p->handlers->copy();
     REQUIRE(copy.has_value());
     p->handlers->reset_for_exec();
-    EXPECT_EQ(handler_of(*p->handlers, SIGUSR1_), SIG_DFL_);
-    EXPECT_EQ(handler_of(*p->handlers, SIGUSR2_), SIG_IGN_);
-    EXPECT_EQ(handler_of(**copy, SIGUSR1_), a_handler);
+    EXPECT_EQ(handler_of(*p->handlers, sigusr1), sig_dfl);
+    EXPECT_EQ(handler_of(*p->handlers, sigusr2), sig_ign);
+    EXPECT_EQ(handler_of(**copy, sigusr1), a_handler);
 }
 
 KTEST(signal, without_memory_the_signal_comes_without_its_info) {
     fake_process p(1);
-    p.set_action(SIGUSR1_, a_handler);
+    p.set_action(sigusr1, a_handler);
     alloc_fail_after(1);
-    signal_send_process(*p, SIGUSR1_, nullptr);
+    signal_send_process(*p, sigusr1, nullptr);
     alloc_fail_after(0);
-    EXPECT_EQ(p.pending(), sig_bit(SIGUSR1_));
+    EXPECT_EQ(p.pending(), sig_bit(sigusr1));
     EXPECT_EQ(p.queued(), 0);
-    EXPECT_EQ(p.take(SIGUSR1_), 0);
+    EXPECT_EQ(p.take(sigusr1), 0);
     EXPECT_EQ(p.pending(), 0);
 }

@@ -12,9 +12,11 @@
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
 
+using namespace linux_abi;
+
 namespace {
 
-constexpr new_node directory_755{S_IFDIR_ | 0755, 0, 0}, file_644{S_IFREG_ | 0644, 0, 0};
+constexpr new_node directory_755{s_ifdir | 0755, 0, 0}, file_644{s_ifreg | 0644, 0, 0};
 
 // A file system of its own for one test.
 class scratch {
@@ -54,7 +56,7 @@ public:
         return at;
     }
     void link(const char* name, const char* target) {
-        EXPECT(root()->create(name, {S_IFLNK_ | 0777, 0, 0, 0, target}).has_value());
+        EXPECT(root()->create(name, {s_iflnk | 0777, 0, 0, 0, target}).has_value());
     }
     // The vnode of a path that begins at the scratch's root; null when there is none.
     ref_ptr<vnode> find(const char* path) {
@@ -164,8 +166,8 @@ KTEST(tmpfs, rename_follows_the_rules) {
     EXPECT_EQ(error_of(root->rename("file", *root, "c", 0)), Errno::isdir);
     EXPECT_EQ(error_of(root->rename("c", *root, "file", 0)), Errno::notdir);
     EXPECT_EQ(error_of(root->rename("gone", *root, "x", 0)), Errno::noent);
-    EXPECT_EQ(error_of(root->rename("file", *root, "other", RENAME_NOREPLACE_)), Errno::exist);
-    EXPECT_EQ(error_of(root->rename("file", *root, "gone", RENAME_EXCHANGE_)), Errno::noent);
+    EXPECT_EQ(error_of(root->rename("file", *root, "other", rename_noreplace)), Errno::exist);
+    EXPECT_EQ(error_of(root->rename("file", *root, "gone", rename_exchange)), Errno::noent);
     s.fs().check();
 
     // Over another file, which is gone then.
@@ -182,7 +184,7 @@ KTEST(tmpfs, rename_follows_the_rules) {
     s.fs().check();
     // A file and a directory change places.
     EXPECT(root->rename("other", *a, "x", 0).has_value());
-    EXPECT(root->rename("c", *a, "x", RENAME_EXCHANGE_).has_value());
+    EXPECT(root->rename("c", *a, "x", rename_exchange).has_value());
     EXPECT(s.find("c").get() == file.get());
     EXPECT(s.find("a/x").get() == b.get());
     s.fs().check();
@@ -336,7 +338,7 @@ KTEST(tmpfs, truncation_gives_pages_back) {
     ref_ptr<vnode> file = s.make("file");
     REQUIRE(file);
     REQUIRE(file->get_write_access().has_value());
-    auto opened = file->open(O_RDWR_);
+    auto opened = file->open(o_rdwr);
     REQUIRE(opened.has_value());
 
     char bytes[100];
@@ -368,7 +370,7 @@ KTEST(tmpfs, pages_are_charged_for) {
     ref_ptr<vnode> file = s.make("file");
     REQUIRE(file);
     REQUIRE(file->get_write_access().has_value());
-    auto opened = file->open(O_RDWR_);
+    auto opened = file->open(o_rdwr);
     REQUIRE(opened.has_value());
     ref_ptr<page_quota> quota = s.fs().quota();
     const uint64_t committed = uvm_commit::committed();
@@ -490,15 +492,15 @@ KTEST(cpio, unpacks_one_archive_over_another) {
     kmem_array<archive_writer> storage(1);
     REQUIRE(s && storage);
     archive_writer& w = storage[0];
-    w.entry("etc", S_IFDIR_ | 0700, "", 1, 2);
-    w.entry("etc/motd", S_IFREG_ | 0644, "first", 2, 1);
-    w.entry("deep/er/file", S_IFREG_ | 0600, "made", 3, 1); // without its directories
-    w.entry("one", S_IFREG_ | 0644, "", 4, 2);
-    w.entry("two", S_IFREG_ | 0644, "shared", 4, 2);
-    w.entry("link", S_IFLNK_ | 0777, "etc/motd", 5, 1);
+    w.entry("etc", s_ifdir | 0700, "", 1, 2);
+    w.entry("etc/motd", s_ifreg | 0644, "first", 2, 1);
+    w.entry("deep/er/file", s_ifreg | 0600, "made", 3, 1); // without its directories
+    w.entry("one", s_ifreg | 0644, "", 4, 2);
+    w.entry("two", s_ifreg | 0644, "shared", 4, 2);
+    w.entry("link", s_iflnk | 0777, "etc/motd", 5, 1);
     w.end();
-    w.entry("etc", S_IFDIR_ | 0755, "", 1, 2);
-    w.entry("etc/motd", S_IFREG_ | 0640, "second", 4, 1);
+    w.entry("etc", s_ifdir | 0755, "", 1, 2);
+    w.entry("etc/motd", s_ifreg | 0640, "second", 4, 1);
     w.end();
     EXPECT(cpio_recognised(w.text()));
     overwriter memory(w.text());
@@ -514,9 +516,9 @@ KTEST(cpio, unpacks_one_archive_over_another) {
     auto contents = motd->memory()->hold(0, uvm_aobj::purpose::read);
     REQUIRE(contents.has_value() && *contents);
     EXPECT_EQ(memcmp(contents->data(), "second", 6), 0);
-    EXPECT_EQ(motd->attributes().mode, uint32_t(S_IFREG_ | 0640));
+    EXPECT_EQ(motd->attributes().mode, uint32_t(s_ifreg | 0640));
     EXPECT_EQ(motd->attributes().mtime, 1000000000ull * nanos_per_second);
-    EXPECT_EQ(s.find("etc")->attributes().mode, uint32_t(S_IFDIR_ | 0755));
+    EXPECT_EQ(s.find("etc")->attributes().mode, uint32_t(s_ifdir | 0755));
     EXPECT(s.find("one").get() == s.find("two").get());
     EXPECT_EQ(s.find("one")->attributes().size, 6u);
     EXPECT_EQ(s.find("one")->attributes().links, 2u);
@@ -527,8 +529,8 @@ KTEST(cpio, survives_a_damaged_archive) {
     kmem_array<archive_writer> storage(1);
     REQUIRE(s && storage);
     archive_writer& w = storage[0];
-    w.entry("file", S_IFREG_ | 0644, "contents", 1, 1);
-    w.entry("more", S_IFREG_ | 0644, "contents", 2, 1);
+    w.entry("file", s_ifreg | 0644, "contents", 1, 1);
+    w.entry("more", s_ifreg | 0644, "contents", 2, 1);
     for (size_t size = 0; size < w.text().size(); size += 7) {
         auto done = cpio_unpack(w.text().substr(0, size), s.root());
         EXPECT(done.has_value());

@@ -11,8 +11,12 @@
 #ifndef CLONE_CLEAR_SIGHAND
 #define CLONE_CLEAR_SIGHAND 0x100000000ull
 #endif
-#define CLONE_NEWTIME_ 0x80ull
-#define CLONE_INTO_CGROUP_ 0x200000000ull
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ull
+#endif
 
 struct args3 {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
@@ -155,7 +159,7 @@ static void fields(void) {
         {{.exit_signal = SIGCHLD, .set_tid = low, .set_tid_size = 33},
          EINVAL,
          "ids to set: more than there are levels"},
-        {{.flags = CLONE_INTO_CGROUP_, .exit_signal = SIGCHLD, .cgroup = 1ull << 40},
+        {{.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = 1ull << 40},
          EINVAL,
          "a control group that is no descriptor"},
         {{.flags = CLONE_PIDFD, .exit_signal = SIGCHLD, .pidfd = 8}, EFAULT, "a bad pidfd address"},
