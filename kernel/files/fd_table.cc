@@ -22,16 +22,16 @@ static unsigned descriptor_limit() {
     return unsigned(std::min<uint64_t>(process_limit(rlimit_nofile), most_descriptors));
 }
 
-status fd_table::slot_chunks::allocate(unsigned count, unsigned first) {
-    capacity = count < each ? count : (count + each - 1) / each * each;
-    chunks = static_cast<slot**>(kmem_zalloc(chunk_count() * sizeof(slot*)));
+status fd_table::slot_chunks::allocate(unsigned slots, unsigned first) {
+    capacity = (slots + each - 1) / each * each;
+    chunks = static_cast<slot**>(kmem_zalloc(count() * sizeof(slot*)));
     if (!chunks)
         return fail(Errno::nomem);
-    for (unsigned i = first; i < chunk_count(); i++) {
-        chunks[i] = static_cast<slot*>(kmem_alloc(chunk_slots() * sizeof(slot)));
+    for (unsigned i = first; i < count(); i++) {
+        chunks[i] = static_cast<slot*>(kmem_alloc(each * sizeof(slot)));
         if (!chunks[i])
             return fail(Errno::nomem);
-        for (unsigned fd = 0; fd < chunk_slots(); fd++)
+        for (unsigned fd = 0; fd < each; fd++)
             new (&chunks[i][fd]) slot;
         long_work::pause();
     }
@@ -41,23 +41,24 @@ status fd_table::slot_chunks::allocate(unsigned count, unsigned first) {
 fd_table::slot_chunks::~slot_chunks() {
     if (!chunks)
         return;
-    for (unsigned i = 0; i < chunk_count(); i++) {
+    for (unsigned i = 0; i < count(); i++) {
         if (!chunks[i])
             continue;
-        for (unsigned fd = 0; fd < chunk_slots(); fd++) {
+        for (unsigned fd = 0; fd < each; fd++) {
             chunks[i][fd].~slot();
             long_work::pause();
         }
-        kmem_free(chunks[i], chunk_slots() * sizeof(slot));
+        kmem_free(chunks[i], each * sizeof(slot));
     }
-    kmem_free(chunks, chunk_count() * sizeof(slot*));
+    kmem_free(chunks, count() * sizeof(slot*));
 }
 
 expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
     auto table = ref_ptr<fd_table>::adopt(fd_tables.create());
     if (!table)
         return fail(Errno::nomem);
-    TRY(table->resize(capacity));
+    if (capacity > first_capacity)
+        TRY(table->resize(capacity));
     return table;
 }
 
@@ -67,32 +68,28 @@ void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else 
     // POSIX record locks go when their owner closes the file, and this was the last of its tables.
     for (unsigned fd = 0; fd < end_; fd++) {
         long_work::pause();
-        if (slots_[fd].open)
-            file_locks_closed(*slots_[fd].open->node(), this);
+        if (at(fd).open)
+            file_locks_closed(*at(fd).open->node(), this);
     }
     fd_tables.destroy(this);
 }
 
 status fd_table::resize(unsigned count) {
-    count = std::max(count, first_capacity);
-    // Whole chunks stay as they are. A small one's slots move.
-    unsigned whole;
+    unsigned before;
     {
         lock_guard guard(lock_);
-        whole = slots_.capacity / slot_chunks::each;
+        before = more_.count();
     }
-    slot_chunks fresh;
-    const unsigned kept = count < slot_chunks::each ? 0 : whole;
-    TRY(fresh.allocate(count, kept));
+    slot_chunks fresh; // none, when the first slots are enough
+    if (count > first_capacity)
+        TRY(fresh.allocate(count, before));
     lock_guard guard(lock_);
-    if (slots_.capacity / slot_chunks::each != whole || end_ > fresh.capacity)
+    if (more_.count() != before || end_ > std::max(first_capacity, fresh.capacity))
         return {}; // somebody else was faster
-    for (unsigned i = 0; i < std::min(kept, fresh.chunk_count()); i++)
-        fresh.chunks[i] = std::exchange(slots_.chunks[i], nullptr);
-    for (unsigned fd = 0; kept == 0 && fd < end_; fd++)
-        std::swap(fresh[fd], slots_[fd]);
-    std::swap(slots_.chunks, fresh.chunks);
-    std::swap(slots_.capacity, fresh.capacity);
+    for (unsigned i = 0; i < std::min(before, fresh.count()); i++)
+        fresh.chunks[i] = std::exchange(more_.chunks[i], nullptr);
+    std::swap(more_.chunks, fresh.chunks);
+    std::swap(more_.capacity, fresh.capacity);
     return {};
 }
 
@@ -103,7 +100,7 @@ void fd_table::shrink() {
         lock_guard guard(lock_);
         for (unused = 0; unused < slots_at_once && end_ > 0 && !in_use(end_ - 1); unused++)
             end_--;
-        if (slots_.capacity > small_capacity && end_ < slots_.capacity / 4)
+        if (capacity() > small_capacity && end_ < capacity() / 4)
             count = std::max(2 * end_, first_capacity);
     } while (unused == slots_at_once);
     if (count)
@@ -124,12 +121,12 @@ expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
         auto table = TRY(create(needed));
         lock_guard guard(lock_);
         needed = end_;
-        if (needed > table->slots_.capacity)
+        if (needed > table->capacity())
             continue; // another thread opened more meanwhile
         const uint64_t before = changes_;
         for (unsigned fd = 0; fd < needed && changes_ == before; fd++) {
-            if (slots_[fd].open) {
-                table->slots_[fd] = {slots_[fd].open, slots_[fd].cloexec};
+            if (at(fd).open) {
+                table->at(fd) = {at(fd).open, at(fd).cloexec};
                 table->now_in_use(fd);
             }
             if (fd % slot_chunks::each == slot_chunks::each - 1 && attempt < tries)
@@ -146,7 +143,7 @@ expected<ref_ptr<file>> fd_table::get(int fd) {
         lock_guard guard(lock_);
         if (!valid(fd))
             return fail(Errno::badf);
-        found = slots_[fd].open;
+        found = at(fd).open;
     }
     at_sync_point(sync_point::object_found);
     return found;
@@ -170,8 +167,8 @@ expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
 
 void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
     lock_guard guard(lock_);
-    ASSERT(slots_[fd].reserved && !slots_[fd].open);
-    slots_[fd] = {std::move(f), close_on_exec};
+    ASSERT(at(fd).reserved && !at(fd).open);
+    at(fd) = {std::move(f), close_on_exec};
     changes_++;
 }
 
@@ -179,8 +176,8 @@ void fd_table::release(int fd) {
     bool last;
     {
         lock_guard guard(lock_);
-        ASSERT(slots_[fd].reserved && !slots_[fd].open);
-        slots_[fd].reserved = false;
+        ASSERT(at(fd).reserved && !at(fd).open);
+        at(fd).reserved = false;
         last = now_free(unsigned(fd));
     }
     if (last)
@@ -198,13 +195,13 @@ expected<int> fd_table::reserve(int from) {
             fd = lowest_free(unsigned(from));
             if (fd >= limit)
                 return fail(Errno::mfile);
-            if (fd < slots_.capacity) {
-                slots_[fd].reserved = true;
+            if (fd < capacity()) {
+                at(fd).reserved = true;
                 now_in_use(fd);
                 return int(fd);
             }
         }
-        TRY(grow(fd + 1));
+        TRY(resize(fd + 1));
     }
 }
 
@@ -215,11 +212,11 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
         bool installed = false;
         {
             lock_guard guard(lock_);
-            if (unsigned(fd) < slots_.capacity) {
-                if (slots_[fd].reserved)
+            if (unsigned(fd) < capacity()) {
+                if (at(fd).reserved)
                     return fail(Errno::busy);
-                std::swap(slots_[fd].open, f);
-                slots_[fd].cloexec = close_on_exec;
+                std::swap(at(fd).open, f);
+                at(fd).cloexec = close_on_exec;
                 now_in_use(unsigned(fd));
                 installed = true;
             }
@@ -229,7 +226,7 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
                 file_locks_closed(*f->node(), this);
             return {};
         }
-        TRY(grow(unsigned(fd) + 1));
+        TRY(resize(unsigned(fd) + 1));
     }
 }
 
@@ -240,8 +237,8 @@ status fd_table::close(int fd) {
         lock_guard guard(lock_);
         if (!valid(fd))
             return fail(Errno::badf);
-        closed = std::move(slots_[fd].open);
-        slots_[fd].cloexec = false;
+        closed = std::move(at(fd).open);
+        at(fd).cloexec = false;
         last = now_free(unsigned(fd));
     }
     if (last)
@@ -260,17 +257,17 @@ status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_ex
             second = lowest_free(first + 1);
             if (second >= limit)
                 return fail(Errno::mfile);
-            if (second < slots_.capacity) {
-                slots_[first].open = std::move(a);
-                slots_[second].open = std::move(b);
-                slots_[first].cloexec = slots_[second].cloexec = close_on_exec;
+            if (second < capacity()) {
+                at(first).open = std::move(a);
+                at(second).open = std::move(b);
+                at(first).cloexec = at(second).cloexec = close_on_exec;
                 now_in_use(second);
                 out[0] = int(first);
                 out[1] = int(second);
                 return {};
             }
         }
-        TRY(grow(second + 1));
+        TRY(resize(second + 1));
     }
 }
 
@@ -278,14 +275,14 @@ expected<bool> fd_table::close_on_exec(int fd) {
     lock_guard guard(lock_);
     if (!valid(fd))
         return fail(Errno::badf);
-    return slots_[fd].cloexec;
+    return at(fd).cloexec;
 }
 
 status fd_table::set_close_on_exec(int fd, bool value) {
     lock_guard guard(lock_);
     if (!valid(fd))
         return fail(Errno::badf);
-    slots_[fd].cloexec = value;
+    at(fd).cloexec = value;
     changes_++;
     return {};
 }
@@ -317,7 +314,7 @@ int fd_table::next_open(int from) {
         lock_guard guard(lock_);
         const unsigned stop = std::min(end_, (fd / slot_chunks::each + 1) * slot_chunks::each);
         for (; fd < stop; fd++)
-            if (slots_[fd].open)
+            if (at(fd).open)
                 return int(fd);
         if (fd >= end_)
             return -1;
@@ -331,7 +328,7 @@ unsigned fd_table::open_count() {
         if (from >= end_)
             return count;
         for (unsigned fd = from; fd < std::min(from + slot_chunks::each, end_); fd++)
-            count += bool(slots_[fd].open);
+            count += bool(at(fd).open);
     }
 }
 
@@ -341,9 +338,9 @@ uint64_t fd_table::footprint() {
     uint64_t bytes = 0;
     for (unsigned from = 0;; from += at_once) {
         lock_guard guard(lock_);
-        if (from >= slots_.capacity)
+        if (from >= capacity())
             return bytes;
-        for (unsigned fd = from; fd < std::min(from + at_once, slots_.capacity); fd++)
-            bytes += sizeof(slot) + (slots_[fd].open ? open_file + slots_[fd].open->held() : 0);
+        for (unsigned fd = from; fd < std::min(from + at_once, capacity()); fd++)
+            bytes += sizeof(slot) + (at(fd).open ? open_file + at(fd).open->held() : 0);
     }
 }

@@ -183,36 +183,32 @@ private:
         bool cloexec = false;
         bool reserved = false; // and not open
     };
-    // Memory for slots, in chunks of a page, so that a big table grows by pages and moves none: on
-    // its way into the table, in it, or on its way out. A table of less than a chunk has a small one.
+    // Memory for the slots of a table that has outgrown its first ones, in chunks of a page, so that
+    // it grows by pages and moves none: on its way into the table, in it, or on its way out.
     struct slot_chunks {
         static constexpr unsigned each = 256;
-        unsigned capacity = 0;   // a multiple of `each`, or less
+        unsigned capacity = 0;   // a multiple of `each`
         slot** chunks = nullptr; // kmem
         // Those from `first` on, for `count` slots; the others are null. ENOMEM.
         status allocate(unsigned count, unsigned first);
-        unsigned chunk_count() const { return (capacity + each - 1) / each; }
-        unsigned chunk_slots() const { return std::min(capacity, each); }
-        slot& operator[](unsigned fd) { return chunks[fd / each][fd % each]; }
-        const slot& operator[](unsigned fd) const { return chunks[fd / each][fd % each]; }
+        unsigned count() const { return capacity / each; }
         ~slot_chunks();
     };
     // `count` descriptors from now on, if that is more or still leaves room for all in use; the
     // lock is free while it allocates. ENOMEM.
     status resize(unsigned count) EXCLUDES(lock_);
-    // Makes room for descriptors below `count`. ENOMEM.
-    status grow(unsigned count) EXCLUDES(lock_) {
-        return resize(count < slot_chunks::each ? 2 * count : count);
-    }
     // The last in use is free now: looks for the new last, and gives back a big table that is
     // nearly empty if there is memory for a smaller one.
     void shrink() EXCLUDES(lock_);
-    bool valid(int fd) const REQUIRES(lock_) {
-        return fd >= 0 && unsigned(fd) < end_ && slots_[fd].open;
+    unsigned capacity() const REQUIRES(lock_) { return std::max(first_capacity, more_.capacity); }
+    slot& at(unsigned fd) REQUIRES(lock_) {
+        constexpr unsigned each = slot_chunks::each;
+        return fd < first_capacity ? first_[fd] : more_.chunks[fd / each][fd % each];
     }
-    bool in_use(unsigned fd) const REQUIRES(lock_) {
-        return slots_[fd].open || slots_[fd].reserved;
+    bool valid(int fd) REQUIRES(lock_) {
+        return fd >= 0 && unsigned(fd) < end_ && at(unsigned(fd)).open;
     }
+    bool in_use(unsigned fd) REQUIRES(lock_) { return at(fd).open || at(fd).reserved; }
     // The lowest free slot >= from; the capacity or beyond when there is none.
     unsigned lowest_free(unsigned from) REQUIRES(lock_);
     void now_in_use(unsigned fd) REQUIRES(lock_) {
@@ -227,7 +223,9 @@ private:
     }
 
     spin_lock lock_{lock_rank::fd_table, "fd_table"};
-    slot_chunks slots_ GUARDED_BY(lock_);
+    // The slots below first_capacity, which most processes never leave; those from there on.
+    slot first_[first_capacity] GUARDED_BY(lock_);
+    slot_chunks more_ GUARDED_BY(lock_);
     // Of what is in the slots: copy() looks whether there were any meanwhile.
     uint64_t changes_ GUARDED_BY(lock_) = 0;
     // None is in use from end_ on, and none is free below first_free_.
