@@ -8,7 +8,7 @@
 #include <string_view>
 
 tmpfs_limits tmpfs_limits::usual() {
-    const uint64_t half = vm_page_get_statistics().total / 2;
+    const uint64_t half = vm_page_total() / 2;
     return {half, half};
 }
 
@@ -44,7 +44,7 @@ std::optional<uint64_t> size_in_pages(const char*& text) {
     auto value = amount(text);
     if (value && *text == '%') {
         text++;
-        const uint64_t total = vm_page_get_statistics().total;
+        const uint64_t total = vm_page_total();
         return *value > UINT32_MAX ? std::nullopt : std::optional((*value * total + 99) / 100);
     }
     return value && *value <= INT64_MAX ? std::optional(pages_of(*value)) : std::nullopt;

@@ -75,7 +75,7 @@ int64_t badness(process& p) {
         return 0;
     if (!process_vmspace(p))
         return 0;
-    const auto total = int64_t(vm_page_get_statistics().total);
+    const auto total = int64_t(vm_page_total());
     return std::max<int64_t>(1, int64_t(held_by(p)) +
                                     p.oom_score_adj.load() * total / oom_score_adj_max);
 }
@@ -235,7 +235,7 @@ bool out_of_memory_in_call(thread& self) {
 }
 
 unsigned oom_score(process& p) {
-    const auto total = int64_t(vm_page_get_statistics().total);
+    const auto total = int64_t(vm_page_total());
     const int64_t points = badness(p);
     if (points == 0)
         return 0;

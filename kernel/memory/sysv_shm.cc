@@ -456,7 +456,7 @@ bool shm_describe(unsigned& index, shm_facts& out) {
     return true;
 }
 
-void shm_init() { shm_set_limit(shm_limit::all, vm_page_get_statistics().total / 2); }
+void shm_init() { shm_set_limit(shm_limit::all, vm_page_total() / 2); }
 
 uint64_t shm_get_limit(shm_limit which) {
     return limits[unsigned(which)].load(std::memory_order_relaxed);

@@ -25,18 +25,20 @@ signal_queue::~signal_queue() {
         entry->drop();
 }
 
-expected<ref_ptr<sig_handlers>> sig_handlers::create() {
-    sig_handlers* h = handler_sets.create();
-    if (!h)
+template <class... Of> static expected<ref_ptr<sig_handlers>> make_handlers(Of&... of) {
+    auto made = ref_ptr<sig_handlers>::adopt(handler_sets.create(of...));
+    if (!made)
         return fail(Errno::nomem);
-    return ref_ptr<sig_handlers>::adopt(h);
+    return made;
 }
 
-expected<ref_ptr<sig_handlers>> sig_handlers::copy() {
-    auto fresh = TRY(create());
-    signal_guard guard(*this);
-    memcpy(fresh->actions, actions, sizeof actions); // nobody else knows `fresh` yet
-    return fresh;
+expected<ref_ptr<sig_handlers>> sig_handlers::create() { return make_handlers(); }
+
+expected<ref_ptr<sig_handlers>> sig_handlers::copy() { return make_handlers(*this); }
+
+sig_handlers::sig_handlers(sig_handlers& of) {
+    signal_guard guard(of);
+    memcpy(actions, of.actions, sizeof actions);
 }
 
 void sig_handlers::reset_for_exec() {

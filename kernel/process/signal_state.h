@@ -52,7 +52,10 @@ public:
     void reset_for_exec();                           // caught ones to default, ignored stay
     void last_reference_gone();
 
-    linux_sigaction actions[signal_max] GUARDED_BY(signal_lock){}; // of signal n at [n - 1]
+    sig_handlers() : actions{} {}
+    explicit sig_handlers(sig_handlers& of); // copy()
+
+    linux_sigaction actions[signal_max] GUARDED_BY(signal_lock); // of signal n at [n - 1]
     // signalfd: told of every signal that is made pending.
     wait_queue signal_readers GUARDED_BY(signal_lock);
     poll_queue signal_pollers;

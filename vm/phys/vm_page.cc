@@ -40,6 +40,7 @@ constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
 vm_page* pages;                    // set once at boot
 uint64_t first_frame, frame_count; // what pages[] covers
+std::atomic<uint64_t> total_pages; // of them, those that are not reserved
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
@@ -224,6 +225,7 @@ void adopt_frames(uint64_t first, uint64_t last) {
             page.block_order = inside_block;
         }
         own_stock()->recount(page_owner::reserved, page_owner::free, size);
+        total_pages += size;
         sanitize_poison(page_at(frame).data(), size * page_size);
         insert_block(&page_at(frame), order);
         frame += size;
@@ -385,8 +387,10 @@ vm_page* vm_page_of(paddr_t pa) {
     return page.owner_kind == page_owner::reserved ? nullptr : &page;
 }
 
+uint64_t vm_page_total() { return total_pages.load(std::memory_order_relaxed); }
+
 vm_page_statistics vm_page_get_statistics() {
-    return {.total = frame_count - counted(page_owner::reserved),
+    return {.total = vm_page_total(),
             .free = counted(page_owner::free),
             .kernel = counted(page_owner::kernel),
             .page_table = counted(page_owner::page_table),
@@ -449,7 +453,8 @@ static bool agree() {
     for (size_t kind = 0; kind < owner_kinds; kind++)
         if (seen[kind] != counted(page_owner(kind)))
             return false;
-    return stocked == vm_page_in_stocks() && listed + stocked == counted(page_owner::free);
+    return seen[size_t(page_owner::reserved)] + vm_page_total() == frame_count &&
+           stocked == vm_page_in_stocks() && listed + stocked == counted(page_owner::free);
 }
 
 void vm_page_check() {

@@ -64,6 +64,9 @@ void vm_page_add_range(paddr_t start, uint64_t size);
 // The vm_page of a physical address; null if it is not RAM that the allocator was given.
 vm_page* vm_page_of(paddr_t pa);
 
+// All pages that the allocator was given.
+uint64_t vm_page_total();
+
 struct vm_page_statistics {
     uint64_t total, free, kernel, page_table, anon, object;
 };
