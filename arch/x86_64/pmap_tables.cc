@@ -113,5 +113,5 @@ void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) {
 
 void pmap_free_tables(page_list& dead) {
     while (vm_page* page = dead.pop_front())
-        vm_page_free(page);
+        vm_page_free_zeroed(page); // an entry that goes becomes 0
 }

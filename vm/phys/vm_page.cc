@@ -45,17 +45,15 @@ std::atomic<uint64_t> total_pages; // of them, those that are not reserved
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
 
-// A processor's own free pages, and its part of the counts.
+// Free pages of one processor.
 //
 // Only the processor itself, with interrupts off, puts pages in and changes `height`. A page is
 // taken out by exchanging its slot for null, which any processor may do: of two that want it, one
 // gets it. So no lock is needed, and the owner, which alone knows how high the stack is, may find
 // slots empty that another has emptied.
-struct alignas(64) page_stock {
+struct page_stack {
     std::atomic<vm_page*> slots[stock_size] = {};
     unsigned height = 0;
-    // Pages by owner, as differences: the sums over all processors are the counts. Others read.
-    std::atomic<uint64_t> count_of[owner_kinds] = {};
 
     vm_page* take(unsigned slot) {
         return slots[slot].exchange(nullptr, std::memory_order_acquire);
@@ -66,10 +64,20 @@ struct alignas(64) page_stock {
                 return page;
         return nullptr;
     }
+    bool full() const { return height == stock_size; }
     void push(vm_page& page) {
         page.block_order = in_stock;
         slots[height++].store(&page, std::memory_order_release);
     }
+};
+
+// A processor's own free pages, and its part of the counts.
+struct alignas(64) page_stock {
+    page_stack used;   // of unknown contents
+    page_stack zeroed; // page tables were: what is unmapped leaves zeros
+    // Pages by owner, as differences: the sums over all processors are the counts. Others read.
+    std::atomic<uint64_t> count_of[owner_kinds] = {};
+
     void recount(page_owner from, page_owner to, uint64_t n = 1) {
         auto add = [](std::atomic<uint64_t>& count, uint64_t by) {
             count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
@@ -90,6 +98,7 @@ public:
     ~own_stock() { cpu::interrupts_pop_off(); }
     own_stock(const own_stock&) = delete;
     page_stock* operator->() const { return stock_; }
+    page_stack& operator[](page_stack page_stock::*stack) const { return stock_->*stack; }
 
 private:
     page_stock* stock_;
@@ -157,15 +166,16 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
             if (!block)
                 continue;
             for (size_t i = size_t{1} << order; --i > 0;)
-                stock->push(block[i]);
+                stock->used.push(block[i]);
             return block;
         }
     }
-    // What is left lies with other processors.
+    // What is left lies among the zeroed ones, or with other processors.
     for (page_stock& other : stocks)
-        for (unsigned slot = stock_size; slot-- > 0;)
-            if (vm_page* page = other.take(slot))
-                return page;
+        for (page_stack* stack : {&other.used, &other.zeroed})
+            for (unsigned slot = stock_size; slot-- > 0;)
+                if (vm_page* page = stack->take(slot))
+                    return page;
     return nullptr;
 }
 
@@ -174,24 +184,25 @@ void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
     insert_block(&page, 0);
 }
 
-// Makes room in a full stock: the pages that have been in it longest go.
-[[gnu::noinline, gnu::cold]] void spill(const own_stock& stock) {
+// Makes room in a full stack: the pages that have been in it longest go.
+[[gnu::noinline, gnu::cold]] void spill(page_stack& stack) {
     lock_guard guard(queue_lock);
     for (unsigned slot = 0; slot < spilled; slot++)
-        if (vm_page* page = stock->take(slot))
+        if (vm_page* page = stack.take(slot))
             return_to_buddies(*page);
     for (unsigned slot = spilled; slot < stock_size; slot++)
-        stock->slots[slot - spilled].store(stock->take(slot), std::memory_order_release);
-    stock->height = stock_size - spilled;
+        stack.slots[slot - spilled].store(stack.take(slot), std::memory_order_release);
+    stack.height = stock_size - spilled;
 }
 
 // All stocks to the buddies, so that they may join. Those of other processors may fill again
 // meanwhile: they are emptied as they are found.
 void drain_stocks() REQUIRES(queue_lock) {
     for (page_stock& stock : stocks)
-        for (unsigned slot = 0; slot < stock_size; slot++)
-            if (vm_page* page = stock.take(slot))
-                return_to_buddies(*page);
+        for (page_stack* stack : {&stock.used, &stock.zeroed})
+            for (unsigned slot = 0; slot < stock_size; slot++)
+                if (vm_page* page = stack->take(slot))
+                    return_to_buddies(*page);
 }
 
 void become_owned(vm_page& page, page_owner kind) {
@@ -296,11 +307,14 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
     CHECK_ASSERT(kind != page_owner::free && kind != page_owner::reserved);
     if (alloc_should_fail()) [[unlikely]]
         return nullptr;
-    vm_page* page;
+    vm_page* page = nullptr;
+    bool is_zero;
     {
         const own_stock stock;
-        page = stock->pop();
-        if (!page && !(page = refill(stock))) [[unlikely]]
+        if (zeroed)
+            page = stock->zeroed.pop();
+        is_zero = page;
+        if (!page && !(page = stock->used.pop()) && !(page = refill(stock))) [[unlikely]]
             return nullptr;
         stock->recount(page_owner::free, kind);
         become_owned(*page, kind);
@@ -309,25 +323,30 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
     sanitize_unpoison(data, page_size);
     EVENT(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
     if (zeroed) {
-        zero_page(data);
+        if (!is_zero)
+            zero_page(data);
         EVENT(page_zeroed, .page = page->physical(), .kind = trace::page_kind(kind));
     }
     return page;
 }
 
-void vm_page_free(vm_page* page) {
+static void free_to(page_stack page_stock::*stack, vm_page* page) {
     sanitize_poison(page->data(), page_size);
     const page_owner kind = page->owner_kind;
     {
         const own_stock stock;
         stock->recount(kind, page_owner::free);
         become_free(*page);
-        if (stock->height == stock_size) [[unlikely]]
-            spill(stock);
-        stock->push(*page);
+        page_stack& to = stock[stack];
+        if (to.full()) [[unlikely]]
+            spill(to);
+        to.push(*page);
     }
     EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
 }
+
+void vm_page_free(vm_page* page) { free_to(&page_stock::used, page); }
+void vm_page_free_zeroed(vm_page* page) { free_to(&page_stock::zeroed, page); }
 
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
     ASSERT(order <= max_order);
@@ -401,8 +420,9 @@ vm_page_statistics vm_page_get_statistics() {
 uint64_t vm_page_in_stocks() {
     uint64_t n = 0;
     for (const page_stock& stock : stocks)
-        for (const auto& slot : stock.slots)
-            n += slot.load(std::memory_order_relaxed) != nullptr;
+        for (const page_stack* stack : {&stock.used, &stock.zeroed})
+            for (const auto& slot : stack->slots)
+                n += slot.load(std::memory_order_relaxed) != nullptr;
     return n;
 }
 
@@ -424,6 +444,17 @@ uint64_t vm_page_count_wired() {
             long_work::pause();
     }
     return n;
+}
+
+static bool zeroed_pages_are_zero() {
+    constexpr uint64_t words = page_size / sizeof(uint64_t);
+    for (page_stock& stock : stocks)
+        for (const auto& slot : stock.zeroed.slots)
+            if (const vm_page* page = slot.load(std::memory_order_acquire))
+                if (auto word = static_cast<uint64_t*>(page->data());
+                    std::any_of(word, word + words, [](uint64_t w) { return w != 0; }))
+                    return false;
+    return true;
 }
 
 // Whether pages, counts and stocks agree. They may not for a moment: other processors take pages
@@ -453,7 +484,8 @@ static bool agree() {
     for (size_t kind = 0; kind < owner_kinds; kind++)
         if (seen[kind] != counted(page_owner(kind)))
             return false;
-    return seen[size_t(page_owner::reserved)] + vm_page_total() == frame_count &&
+    return zeroed_pages_are_zero() &&
+           seen[size_t(page_owner::reserved)] + vm_page_total() == frame_count &&
            stocked == vm_page_in_stocks() && listed + stocked == counted(page_owner::free);
 }
 

@@ -53,6 +53,8 @@ void vm_page_init(boot_info& info);
 vm_page* vm_page_alloc(page_owner kind, bool zeroed = false);
 // The page has no mapping, no wire count and is on no list.
 NO_ALLOC void vm_page_free(vm_page* page);
+// The same for a page all of whose bytes are 0: who asks for a zeroed one gets it as it is.
+NO_ALLOC void vm_page_free_zeroed(vm_page* page);
 // 2^order physically contiguous pages, naturally aligned, for pools' big blocks and kernel stacks;
 // order <= 10. Their vm_pages are neighbours in memory. Null when there are none.
 vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind);
