@@ -288,11 +288,8 @@ status fd_table::set_close_on_exec(int fd, bool value) {
 }
 
 void fd_table::close_all_on_exec() {
-    for (int fd = next_open(0); fd >= 0; fd = next_open(fd + 1)) {
-        auto marked = close_on_exec(fd);
-        if (marked && *marked)
-            (void)close(fd);
-    }
+    for (int fd = next_open(0, true); fd >= 0; fd = next_open(fd + 1, true))
+        (void)close(fd);
 }
 
 status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
@@ -309,12 +306,12 @@ status fd_table::close_range(unsigned first, unsigned last, bool only_mark) {
     return {};
 }
 
-int fd_table::next_open(int from) {
+int fd_table::next_open(int from, bool marked) {
     for (unsigned fd = unsigned(std::max(from, 0));; long_work::pause()) {
         lock_guard guard(lock_);
         const unsigned stop = std::min(end_, (fd / slot_chunks::each + 1) * slot_chunks::each);
         for (; fd < stop; fd++)
-            if (at(fd).open)
+            if (at(fd).open && (!marked || at(fd).cloexec))
                 return int(fd);
         if (fd >= end_)
             return -1;

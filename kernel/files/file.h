@@ -170,8 +170,8 @@ public:
     status close_range(unsigned first, unsigned last, bool only_mark);
     // Bytes of the kernel's that it keeps, with its files as if they were its alone.
     uint64_t footprint();
-    // For /proc/PID/fd: the first open descriptor >= from, or -1.
-    int next_open(int from);
+    // The first open descriptor >= from, of all or of those that an exec closes; -1: none.
+    int next_open(int from, bool marked = false);
     unsigned open_count();
 
     // Its threads that wait for a record lock: kernel/files/file_lock.cc, under waits_lock there.

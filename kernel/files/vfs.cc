@@ -88,7 +88,7 @@ expected<size_t> vfs_path_of(vnode& node, char* out, size_t size) {
 
 void vfs_name_memory(vnode& node) {
     ref_ptr<uvm_aobj> memory = node.memory();
-    kmem_array<char> path(path_max);
+    kmem_array<char> path(path_max, false);
     // Without memory for the path it keeps the name that it had.
     if (!memory || !path)
         return;

@@ -116,7 +116,7 @@ expected<script_line> parse_script(char* line, size_t size) {
 // path itself otherwise. ENOMEM.
 expected<kmem_array<char>> public_name(int at_fd, const char* path) {
     constexpr size_t longest_prefix = sizeof "/dev/fd/-2147483648/";
-    kmem_array<char> name(path_max + longest_prefix);
+    kmem_array<char> name(longest_prefix + strlen(path) + 1);
     if (!name)
         return fail(Errno::nomem);
     if (at_fd == working_directory || *path == '/')
@@ -129,10 +129,9 @@ expected<kmem_array<char>> public_name(int at_fd, const char* path) {
 // Opens what is to run: follows "#!" lines, putting their interpreters in front of `arguments`.
 expected<program> open_program(int at_fd, const char* path, int at_flags, const char* called,
                                exec_strings& arguments, uint64_t& budget) {
-    kmem_array<char> head(script_line_size), name(strlen(called) + path_max);
-    if (!head || !name)
+    kmem_array<char> head(script_line_size), name; // of the file, if it is an interpreter
+    if (!head)
         return fail(Errno::nomem);
-    copy_string(name.data(), name.size(), called);
     exec_file file = TRY(exec_file::open(at_fd, path, at_flags));
     for (unsigned depth = 0;; depth++) {
         size_t size = TRY(file.read(0, head.data(), head.size()));
@@ -159,10 +158,14 @@ expected<program> open_program(int at_fd, const char* path, int at_flags, const 
         TRY(front.append(line.interpreter, budget));
         if (line.argument)
             TRY(front.append(line.argument, budget));
-        TRY(front.append(name.data(), budget));
+        TRY(front.append(name ? name.data() : called, budget));
         arguments.drop_first();
         front.take(arguments);
         arguments.take(front);
+        if (!name)
+            name = kmem_array<char>(script_line_size);
+        if (!name)
+            return fail(Errno::nomem);
         copy_string(name.data(), name.size(), line.interpreter);
         file = TRY(exec_file::open(working_directory, name.data(), 0));
     }

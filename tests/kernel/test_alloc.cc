@@ -73,6 +73,16 @@ KTEST(vm_page, is_not_given_twice) {
         vm_page_free(p);
 }
 
+KTEST(vm_page, known_to_be_zero) {
+    vm_page* page = vm_page_alloc(page_owner::kernel, true);
+    REQUIRE(page);
+    vm_page_free_zeroed(page);
+    vm_page_check(); // looks at its contents
+    EXPECT_EQ(vm_page_alloc(page_owner::kernel, true), page);
+    EXPECT(filled_with(page->data(), 0, page_size));
+    vm_page_free(page);
+}
+
 KTEST(vm_page, blocks_are_aligned_and_rejoined) {
     struct block {
         vm_page* first;

@@ -83,13 +83,15 @@ void* kmem_zalloc(size_t size);
 NO_ALLOC void kmem_free(void* memory, size_t size);
 uint64_t kmem_bytes_in_use();
 
-// Owns a kmem_alloc of `count` T (trivial types).
+// Owns a kmem_alloc of `count` T (trivial types), zeroed unless its maker will write before it reads.
 template <class T> class kmem_array {
 public:
     kmem_array() = default;
-    explicit kmem_array(size_t count)
-        : data_(count <= SIZE_MAX / sizeof(T) ? static_cast<T*>(kmem_zalloc(count * sizeof(T)))
-                                              : nullptr),
+    explicit kmem_array(size_t count, bool zeroed = true)
+        : data_(count > SIZE_MAX / sizeof(T)
+                    ? nullptr
+                    : static_cast<T*>(zeroed ? kmem_zalloc(count * sizeof(T))
+                                             : kmem_alloc(count * sizeof(T)))),
           count_(data_ ? count : 0) {}
     kmem_array(kmem_array&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}

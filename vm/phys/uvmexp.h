@@ -39,7 +39,7 @@
     X(anons_referenced, "anons that one more amap references")                                     \
     X(anons_freed, "anons freed, each with its page")                                              \
     X(pages_copied, "pages of private memory filled by copying")                                   \
-    X(pages_zeroed, "pages of memory that had to be zeros")                                           \
+    X(pages_zeroed, "pages of memory that had to be zeros")                                        \
     X(ptps_made, "page-table pages made")                                                          \
     X(ptps_freed, "page-table pages freed")                                                        \
     X(ptes_written, "page-table entries written to map a page or to raise its rights")             \

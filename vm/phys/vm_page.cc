@@ -98,7 +98,7 @@ public:
     ~own_stock() { cpu::interrupts_pop_off(); }
     own_stock(const own_stock&) = delete;
     page_stock* operator->() const { return stock_; }
-    page_stack& operator[](page_stack page_stock::*stack) const { return stock_->*stack; }
+    page_stack& operator[](page_stack page_stock::* stack) const { return stock_->*stack; }
 
 private:
     page_stock* stock_;
@@ -330,7 +330,7 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
     return page;
 }
 
-static void free_to(page_stack page_stock::*stack, vm_page* page) {
+static void free_to(page_stack page_stock::* stack, vm_page* page) {
     sanitize_poison(page->data(), page_size);
     const page_owner kind = page->owner_kind;
     {
