@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 
 from debugger import ROOT, debug
 
@@ -15,6 +17,24 @@ def test_from_a_libc_wrapper_into_the_kernel_and_back() -> None:
     assert re.search(r"^user .* vfork.*\(system call 58\)$", inside, re.M), inside
     assert answers["info symbol $pc"].startswith("vfork + "), answers.text()
     assert re.match(r"\$\d+ = [1-9]\d*$", answers["print $rax"].strip()), answers.text()
+
+
+def test_an_interrupt_is_no_way_in(tmp_path: Path) -> None:
+    """The program computes for a tenth of a second, many ticks of the timer, before its next call."""
+    (tmp_path / "busy.c").write_text("""\
+#include <unistd.h>
+volatile long count;
+int main(void) {
+    while (++count < 30000000)
+        continue;
+    return getppid() < 0;
+}
+""")
+    subprocess.run(["musl-gcc", "-static", "-g", "-O1", "-o", "busy", "busy.c"], cwd=tmp_path, check=True)
+    answers = debug(["break main", "continue", "delete", "spork enter", "spork bt", "print count"],
+                    "/busy", f"--add={tmp_path / 'busy'}")
+    assert re.search(r"^user .*\(system call 110\)$", answers["spork bt"], re.M), answers.text()
+    assert answers["print count"].strip().endswith("= 30000000")
 
 
 def test_the_program_switches_with_exec() -> None:

@@ -20,9 +20,6 @@ from .values import (
 )
 
 
-SYSTEM_CALL = 0x100  # trap_frame::vector of one
-
-
 class Prefix(gdb.Command):
     """Look at the Spork kernel: processes, address spaces, page tables, locks.
 
@@ -101,7 +98,7 @@ last line tells where it left user mode."""
         if in_user:
             say(f"user  {calls[0]:#018x}  {kernel.place(calls[0], is_return=False)}")
         else:
-            rip, call = int(member(frame, "rip")), int(member(frame, "vector")) == SYSTEM_CALL
+            rip, call = int(member(frame, "rip")), int(member(frame, "vector")) == kernel.SYSTEM_CALL
             say(f"user  {rip:#018x}  {self._user_place(thread, rip, call)}{self._cause(frame)}")
 
     @staticmethod
@@ -145,7 +142,7 @@ last line tells where it left user mode."""
     @staticmethod
     def _cause(frame: gdb.Value) -> str:
         vector, code = int(member(frame, "vector")), int(member(frame, "error_code"))
-        if vector == SYSTEM_CALL:
+        if vector == kernel.SYSTEM_CALL:
             return f" (system call {code})"
         return f" (exception or interrupt {vector})" if vector else ""
 

@@ -20,6 +20,7 @@ from .values import (
     type_named,
 )
 
+FIRST_INTERRUPT, SYSTEM_CALL = 32, 0x100  # trap_frame::vector, after the exceptions
 MAX_FRAMES = 64
 
 

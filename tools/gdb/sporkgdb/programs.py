@@ -250,12 +250,22 @@ class OfThread(gdb.Breakpoint):
         return _mine(self._thread)
 
 
-def _run_to(*places: str) -> None:
+class AtEntry(OfThread):
+    """Likewise, when the thread came into the kernel by what it did itself."""
+
+    def stop(self) -> bool:
+        thread = kernel.current_thread()
+        frame = kernel.user_frame(thread) if super().stop() and thread is not None else None
+        return frame is not None and not (
+            kernel.FIRST_INTERRUPT <= int(member(frame, "vector")) < kernel.SYSTEM_CALL)
+
+
+def _run_to(kind: type[OfThread], *places: str) -> None:
     """Runs until this thread of the kernel's is at one of the places."""
     thread = kernel.current_thread()
     if thread is None:
         raise SporkError("there are no threads yet")
-    stops = [OfThread(place, int(thread.address)) for place in places]
+    stops = [kind(place, int(thread.address)) for place in places]
     try:
         gdb.execute("continue")
     finally:
@@ -277,13 +287,14 @@ def _ways_out() -> list[str]:
 class Enter(Command):
     """spork enter: from user mode, run to this thread's next entry into the kernel.
 
-A system call stops in syscall_dispatch, a fault or an interrupt in trap_dispatch, whichever is first."""
+A system call stops in syscall_dispatch, a fault in trap_dispatch, whichever is first. Interrupts, which are
+not the thread's doing, are passed over."""
 
     name = "enter"
     resumes = True
 
     def run(self, words: list[str]) -> None:
-        _run_to("syscall_dispatch", "trap_dispatch")
+        _run_to(AtEntry, "syscall_dispatch", "trap_dispatch")
 
 
 class Leave(Command):
@@ -299,7 +310,7 @@ A thread that is about to end never comes there: ^C, then."""
         frame = kernel.user_frame(thread) if thread is not None else None
         if frame is None:
             raise SporkError("a thread of the kernel's own never leaves it")
-        _run_to(*_ways_out())
+        _run_to(OfThread, *_ways_out())
         if int(gdb.newest_frame().read_register("rip")) & 1 << 63:
             gdb.execute("stepi")
 
