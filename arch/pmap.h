@@ -72,6 +72,8 @@ public:
     void wire(vaddr_t va);
     NO_ALLOC void unwire(vaddr_t va);
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
+    // The first address in [start, end) where something is mapped.
+    std::optional<vaddr_t> first_mapped(vaddr_t start, vaddr_t end);
 
     // Calls visit(context, entry) for every entry in use that stands for some of [start, end), in
     // address order, a table's own before those in it. For looking only: it takes no lock, and

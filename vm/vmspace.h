@@ -366,6 +366,7 @@ private:
     void check_page(vm_map_entry& entry, vaddr_t va) REQUIRES_SHARED(map_.lock());
     void check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
     void check_gaps() REQUIRES_SHARED(map_.lock());
+    void check_gap(vaddr_t start, vaddr_t end);
     void check_empty() EXCLUDES(map_.lock());
     [[noreturn]] void rule_broken(const char* rule, const vm_map_entry& entry, vaddr_t va,
                                   const vm_anon* anon) const;

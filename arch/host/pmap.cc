@@ -251,6 +251,14 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
                         .modified = (*pte & pte_dirty) != 0};
 }
 
+std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
+    lock_guard guard(host_bus);
+    std::optional<vaddr_t> found;
+    walk(md_, start.value(), end.value(),
+         [&](uint64_t va, pte_t&) { found = found.value_or(vaddr_t(va)); });
+    return found;
+}
+
 void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);

@@ -326,6 +326,19 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
                         .modified = (value & pte_dirty) != 0};
 }
 
+std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
+    std::optional<vaddr_t> found;
+    for (uint64_t va = start.value(); va < end.value() && !found;) {
+        long_work::pause();
+        lock_guard guard(md_.lock);
+        va = walk(
+            md_, va, end.value(),
+            [&](pte_t&, uint64_t at) { found = found.value_or(vaddr_t(at)); },
+            [](pte_t*, uint64_t) {});
+    }
+    return found;
+}
+
 void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     ASSERT(start.page_aligned() && end.page_aligned() && end <= user_max);
     pmap_machine& source = from.md_;
