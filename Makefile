@@ -18,8 +18,8 @@ KCXX     := $(CROSS)g++
 HOSTCXX  ?= g++
 machine  := $(shell uname -m)
 # Debian's wrapper is for the machine's own processor.
-MUSL_CC  ?= $(if $(filter x86_64,$(machine)),musl-gcc,$(CROSS)gcc -specs /usr/lib/x86_64-linux-musl/musl-gcc.specs)
-GLIBC_CC := $(CROSS)gcc
+MUSL_CC  ?= $(if $(filter x86_64,$(machine)),musl-gcc,$(KCC) -specs /usr/lib/x86_64-linux-musl/musl-gcc.specs)
+GLIBC_CC := $(KCC)
 
 MAKEFLAGS += --no-builtin-rules
 # As many jobs as there are processors, unless -j says otherwise.
@@ -200,7 +200,7 @@ test-pairs: $(tools_run) ## try every two calls on one object from two threads, 
 reproduce: $(tools_run) ## build twice, in two folders and as two users: the same bytes (long)
 	$(Q)tools/reproduce
 
-compilers: $(tools_run) ## compile the kernel by every g++ that is installed, without a warning
+compilers: $(tools_run) ## compile kernel and programs by every g++ that is installed, without a warning
 	$(Q)tools/compilers
 
 test-matrix: ## set up and test fresh Debian systems, made with debootstrap (long; wants root)
