@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <span>
 
 namespace {
 
@@ -35,7 +36,7 @@ constexpr unsigned refill_order = 5; // what a stock takes from the buddies at o
 constexpr unsigned stock_size = 64;
 constexpr unsigned spilled = stock_size / 2; // what a full one gives back at once
 // Values of block_order in free pages that do not head a block.
-constexpr uint16_t inside_block = 0xffff, in_stock = 0xfffe;
+constexpr uint8_t inside_block = 0xff, in_stock = 0xfe;
 constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
 vm_page* pages;                    // set once at boot
@@ -134,7 +135,7 @@ void insert_block(vm_page* page, unsigned order) REQUIRES(queue_lock) {
         order++;
     }
     vm_page& head = page_at(frame);
-    head.block_order = static_cast<uint16_t>(order);
+    head.block_order = static_cast<uint8_t>(order);
     blocks[order].push_front(head);
 }
 
@@ -149,7 +150,7 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
     while (found > order) {
         found--;
         vm_page* upper_half = page + (size_t{1} << found);
-        upper_half->block_order = static_cast<uint16_t>(found);
+        upper_half->block_order = static_cast<uint8_t>(found);
         blocks[found].push_front(*upper_half);
     }
     page->block_order = inside_block;
@@ -220,23 +221,25 @@ void become_free(vm_page& page) {
     page.block_order = inside_block;
 }
 
-// Frees [first, last), frames that are `reserved` so far, in the largest blocks that fit.
+// Makes the vm_pages of [first, last) anew: nobody's, or free ones that no list has yet.
+void make_frames(uint64_t first, uint64_t last, page_owner kind) {
+    vm_page* const made = &page_at(first);
+    for (vm_page* page = made; page != made + (last - first); page++)
+        new (page) vm_page{.owner_kind = kind, .block_order = inside_block};
+}
+
+// Hands [first, last), which counted as reserved and are made as free, to the buddies, in the
+// largest blocks that fit.
 void adopt_frames(uint64_t first, uint64_t last) {
+    own_stock()->recount(page_owner::reserved, page_owner::free, last - first);
+    total_pages += last - first;
+    lock_guard guard(queue_lock);
     for (uint64_t frame = first; frame < last;) {
         unsigned order =
             std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
         while (frame + (uint64_t{1} << order) > last)
             order--;
         const uint64_t size = uint64_t{1} << order;
-        lock_guard guard(queue_lock);
-        for (uint64_t i = 0; i < size; i++) {
-            vm_page& page = page_at(frame + i);
-            ASSERT(page.owner_kind == page_owner::reserved);
-            page.owner_kind = page_owner::free;
-            page.block_order = inside_block;
-        }
-        own_stock()->recount(page_owner::reserved, page_owner::free, size);
-        total_pages += size;
         sanitize_poison(page_at(frame).data(), size * page_size);
         insert_block(&page_at(frame), order);
         frame += size;
@@ -288,19 +291,28 @@ void vm_page_init(boot_info& info) {
     ASSERT(array_pages < home->size());
     pages = direct_map_as<vm_page>(paddr_t(home->first << page_shift));
     home->first += array_pages;
-    for (uint64_t i = 0; i < frame_count; i++)
-        (new (&pages[i]) vm_page)->owner_kind = page_owner::reserved;
     stocks[0].count_of[size_t(page_owner::reserved)] = frame_count;
-    for (size_t i = 0; i < count; i++)
-        adopt_frames(usable[i].first, usable[i].last);
+    uint64_t reached = first_frame;
+    for (const frame_range& r : std::span(usable, count)) {
+        ASSERT(r.first >= reached);
+        make_frames(reached, r.first, page_owner::reserved);
+        make_frames(r.first, r.last, page_owner::free);
+        reached = r.last;
+    }
+    for (const frame_range& r : std::span(usable, count))
+        adopt_frames(r.first, r.last);
 }
 
 void vm_page_add_range(paddr_t start, uint64_t size) {
     frame_range r = whole_frames(start, size);
     uint64_t first = std::max(r.first, first_frame);
     uint64_t last = std::min(r.last, first_frame + frame_count);
-    if (first < last)
+    for (uint64_t frame = first; frame < last; frame++)
+        ASSERT(page_at(frame).owner_kind == page_owner::reserved);
+    if (first < last) {
+        make_frames(first, last, page_owner::free);
         adopt_frames(first, last);
+    }
 }
 
 vm_page* vm_page_alloc(page_owner kind, bool zeroed) {

@@ -29,7 +29,7 @@ struct vm_page {
     page_owner owner_kind = page_owner::free;
     bool mappings_unlisted = false; // the page of zeros: its mappings cannot be found from it
     bool clean = true;              // object pages: not written since the pager last wrote it
-    uint16_t block_order = 0;       // free pages only, for the allocator: see vm_page.cc
+    uint8_t block_order = 0;        // free pages only, for the allocator: see vm_page.cc
     // Mappings that must stay, plus holds by code that uses the page without the owner's lock.
     // Under the owner's lock.
     uint32_t wire_count = 0;
