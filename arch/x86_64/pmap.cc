@@ -332,8 +332,7 @@ std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
         long_work::pause();
         lock_guard guard(md_.lock);
         va = walk(
-            md_, va, end.value(),
-            [&](pte_t&, uint64_t at) { found = found.value_or(vaddr_t(at)); },
+            md_, va, end.value(), [&](pte_t&, uint64_t at) { found = found.value_or(vaddr_t(at)); },
             [](pte_t*, uint64_t) {});
     }
     return found;
