@@ -329,7 +329,7 @@ static void* sleep_for_ever(void* arg) {
 }
 
 static void* busy_for_ever(void* arg) {
-    for (volatile long n = 0;; n++)
+    for (;;)
         continue;
     return arg;
 }
