@@ -138,7 +138,7 @@ make_lean = @+$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHE
             $(BUILD)/lean/kernel/spork.elf
 
 # What the tests need from the network. Without one, those that need it are skipped and say so.
-fetch = @$(lock) $(MAKE) --no-print-directory -k $(1) || echo '  Not everything could be fetched: some tests are left out.'
+fetch = @+$(lock) $(MAKE) --no-print-directory -k $(1) || echo '  Not everything could be fetched: what needs it is left out.'
 
 all: $(tools_run) ## build the kernel and its root file system
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
@@ -289,7 +289,8 @@ test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the 
 	$(call fetch,$(web_packages))
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
-lint: $(kernel_elf) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, rooms, pyflakes
+lint: $(kernel_elf) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, rooms, mypy, flake8, tsc, biome
+	$(call fetch,$(web_packages))
 	$(Q)tools/lint
 
 format: $(tools_lint) ## lay the sources out as clang-format wants them

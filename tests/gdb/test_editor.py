@@ -31,4 +31,5 @@ def test_launch_attaches_gdb_and_loads_the_commands() -> None:
                                   stdin=subprocess.DEVNULL)
         finally:
             machine.terminate()
-    assert "vmspace::fork" in done.stdout and "init" in done.stdout.split("Breakpoint 1,")[-1], done.stdout + done.stderr
+    assert "vmspace::fork" in done.stdout, done.stdout + done.stderr
+    assert "init" in done.stdout.split("Breakpoint 1,")[-1], done.stdout + done.stderr

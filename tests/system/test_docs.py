@@ -67,7 +67,8 @@ def words() -> set[str]:
 def test_page(page: Path, words: set[str]) -> None:
     text = page.read_text()
     faults = []
-    examples = EXAMPLES.search(text)[1].split() if EXAMPLES.search(text) else []
+    found = EXAMPLES.search(text)
+    examples = found[1].split() if found else []
     for path, line in PATH.findall(text):
         if Path(path).suffix not in SUFFIXES:
             continue
@@ -105,7 +106,8 @@ def test_quoted_output_is_this_kernels() -> None:
     """What the pages quote of runs that are the same each time is what these print now."""
     quoting = [page for page in PAGES if "<!-- docs, same:" in page.read_text()]
     assert quoting
-    done = subprocess.run([ROOT / "tools" / "docs", "--check", *quoting], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([ROOT / "tools" / "docs", "--check", *quoting], stdout=subprocess.PIPE, text=True,
+                          check=False)
     assert done.returncode == 0, f"{done.stdout}\nrun `make docs`"
 
 

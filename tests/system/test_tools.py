@@ -238,7 +238,7 @@ def test_page_of_counters_is_what_the_table_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("patch", sorted((ROOT / "tests" / "faults").glob("*.patch")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("patch", sorted((ROOT / "tests" / "faults").glob("*.patch")), ids=lambda p: str(p.stem))
 def test_known_faults_can_be_put_back(patch: Path) -> None:
     """That each fails its test is seen by `make test-faults`; that it can be put back at all, here."""
     done = subprocess.run(["patch", "-p1", "--dry-run", "--forward", "--fuzz=0", "-i", patch], cwd=ROOT,

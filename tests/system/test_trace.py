@@ -13,7 +13,6 @@ from guest import ROOT, SPORK, spork
 from sporklib import perfetto, trace
 
 
-
 def traced(folder: Path, *command: str, options: tuple[str, ...] = ()) -> tuple[str, list[perfetto.Event]]:
     """Runs a command that must succeed, and gives what `spork` said and the trace's events."""
     ended = spork(*command, options=("--trace", str(folder), *options))
@@ -136,7 +135,7 @@ def test_a_panic_is_in_the_trace(tmp_path: Path) -> None:
 # ---- The picture -------------------------------------------------------------------------------
 
 # The Trace Event Format: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
-COMMON = {"name": str, "ph": str, "pid": int, "tid": int, "ts": (int, float)}
+COMMON: dict[str, type | tuple[type, ...]] = {"name": str, "ph": str, "pid": int, "tid": int, "ts": (int, float)}
 
 
 def check_event(e: dict[str, Any]) -> None:

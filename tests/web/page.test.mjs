@@ -96,7 +96,7 @@ test("the file is one, and under 3 MB", () => {
   const size = statSync(PAGE).size;
   console.log(`# ${(size / 1e6).toFixed(3)} MB, ${scenarios.length} scenarios, ${scenarios.reduce((sum, each) => sum + each.steps.length, 0)} steps`);
   assert.ok(size < 3e6, `${size} bytes`);
-  assert.doesNotMatch(html.replace(/<script type="application\/octet-stream"[^]*?<\/script>/g, ""), /(src|href)="(?!#|data:)/);
+  assert.doesNotMatch(html.replace(/<script type="application\/octet-stream"[\s\S]*?<\/script>/g, ""), /(src|href)="(?!#|data:)/);
 });
 
 test("the data is as the schema says", () => {
@@ -209,7 +209,7 @@ test("the counters shown add up to what the programs read in /proc/uvmexp", asyn
 test("main events leave out the others, and show what these changed", async () => {
   const { id, steps } = scenarios.find((each) => each.id === "fork-exec") ?? scenarios[0];
   const main = (step) => info.events[step.event]?.main ?? true;
-  const wanted = steps.map((step, i) => i + 1).filter((n) => n === 1 || n === steps.length || main(steps[n - 1]));
+  const wanted = steps.map((_, i) => i + 1).filter((n) => n === 1 || n === steps.length || main(steps[n - 1]));
   const page = await at(`#${id}/1/main`);
   const seen = [1];
   while (seen.at(-1) !== steps.length) {

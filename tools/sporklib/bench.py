@@ -276,8 +276,8 @@ def draw(columns: dict[str, Figures], stem: Path) -> None:
     from matplotlib import pyplot
 
     lines = {"fork_exit": "fork + exit", "fork_exec": "fork + exec", "fork_call": "fork, the call",
-             "fork_exit_dirty": "fork + exit, pages rewritten", "vfork_exec": "vfork + exec", "spawn_exec": "posix_spawn",
-             "vfork_exit": "vfork + exit", "clone_vm_exit": "clone(CLONE_VM) + exit",
+             "fork_exit_dirty": "fork + exit, pages rewritten", "vfork_exec": "vfork + exec",
+             "spawn_exec": "posix_spawn", "vfork_exit": "vfork + exit", "clone_vm_exit": "clone(CLONE_VM) + exit",
              "afork_exit": "afork + exit"}
     names = list(columns)
     styles = {names[-1]: ("--", "s")} | {names[0]: ("-", "o")}  # with one column: its own

@@ -232,7 +232,8 @@ def boot(arguments: argparse.Namespace) -> int:
         else:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
                             smp=arguments.smp, memory=arguments.mem or DEFAULT_MEMORY, icount=arguments.icount,
-                            gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port, extra=arguments.qemu)
+                            gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
+                            extra=arguments.qemu)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
             return OnConsole(machine, 0, 1, arguments.timeout, listen, show_boot=True)

@@ -46,13 +46,16 @@ SCENARIOS = [
              "The child of a fork writes to one page of eight, then the parent does: what is copied, and when.",
              "/explore/fork_write"),
     Scenario("fork-exec", "fork, then exec",
-             "A copy-on-write fork whose child calls exec at once: nothing was copied, but the parent pays at its next writes.",
+             "A copy-on-write fork whose child calls exec at once: nothing was copied, but the parent pays at its "
+             "next writes.",
              "/explore/fork_exec", "vfork-exec"),
     Scenario("vfork-exec", "vfork, then exec",
-             "The child borrows its parent's address space until exec; the parent is blocked, and its map never changes.",
+             "The child borrows its parent's address space until exec; the parent is blocked, and its map never "
+             "changes.",
              "/explore/vfork_exec share", "fork-exec"),
     Scenario("vfork-bsd", "4.4BSD vfork, then exec",
-             "4.4BSD's vfork was a copy-on-write fork with the parent blocked: the wait of the one and the cost of the other.",
+             "4.4BSD's vfork was a copy-on-write fork with the parent blocked: the wait of the one and the cost of "
+             "the other.",
              "/explore/vfork_exec bsd", "vfork-exec"),
     Scenario("afork", "afork, then exec",
              "An asynchronous vfork: the child has a stack of its own in the parent's address space, and nobody waits.",

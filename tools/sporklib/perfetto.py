@@ -36,6 +36,22 @@ class Event:
     fields: dict[str, Any]
 
 
+def title_of(kind: str, fields: dict[str, Any]) -> str:
+    """What a bar of this kind is called."""
+    match kind:
+        case "syscall":
+            return fields["name"] or f"system call {fields['number']}"
+        case "fork":
+            return f"{fields['kind']} ({fields['mode']})"
+        case "exec":
+            return f"exec {fields['path']}"
+        case "vfork":
+            return f"blocked by vfork child {fields['child_pid']}"
+        case "sleep":
+            return f"asleep: {fields['reason']}"
+    return kind
+
+
 def read(folder: Path) -> list[Event]:
     """The events of a CTF trace, in order of time."""
     try:
@@ -127,14 +143,7 @@ class Picture:
             self.names[e.tid] = e.fields["path"].rpartition("/")[2]
         if e.name in BEGINS:
             kind = BEGINS[e.name]
-            self.begin(e, kind, {
-                "syscall": lambda: e.fields["name"] or f"system call {e.fields['number']}",
-                "fork": lambda: f"{e.fields['kind']} ({e.fields['mode']})",
-                "exec": lambda: f"exec {e.fields['path']}",
-                "vfork": lambda: f"blocked by vfork child {e.fields['child_pid']}",
-                "exit": lambda: "exit",
-                "sleep": lambda: f"asleep: {e.fields['reason']}",
-            }[kind]())
+            self.begin(e, kind, title_of(kind, e.fields))
         elif e.name in ENDS:
             self.close(e.tid, ENDS[e.name], e.time, self.shown(e))
         elif e.name == "fork_child":

@@ -346,7 +346,7 @@ def models(pattern: str | None) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         # The right ones, which take longest, first.
         jobs.sort(key=lambda job: job[1] is not None)
-        return list(pool.map(lambda job: _search(*job, Path(tempfile.mkdtemp(dir=folder))), jobs))
+        return list(pool.map(lambda job: _search(job[0], job[1], Path(tempfile.mkdtemp(dir=folder))), jobs))
 
 
 def _model_name(model: Path, wrong: str | None) -> str:
@@ -426,7 +426,7 @@ def _page_tests(pattern: str | None) -> list[Result]:
                                 "SHOTS": str(BUILD / "explore" / "screenshots")}
     results.append(_passes("the page's types are right", ["node", packages / "typescript" / "bin" / "tsc",
                                                           "-p", ROOT / "tools" / "explore"]))
-    command = ["node", "--test-reporter=tap", ROOT / "tests" / "web" / "page.test.mjs"]
+    command = ["node", "--test-reporter=tap", str(ROOT / "tests" / "web" / "page.test.mjs")]
     if pattern:
         command.insert(1, f"--test-name-pattern={re.escape(pattern)}")
     done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,

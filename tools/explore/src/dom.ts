@@ -2,9 +2,7 @@
 // and there are a few hundred on the page.
 import type { BaseType, Selection } from "d3-selection";
 
-type Of<T> = Selection<any, T, any, any>;
-
-export function setText<T>(selection: Of<T>, value: (datum: T, index: number) => string): void {
+export function setText<E extends BaseType, T, P extends BaseType, D>(selection: Selection<E, T, P, D>, value: (datum: T, index: number) => string): void {
   selection.each(function (this: BaseType, datum, index) {
     const element = this as Element;
     const text = value(datum, index);
@@ -13,7 +11,7 @@ export function setText<T>(selection: Of<T>, value: (datum: T, index: number) =>
 }
 
 /** null: no such attribute. */
-export function setAttr<T>(selection: Of<T>, name: string, value: (datum: T, index: number) => string | null): void {
+export function setAttr<E extends BaseType, T, P extends BaseType, D>(selection: Selection<E, T, P, D>, name: string, value: (datum: T, index: number) => string | null): void {
   selection.each(function (this: BaseType, datum, index) {
     const element = this as Element;
     const text = value(datum, index);
@@ -24,7 +22,7 @@ export function setAttr<T>(selection: Of<T>, name: string, value: (datum: T, ind
 }
 
 /** All classes at once: names, and those that are there when they are true. */
-export function setClass<T>(selection: Of<T>, names: (datum: T, index: number) => [always: string, sometimes?: Record<string, boolean>]): void {
+export function setClass<E extends BaseType, T, P extends BaseType, D>(selection: Selection<E, T, P, D>, names: (datum: T, index: number) => [always: string, sometimes?: Record<string, boolean>]): void {
   setAttr(selection, "class", (datum, index) => {
     const [always, sometimes = {}] = names(datum, index);
     return [always, ...Object.keys(sometimes).filter((name) => sometimes[name])].join(" ");

@@ -113,7 +113,10 @@ class App {
 
   /** Goes to a step of all; to the next one that is shown. */
   private goTo(step: number): void {
-    if (!this.main) return this.go(step);
+    if (!this.main) {
+      this.go(step);
+      return;
+    }
     const found = this.pairs.findIndex((pair) => this.all.indexOf(pair) >= step);
     this.go(found < 0 ? this.pairs.length - 1 : found);
   }

@@ -80,8 +80,8 @@ export class Timeline {
   }
 
   private pages(key: string): PageRuns {
-    let pages = this.runs.get(key);
-    if (!pages) this.runs.set(key, (pages = new PageRuns()));
+    const pages = this.runs.get(key) ?? new PageRuns();
+    this.runs.set(key, pages);
     return pages;
   }
 

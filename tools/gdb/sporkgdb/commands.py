@@ -190,7 +190,7 @@ The innermost is the last. Kernels built with DEBUG_CHECKS=0 do not keep this ac
     @staticmethod
     def _show(who: str, held: gdb.Value) -> bool:
         array = member(held, "entries")
-        count = min(int(member(held, "count")), array.type.range()[1] + 1)
+        count = min(int(member(held, "count")), int(array.type.range()[1]) + 1)
         for i in range(count):
             entry = array[i]
             say(f"{who} holds {text(member(entry, 'name'), 40)} at {int(member(entry, 'lock')):#x} "
@@ -265,5 +265,3 @@ With a word, those whose name contains it."""
 def register() -> None:
     for command in (Prefix, Ps, Bt, Runq, Locks, Log, Counters, Pools):
         command()
-
-

@@ -177,7 +177,7 @@ def page_array() -> tuple[gdb.Value, int, int]:
 def frame_of(page: gdb.Value) -> int:
     """The frame number of a vm_page, by a pointer to it."""
     pages, first, _ = page_array()
-    return first + (int(page) - int(pages)) // type_named("vm_page").sizeof
+    return first + (int(page) - int(pages)) // int(type_named("vm_page").sizeof)
 
 
 def page_of_frame(frame: int) -> gdb.Value:

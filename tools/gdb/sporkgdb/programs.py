@@ -323,5 +323,3 @@ def register() -> None:
     InProgram()
     for command in (Program, Enter, Leave):
         command()
-
-

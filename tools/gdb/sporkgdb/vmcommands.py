@@ -267,11 +267,11 @@ def compare(mine: gdb.Value, other: gdb.Value) -> str:
         both = number(member(mine, "needs_copy")) and number(member(other, "needs_copy"))
         notes.insert(0, f"one amap {int(one.address):#x}" + (", both needs_copy" if both else ""))
     else:
-        x, y = ({va: int(anon.address) for va, anon in memory.anons_of(entry).items()}
-                for entry in (mine, other))
-        same = sum(x[va] == y.get(va) for va in x)
+        here, there = ({va: int(anon.address) for va, anon in memory.anons_of(entry).items()}
+                       for entry in (mine, other))
+        same = sum(here[va] == there.get(va) for va in here)
         notes.insert(0, f"amaps of their own with {plural(same, 'anon')} in common, "
-                        f"{len(x) - same} and {len(y) - same} not")
+                        f"{len(here) - same} and {len(there) - same} not")
     return ", ".join(notes)
 
 
@@ -289,5 +289,3 @@ def compare_tables(x: dict[int, int], y: dict[int, int], a: int, b: int) -> str:
 def register() -> None:
     for command in (Map, Amap, Anon, Page, Pte, VmDiff):
         command()
-
-
