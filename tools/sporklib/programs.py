@@ -1,7 +1,8 @@
 """Programs of this machine, with what they need to run elsewhere: the loader and the libraries of a
 dynamically linked one, the interpreter of a script.
 
-Which file a library's name stands for is the loader's decision: it is asked (`LOADER --list`).
+Which file a library's name stands for is the loader's decision: it is asked (`LOADER --list`). ELF is read by
+hand here, where all else is left to pyelftools: a release's `spork run` has to do with Python alone.
 """
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from pathlib import Path
 
 import gdb
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
 
 from . import kernel, memory
 from .arguments import Command, say
@@ -23,7 +24,6 @@ from .values import SporkError, is_null, member, number, target, text
 ROOT = Path(__file__).resolve().parents[3]
 OWN = {"/tests": "user/tests", "/demos": "user/demos", "/sbin/init": "user/init/init"}
 OTHERS = {"/bin/busybox": ("/bin/busybox", "/usr/bin/busybox"), "/bin/bash": ("/bin/bash-static",)}
-ET_DYN, PT_LOAD = 3, 1
 
 
 class Programs:
@@ -111,20 +111,13 @@ def executable(process: gdb.Value) -> str:
 
 def first_segment(host: Path) -> tuple[bool, int] | None:
     """Whether an ELF file can lie anywhere, and the page that its first segment begins with."""
-    data = host.read_bytes()[:4096]
-    if data[:5] != b"\x7fELF\x02":
-        return None
-    kind, = struct.unpack_from("<H", data, 16)
-    table, = struct.unpack_from("<Q", data, 32)
-    size, count = struct.unpack_from("<HH", data, 54)
-    for i in range(count):
-        if table + size * (i + 1) > len(data):
-            break
-        kind_of_segment, = struct.unpack_from("<I", data, table + size * i)
-        if kind_of_segment == PT_LOAD:
-            address, = struct.unpack_from("<Q", data, table + size * i + 16)
-            return kind == ET_DYN, address & ~(memory.PAGE - 1)
-    return None
+    with host.open("rb") as file:
+        try:
+            elf = ELFFile(file)
+            loaded = next(elf.iter_segments("PT_LOAD"), None)
+        except ELFError:
+            return None
+        return loaded and (elf["e_type"] == "ET_DYN", loaded["p_vaddr"] & ~(memory.PAGE - 1))
 
 
 def load_bias(process: gdb.Value, guest: str, host: Path) -> int | None:
