@@ -6,16 +6,16 @@
 #include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/sched/sched.h"
-#include "lib/list.h"
+#include "lib/avl_tree.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 
 // A timer has one signal, which is pending or not. A periodic timer is set again when its signal is
 // taken, and the periods that have passed meanwhile are its overrun: however short the period, a
 // slow program has one signal to handle. While the signal is ignored it rests. Owned by its
-// process's list.
+// process.
 struct posix_timer {
-    list_node of_process GUARD_UNCHECKED(posix_timers::lock);
+    avl_node of_process GUARD_UNCHECKED(posix_timers::lock);
     process* owner CONSTANT_ONCE_SHARED = nullptr; // outlives it
     // SIGEV_THREAD_ID: the thread that gets the signal.
     ref_ptr<thread> target GUARD_UNCHECKED(posix_timers::lock);
@@ -43,6 +43,6 @@ struct posix_timer {
 // Those of a process.
 struct posix_timers {
     sleep_lock lock{lock_rank::itimer, "posix timers"};
-    list<posix_timer, &posix_timer::of_process> all GUARDED_BY(lock);
+    avl_tree<posix_timer, &posix_timer::of_process> all GUARDED_BY(lock); // by id
     int next_id GUARDED_BY(lock) = 0;
 };

@@ -125,11 +125,17 @@ linux_itimerspec setting_of(posix_timer& t) {
     return {to_timespec(t.interval), to_timespec(next > time ? next - time : 0)};
 }
 
+int id_after(int id) { return id == INT32_MAX ? 0 : id + 1; }
+
+posix_timer* first_from(process& p, int id) REQUIRES(p.posix_timers.lock) {
+    return p.posix_timers.all.first_where([&](const posix_timer& t) { return t.id >= id; });
+}
+
 expected<posix_timer*> find(process& p, int id) REQUIRES(p.posix_timers.lock) {
-    for (posix_timer& t : p.posix_timers.all)
-        if (t.id == id)
-            return &t;
-    return fail(Errno::inval);
+    posix_timer* t = first_from(p, id);
+    if (!t || t->id != id)
+        return fail(Errno::inval);
+    return t;
 }
 
 status choose_signal(posix_timer& t, const linux_sigevent& event) {
@@ -175,28 +181,29 @@ void posix_timer_signal_ignored(posix_timer& t) {
 
 void posix_timers_go_on(process& p, int signo) {
     lock_guard guard(p.posix_timers.lock);
-    for (posix_timer& t : p.posix_timers.all) {
-        lock_guard timer_guard(t.lock);
-        if (t.entry.info.signo == signo && std::exchange(t.rests, false))
-            arm(t); // it is due, and counts what it has left out
+    for (posix_timer* t = p.posix_timers.all.first(); t; t = p.posix_timers.all.next(*t)) {
+        lock_guard timer_guard(t->lock);
+        if (t->entry.info.signo == signo && std::exchange(t->rests, false))
+            arm(*t); // it is due, and counts what it has left out
     }
 }
 
 void posix_timers_thread_exiting(thread& self) {
     process& p = *self.proc;
     lock_guard guard(p.posix_timers.lock);
-    for (posix_timer& t : p.posix_timers.all) {
-        if (t.target.get() != &self)
+    for (posix_timer* t = p.posix_timers.all.first(); t; t = p.posix_timers.all.next(*t)) {
+        if (t->target.get() != &self)
             continue;
-        t.signals = false;
-        stop(t);
-        t.target = nullptr;
+        t->signals = false;
+        stop(*t);
+        t->target = nullptr;
     }
 }
 
 void posix_timers_delete(process& p) {
     lock_guard guard(p.posix_timers.lock);
-    while (posix_timer* t = p.posix_timers.all.pop_front()) {
+    while (posix_timer* t = p.posix_timers.all.first()) {
+        p.posix_timers.all.erase(*t);
         disarm(*t);
         timers.destroy(t);
     }
@@ -232,20 +239,23 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     status chosen = choose_signal(*t, wanted);
     if (chosen) {
         lock_guard guard(p.posix_timers.lock);
-        t->id = p.posix_timers.next_id;
+        int& next = p.posix_timers.next_id;
+        while (find(p, next))
+            next = id_after(next);
+        t->id = next;
         if (t->target && (t->target->signals.flags.load() & signal_flag_gone))
             chosen = fail(Errno::inval);
         else
             chosen = id.write(t->id);
         if (chosen) {
-            p.posix_timers.next_id++;
+            next = id_after(next);
             t->entry.timer = t;
             t->entry.info = {};
             t->entry.info.signo = wanted.signo;
             t->entry.info.code = si_timer;
             t->entry.info.timer.timer_id = t->id;
             t->entry.info.timer.value = event ? wanted.value : uint64_t(t->id);
-            p.posix_timers.all.push_back(*t);
+            p.posix_timers.all.insert_before(first_from(p, t->id), *t);
             return 0;
         }
     }
@@ -321,7 +331,7 @@ sysresult sys_timer_delete(int32_t id) {
     lock_guard guard(p.posix_timers.lock);
     posix_timer& t = *TRY(find(p, id));
     disarm(t);
-    p.posix_timers.all.remove(t);
+    p.posix_timers.all.erase(t);
     timers.destroy(&t);
     return 0;
 }
