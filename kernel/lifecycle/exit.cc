@@ -217,6 +217,10 @@ void leave_family(thread& self, bool last, uint64_t most_resident) {
     process_list discarded;
     {
         lock_guard tree(process_tree_lock);
+        // Those that were not the last are on their way yet: with files that the parent expects to
+        // be closed, and time used that it is told.
+        while (last && (p.threads.next(self) || p.threads.prev(self)))
+            p.thread_gone.wait(process_tree_lock, "exit");
         if (last && &p == init_process)
             panic("Attempted to kill init! wait status 0x%08x", unsigned(p.group_exit_status));
         if (last)
@@ -260,6 +264,7 @@ void thread_exit(int wait_status) {
             p.group_exit_status = wait_status;
         last = --p.live_threads == 0;
     }
+    at_sync_point(sync_point::exit_leaves);
     ledger_call cost;
     uint64_t most_resident = 0;
     if (last) {

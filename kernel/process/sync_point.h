@@ -28,6 +28,7 @@ class text_buffer;
     X(exec_has_left)    /* the old address space is left or gone; the new one not yet entered */   \
     X(exec_enters)      /* others see the new address space, which is empty yet */                 \
     X(exit_begins)      /* before anything of the thread is gone */                                \
+    X(exit_leaves)      /* its address space is let go of; its files and family are not yet */     \
     X(object_found)     /* a reference to it has been got, and it is not yet used */               \
     X(about_to_publish) /* all that can fail has been done, and nobody can see it yet */           \
     X(lock)             /* about to take one, with none held */
