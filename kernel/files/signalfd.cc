@@ -3,6 +3,7 @@
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
 #include "kernel/signal/signal_internal.h"
+#include "kernel/time/cpu_clock.h"
 #include "vm/phys/pool.h"
 
 #include <bit>
@@ -86,6 +87,7 @@ void signal_file::last_reference_gone() { signal_files.destroy(this); }
 // EAGAIN when none is pending and it is not to wait; ERESTARTSYS.
 expected<linux_siginfo> signal_file::take(bool wait) {
     thread& self = current_thread();
+    cpu_alarms_check(self);
     sig_handlers& handlers = *self.proc->handlers;
     signal_guard guard(handlers);
     linux_siginfo info;

@@ -37,6 +37,7 @@ struct usage {
 // Those of a process, on its clocks and on those of its threads.
 struct cpu_alarms {
     list<cpu_alarm, &cpu_alarm::of_process> all GUARDED_BY(process_tree_lock);
+    std::atomic<bool> any = false; // whether there are: changed under process_tree_lock
     cpu_alarm limit GUARDED_BY(process_tree_lock); // RLIMIT_CPU's
     timer_event event; // for when one may be due; set by the process's own threads only
 };
@@ -96,7 +97,8 @@ struct process : ref_counted<process> {
     // Of `threads`, those that have not begun to exit. Written under process_tree_lock; where it is
     // 1, only that one could make it more.
     std::atomic<unsigned> live_threads{0};
-    wait_queue thread_gone GUARDED_BY(process_tree_lock); // exec waits here for the other threads
+    wait_queue thread_gone
+        GUARDED_BY(process_tree_lock); // exec and the last one wait for the others
     list_node in_table GUARDED_BY(process_tree_lock);
     // Null before it is published; kept when it has been waited for.
     ref_ptr<process_group> group GUARDED_BY(process_tree_lock);

@@ -202,8 +202,7 @@ bool signal_work(thread& self, const trap_frame& frame) {
 void signal_deliver(thread& self, trap_frame& frame) {
     ASSERT(frame.from_user());
     do {
-        if (self.signals.flags.load() & signal_flag_clock)
-            cpu_alarms_check(self);
+        cpu_alarms_check(self);
         for (taken_signal taken = take_next(self, frame); taken.signo;
              taken = take_next(self, frame))
             run_handler(self, frame, taken);

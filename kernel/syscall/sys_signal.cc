@@ -8,6 +8,7 @@
 #include "kernel/process/process_group.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
+#include "kernel/time/cpu_clock.h"
 #include "kernel/time/posix_timers.h"
 #include "lib/string.h"
 
@@ -138,6 +139,7 @@ sysresult wait_for_signal(const char* why) {
 // for another signal.
 expected<int> wait_for_one_of(sigset wanted, nanos_t deadline, linux_siginfo& info) {
     thread& self = current_thread();
+    cpu_alarms_check(self);
     signal_guard guard(*self.proc->handlers);
     if (int signo = signal_take_one_of(self, wanted, info))
         return signo;

@@ -143,12 +143,14 @@ void cpu_alarm_set(process& p, cpu_alarm& a, nanos_t at) {
     a.at = at;
     if (!a.of_process.linked())
         p.cpu_alarms.all.push_back(a);
+    p.cpu_alarms.any = true;
     have_threads_look(p);
 }
 
 void cpu_alarm_cancel(process& p, cpu_alarm& a) {
     if (a.of_process.linked())
         p.cpu_alarms.all.remove(a);
+    p.cpu_alarms.any = !p.cpu_alarms.all.empty();
 }
 
 void cpu_limit_changed(process& p) {
@@ -167,8 +169,10 @@ void cpu_limit_changed(process& p) {
 }
 
 void cpu_alarms_check(thread& self) {
-    self.modes.enter_kernel(); // what it has used so far counts
     process& p = *self.proc;
+    if (!p.cpu_alarms.any.load() && !(self.signals.flags.load() & signal_flag_clock))
+        return;
+    self.modes.enter_kernel(); // what it has used so far counts
     lock_guard tree(process_tree_lock);
     {
         signal_guard guard(*p.handlers);
@@ -188,6 +192,7 @@ void cpu_alarms_check(thread& self) {
             soonest = std::min(soonest, (a->at - std::min(a->at, time)) / (a->only ? 1 : running));
         a = following;
     }
+    p.cpu_alarms.any = !p.cpu_alarms.all.empty();
     if (soonest != forever && p.live_threads != 0) {
         nanos_t when;
         if (!__builtin_add_overflow(now(), std::max(soonest, shortest_look), &when))

@@ -26,7 +26,9 @@ void cpu_alarm_cancel(process& p, cpu_alarm& a) REQUIRES(process_tree_lock);
 // RLIMIT_CPU has changed, or was inherited.
 void cpu_limit_changed(process& p) REQUIRES(process_tree_lock);
 
-// signal_deliver, for a thread with signal_flag_clock: lets the alarms fire that are due.
+// On the way to user mode with something to do, signal_flag_clock perhaps, and before a signal is
+// taken in a call: lets the alarms fire that are due. So what a timer has missed is what has passed
+// until its signal is taken, and not until an event had the thread look.
 void cpu_alarms_check(thread& self) EXCLUDES(process_tree_lock);
 // The last thread of `p` is about to go.
 void cpu_alarms_process_exiting(process& p);
