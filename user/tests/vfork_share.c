@@ -111,7 +111,7 @@ static void failed_exec_does_not_release(void) {
 
 static void death_releases(void) {
     static const int signals[] = {SIGKILL, SIGTERM, SIGSEGV, SIGABRT};
-    for (int i = 0; i < 4; i++) {
+    for (volatile int i = 0; i < 4; i++) {
         pid_t child = vfork();
         if (child == 0) {
             word = signals[i];
