@@ -97,8 +97,8 @@ struct process : ref_counted<process> {
     // Of `threads`, those that have not begun to exit. Written under process_tree_lock; where it is
     // 1, only that one could make it more.
     std::atomic<unsigned> live_threads{0};
-    wait_queue thread_gone
-        GUARDED_BY(process_tree_lock); // exec and the last one wait for the others
+    // Exec, and the last thread to exit, wait here for the others.
+    wait_queue thread_gone GUARDED_BY(process_tree_lock);
     list_node in_table GUARDED_BY(process_tree_lock);
     // Null before it is published; kept when it has been waited for.
     ref_ptr<process_group> group GUARDED_BY(process_tree_lock);
