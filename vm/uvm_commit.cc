@@ -83,7 +83,10 @@ void uncharge(uint64_t pages) {
     if (pages == 0)
         return;
     lock_guard guard(account_lock);
-    ASSERT(pages <= committed_pages);
+    if (pages > committed_pages) [[unlikely]]
+        panic("broken rule: commit: what is given back was promised, and once: %lu pages are given "
+              "back, of %lu that are promised",
+              pages, committed_pages);
     committed_pages -= pages;
     EVENT(commit_returned, .pages = pages, .committed = committed_pages);
 }

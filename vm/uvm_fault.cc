@@ -228,6 +228,7 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
     auto copy = vm_anon::create_copy(amap.lock(), anon.page());
     if (!copy)
         return fault_outcome::nomem;
+    vm.check_copy(entry, va, anon, **copy);
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(anon.page(), vm_prot::none);

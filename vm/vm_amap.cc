@@ -38,7 +38,11 @@ vm_amap::~vm_amap() {
     if (shadow_.object)
         shadow_.object->remove_shadow(shadow_);
     ASSERT(attached_ == 0 && edges_.empty() && edge_total_ == 1);
-    ASSERT(slots_.used() == 0);
+    if (slots_.used() != 0) [[unlikely]]
+        panic(
+            "broken rule: amaps: an anon goes with the last entry that refers to its slot; of amap "
+            "%p, to which none does, %lu are left",
+            static_cast<const void*>(this), slots_.used());
     edge_pool.destroy(spare_edges_.pop_front());
 }
 
@@ -58,12 +62,13 @@ vm_anon* vm_amap::find_from(slot_t& slot, slot_t end) const {
 status vm_amap::add(slot_t slot, ref_ptr<vm_anon> anon) {
     CHECK_ASSERT(referenced(slot, slot + 1));
     TRY(slots_.put(slot, anon.get()));
-    (void)anon.leak();
+    vm_anon::enter_slot(std::move(anon));
     return {};
 }
 
 void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
-    auto before = static_cast<vm_anon*>(slots_.replace(slot, anon.leak()));
+    auto before = static_cast<vm_anon*>(slots_.replace(slot, anon.get()));
+    vm_anon::enter_slot(std::move(anon));
     vm_anon::leave_slot(*before);
 }
 
@@ -221,7 +226,7 @@ void vm_amap::check() {
     while (vm_anon* anon = find_from(slot, UINT64_MAX)) {
         ASSERT(referenced(slot, slot + 1));
         ASSERT(&anon->lock() == &lock());
-        ASSERT(anon->references() >= 1);
+        anon->check_references();
         ASSERT(anon->page().owner_kind == page_owner::anon && anon->page().anon == anon);
         slot++;
     }

@@ -38,7 +38,31 @@ void vm_anon::last_reference_gone() {
     EVENT(anon_destroyed, .anon = this, .page = page);
 }
 
+void vm_anon::check_references() const {
+#if SPORK_CHECKS
+    lock_.assert_held();
+    if (references() != slots_) [[unlikely]]
+        panic("broken rule: amaps: an anon has a reference for each slot that it is in: it has %u, "
+              "and is in %u slots; anon %p, physical 0x%lx",
+              references(), slots_, static_cast<const void*>(this), page_->physical().value());
+#endif
+}
+
+void vm_anon::enter_slot(ref_ptr<vm_anon> anon) {
+#if SPORK_CHECKS
+    anon->lock_.assert_held();
+    anon->slots_++;
+    anon->check_references();
+#endif
+    (void)anon.leak();
+}
+
 void vm_anon::leave_slot(vm_anon& anon) {
+#if SPORK_CHECKS
+    anon.lock_.assert_held();
+    anon.check_references();
+    anon.slots_--;
+#endif
     const uint32_t left = anon.references() - 1;
     anon.drop_reference();
     if (left != 0)

@@ -7,7 +7,8 @@
 // the page, what is mapped of it, and the references: who holds it and sees references() == 1 is
 // alone with the anon and stays so.
 //
-// Invariant: the page of an anon with more than one reference is mapped writable by nobody.
+// Invariants: the page of an anon with more than one reference is mapped writable by nobody; there
+// is a reference for each slot that the anon is in, and while the lock is free no other one.
 #pragma once
 
 #include "vm/amap_lock.h"
@@ -31,8 +32,12 @@ public:
     // Where the page is. For snapshots: nothing changes meanwhile.
     paddr_t physical() const NO_THREAD_SAFETY_ANALYSIS { return page_->physical(); }
 
+    // The anon has been put into a slot, whose reference this is.
+    static void enter_slot(ref_ptr<vm_anon> anon);
     // Drops the reference of a slot that the anon has just been taken out of.
     static void leave_slot(vm_anon& anon);
+    // Panics unless it has a reference for each slot. In builds with SPORK_CHECKS.
+    void check_references() const;
     // Removes the page from every pmap and gives it back. The lock is held.
     void last_reference_gone();
 
@@ -41,6 +46,9 @@ public:
 private:
     static expected<ref_ptr<vm_anon>> create(amap_lock& lock, owned_page page);
 
+#if SPORK_CHECKS
+    uint32_t slots_ GUARDED_BY(lock_) = 0; // that it is in
+#endif
     amap_lock& lock_;
     vm_page* const page_ GUARDED_BY(lock_);
 };

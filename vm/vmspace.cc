@@ -230,13 +230,15 @@ void vmspace::rule_broken(const char* rule, const vm_map_entry& e, vaddr_t va,
 // Every mapping in the pmap is of the page that a fault would find, and with no right that a
 // fault would not give. `pages`: how many are still looked at.
 void vmspace::check_entry(vm_map_entry& entry, uint64_t& pages) {
+    const vaddr_t va = entry.start;
+    const vm_anon* anon = nullptr;
+    RULE(entry.charged || entry.no_reserve || !entry.accountable(),
+         "commit: what a private mapping may come to write is promised, to a child of fork, too");
     if (vm_amap* amap = entry.aref.amap()) {
         // The pieces of what was one mapping have one amap.
         const vm_map_entry* before = map_.prev(entry);
         if (!before || before->aref.amap() != amap)
             amap->check();
-        const vaddr_t va = entry.start;
-        const vm_anon* anon = nullptr;
         lock_guard guard(amap->lock());
         RULE(
             entry.needs_copy || amap->shared_by_inheritance() ||
@@ -246,8 +248,8 @@ void vmspace::check_entry(vm_map_entry& entry, uint64_t& pages) {
     }
     const uint64_t mine = std::min(entry.pages(), pages);
     pages -= mine;
-    for (vaddr_t va = entry.start; va < entry.start + (mine << page_shift); va += page_size)
-        check_page(entry, va);
+    for (vaddr_t at = entry.start; at < entry.start + (mine << page_shift); at += page_size)
+        check_page(entry, at);
 }
 
 void vmspace::check_page(vm_map_entry& entry, vaddr_t va) {
@@ -288,6 +290,17 @@ void vmspace::check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
         RULE(page == uvm_zero_page() && !writable,
              "what neither amap nor object has is the page of zeros, and read-only");
     }
+}
+
+// A copy that case 1B has just made. Nobody can store to the original meanwhile.
+void vmspace::check_copy(const vm_map_entry& entry, vaddr_t va, const vm_anon& original,
+                         const vm_anon& copy) const {
+#if SPORK_CHECKS
+    const vm_anon* anon = &original;
+    if (uvm_check_at_seams.load(std::memory_order_relaxed))
+        RULE(memcmp(copy.page().data(), original.page().data(), page_size) == 0,
+             "copy on write: the copy of a page has what the page has");
+#endif
 }
 
 void vmspace::check() { check_first(UINT64_MAX); }

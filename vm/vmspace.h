@@ -365,6 +365,8 @@ private:
     void check_entry(vm_map_entry& entry, uint64_t& pages) REQUIRES_SHARED(map_.lock());
     void check_page(vm_map_entry& entry, vaddr_t va) REQUIRES_SHARED(map_.lock());
     void check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) REQUIRES_SHARED(map_.lock());
+    void check_copy(const vm_map_entry& entry, vaddr_t va, const vm_anon& original,
+                    const vm_anon& copy) const;
     void check_gaps() REQUIRES_SHARED(map_.lock());
     void check_gap(vaddr_t start, vaddr_t end);
     void check_empty() EXCLUDES(map_.lock());

@@ -125,7 +125,11 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
 // Removes the mapping of the page at `va` in `m`. Its pv lock and the pmap's lock are held.
 void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock) {
     pte_t* pte = pmap_find_pte(m, va);
-    ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
+    if (!pte || pte_frame(pte_load(*pte)) != page.physical()) [[unlikely]]
+        panic(
+            "broken rule: pmap: a page is listed as mapped where the page table maps it, and only "
+            "there: page 0x%lx, listed for address 0x%lx, where is 0x%lx",
+            page.physical().value(), va, pte ? pte_load(*pte) : 0);
     pte_t old = pte_atomic(*pte).exchange(0);
     harvest(page, old);
     unlink_entry(page, m, va);

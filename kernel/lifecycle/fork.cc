@@ -249,7 +249,8 @@ memory_choice choose_memory(const clone_args& args, const process& parent) {
             .copied = mode == vfork_mode::cow ? fork_mode::cow : for_fork};
 }
 
-// The child's first steps, in the kernel, on its own stack and in its own address space.
+// The child's first steps, in the kernel, on its own stack, and in the address space that it has or
+// shares.
 void child_first_run(void* argument) {
     sched_first_run();
     auto& self = *static_cast<thread*>(argument);
@@ -397,7 +398,7 @@ void new_child::start() {
     if (memory_.shared && is_process())
         EVENT(vmspace_shared, .vmspace = thread_->vm, .references = thread_->vm->references());
     EVENT(fork_child, .child_pid = process_->pid, .child_tid = made_.pid, .vmspace = thread_->vm);
-    check_fork_seam(*thread_, memory_.shared);
+    check_fork_seam(*thread_, memory_.shared, set(clone_files));
     sched_make_runnable(*thread_);
     thread_.reset();
 }

@@ -1,6 +1,7 @@
 #include "kernel/lifecycle/seams.h"
 
 #include "arch/cpu.h"
+#include "arch/pmap.h"
 #include "arch/thread.h"
 #include "arch/uaccess.h"
 #include "kernel/files/file.h"
@@ -46,10 +47,29 @@ bool has_program(process& p) {
 
 } // namespace
 
-void check_fork_seam(thread& child, bool shares_vm) {
+namespace {
+
+// Asks the processor itself, by a store of what is there: it forbids one to the page that the
+// program's stack is on, if the page table does. Only the running thread may change that meanwhile.
+bool store_is_refused(thread& self) {
+    const vaddr_t at(machine_user_frame(self.machine).user_sp().value() & ~uint64_t{7});
+    {
+        lock_guard tree(process_tree_lock);
+        if (self.vm->references() != 1 || self.proc->live_threads != 1)
+            return true;
+    }
+    const auto mapping = at < user_max ? self.user_map->lookup(at.page_down()) : std::nullopt;
+    if (!mapping || allows(mapping->prot, vm_prot::write))
+        return true;
+    return !user_compare_exchange(at, 0, 0);
+}
+
+} // namespace
+
+void check_fork_seam(thread& child, bool shares_vm, bool shares_files) {
     if (!looked_at())
         return;
-    const thread& self = current_thread();
+    thread& self = current_thread();
     process& p = *child.proc;
     RULE(child.vm && child.vm == memory_of(p), p,
          "fork: the child's thread runs in the child's address space");
@@ -58,9 +78,15 @@ void check_fork_seam(thread& child, bool shares_vm) {
     RULE(child.user_map == &child.vm->physical_map(), p,
          "fork: the page table that is loaded for the child is its address space's");
     RULE(child.files && child.fs, p, "fork: the child has descriptors and a directory");
+    RULE(
+        (child.files == self.files) == shares_files, p,
+        "fork: the child has its parent's descriptors if they are shared, and else a copy of them");
     RULE(machine_user_frame(child.machine).result() == 0, p,
          "fork: the child finds 0 as its result");
     RULE(child.sleep_locks.count == 0, p, "fork: the child begins without a lock");
+    RULE(shares_vm || store_is_refused(self), *self.proc,
+         "fork: a right to write that fork takes from the parent's page table is in no TLB any "
+         "more");
 }
 
 void check_vfork_wait_seam(bool over) {
@@ -107,6 +133,7 @@ void check_exec_seam(thread& self) {
         RULE(p.threads.front() == &self && !p.threads.next(self) && self.tid == p.pid, p,
              "exec: the new program has one thread, with the process's number");
     }
+    RULE(self.alt_stack.size == 0, p, "exec: the new program has no stack for signals yet");
     {
         signal_guard guard(*p.handlers);
         for (const linux_sigaction& action : p.handlers->actions)
@@ -127,6 +154,10 @@ void check_exit_seam(process& p) {
          "exit: a parent that waits in vfork goes on, for its address space is let go of");
     RULE(!memory_of(p), p, "exit: a zombie has no address space");
     RULE(!has_program(p), p, "exit: a zombie has no program");
+    RULE(!current_thread().files && !current_thread().fs, p,
+         "exit: a zombie has no descriptors: who reads from its pipes finds their end");
+    RULE(p.wait_status == p.group_exit_status, p,
+         "exit: a zombie's status is what its program ended with");
     RULE(p.children.empty() && p.news.empty(), p, "exit: a zombie's children are another's");
     RULE(p.threads.empty() && p.live_threads == 0, p, "exit: a zombie has no threads");
     if (!p.parent)
@@ -134,6 +165,13 @@ void check_exit_seam(process& p) {
     RULE(p.among_children.linked() && p.among_news.linked(), p,
          "exit: a zombie is among its parent's news");
     RULE(p.parent->child_changed.empty(), p, "exit: a parent that waits is woken");
+}
+
+void check_usage_seam(process& parent, const usage& used) {
+    if (looked_at())
+        RULE(parent.child_usage.minor_faults >= used.minor_faults &&
+                 parent.child_usage.user_time >= used.user_time,
+             parent, "wait: what a child has used is in its parent's account of its children");
 }
 
 void check_wait_seam(pid_t pid, uint64_t serial) {

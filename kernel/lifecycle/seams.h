@@ -11,11 +11,12 @@
 
 struct process;
 struct thread;
+struct usage;
 extern spin_lock process_tree_lock;
 
 // A child that is complete and has not run: its memory, descriptors and first registers.
-// `shares_vm`: as its maker asked.
-void check_fork_seam(thread& child, bool shares_vm);
+// `shares_vm`, `shares_files`: as its maker asked.
+void check_fork_seam(thread& child, bool shares_vm, bool shares_files);
 // The running thread has waited in vfork for a child; `over`: and that has let go.
 void check_vfork_wait_seam(bool over);
 // That one has let go; `woken`: and nobody who waits for it sleeps.
@@ -26,6 +27,8 @@ void check_vfork_release_seam(const thread& self, bool by_exec);
 void check_exec_seam(thread& self);
 // The running process, whose last thread ends, is a zombie.
 void check_exit_seam(process& p) REQUIRES(process_tree_lock);
+// What a child has used is in its parent's account of its children.
+void check_usage_seam(process& parent, const usage& used) REQUIRES(process_tree_lock);
 // A zombie whose end was told, with its references dropped: nobody finds it any more.
 void check_wait_seam(pid_t pid, uint64_t serial);
 // A system call is over, and has not ended its thread.

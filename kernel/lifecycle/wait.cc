@@ -90,6 +90,7 @@ std::optional<news> take_news(process& child, uint32_t options) REQUIRES(process
         self.news.remove(child);
     if (child.state == process_state::zombie && !(options & wnowait)) {
         self.child_usage.add(n->used);
+        check_usage_seam(self, n->used);
         process_unpublish(child);
         n->dead = &child;
     }
