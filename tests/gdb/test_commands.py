@@ -25,7 +25,7 @@ def in_fault() -> Answers:
         "spork page anon.page_", "spork pte 5 this->va", "spork pte 5 0x10000", "spork vmdiff 5 6",
         "spork counters flt_acow", "spork pools vm_anon", "spork bt 99", "spork map 99",
         "spork amap 5 0x10000", "spork page 0xfffffffff", "spork walk nowhere", "spork pte 5",
-        "help spork", "bt",
+        "help spork", "spork", "spork mop", "bt",
     ], "/demos/walk cow-fault")
 
 
@@ -69,8 +69,11 @@ def test_map(in_fault: Answers) -> None:
     text = in_fault["spork map 5"]
     assert text == in_fault["spork map"]
     assert "1 reference" in text
-    assert re.search(r"^000000401000 +\w+ +r-x +- .*copy_on_write needs_copy +/demos/walk$", text, re.M), text
-    assert re.search(r"^7ff\w+ +\w+ +rw- +0x\w+\+0x\w+ +- .*grows_down.*\[stack\]$", text, re.M), text
+    assert re.search(r"^000000401000 +\w+ +r-x +\d+ +\d+ +/demos/walk\n"
+                     r"    copy_on_write needs_copy  object 0x\w+\+0x\w+$", text, re.M), text
+    assert re.search(r"^7ff\w+ +\w+ +rw- +\d+ +\d+ +\[stack\]\n"
+                     r"    .*grows_down.*  amap 0x\w+\+0x\w+$", text, re.M), text
+    assert max(map(len, text.splitlines())) <= 100, text
 
 
 def test_the_anon_is_in_two_amaps(in_fault: Answers) -> None:
@@ -138,6 +141,16 @@ def test_help_lists_every_command(in_fault: Answers) -> None:
     assert listed >= {"ps", "bt", "map", "amap", "anon", "page", "pte", "vmdiff", "runq", "locks", "log",
                       "counters", "pools", "program", "enter", "leave", "trace", "ledger",
                       "walk"}
+
+
+def test_the_first_words_are_told(in_fault: Answers) -> None:
+    for text in (in_fault["help spork"], in_fault["spork"]):
+        assert re.search(r"begin with.*\n\n *spork ps .*\n *spork map .*\n *spork bt .*\n *spork walk fork ",
+                         text), text
+    words = re.findall(r"^spork (\w+)", in_fault["spork"], re.M)
+    assert set(words) == set(re.findall(r"^spork (\w+) -- ", in_fault["help spork"], re.M)), words
+    assert max(map(len, in_fault["spork"].splitlines())) <= 100
+    assert "there is no spork mop" in in_fault.error("spork mop")
 
 
 def test_before_the_kernel_has_started() -> None:

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from debugger import debug
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # The steps of each walk, and what must be seen there. Parent and child come in either order.
 WALKS = {
     "fork": {
         "one function for every kind of child": r"0x0: no CLONE_VM",
-        "the address space is copied": r"The mode is cow\.(.|\n)*rw- .*copy_on_write charged +/demos/walk",
+        "the address space is copied": r"The mode is cow\.(.|\n)*rw- .*/demos/walk\n +copy_on_write charged",
         "the parent loses the right to write": r"^PT .* W .*\n.* writable$",
         "the write bit is gone": r"^PT .* P U A.*\n.* read-only$",
         "the child may run": r"one amap 0x\w+, both needs_copy",
@@ -64,5 +67,11 @@ def test_walk(walk: str) -> None:
     seen = dict(zip(parts[::2], parts[1::2], strict=True))
     assert seen.keys() == expected.keys(), text
     assert f"== the {walk} walk is over" in text
+    for title, said in seen.items():  # each shows the lines that it has stopped at
+        place = re.search(r"^at (\S+):(\d+)\n((?:\d+\t?.*\n)+)", said, re.M)
+        assert place, f"{title}: {said}"
+        quoted = dict(re.findall(r"^(\d+)\t?(.*)$", place[3], re.M))
+        source = (ROOT / place[1]).read_text().splitlines()
+        assert place[2] in quoted and all(source[int(n) - 1] == line for n, line in quoted.items()), f"{title}: {said}"
     for title, pattern in expected.items():
         assert re.search(pattern, seen[title], re.M), f"{title}: no {pattern} in\n{seen[title]}"

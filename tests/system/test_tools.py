@@ -271,6 +271,11 @@ def test_what_makes_no_machine_is_said_before_it_starts(options: list[str], answ
     assert "Traceback" not in done.stderr
 
 
+def test_the_tool_alone_lists_its_words() -> None:
+    done = subprocess.run([ROOT / "tools" / "spork"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and re.search(r"^ +run +run a command on the kernel$", done.stdout, re.M), done
+
+
 def test_what_cannot_run_in_the_guest_is_said_by_name(tmp_path: Path) -> None:
     source = tmp_path / "x.c"
     source.write_text("int main(void) { return 0; }")

@@ -311,8 +311,11 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def make_page(arguments: argparse.Namespace) -> int:
-    from .explore import PAGE, explore
+    from .explore import PAGE, explore, keep_wrong
     build(KERNEL, ROOT_CPIO)
+    if arguments.keep_wrong:
+        keep_wrong(arguments.scenario)
+        return 0
     explore(arguments.scenario, arguments.cmd, arguments.output or PAGE)
     return 0
 
@@ -357,6 +360,8 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("--scenario", action="append", default=[], metavar="NAME",
                       help="only this one; may be repeated")
     each.add_argument("--cmd", default="", metavar="COMMAND", help="a command of your own, as well")
+    each.add_argument("--keep-wrong", action="store_true",
+                      help="no page: run what runs on wrong kernels, and keep what was recorded in tools/explore/wrong")
     each.add_argument("-o", "--output", type=Path, metavar="FILE")
     each.set_defaults(action=make_page)
 
@@ -398,6 +403,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
+    if not argv:  # the words that there are, and not that one is missing
+        parser().print_help()
+        return 0
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.action(arguments))

@@ -14,9 +14,11 @@ class Command(gdb.Command):
 
     name = ""
     resumes = False  # lets the machine run
+    known: list[Command] = []  # all that there are, in the order in which they were registered
 
     def __init__(self) -> None:
         super().__init__(f"spork {self.name}", gdb.COMMAND_STATUS)
+        self.known.append(self)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
@@ -43,6 +45,20 @@ class Command(gdb.Command):
 def say(line: str = "") -> None:
     """One line of output, by GDB's pager."""
     gdb.write(line + "\n")
+
+
+WIDTH = 100  # columns of what is printed, where it can be helped
+
+
+def say_within(pieces: list[str], indent: int, first: int = 0, separator: str = "  ") -> None:
+    """Pieces beside each other, in as many lines as that takes."""
+    line = " " * first
+    for piece in filter(None, pieces):
+        if line.strip() and len(line) + len(separator) + len(piece) > WIDTH:
+            say(line)
+            line = " " * indent
+        line += (separator if line.strip() else "") + piece
+    say(line)
 
 
 def evaluate(words: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import gdb
 
 from . import kernel
-from .arguments import Command, evaluate, say, table
+from .arguments import Command, evaluate, say, say_within, table
 from .values import (
     SporkError,
     atomic,
@@ -23,11 +23,30 @@ from .values import (
 class Prefix(gdb.Command):
     """Look at the Spork kernel: processes, address spaces, page tables, locks.
 
+To begin with, at any stop:
+
+    spork ps              who there is, and what each sleeps in
+    spork map             the address space of the process that runs here; spork map 5 that of process 5
+    spork bt              how it came here; spork bt 5 a thread that sleeps
+    spork walk fork       then continue: a guided walk through a fork, with a sentence at each stop
+
 Every command reads the machine's memory alone and calls nothing in the kernel, so each works at any
 stop, in a panic too. Numbers may be any expression: `spork map $pid()`, `spork page $cr3`."""
 
     def __init__(self) -> None:
         super().__init__("spork", gdb.COMMAND_STATUS, gdb.COMPLETE_NONE, True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """The word alone: what can stand behind it."""
+        self.dont_repeat()
+        if argument:
+            raise SporkError(f"there is no spork {argument.split()[0]}; spork alone lists what there is")
+        for line in (self.__doc__ or "").splitlines()[2:8]:
+            say(line.removeprefix("    ") if line.startswith("    ") else line)
+        say()
+        for command in Command.known:
+            head, _, what = (command.__doc__ or "").split("\n", 1)[0].partition(": ")
+            say_within([f"{head:35}", *what.split()], indent=36, separator=" ")
 
 
 class Ps(Command):

@@ -6,7 +6,7 @@ from collections import Counter
 import gdb
 
 from . import kernel, memory
-from .arguments import Command, evaluate, pid_or_current, say, table
+from .arguments import WIDTH, Command, evaluate, pid_or_current, say, say_within
 from .memory import PAGE, plural
 from .values import (
     at,
@@ -24,9 +24,9 @@ from .values import (
 class Map(Command):
     """spork map [PID]: the map entries of a process, as vm_map has them.
 
-AMAP+SLOT is the upper layer (pages of its own), OBJECT+OFFSET the lower one. ANON counts the anons in
-the entry's range, RES the pages that the page tables map. An entry with needs_copy gets an amap of its
-own at the first write."""
+ANON counts the anons in the entry's range, RES the pages that the page tables map. Below each entry are
+its flags, and its layers: the amap (pages of its own) with the slot of the first page, and the object with
+the offset. An entry with needs_copy gets an amap of its own at the first write."""
 
     name = "map"
 
@@ -40,24 +40,27 @@ own at the first write."""
 def show_summary(pid: int, space: gdb.Value) -> None:
     sums = member(member(space, "map_"), "sums_")
     lock = describe_lock(member(member(space, "map_"), "lock_"), kernel.thread_label)
-    say(f"vmspace {int(space.address):#x} of process {pid}: {plural(references(space), 'reference')}, "
-        f"{int(member(sums, 'all'))} pages in {int(member(member(space, 'map_'), 'count_'))} entries, "
-        f"{int(member(sums, 'charged'))} charged; map {lock}")
+    say_within([f"vmspace {int(space.address):#x} of process {pid}: {plural(references(space), 'reference')}, "
+                f"{int(member(sums, 'all'))} pages in {int(member(member(space, 'map_'), 'count_'))} entries, "
+                f"{int(member(sums, 'charged'))} charged;", f"map {lock}"], indent=4, separator=" ")
 
 
 def show_entries(space: gdb.Value, only: gdb.Value | None = None) -> None:
     there = memory.resident(space)
-    rows = [["START", "END", "PROT", "AMAP+SLOT", "OBJECT+OFFSET", "ANON", "RES", "FLAGS", "NAME"]]
+    say("START         END           PROT  ANON   RES  NAME")
     for entry in [only] if only is not None else memory.entries(space):
         start, end = memory.bounds(entry)
         amap, thing = memory.amap_of(entry), memory.object_of(entry)
-        upper = f"{int(amap.address):#x}+{memory.first_slot(entry):#x}" if amap is not None else "-"
-        lower = f"{int(thing.address):#x}+{int(member(entry, 'offset')):#x}" if thing is not None else "-"
         present = sum(start <= va < end for va in there)
-        rows.append([f"{start:012x}", f"{end:012x}", memory.prot(member(entry, "protection")), upper,
-                     lower, str(len(memory.anons_of(entry))), str(present), memory.entry_flags(entry),
-                     memory.entry_name(entry)])
-    table(rows, right=(5, 6))
+        head = f"{start:012x}  {end:012x}  {memory.prot(member(entry, 'protection')):4}  " \
+               f"{len(memory.anons_of(entry)):4}  {present:4}  "
+        name = memory.entry_name(entry)
+        room = WIDTH - len(head)
+        say((head + (name if len(name) <= room else "..." + name[3 - room:])).rstrip())
+        layers = [f"amap {int(amap.address):#x}+{memory.first_slot(entry):#x}"] if amap is not None else []
+        if thing is not None:
+            layers.append(f"object {int(thing.address):#x}+{int(member(entry, 'offset')):#x}")
+        say_within([memory.entry_flags(entry), *layers], indent=4, first=4)
 
 
 class Amap(Command):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import gdb
 
 from . import kernel, memory
-from .arguments import Command, say
+from .arguments import WIDTH, Command, say
 from .values import (
     SporkError,
     at,
@@ -29,7 +29,6 @@ from .values import (
     type_named,
 )
 
-WIDTH = 100
 CLONE_VM, CLONE_VFORK = 0x100, 0x4000
 WRITE = 2  # vm_prot::write
 
@@ -134,6 +133,7 @@ class Walk:
         words = step.says.format_map(Facts(self.facts))
         for line in textwrap.wrap(words, WIDTH):
             say(line)
+        show_source(step)
         for command in step.show:
             try:
                 command = command.format(**self.facts)
@@ -179,6 +179,47 @@ class WalkStop(gdb.Breakpoint):
         except (gdb.error, gdb.GdbError) as error:
             say(f"walk: {error}")
             return True
+
+
+def show_source(step: Step) -> None:
+    """The lines that the machine has stopped at: a function's first ones, or the call that is over."""
+    pc = int(gdb.newest_frame().pc())
+    if step.after:
+        frame = gdb.newest_frame()
+        where = gdb.find_pc_line(pc - 1)
+        while where.symtab is not None and where.symtab.filename.endswith(".h") and frame.older() is not None:
+            frame = frame.older()  # what it returns to begins with a small function of a header
+            where = frame.find_sal()
+        symtab, first, count = where.symtab, where.line, 1
+    else:  # its first instruction may be of a function that is inlined there
+        function = function_at(pc, step.place)
+        if function is None:
+            return
+        symtab, first, count = function.symtab, function.line, 5
+    if symtab is None:
+        return
+    say(f"at {symtab.filename}:{first}")
+    with contextlib.suppress(OSError), open(symtab.fullname()) as source:
+        for n, line in enumerate(source.read().splitlines()[first - 1:first - 1 + count], first):
+            say(f"{n}\t{line}".rstrip())
+            if line == "}":
+                break
+
+
+def plain(name: str) -> str:
+    """A function's name without scopes and parameters."""
+    return name.replace("(anonymous namespace)::", "").split("(")[0].split("::")[-1]
+
+
+def function_at(address: int, name: str) -> gdb.Symbol | None:
+    """The function of this name that has the address, as such or inlined into another."""
+    block = gdb.block_for_pc(address)
+    while block is not None:
+        function = block.function
+        if function is not None and plain(function.name) == plain(name):
+            return function
+        block = block.superblock
+    return None
 
 
 def argument(name: str) -> int:
