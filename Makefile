@@ -284,6 +284,10 @@ explore: $(tools_run) $(tools_explore) ## make build/explore/index.html of real 
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(web_packages)
 	$(Q)tools/spork explore --cmd "$$CMD" $(EXPLOREFLAGS)
 
+explore-wrong: $(tools_run) ## record the explorer's scenarios of wrong kernels anew (tools/explore/wrong)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tools/spork explore --keep-wrong
+
 test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the explorer's page in headless Chromium
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(call fetch,$(web_packages))
@@ -312,7 +316,7 @@ help: ## list these targets
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants docs gdb gdb-replay \
-        bench bench-programs latency libc-build explore fuzz races coverage test-faults growth fault-ahead lint format setup \
+        bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------

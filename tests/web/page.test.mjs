@@ -40,13 +40,17 @@ before(async () => {
 });
 after(async () => browser?.close());
 
-/** A new page at a place in the explorer, once it shows something. */
-async function open(place = "") {
-  const page = await browser.newPage({ viewport: LAPTOP, reducedMotion: "reduce" });
+/** A place with every event for a step, unless it says otherwise. */
+const everyEvent = (place) => (/^#[^/]+\/\d+$/.test(place) ? `${place}/all` : place);
+
+/** A new page at a place in the explorer, once it shows something; of a reader who has been there before. */
+async function open(place = "", viewport = LAPTOP, more = {}) {
+  const page = await browser.newPage({ viewport, reducedMotion: "reduce", ...more });
+  await page.addInitScript(() => localStorage.setItem("spork-seen", "yes"));
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => requests.push(request.url()));
-  await page.goto(pathToFileURL(PAGE).href + place);
+  await page.goto(pathToFileURL(PAGE).href + everyEvent(place));
   await page.waitForSelector("html[data-place]");
   return page;
 }
@@ -58,7 +62,7 @@ async function at(place, page = shared) {
     delete document.documentElement.dataset.place;
     if (location.hash === hash) dispatchEvent(new HashChangeEvent("hashchange"));
     else location.hash = hash;
-  }, place);
+  }, everyEvent(place));
   await page.waitForSelector("html[data-place]");
   return page;
 }
@@ -69,17 +73,22 @@ const TOLD = `const told = () => [...document.querySelectorAll("#picture-a butto
   .map((each) => [...each.classList].sort().join(" ") + "|" + (each.getAttribute("aria-label") ?? "") + "|" + each.textContent + "|" + (each.getAttribute("d") ?? "")).sort().join(" ; ");`;
 const told = (page) => page.evaluate(`(() => { ${TOLD} return told(); })()`);
 
-/** Goes to the end by the arrow key, and back by it and by phases; what the picture does not say again. */
+/**
+ * Goes to the end by the arrow key, and back by it and by phases: what the picture does not say again, and the
+ * steps at which it shows a page that two may write to.
+ */
 const THERE_AND_BACK = `(() => {
   ${TOLD}
   const press = (key, shiftKey = false) => document.querySelector("#stage").dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, bubbles: true }));
   const step = () => Number(document.documentElement.dataset.step);
   const last = Number(document.getElementById("slider").max) + 1;
   const wrong = [];
+  const dangers = [];
   const seen = new Map([[1, told()]]);
   for (let n = 2; n <= last; n++) {
     press("ArrowRight");
-    if (step() !== n) return ["step " + step() + " instead of " + n];
+    if (step() !== n) return { wrong: ["step " + step() + " instead of " + n], dangers };
+    if (document.querySelector("#picture-a .chip.danger")) dangers.push(n);
     if (n % 8 === 0 || n > last - 12 || document.querySelector("#step-a .step-title.mark")) seen.set(n, told());
   }
   press("ArrowRight");
@@ -89,7 +98,7 @@ const THERE_AND_BACK = `(() => {
   while (step() > 1) { press("ArrowLeft", true); same(); }
   press("End"); same();
   press("Home"); same();
-  return wrong;
+  return { wrong, dangers };
 })()`;
 
 test("the file is one, and under 3 MB", () => {
@@ -141,10 +150,14 @@ test("an event shows its own counts", () => {
 });
 
 describe("scenarios", { concurrency: 2 }, () => {
-  for (const { id, steps } of scenarios)
+  for (const { id, steps, mistakes } of scenarios)
     test(`${id} steps to its end and back, and fits a small laptop`, async () => {
       const page = await open(`#${id}/1`);
-      assert.deepEqual(await page.evaluate(THERE_AND_BACK), []);
+      const { wrong, dangers } = await page.evaluate(THERE_AND_BACK);
+      assert.deepEqual(wrong, []);
+      // A page that two may write to, neither knowing of the other, is shown on a wrong kernel and on no other.
+      assert.equal(dangers.length > 0, ["wrong-protect", "wrong-1b"].includes(id), `steps ${dangers}`);
+      assert.equal(await page.locator("#mistakes").isVisible(), Boolean(mistakes));
       await at(`#${id}/${Math.ceil(steps.length * 0.6)}`, page);
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight));
       assert.ok(await page.evaluate(() => document.querySelector("#stage").scrollWidth <= document.querySelector("#stage").clientWidth), "the picture is not wider than its place");
@@ -160,7 +173,7 @@ test("a step looks the same from the URL as stepped to, and the URL tells it", a
   const picture = await told(page);
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
-  await page.waitForFunction((hash) => location.hash === hash, `#${id}/${middle + 2}`);
+  await page.waitForFunction((hash) => location.hash === hash, `#${id}/${middle + 2}/all`);
   await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("ArrowLeft");
   assert.equal(await told(page), picture);
@@ -208,9 +221,9 @@ test("the counters shown add up to what the programs read in /proc/uvmexp", asyn
 
 test("main events leave out the others, and show what these changed", async () => {
   const { id, steps } = scenarios.find((each) => each.id === "fork-exec") ?? scenarios[0];
-  const main = (step) => info.events[step.event]?.main ?? true;
+  const main = (step) => (info.events[step.event]?.main ?? true) && !(step.event === "fault_end" && step.args.result === "resolved");
   const wanted = steps.map((_, i) => i + 1).filter((n) => n === 1 || n === steps.length || main(steps[n - 1]));
-  const page = await at(`#${id}/1/main`);
+  const page = await at(`#${id}/1/main`); // what is not /all is the main events
   const seen = [1];
   while (seen.at(-1) !== steps.length) {
     await page.keyboard.press("ArrowRight");
@@ -368,13 +381,178 @@ test("three processes stand side by side, what they share is drawn once, and a c
   assert.equal(await page.locator("#picture-a .column.narrow").count(), 0);
 });
 
+// ---- For one who sees it first ----
+
+const LECTURE = { width: 1920, height: 1080 };
+const DESK = { width: 1366, height: 768 };
+const PHONE = { width: 390, height: 844 };
+
+test("the first visit begins with an introduction, and a button brings it back", async () => {
+  const context = await browser.newContext({ viewport: DESK });
+  const page = await context.newPage();
+  await page.goto(pathToFileURL(PAGE).href);
+  await page.waitForSelector("#intro[open]");
+  const said = await page.locator("#intro").textContent();
+  for (const word of ["vmspace", "entry", "amap", "anon", "object", "solid", "dotted", "a198"]) assert.match(said.toLowerCase(), new RegExp(word));
+  assert.ok(said.split(/\s+/).length < 260, "it is read in a minute");
+  await page.keyboard.press("Enter");
+  assert.ok(await page.locator("#intro").evaluate((dialog) => !dialog.open));
+  await page.reload();
+  await page.waitForSelector("html[data-place]");
+  assert.ok(await page.locator("#intro").evaluate((dialog) => !dialog.open), "not at the second visit");
+  assert.match(await page.getAttribute("html", "data-place"), /^#[^/]+\/1$/, "the main events are the steps");
+  assert.equal(await page.inputValue("#detail"), "main");
+  await page.click("#intro-button");
+  assert.ok(await page.locator("#intro").evaluate((dialog) => dialog.open));
+  await context.close();
+});
+
+test("a vfork child's first step says whose address space it runs in, and a fork child's", async () => {
+  for (const [id, says] of [["vfork-exec", /runs in the address space of vfork_exec \d+, its parent \(vmspace [0-9a-f]{4}\)/], ["fork-exec", /runs in an address space of its own \(vmspace/]]) {
+    const { steps } = scenarios.find((each) => each.id === id);
+    const page = await at(`#${id}/${steps.findIndex((step) => step.event === "fork_child_runs") + 1}`);
+    assert.match(await page.locator("#step-a .step-sentence").textContent(), says);
+  }
+});
+
+test("the state of an entry is private, shared with N (needs copy), or a shared mapping", async () => {
+  const seen = new Set();
+  for (const { id, steps } of scenarios.filter((each) => ["fork-write", "pipeline", "map-shared", "exec"].includes(each.id)))
+    for (const part of [0.2, 0.4, 0.6, 0.8]) {
+      const page = await at(`#${id}/${Math.ceil(steps.length * part)}`);
+      for (const text of await page.locator("#picture-a .badge").allTextContents()) seen.add(text);
+    }
+  assert.deepEqual([...seen].filter((text) => !/^(private|shared with \d+ \(needs copy\)|shared mapping|wired|fork: (share|none|zero))$/.test(text)), []);
+  for (const word of ["private", "shared with 1 (needs copy)", "shared with 2 (needs copy)", "shared mapping"]) assert.ok(seen.has(word), `${word} of ${[...seen]}`);
+});
+
+test("the source shows the line that acts, not the EVENT that tells of it, and all of it", async () => {
+  const sources = Object.entries(info.events).flatMap(([name, event]) =>
+    [...event.sources, ...Object.values(event.cases?.values ?? {}).flatMap((each) => each.sources)].map((source) => ({ name, ...source })));
+  for (const { name, file, line, last, text } of sources) {
+    const here = text.filter(([n]) => n >= line && n <= last).map(([, each]) => each);
+    assert.ok(here.length > 0 && /[;{]/.test(here.join("")), `${name}: ${file}:${line}: ${here}`);
+    assert.ok(text.every(([, each]) => !/\b(EVENT|TRACE)\(/.test(each)), `${name}: ${file}:${line}`);
+  }
+  const page = await open("#fork-write/1", DESK);
+  const { steps } = scenarios.find((each) => each.id === "fork-write");
+  for (let step = 1; step < steps.length; step += 7) {
+    await at(`#fork-write/${step}`, page);
+    const cut = await page.evaluate(() => [...document.querySelectorAll("#source code, #source pre")].filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.textContent));
+    assert.deepEqual(cut, []);
+  }
+  await page.close();
+});
+
+/** Of what a reader reads: what is cut off, and what lies over another. Also a function of the page itself. */
+const CUT = `(() => {
+  const shown = (each) => each.getClientRects().length > 0;
+  const texts = [...document.querySelectorAll("#picture-a .badge, #picture-a .column:not(.narrow) .name, #picture-a .card-head, #picture-a .head:not(.narrow) .who, #picture-a .head:not(.narrow) .how, #picture-a .column:not(.narrow) .place, #picture-a .chip, #phases button, .step-title, .step-sentence")].filter(shown);
+  const wrong = texts.filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline").map((each) => "cut: " + each.textContent);
+  for (const box of document.querySelectorAll("#picture-a .vm, #picture-a .card")) if (box.scrollWidth > box.clientWidth + 1) wrong.push("beyond its box: " + box.textContent.slice(0, 40));
+  const rects = texts.map((each) => each.getBoundingClientRect());
+  for (let i = 0; i < texts.length; i++)
+    for (let k = i + 1; k < texts.length; k++) {
+      const [a, b] = [rects[i], rects[k]];
+      if (texts[i].contains(texts[k]) || texts[k].contains(texts[i])) continue;
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3 && texts[i].closest(".vm, .card, .head, .phases, aside") === texts[k].closest(".vm, .card, .head, .phases, aside"))
+        wrong.push(texts[i].textContent + " lies over " + texts[k].textContent);
+    }
+  return wrong;
+})()`;
+
+for (const [name, viewport, projector] of [["1366", DESK, false], ["1920", LECTURE, false], ["the projector", LECTURE, true]])
+  test(`no word is cut off or lies over another at ${name}, and each tick has its name`, async () => {
+    const page = await open("#fork-write/1", viewport);
+    if (projector) await page.click("#projector");
+    for (const { id, steps } of scenarios)
+      for (const [part, detail] of [[0.4, ""], [0.8, "/all"]]) {
+        await at(`#${id}/${Math.ceil(steps.length * part)}${detail || "/main"}`, page);
+        assert.deepEqual(await page.evaluate(CUT), [], `${id} at ${part}`);
+        const phases = await page.evaluate(() => [...document.querySelectorAll("#phases button")].map((each) => {
+          const [box, track] = [each.getBoundingClientRect(), document.getElementById("phases").getBoundingClientRect()];
+          return { text: each.textContent, inside: box.left >= track.left - 1 && box.right <= track.right + 1 && box.top >= track.top - 1 };
+        }));
+        assert.equal(phases.length, steps.filter((step) => step.event === "mark" && String(step.args.text).startsWith("#")).length);
+        assert.ok(phases.every(({ text, inside }) => text && inside), `${id}: ${JSON.stringify(phases)}`);
+      }
+    await page.close();
+  });
+
+test("in projector mode nothing is smaller than 20 px, and the screen is full", async () => {
+  const page = await open("#fork-write/100", LECTURE);
+  const smallest = () => page.evaluate(() => Math.min(...[...document.querySelectorAll("body *")]
+    .filter((each) => each.getClientRects().length > 0 && !each.closest(".only-read, .skip, label, svg") && [...each.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+    .map((each) => Number.parseFloat(getComputedStyle(each).fontSize))));
+  assert.ok((await smallest()) < 20);
+  await page.keyboard.press("p");
+  for (const place of ["#fork-write/100/main", "#pipeline/200/main", "#fork-exec~vfork-exec/40/main", "#wrong-1b/120/main"]) {
+    await at(place, page);
+    assert.ok((await smallest()) >= 20, `${place}: ${await smallest()} px`);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight));
+  }
+  await at("#fork-write/100/main", page);
+  const used = await page.evaluate(() => {
+    const [stage, picture] = ["stage", "picture-a"].map((id) => document.getElementById(id).getBoundingClientRect());
+    return { width: picture.width / innerWidth, height: (picture.bottom - stage.top) / stage.height };
+  });
+  assert.ok(used.width > 0.95 && used.height > 0.7, JSON.stringify(used));
+  await page.keyboard.press("p");
+  assert.ok((await smallest()) < 20);
+  await page.close();
+});
+
+test("type grows with the room there is, and by the reader's wish", async () => {
+  const size = (page, what) => page.locator(what).first().evaluate((each) => Number.parseFloat(getComputedStyle(each).fontSize));
+  const page = await open("#fork-write/100", DESK);
+  const badge = await size(page, "#picture-a .badge");
+  assert.ok(badge > 11, `${badge} px: half of the picture's place is empty`);
+  const large = await open("#fork-write/100", LECTURE);
+  assert.ok((await size(large, "#picture-a .badge")) > badge * 1.3);
+  await large.close();
+  const [text, before] = [await size(page, ".step-sentence"), await size(page, "#picture-a .badge")];
+  await page.click("#larger");
+  await page.keyboard.press("+");
+  assert.ok((await size(page, ".step-sentence")) > text * 1.2 && (await size(page, "#picture-a .badge")) > before * 1.2);
+  await page.keyboard.press("0");
+  assert.equal(await size(page, ".step-sentence"), text);
+  await page.close();
+});
+
+test("on a phone both processes and the explanation are in reach", async () => {
+  const page = await open("#fork-write/100", PHONE);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than the phone");
+  for (const what of ["#picture-a .column >> nth=0", "#picture-a .column >> nth=1", "#step-a .step-sentence", "#source figcaption >> nth=0"]) {
+    await page.locator(what).evaluate((each) => each.scrollIntoView({ block: "center" }));
+    const box = await page.locator(what).boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= PHONE.width + 1 && box.y + box.height > 0 && box.y < PHONE.height, `${what}: ${JSON.stringify(box)}`);
+    const top = await page.evaluate(({ x, y }) => Boolean(document.elementFromPoint(x, y)?.closest("main")), { x: box.x + 8, y: Math.max(box.y, 0) + Math.min(box.height, 200) / 2 });
+    assert.ok(top, `${what} is covered`);
+  }
+  await page.close();
+});
+
+test("what goes wrong on wrong kernels is seen: the other's store, and the parent that sleeps on", async () => {
+  const said = (id) => scenarios.find((each) => each.id === id).steps.filter((step) => step.event === "mark").map((step) => step.args.text).filter((text) => text.includes("finds")).join("; ");
+  assert.match(said("overwrite"), /child: finds 1 in .*parent: finds 1 in/);
+  assert.match(said("wrong-protect"), /child: finds 'p' .*parent's store!.*parent: finds 1 in/);
+  assert.match(said("wrong-1b"), /child: finds 'p' .*parent's store!.*parent: finds 'c' .*child's store!/);
+  const { steps } = scenarios.find((each) => each.id === "wrong-wake");
+  const page = await at(`#wrong-wake/${steps.findIndex((step) => step.event === "exec_done") + 1}`);
+  assert.match(await page.locator("#picture-a .proc.blocked .how").textContent(), /BLOCKED in vfork/);
+  assert.equal(await page.locator("#picture-a section.vm").count(), 2, "the child has an address space of its own by then");
+  assert.match(await page.locator("#mistakes").textContent(), /exec forgets that a parent may wait.*vfork_release\(self\);/s);
+  assert.ok(await page.locator("#right-kernel").evaluate((link) => link.hash === "#wrong-wake~vfork-exec/1"));
+});
+
 test("it opens in a second and steps in 50 ms with 10,000 events", async () => {
   // Processor time of the page's own thread, so that a busy machine does not matter.
   const page = await browser.newPage({ viewport: LAPTOP, reducedMotion: "reduce" });
   const cdp = await page.context().newCDPSession(page);
   await cdp.send("Performance.enable", { timeDomain: "threadTicks" });
   const spent = async () => (await cdp.send("Performance.getMetrics")).metrics.find((each) => each.name === "TaskDuration").value * 1000;
-  await page.goto(pathToFileURL(LONG).href);
+  await page.addInitScript(() => localStorage.setItem("spork-seen", "yes"));
+  await page.goto(`${pathToFileURL(LONG).href}#fork-64m/1/all`);
   await page.waitForSelector("html[data-step]");
   const opening = await spent();
   const length = await page.evaluate(() => Number(document.getElementById("slider").max) + 1);

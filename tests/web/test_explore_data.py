@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from sporklib.explore import printed_ledgers  # noqa: E402  (the path above comes first)
+from sporklib.explore import SCENARIOS, printed_ledgers, read_mistake  # noqa: E402  (the path above comes first)
 from sporklib.explore_deltas import Run, diff_runs, step_between, steps  # noqa: E402
-from sporklib.explore_events import find_calls  # noqa: E402
+from sporklib.explore_events import ACTS, CASES, find_calls, sources_of  # noqa: E402
 from sporklib.explore_lines import Checker, read_lines  # noqa: E402
 from sporklib.paths import ToolError  # noqa: E402
 
@@ -180,12 +181,38 @@ def test_printed_ledgers_are_found() -> None:
                   call | {"number": 2, "kind": "exit", "pid": 4, "name": "x", "counters": {"anons_freed": 5}}]}
 
 
-def test_trace_points_are_found_with_their_lines(tmp_path: Path) -> None:
+def test_the_statement_that_acts_is_quoted_and_not_its_event(tmp_path: Path) -> None:
     (tmp_path / "vm").mkdir()
     (tmp_path / "vm" / "x.cc").write_text(
-        "void f() {\n    a();\n    EVENT(first, a, b);\n    b();\n}\n\n// TRACE(never)\nvoid g() {\n"
-        "    EVENT(second);\n}\n")
+        "void f() {\n    a(1,\n      2);\n    if (c)\n        EVENT(first, a,\n              b);\n    b();\n}\n\n"
+        "// TRACE(never)\nvoid g() {\n    h();\n    EVENT(second);\n    act(now);\n}\n")
     found = find_calls(tmp_path)
     assert list(found) == ["first", "second"]
-    assert found["first"] == [{"file": "vm/x.cc", "line": 3, "first": 1,
-                               "text": ["void f() {", "    a();", "    EVENT(first, a, b);", "    b();", "}"]}]
+    assert sources_of(found["first"], []) == [{"file": "vm/x.cc", "line": 2, "last": 3, "text": [
+        [1, "void f() {"], [2, "    a(1,"], [3, "      2);"], [4, "    if (c)"], [7, "    b();"], [8, "}"]]}]
+    (second,) = sources_of(found["second"], ["act("])
+    assert (second["line"], second["text"][-2:]) == (14, [[14, "    act(now);"], [15, "}"]])
+
+
+def test_what_acts_is_in_the_tree() -> None:
+    calls = find_calls(ROOT)
+    pieces = [(name, piece) for name, some in ACTS.items() for piece in some]
+    pieces += [(name, piece) for name, (_, values) in CASES.items() for _, piece in values.values()]
+    gone = [(name, piece) for name, piece in pieces
+            if not any(piece in line for text, _ in calls.get(name, []) for line in text.lines)]
+    assert gone == [], "tools/sporklib/explore_events.py names what is there no more"
+
+
+def test_the_values_of_cases_are_those_of_the_table() -> None:
+    table = (ROOT / "lib" / "trace_points.def").read_text()
+    for enumeration, event in (("fault_kind", "fault_case"), ("inherit_outcome", "map_entry_inherited")):
+        values = re.search(rf"TRACE_ENUM\({enumeration},(.*?)\)\n\n?TRACE_ENUM", table, re.DOTALL)
+        assert values and set(re.findall(r"TRACE_VALUE\((\w+)\)", values[1])) == set(CASES[event][1])
+
+
+def test_mistakes_are_read_from_their_patches() -> None:
+    for scenario in SCENARIOS:
+        for name in scenario.mistakes:
+            read = read_mistake(name)
+            assert read["said"].endswith(".") and any(each["out"] for each in read["files"])
+        assert not scenario.mistakes or scenario.kept.stat().st_size < 20_000

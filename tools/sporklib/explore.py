@@ -4,6 +4,8 @@ docs/explorer.md tells what a user sees of it, docs/explorer-format.md what goes
 """
 from __future__ import annotations
 
+import json
+import lzma
 import os
 import re
 import shlex
@@ -20,12 +22,13 @@ from .explore_lines import Checker, read_recording
 from .explore_page import Recording, write_page
 from .job import Job
 from .machine import Config, Machine, in_option, run_folder
-from .paths import BUILD, ROOT, ToolError
+from .paths import BUILD, KERNEL, ROOT, ToolError
 from .session import Captured
 from .symbols import symbolize
 
 PAGE = BUILD / "explore" / "index.html"
 TEMPLATE = BUILD / "web" / "page.html"
+WRONG = ROOT / "tools" / "explore" / "wrong"
 LIMIT = 300.0  # seconds for one scenario: only a hang takes that long
 MOST_STEPS = 10_000
 
@@ -39,6 +42,13 @@ class Scenario:
     about: str
     command: str
     against: str = ""
+    # Mistakes of tests/mutants that its kernel has. What is recorded on a wrong kernel is kept in the
+    # tree, so that nobody has to build one for the page: `make explore-wrong` takes it anew.
+    mistakes: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> Path:
+        return WRONG / f"{self.id}.xz"
 
 
 SCENARIOS = [
@@ -75,6 +85,18 @@ SCENARIOS = [
     Scenario("exec", "exec tears down",
              "A process that is alone in its address space calls exec: entry by entry the old memory goes.",
              "/explore/exec_teardown"),
+    Scenario("overwrite", "fork, and both write",
+             "The parent writes to one page and the child to another; each finds there what was there at the fork.",
+             "/explore/overwrite"),
+    Scenario("wrong-protect", "fork without write-protection",
+             "The parent keeps the right to write to what is common now: its child finds the parent's store.",
+             "/explore/overwrite", "overwrite", ("01-fork-without-write-protection",)),
+    Scenario("wrong-1b", "1B without a copy",
+             "A write to a page that others have maps that page, and no copy: the two programs overwrite each other.",
+             "/explore/overwrite", "overwrite", ("03-copy-forgotten", "04-writable-while-shared")),
+    Scenario("wrong-wake", "no wake-up in exec",
+             "exec forgets the parent that waits: it sleeps on, though the child has an address space of its own.",
+             "/explore/vfork_exec share", "vfork-exec", ("14-no-wake-up-in-exec",)),
 ]
 
 
@@ -87,13 +109,13 @@ def own_scenario(command: str) -> Scenario:
                     shlex.join(["/explore/record", *words]))
 
 
-def record(scenario: Scenario, folder: Path) -> tuple[Path, str]:
+def record(scenario: Scenario, folder: Path, kernel: Path = KERNEL) -> tuple[Path, str]:
     """Boots a machine, runs the scenario in it; gives the recorder's file and what was printed."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = folder / f"{scenario.id}.jsonl"
     job = Job(shlex.split(scenario.command))
     config = Config(
-        initrd=job.write_initrd(folder / f"{scenario.id}.cpio"), words="norandmaps quiet", smp=1,
+        kernel=kernel, initrd=job.write_initrd(folder / f"{scenario.id}.cpio"), words="norandmaps quiet", smp=1,
         icount=True, extra=["-chardev", f"file,id=record,path={in_option(lines)}", "-device",
                             "isa-debugcon,iobase=0xea,chardev=record"])
     output = bytearray()
@@ -154,9 +176,81 @@ def read_calls(lines: list[str]) -> list[dict[str, Any]]:
     return calls
 
 
+def mistake(name: str) -> Path:
+    return ROOT / "tests" / "mutants" / f"{name}.patch"
+
+
+def read_mistake(name: str) -> dict[str, Any]:
+    """A patch, for the page: its sentence, and the lines of each file that it takes out and puts in."""
+    text = mistake(name).read_text()
+    said, _, diff = text.partition("\n--- a/")
+    files: list[dict[str, Any]] = []
+    for line in ("--- a/" + diff).splitlines():
+        if line.startswith("+++ b/"):
+            files.append({"file": line[6:].split("\t")[0], "out": [], "in": []})
+        elif line[:1] in "-+" and not line.startswith("---"):
+            files[-1]["out" if line[0] == "-" else "in"].append(line[1:])
+    return {"name": f"tests/mutants/{name}.patch", "said": said.partition("\n\n")[0], "files": files}
+
+
+def keep_wrong(names: list[str]) -> None:
+    """Builds the kernels of the scenarios with mistakes, runs these, and keeps what was recorded."""
+    copy = BUILD / "explore" / "wrong"
+    WRONG.mkdir(exist_ok=True)
+    for scenario in SCENARIOS:
+        if not scenario.mistakes or (names and scenario.id not in names):
+            continue
+        copy_sources(copy)
+        for name in scenario.mistakes:
+            subprocess.run(["patch", "-p1", "--forward", "--quiet", "-i", mistake(name)], cwd=copy, check=True)
+        spare_init(copy)
+        subprocess.run(["make", "-s", f"-j{os.cpu_count() or 1}", "kernel"], cwd=copy, check=True,
+                       env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"})
+        lines, text = record(scenario, BUILD / "explore" / "recordings", copy / "build" / "kernel" / "spork.elf")
+        whole = (json.dumps({"printed": text}) + "\n").encode() + lines.read_bytes()
+        scenario.kept.write_bytes(lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME))
+        print(f"{scenario.kept.relative_to(ROOT)}: {scenario.kept.stat().st_size:,} bytes", flush=True)
+
+
+def spare_init(copy: Path) -> None:
+    """init and the shell are to live on a kernel whose copy on write is wrong: they fork in mode copy, and the
+    scenario's program chooses cow for itself."""
+    modes = copy / "kernel" / "process" / "fork_mode.cc"
+    text = modes.read_text()
+    changed = text.replace("default_fork{fork_mode::cow}", "default_fork{fork_mode::copy}")
+    if changed == text:
+        raise ToolError(f"{modes}: the default mode of fork is not where it was")
+    modes.write_text(changed)
+
+
+def copy_sources(copy: Path) -> None:
+    """The tree's sources in another folder; what was built there of the same stays good."""
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                           stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")
+    for name in filter(None, names):
+        source, target = ROOT / name, copy / name
+        if not source.is_file() or target.exists() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def recorded(scenario: Scenario, folder: Path) -> tuple[Path, str]:
+    """As record(); of a wrong kernel what was kept."""
+    if not scenario.mistakes:
+        return record(scenario, folder)
+    if not scenario.kept.exists():
+        raise ToolError(f"scenario {scenario.id}: {scenario.kept.relative_to(ROOT)} is not there: make explore-wrong")
+    first, lines = lzma.decompress(scenario.kept.read_bytes()).split(b"\n", 1)
+    path = folder / f"{scenario.id}.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(lines)
+    return path, json.loads(first)["printed"]
+
+
 def make_recording(scenario: Scenario, folder: Path) -> Recording:
     """Runs a scenario, and works out what each of its events changed."""
-    path, text = record(scenario, folder)
+    path, text = recorded(scenario, folder)
     lines = read_recording(path, Checker())
     if not lines:
         raise ToolError(f"scenario {scenario.id}: the kernel recorded nothing\n{text}")
@@ -165,7 +259,8 @@ def make_recording(scenario: Scenario, folder: Path) -> Recording:
               f"{MOST_STEPS}", flush=True)
         del lines[MOST_STEPS:]
     return Recording(scenario.id, scenario.title, scenario.about, scenario.command, steps(lines),
-                     printed_ledgers(text), scenario.against, step_between(lines[-1], lines[0]))
+                     printed_ledgers(text), scenario.against, step_between(lines[-1], lines[0]),
+                     [read_mistake(name) for name in scenario.mistakes])
 
 
 def bundle() -> None:

@@ -23,6 +23,7 @@ class Recording:
     printed: dict[str, Any] = field(default_factory=dict)
     against: str = ""
     again: dict[str, Any] = field(default_factory=dict)  # the step from its last state to its first
+    mistakes: list[dict[str, Any]] = field(default_factory=list)  # of the kernel that it ran on
 
 
 def page_info(recordings: list[Recording], events: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def page_info(recordings: list[Recording], events: dict[str, Any]) -> dict[str, 
     for each in recordings:
         info = {"id": each.id, "title": each.title, "about": each.about, "command": each.command,
                 "printed": each.printed, "steps": len(each.steps)}
-        scenarios.append(info | ({"against": each.against} if each.against else {}))
+        scenarios.append(info | ({"against": each.against} if each.against else {}) |
+                         ({"mistakes": each.mistakes} if each.mistakes else {}))
     return {"format": FORMAT, "events": {name: events[name] for name in sorted(used) if name in events},
             "scenarios": scenarios}
 

@@ -78,18 +78,27 @@ export interface Step {
   del: string[];
   runs: RunChange[];
 }
+/** Lines of the kernel; `line` to `last` are the statement that acts. */
 export interface Source {
   file: string;
   line: number;
-  first: number;
-  text: string[];
+  last: number;
+  text: [line: number, text: string][];
 }
 export interface EventInfo {
   sentence: string;
   literature: string;
   sources: Source[];
+  /** Of an event that is told in several ways: what is to be said by the value of a field. */
+  cases?: { field: string; values: Record<string, { sentence: string; sources: Source[] }> };
   /** Whether it is one of the main events, which tell the story without its details. */
   main: boolean;
+}
+/** A mistake that the scenario's kernel has: a patch, and the lines that it takes out and puts in. */
+export interface Mistake {
+  name: string;
+  said: string;
+  files: { file: string; out: string[]; in: string[] }[];
 }
 export interface ScenarioInfo {
   id: string;
@@ -101,6 +110,7 @@ export interface ScenarioInfo {
   steps: number;
   /** The scenario that it is usually compared with. */
   against?: string;
+  mistakes?: Mistake[];
 }
 export interface PageInfo {
   format: number;

@@ -3,7 +3,7 @@ import { select } from "d3-selection";
 import { align } from "./align.js";
 import { loadPage, loadScenario, type PageInfo } from "./data.js";
 import { inspect } from "./inspect.js";
-import { drawCalls, drawLedger, drawSource, drawStep, explain, FamilyLedger, ledgerColumn, spoken } from "./panel.js";
+import { drawCalls, drawLedger, drawMistakes, drawSource, drawStep, explain, FamilyLedger, ledgerColumn, spoken } from "./panel.js";
 import { Picture, type PictureEvents } from "./picture.js";
 import { makeScene, type Scene, type Target, type View } from "./scene.js";
 import { Timeline } from "./timeline.js";
@@ -25,12 +25,35 @@ function get<T extends HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
 }
 
+const PHONE = 700; // pixels, as in style.css
+const SIZES = [3, 2.7, 2.4, 2.1, 1.9, 1.7, 1.5, 1.35, 1.2, 1.1, 1]; // of the picture's type
+
+/** What the reader has chosen for good. A page opened from a file may have no storage: then it lasts as long as the page. */
+const kept = {
+  get(name: string): string | null {
+    try {
+      return localStorage.getItem(`spork-${name}`);
+    } catch {
+      return null;
+    }
+  },
+  set(name: string, value: string): boolean {
+    try {
+      localStorage.setItem(`spork-${name}`, value);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
 class App {
   private first!: Shown;
   private second: Shown | null = null;
   private all: [number, number][] = []; // every step of both
   private pairs: [number, number][] = []; // those that are shown
-  private main = false;
+  private main = true;
+  private zoom = 1; // what the reader makes of the size that fits
   private at = 0;
   private playing: number | undefined;
   private told = ""; // the fragment as it was seen or written last
@@ -46,12 +69,12 @@ class App {
 
   // ---- Where we are, and the URL ----
 
-  /** #SCENARIO/STEP or #SCENARIO~OTHER/STEP, steps from 1; with /main behind it, main events only. */
+  /** #SCENARIO/STEP or #SCENARIO~OTHER/STEP, steps from 1; the main events, or with /all behind it every one. */
   private parse(): { id: string; other: string | null; step: number; main: boolean } {
     const [names = "", step = "1", detail = ""] = decodeURIComponent(location.hash.slice(1)).split("/");
     const [id = "", other = ""] = names.split("~");
     const known = (name: string): boolean => this.info.scenarios.some((each) => each.id === name);
-    return { id: known(id) ? id : this.info.scenarios[0]!.id, other: known(other) ? other : null, step: Number.parseInt(step, 10) || 1, main: detail === "main" };
+    return { id: known(id) ? id : this.info.scenarios[0]!.id, other: known(other) ? other : null, step: Number.parseInt(step, 10) || 1, main: detail !== "all" };
   }
 
   async followUrl(): Promise<void> {
@@ -81,7 +104,7 @@ class App {
     get("view-b").hidden = get("step-b").hidden = !b;
     for (const [letter, shown] of [["a", this.first], ["b", this.second]] as const) {
       if (!shown) continue;
-      shown.view.most = b ? 2 : 3;
+      shown.view.most = b || innerWidth <= PHONE ? 2 : 3;
       const about = get(`view-${letter}`).querySelector<HTMLElement>(".about")!;
       const title = document.createElement("b");
       title.textContent = shown.line.scenario.title;
@@ -91,8 +114,91 @@ class App {
     this.all = b ? align(this.first.line, this.second!.line) : this.first.line.scenario.steps.map((_, i) => [i, 0]);
     get<HTMLSelectElement>("scenario").value = id;
     get<HTMLSelectElement>("against").value = other ?? "";
+    drawMistakes(b?.mistakes && !a.mistakes ? this.second!.line : this.first.line, get("mistakes"));
+    const right = get<HTMLAnchorElement>("right-kernel");
+    right.hidden = b !== null || !a.against;
+    right.href = `#${id}~${a.against}/1`;
     this.choosePairs();
     this.goTo(step);
+    this.fit();
+  }
+
+  // ---- The size of type ----
+
+  /**
+   * As large as the picture may be without scrolling, at those steps that need most room. Not at each step
+   * anew: what is looked at would jump.
+   */
+  private fit(): void {
+    const stage = get("stage");
+    const shown = [this.first, ...(this.second ? [this.second] : [])];
+    const phone = innerWidth <= PHONE;
+    const least = document.documentElement.classList.contains("projector") ? 20 / 11 : 0;
+    const size = (picture: number): void => {
+      const z = picture * this.zoom;
+      document.documentElement.style.setProperty("--picture", String(z));
+      for (const each of shown) each.picture.scale = Math.max(z, least) * (phone ? 0.8 : 1);
+    };
+    const zoom = this.zoom;
+    const wish = (by: number): void => {
+      this.zoom = by;
+      document.documentElement.style.setProperty("--zoom", String(by));
+    };
+    wish(1);
+    size(1);
+    const at = this.at;
+    const tall = this.tallest();
+    if (!phone) {
+      const fits = (): boolean => tall.every((step) => {
+        this.visit(step);
+        return stage.scrollHeight <= stage.clientHeight && shown.every(({ picture }) => picture.fits());
+      });
+      const found = SIZES.find((each) => {
+        size(each);
+        return fits();
+      });
+      wish(zoom);
+      size(found ?? 1);
+    } else {
+      wish(zoom);
+      size(1);
+    }
+    this.visit(at);
+    this.drawPhases();
+  }
+
+  /** The steps that need most height, as far as can be told without drawing: a few, from all over the run. */
+  private tallest(): number[] {
+    const many = Math.min(this.pairs.length, 60);
+    const rough = ({ columns, cards }: Scene): number => Math.max(
+      ...columns.map((column) => [column.vm, column.making].reduce((sum, vm) => sum + (vm ? 2 : 0) + (vm?.rows ?? [])
+        .reduce((rows, row) => rows + 2 + row.chips.length / 4 + row.badges.reduce((size, badge) => size + badge.text.length / 20, 0), 0), column.borrowedFrom ? 3 : 0)),
+      ...columns.flatMap((_, gap) => [0, 1, 2].map((lane) => cards.filter((card) => card.gap === gap && card.lane === lane)
+        .reduce((sum, card) => sum + 2 + card.chips.length / 3, 0))));
+    const seen = Array.from({ length: many }, (_, i) => {
+      const step = Math.round((i * (this.pairs.length - 1)) / Math.max(1, many - 1));
+      const [a, b] = this.pairs[step]!;
+      this.first.line.go(a);
+      this.second?.line.go(b);
+      return { step, height: Math.max(...[this.first, this.second].map((shown) => (shown ? rough(makeScene(shown.line, shown.view)) : 0))) };
+    });
+    return seen.sort((a, b) => b.height - a.height).slice(0, 4).map(({ step }) => step);
+  }
+
+  private visit(step: number): void {
+    this.at = -1;
+    this.go(step);
+  }
+
+  private changeZoom(by: number): void {
+    this.zoom = by === 0 ? 1 : Math.max(0.7, Math.min(3, this.zoom * by));
+    this.fit();
+  }
+
+  private changeProjector(): void {
+    const on = document.documentElement.classList.toggle("projector");
+    get("projector").setAttribute("aria-pressed", String(on));
+    this.fit();
   }
 
   /** The steps to show, and with them the slider. */
@@ -163,7 +269,7 @@ class App {
   /** The fragment for what is shown. */
   private place(): string {
     const names = this.first.line.scenario.id + (this.second ? `~${this.second.line.scenario.id}` : "");
-    return `#${names}/${this.number(this.pairs[this.at]!) + 1}${this.main ? "/main" : ""}`;
+    return `#${names}/${this.number(this.pairs[this.at]!) + 1}${this.main ? "" : "/all"}`;
   }
 
   /** Not at each of many quick steps: browsers refuse more than a few changes of the URL a second. */
@@ -244,25 +350,35 @@ class App {
     drawLedger(procs.map((proc) => ledgerColumn(this.first.line, proc.pid, `${proc.name} ${proc.pid}`)), table, false);
   }
 
+  /** A tick for each phase, with its name, in as many rows as the names need. */
   private drawPhases(): void {
     const last = Math.max(1, this.pairs.length - 1);
     const phases = this.phaseSteps();
-    const buttons = select(get("phases")).selectAll<HTMLElement, { step: number; name: string }>("button").data(phases).join("button")
-      .attr("type", "button").attr("tabindex", "-1").style("left", (phase) => `${(100 * phase.step) / last}%`)
-      .attr("class", null).attr("title", (phase) => phase.name).attr("aria-label", (phase) => `go to: ${phase.name}`)
-      .text((phase) => phase.name).on("click", (_, phase) => this.go(phase.step));
-    // Where there is no room for a name there is a tick alone.
-    const width = get("phases").clientWidth;
-    const nodes = buttons.nodes();
-    nodes.forEach((node, i) => {
-      const next = nodes[i + 1];
-      const room = (next ? next.offsetLeft : width) - node.offsetLeft;
-      if (node.offsetWidth > room) {
-        const before = i > 0 ? nodes[i - 1]! : null;
-        const roomBefore = node.offsetLeft - (before ? before.offsetLeft + (before.classList.contains("tick") ? 4 : before.offsetWidth) : 0);
-        node.classList.add(!next && roomBefore > node.offsetWidth ? "late" : "tick");
-      }
+    const box = get("phases");
+    const nodes = select(box).selectAll<HTMLElement, { step: number; name: string }>("button").data(phases).join("button")
+      .attr("type", "button").attr("tabindex", "-1").attr("class", null).attr("aria-label", (phase) => `go to: ${phase.name}`)
+      .text((phase) => phase.name).on("click", (_, phase) => this.go(phase.step)).nodes();
+    const width = box.clientWidth;
+    const rows: number[] = []; // where each row's names begin, from the right
+    const height = nodes[0]?.offsetHeight ?? 16;
+    const places = nodes.map((node, i) => {
+      const tick = (width * phases[i]!.step) / last;
+      const late = tick + node.offsetWidth > width;
+      return { node, left: late ? Math.max(0, tick - node.offsetWidth) : tick, late, row: 0 };
     });
+    for (const place of [...places].reverse()) {
+      const right = place.left + place.node.offsetWidth + 4;
+      const free = rows.findIndex((begin) => right <= begin);
+      place.row = free < 0 ? rows.length : free;
+      rows[place.row] = place.left;
+    }
+    for (const { node, left, late, row } of places) {
+      node.classList.toggle("late", late);
+      node.style.left = `${(100 * (late ? left + node.offsetWidth : left)) / width}%`;
+      node.style.bottom = `${row * height}px`;
+      node.style.setProperty("--down", `${row * height}px`);
+    }
+    box.style.height = `${Math.max(1, rows.length) * height}px`;
   }
 
   private drawEvents(): void {
@@ -309,8 +425,12 @@ class App {
 
   private fillMenus(): void {
     const menu = (id: string, none: string | null): void => {
-      const options = this.info.scenarios.map((each): [string, string] => [each.id, each.title]);
-      select(get(id)).selectAll<HTMLOptionElement, [string, string]>("option").data(none === null ? options : [["", none] as [string, string], ...options])
+      const options = (wrong: boolean): [string, string][] =>
+        this.info.scenarios.filter((each) => Boolean(each.mistakes) === wrong).map((each) => [each.id, each.title]);
+      const right = none === null ? options(false) : [["", none] as [string, string], ...options(false)];
+      const groups: [string, [string, string][]][] = [["Spork", right], ["Wrong kernels", options(true)]];
+      select(get(id)).selectAll<HTMLOptGroupElement, (typeof groups)[number]>("optgroup").data(groups.filter(([, each]) => each.length)).join("optgroup")
+        .attr("label", ([name]) => name).selectAll<HTMLOptionElement, [string, string]>("option").data(([, each]) => each)
         .join("option").attr("value", ([value]) => value).text(([, title]) => title);
     };
     menu("scenario", null);
@@ -327,6 +447,10 @@ class App {
     click("phase-next", () => this.goPhase(1));
     click("play", () => (this.playing === undefined ? this.play() : this.pause()));
     click("theme", () => this.changeTheme());
+    click("intro-button", () => get<HTMLDialogElement>("intro").showModal());
+    click("projector", () => this.changeProjector());
+    click("smaller", () => this.changeZoom(1 / 1.15));
+    click("larger", () => this.changeZoom(1.15));
     click("help-button", () => get<HTMLDialogElement>("help").showModal());
     click("legend-button", () => get<HTMLDialogElement>("legend").showModal());
     click("inspect-close", () => this.closeInspector());
@@ -351,7 +475,7 @@ class App {
       this.goTo(step);
     });
     window.addEventListener("hashchange", () => void this.followUrl());
-    window.addEventListener("resize", () => this.draw());
+    window.addEventListener("resize", () => this.fit());
     document.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -368,7 +492,12 @@ class App {
       Home: () => this.go(0),
       End: () => this.go(this.pairs.length - 1),
       t: () => this.changeTheme(),
+      i: () => get<HTMLDialogElement>("intro").showModal(),
       l: () => get<HTMLDialogElement>("legend").showModal(),
+      p: () => this.changeProjector(),
+      "+": () => this.changeZoom(1.15),
+      "-": () => this.changeZoom(1 / 1.15),
+      "0": () => this.changeZoom(0),
       "?": () => get<HTMLDialogElement>("help").showModal(),
       Escape: () => this.closeInspector(),
     };
@@ -388,22 +517,17 @@ class App {
     const root = document.documentElement;
     const dark = root.dataset["theme"] ? root.dataset["theme"] === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset["theme"] = dark ? "light" : "dark";
-    try {
-      localStorage.setItem("spork-theme", root.dataset["theme"]);
-    } catch {
-      // A page opened from a file may have no storage: the choice then lasts as long as the page.
-    }
+    kept.set("theme", root.dataset["theme"]);
   }
 }
 
 async function start(): Promise<void> {
-  try {
-    const theme = localStorage.getItem("spork-theme");
-    if (theme) document.documentElement.dataset["theme"] = theme;
-  } catch {
-    // See changeTheme.
-  }
+  const theme = kept.get("theme");
+  if (theme) document.documentElement.dataset["theme"] = theme;
+  const linked = location.hash !== "";
   await new App(await loadPage()).followUrl();
+  // At the first visit. Where that cannot be kept, whoever follows a link is spared it.
+  if (kept.get("seen") === null && (kept.set("seen", "yes") || !linked)) get<HTMLDialogElement>("intro").showModal();
 }
 
 start().catch((error: unknown) => {

@@ -1,7 +1,8 @@
 // The panel beside the picture: what happened at this step, what it cost, the source that did it.
 import { select } from "d3-selection";
-import type { Call, EventInfo, PageInfo, Step } from "./data.js";
+import type { Call, EventInfo, Mistake, PageInfo, Source, Step } from "./data.js";
 import { setAttr, setClass, setText } from "./dom.js";
+import { shortId } from "./scene.js";
 import type { Timeline } from "./timeline.js";
 
 /** A mark is the program's own remark: it explains itself. */
@@ -19,10 +20,25 @@ export function explain(info: PageInfo, step: Step): EventInfo & { title: string
     end: "The recording of this process ends.",
   };
   const known = info.events[step.event];
+  const way = known?.cases?.values[String(step.args[known.cases.field])];
   return {
-    title: step.event, literature: known?.literature ?? "", sources: known?.sources ?? [],
-    sentence: known?.sentence ?? builtin[step.event] ?? "", main: known?.main ?? true,
+    title: step.event, literature: known?.literature ?? "", sources: way?.sources ?? known?.sources ?? [],
+    sentence: way?.sentence ?? known?.sentence ?? builtin[step.event] ?? "",
+    // A fault that was resolved has been told by its case.
+    main: (known?.main ?? true) && !(step.event === "fault_end" && step.args["result"] === "resolved"),
   };
+}
+
+/** What the table of events cannot know: whose address space it is that the child begins in. */
+function whose(line: Timeline): string {
+  const { event, pid } = line.step;
+  const self = line.procs().find((proc) => proc.pid === pid);
+  if (event !== "fork_child_runs" || !self?.vmspace) return "";
+  const lender = line.procs().find((proc) => proc.pid !== pid && proc.vmspace === self.vmspace);
+  const id = `vmspace ${shortId(self.vmspace)}`;
+  return lender
+    ? `It runs in the address space of ${lender.name} ${lender.pid}${lender.pid === self.ppid ? ", its parent" : ""} (${id}): what it stores, the other finds.`
+    : `It runs in an address space of its own (${id}).`;
 }
 
 export function time(ns: number): string {
@@ -39,7 +55,7 @@ export function drawStep(info: PageInfo, line: Timeline, root: HTMLElement): voi
   box.select(".step-number").text(`Step ${line.index + 1} of ${line.length}`);
   box.select(".step-when").text(`${name} · ${step.pid}, cpu ${step.cpu}, at ${time(since)}`);
   box.select(".step-title").text(told.title).classed("mark", step.event === "mark");
-  box.select(".step-sentence").text(told.sentence);
+  box.select(".step-sentence").text(`${told.sentence} ${whose(line)}`.trim());
   box.select(".step-literature").text(told.literature ? `In the literature: ${told.literature}` : "");
   box.select(".step-lost").text(step.lost ? `${step.lost} events before this one were not recorded.` : "");
   const args = step.event === "mark" ? [] : Object.entries(step.args);
@@ -53,11 +69,12 @@ export function drawStep(info: PageInfo, line: Timeline, root: HTMLElement): voi
 export function spoken(info: PageInfo, line: Timeline): string {
   const told = explain(info, line.step);
   const changes = Object.keys(line.step.set).length + line.step.del.length + line.step.runs.length;
-  return `Step ${line.index + 1} of ${line.length}, process ${line.step.pid}: ${told.title}. ${told.sentence} ${line.index > 0 ? `${changes} changes.` : ""}`;
+  return `Step ${line.index + 1} of ${line.length}, process ${line.step.pid}: ${told.title}. ${told.sentence} ${whose(line)} ${line.index > 0 ? `${changes} changes.` : ""}`;
 }
 
 export function drawSource(info: PageInfo, line: Timeline, root: HTMLElement): void {
   const { sources } = explain(info, line.step);
+  const { mistakes = [] } = line.scenario;
   const box = select(root);
   box.selectAll("p.none").data(sources.length ? [] : [0]).join("p").attr("class", "none dim")
     .text(line.step.event === "mark" ? "The program speaks; the kernel did nothing here." : "No source is quoted for this event.");
@@ -68,12 +85,24 @@ export function drawSource(info: PageInfo, line: Timeline, root: HTMLElement): v
     return figure;
   }).each(function (source) {
     const figure = select(this);
+    const missing = new Set(mistakes.flatMap(({ files }) => files.filter(({ file }) => file === source.file).flatMap((each) => each.out)).map((text) => text.trim()).filter((text) => /[;{]/.test(text)));
     figure.select("figcaption").text(`${source.file}:${source.line}`);
     figure.select("pre").attr("aria-label", `source of ${source.file} around line ${source.line}`)
-      .selectAll<HTMLElement, string>("code").data(source.text).join("code")
-      .attr("class", (_, i) => (source.first + i === source.line ? "here" : null))
-      .attr("data-line", (_, i) => source.first + i).text((text) => `${text}\n`);
+      .selectAll<HTMLElement, Source["text"][number]>("code").data(source.text).join("code")
+      .attr("class", ([n, text]) => [n >= source.line && n <= source.last ? "here" : "", missing.has(text.trim()) ? "missing" : ""].join(" ").trim() || null)
+      .attr("data-line", ([n]) => n).text(([, text]) => `${text}\n`);
   });
+}
+
+/** What is wrong with the kernel that the scenario ran on. */
+export function drawMistakes(line: Timeline, root: HTMLElement): void {
+  const { mistakes = [] } = line.scenario;
+  root.hidden = mistakes.length === 0;
+  const lines = mistakes.flatMap(({ files }) => files.flatMap((each) => [...each.out.map((text) => ["out", text]), ...each.in.map((text) => ["in", text])]));
+  const box = select(root);
+  box.select(".said").selectAll<HTMLElement, Mistake>("p").data(mistakes).join("p").text(({ said, name }) => `${said} (${name})`);
+  box.select("pre").selectAll<HTMLElement, string[]>("code").data(lines).join("code")
+    .attr("class", ([way]) => way!).attr("data-line", ([way]) => (way === "out" ? "−" : "+")).text(([, text]) => `${text!.trim()}\n`);
 }
 
 export interface LedgerColumn {

@@ -33,6 +33,8 @@ const THREE_LANES = 300;
 
 export class Picture {
   private readonly root: Selection<HTMLElement, unknown, null, undefined>;
+  /** Of type, and so of the least widths. */
+  scale = 1;
   private lit = ""; // the key of what the reader points at
 
   constructor(element: HTMLElement, private readonly events: PictureEvents) {
@@ -49,6 +51,13 @@ export class Picture {
     this.drawVms(scene);
     this.drawCards(scene);
     this.place(scene);
+  }
+
+  /** Whether it has the width that it needs. */
+  fits(): boolean {
+    const root = this.root.node()!;
+    return root.offsetWidth <= root.parentElement!.clientWidth &&
+      [...root.querySelectorAll(".vm, .card, .proc")].every((box) => box.scrollWidth <= box.clientWidth + 1);
   }
 
   /** Marks everything that stands for one of the frames, and the thing itself. */
@@ -75,15 +84,16 @@ export class Picture {
     const last = scene.columns.length - 1;
     const tracks: string[] = [];
     let least = 0;
-    const track = (width: number, share: number): void => {
+    const track = (wanted: number, share: number): void => {
+      const width = Math.round(wanted * this.scale);
       tracks.push(`minmax(${width}px, ${share}fr)`);
       least += width + 16;
     };
     scene.columns.forEach((column, i) => {
       if (column.narrow) track(NARROW, 0);
-      else track(scene.dense ? WIDE_DENSE : WIDE, 30);
+      else track(scene.dense ? WIDE_DENSE : WIDE, 36);
       if (i === last) return;
-      if (!scene.dense) track(THREE_LANES, 43);
+      if (!scene.dense) track(THREE_LANES, 40);
       else if (used.has(i)) track(LANE, 24);
       else track(8, 0);
     });
@@ -169,7 +179,7 @@ export class Picture {
     setText(heads.select(".dim"), (vm) => `${vm.resident.toLocaleString("en")} resident, ${vm.commit.toLocaleString("en")} committed`);
     const rows = boxes.select<HTMLElement>("ol.rows").selectAll<HTMLElement, Row>("li").data((vm) => vm.rows, (row) => row.key)
       .join((enter) => this.newRow(enter.append("li") as unknown as Box<Row>) as never);
-    this.fillRows(rows as unknown as Box<Row>, scene.dense);
+    this.fillRows(rows as unknown as Box<Row>);
     const ghosts = columns.selectAll<HTMLElement, Column>("p.ghost").data((column) => (column.borrowedFrom ? [column] : [])).join("p");
     setClass(ghosts, () => ["ghost"]);
     setAttr(ghosts, "data-key", ({ key }) => `ghost-${key}`);
@@ -195,7 +205,7 @@ export class Picture {
     return row;
   }
 
-  private fillRows(rows: Box<Row>, dense: boolean): void {
+  private fillRows(rows: Box<Row>): void {
     setAttr(rows, "data-key", (row) => row.key);
     setClass(rows, (row) => ["row", { changed: row.changed, "in-region": row.region !== null && !row.folded }]);
     const folds = rows.select<HTMLElement>("button.fold");
@@ -212,7 +222,7 @@ export class Picture {
     const badges = rows.select<HTMLElement>(".badges").selectAll<HTMLElement, Row["badges"][number]>("span").data((row) => row.badges, (badge) => badge.text).join("span");
     setClass(badges, (badge) => [`badge ${badge.kind}`]);
     setAttr(badges, "title", (badge) => badge.label);
-    setText(badges, (badge) => (dense ? badge.brief : badge.text));
+    setText(badges, (badge) => badge.text);
     this.fillChips(rows.select<HTMLElement>(".strip") as unknown as Box<{ chips: Chip[] }>);
   }
 
@@ -239,6 +249,9 @@ export class Picture {
       const box = enter.append("section");
       const head = box.append("button").attr("type", "button").attr("class", "card-head").on("click", (_, { target }) => target && this.events.look(target));
       head.append("b");
+      head.each(function () {
+        this.append(" ");
+      });
       head.append("span").attr("class", "dim");
       box.append("div").attr("class", "strip");
       return box;
@@ -296,7 +309,7 @@ export class Picture {
           bottoms[gap] = Math.max(bottoms[gap]!, placed[i]! + rects.get(card.key)!.height);
         });
       }
-    const size = { width: root.scrollWidth, height: Math.max(root.scrollHeight, lanesTop + Math.max(...bottoms) + 8) };
+    const size = { width: root.offsetWidth, height: Math.max(root.offsetHeight, lanesTop + Math.max(...bottoms) + 8) };
     for (const [key, top] of tops) {
       const style = `${top.toFixed(1)}px`;
       const card = elements.get(key)!;

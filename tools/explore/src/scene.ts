@@ -6,7 +6,7 @@ import { frameOf, pieceOf, type Run } from "./runs.js";
 import { pageNumber, type Timeline } from "./timeline.js";
 
 /** How a run of pages looks; the words in the legend. */
-export type ChipKind = "writable" | "protected" | "readonly" | "absent" | "anon" | "shared-anon" | "file" | "more";
+export type ChipKind = "danger" | "writable" | "protected" | "readonly" | "absent" | "anon" | "shared-anon" | "file" | "more";
 
 export interface Chip {
   key: string;
@@ -32,9 +32,8 @@ export type Target =
   | { kind: "row"; key: string };
 
 export interface Badge {
-  kind: "cow" | "needs-copy" | "shared" | "wired" | "inherit";
+  kind: "private" | "needs-copy" | "shared" | "wired" | "inherit";
   text: string;
-  brief: string; // where there is little room
   label: string;
 }
 export interface Row {
@@ -211,7 +210,7 @@ function row(line: Timeline, view: View, vm: string, entries: Entry[], region: s
     prot: folded ? `${entries.length} entries` : first.prot,
     place: first.start,
     size: count(pages, "page"),
-    badges: folded ? regionBadges(entries) : badges(first),
+    badges: folded ? regionBadges(line, vm, entries) : badges(line, vm, first),
     chips: open ? chips : shorten(chips, most, key),
     changed: entries.some((entry) => line.changed(`entry:${vm}:${entry.start}`)),
     open,
@@ -233,23 +232,35 @@ export function count(n: number, word: string): string {
   return `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 }
 
-function badges(entry: Entry): Badge[] {
+/** Whose memory the entry's is, in words; of entries that nobody may write to only if it is a shared mapping. */
+function badges(line: Timeline, vm: string, entry: Entry): Badge[] {
   const result: Badge[] = [];
+  const writable = entry.prot.includes("w");
+  const others = entry.needs_copy ? sharers(line, vm, entry) : 0;
   if (!entry.cow)
-    result.push({ kind: "shared", text: "shared", brief: "shared", label: "shared mapping: never copied" });
-  else if (entry.needs_copy && entry.prot.includes("w"))
-    result.push({ kind: "needs-copy", text: "needs copy", brief: "NC", label: "copy-on-write, and needs_copy: the amap must be copied before a write" });
-  else if (!entry.needs_copy && entry.prot.includes("w"))
-    result.push({ kind: "cow", text: "COW", brief: "COW", label: "copy-on-write: private, with an amap of its own" });
-  if (entry.wired > 0) result.push({ kind: "wired", text: "wired", brief: "wired", label: "wired: its pages stay in memory" });
+    result.push({ kind: "shared", text: "shared mapping", label: "MAP_SHARED: both see what one writes, and nothing is ever copied" });
+  else if (others > 0 && writable)
+    result.push({ kind: "needs-copy", text: `shared with ${others} (needs copy)`, label: "needs_copy: the amap is another entry's too, and must be copied before a write" });
+  else if (writable)
+    result.push({ kind: "private", text: "private", label: !entry.amap ? "private: nothing written yet, the first write makes an amap" :
+      entry.needs_copy ? "private: needs_copy is still set, but who had the amap too is gone; the next write copies nothing" : "private, with an amap of its own" });
+  if (entry.wired > 0) result.push({ kind: "wired", text: "wired", label: "wired: its pages stay in memory" });
   if (entry.inherit !== "copy")
-    result.push({ kind: "inherit", text: entry.inherit, brief: entry.inherit, label: `a child of fork gets: ${entry.inherit}` });
+    result.push({ kind: "inherit", text: `fork: ${entry.inherit}`, label: `a child of fork gets: ${entry.inherit}` });
   return result;
 }
 
-function regionBadges(entries: Entry[]): Badge[] {
+/** How many other address spaces have an entry that refers to the entry's amap. */
+function sharers(line: Timeline, vm: string, entry: Entry): number {
+  if (!entry.amap) return 0;
+  const known = line.vmspaces().filter(([id]) => id !== vm && line.entries(id).some((each) => each.amap === entry.amap)).length;
+  const own = line.entries(vm).filter((each) => each.amap === entry.amap).length;
+  return Math.max(known, Math.sign((line.amap(entry.amap)?.refs ?? 0) - own));
+}
+
+function regionBadges(line: Timeline, vm: string, entries: Entry[]): Badge[] {
   const seen = new Map<string, Badge>();
-  for (const badge of entries.flatMap(badges)) seen.set(badge.text, badge);
+  for (const badge of entries.flatMap((entry) => badges(line, vm, entry))) seen.set(badge.text, badge);
   return [...seen.values()];
 }
 
@@ -334,7 +345,19 @@ function pteChips(line: Timeline, vm: string, entry: Entry): Chip[] {
   const start = pageNumber(entry.start);
   const end = pageNumber(entry.end);
   const changes = line.changedRuns(`ptes:${vm}`);
-  return chipsOf("ptes", vm, line.ptes(vm).within(start, end), changes, [start, end], (run) => pteLook(entry, String(run.tag)), "page");
+  const common = commonFrames(line, entry);
+  const runs = line.ptes(vm).within(start, end).flatMap((run) => (String(run.tag).includes("w") ? cut(run, common) : [run]));
+  return chipsOf("ptes", vm, runs, changes, [start, end], (run) => {
+    const look = pteLook(entry, String(run.tag));
+    if (look.kind !== "writable" || !entry.cow || (!(entry.needs_copy && !line.forking()) && !common.some((frames) => overlap(framesOf(run), frames)))) return look;
+    return { ...look, kind: "danger", text: `${look.text}!`, say: `${look.say}, though others have the page, too: the kernel is wrong` };
+  }, "page");
+}
+
+/** The frames of a private entry's anons that are in another amap, too. */
+function commonFrames(line: Timeline, entry: Entry): [number, number][] {
+  if (!entry.cow || !entry.amap) return [];
+  return line.anons(entry.amap).runs.filter((run) => Number(run.tag) > 1).map(framesOf);
 }
 
 /** How a PTE looks, given the rights of its entry. */

@@ -130,6 +130,17 @@ export class Timeline {
     return null;
   }
 
+  /** Whether a fork is under way: what it is going to write-protect is still writable in part. */
+  forking(): boolean {
+    const known = this.found.get("forking");
+    if (known !== undefined) return known as boolean;
+    let i = this.at;
+    while (i >= 0 && !["fork_begin", "vmspace_forked", "fork_end"].includes(this.scenario.steps[i]!.event)) i--;
+    const found = this.scenario.steps[i]?.event === "fork_begin";
+    this.found.set("forking", found);
+    return found;
+  }
+
   /** Of these processes those `most` that made an event last; then the others by number. */
   lastActing(pids: number[], most: number): Set<number> {
     if (pids.length <= most) return new Set(pids);
