@@ -36,6 +36,8 @@ void host_machine_init(size_t page_count) {
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         panic("host: no memory for a machine of %zu pages", page_count);
+    // The search for leaks reads all of it, at the end of each process.
+    madvise(memory, arena_size, MADV_HUGEPAGE);
     arena = static_cast<char*>(memory);
 #if defined(__SANITIZE_ADDRESS__)
     __lsan_register_root_region(arena, arena_size); // pmaps in it own host memory

@@ -3,17 +3,19 @@ from __future__ import annotations
 
 import filecmp
 import re
+import signal
 import stat
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from sporklib import channel, cpio, programs, results, symbols
+from sporklib import channel, cpio, programs, results, suites, symbols
 from sporklib.iso import _menu, make_iso
 from sporklib.job import parse_addition, parse_variable
 from sporklib.machine import check_words, memory_for
 from sporklib.paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
+from sporklib.results import Result, tally
 
 
 def unpack(archive: bytes, folder: Path) -> None:
@@ -295,3 +297,20 @@ def test_what_cannot_run_in_the_guest_is_said_by_name(tmp_path: Path) -> None:
     assert "a script for /usr/bin/python3:" in str(programs.why_it_cannot_run(program))
     program.write_text("#! /bin/sh\n")
     assert programs.why_it_cannot_run(program) is None
+
+
+def test_what_becomes_of_a_host_test_is_told(tmp_path: Path) -> None:
+    """A panic costs one test, and its line comes first; a test without a report did not pass."""
+    said = "Filters: x\npanic on CPU 0: planted\n  #0 in panic\n"
+    (tmp_path / "0.txt").write_text(said)
+    died, = suites._host_result("vm", "a test", tmp_path / "0", signal.SIGABRT)
+    assert (died.verdict, died.end, died.details) == ("failed", "died", "panic on CPU 0: planted\n" + said)
+    hung, = suites._host_result("vm", "a test", tmp_path / "0", signal.SIGALRM)
+    assert hung.end == "hung"
+    silent, = suites._host_result("vm", "a test", tmp_path / "0", 0)
+    assert silent.verdict == "failed"
+    (tmp_path / "0.xml").write_text("<testsuites><testsuite><testcase name='a test'/></testsuite></testsuites>")
+    passed, = suites._host_result("vm", "a test", tmp_path / "0", 0)
+    assert passed.verdict == "passed"
+    left = Result("vm", "4 more", "failed", "did not run", 0, "did not run", 4)
+    assert tally([died, hung, passed, left]) == "3 ran, 1 failed, 1 hung, 4 did not run"

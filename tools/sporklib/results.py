@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 Verdict = Literal["passed", "failed", "skipped"]
+End = Literal["", "died", "hung", "did not run"]
 
 # Control characters that XML cannot hold.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -15,13 +16,28 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
 
 @dataclass
 class Result:
-    """One test's result. `details` explains a failure or a skip."""
+    """One test's result. `details` explains a failure or a skip; `end` says how a failed one ended that did
+    not end by itself. `tests`: how many it stands for, where those that did not run have no names."""
 
     group: str
     name: str
     verdict: Verdict
     details: str = ""
     seconds: float = 0.0
+    end: End = ""
+    tests: int = 1
+
+
+def tally(results: list[Result]) -> str:
+    """What became of them, in words."""
+    def count(verdict: Verdict, *ends: End) -> int:
+        return sum(r.tests for r in results if r.verdict == verdict and r.end in ends)
+
+    failed, hung = count("failed", "", "died"), count("failed", "hung")
+    text = (f"{count('passed', '') + failed + hung} ran, {failed} failed, {hung} hung, "
+            f"{count('failed', 'did not run')} did not run")
+    skipped = count("skipped", "")
+    return text + (f", {skipped} skipped" if skipped else "")
 
 
 def write_junit(path: Path, suite: str, results: list[Result]) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,8 @@ from .explore_page import write_long_page
 from .job import Job
 from .machine import Config, Machine, run_folder
 from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
-from .results import Result, Tap, Verdict, read_junit
-from .session import Captured, Outcome, Session
+from .results import End, Result, Tap, Verdict, read_junit, tally
+from .session import TIMEOUT_STATUS, Captured, Outcome, Session
 from .symbols import symbolize
 
 RESULTS = BUILD / "test-results"
@@ -46,6 +47,11 @@ def why_it_ended(outcome: Outcome) -> str:
     return text
 
 
+def how_it_ended(outcome: Outcome) -> End:
+    """Likewise, in a word."""
+    return "hung" if outcome.status == TIMEOUT_STATUS and outcome.panic is None else "died"
+
+
 # ---- host ----------------------------------------------------------------------------------
 
 
@@ -56,32 +62,64 @@ def host(pattern: str | None) -> list[Result]:
 
 
 def _catch2(name: str, program: Path, pattern: str | None) -> list[Result]:
-    report = RESULTS / f"{name}.xml"
-    report.unlink(missing_ok=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    command = [str(program), "-r", "junit", "-o", str(report), "-d", "yes"]
+    """Each test in a process of its own (tests/host/main.cc): one that panics costs one."""
+    folder = RESULTS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    command = [str(program), "--alone", str(folder)]
     if pattern:
         command.append(f"*{pattern}*")
     started = time.monotonic()
     try:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, errors="replace", timeout=HOST_LIMIT, check=False)
-        status, said = done.returncode, done.stdout + done.stderr
+        said = f"the run ended with status {done.returncode}\n{done.stdout}{done.stderr}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        status, said = -1, str(error)
+        said = str(error)
     seconds = time.monotonic() - started
+    results: list[Result] = []
     try:
-        results = read_junit(report)
-    except (OSError, ValueError, SyntaxError):
-        results = []
-    if status != 0 and not any(result.verdict == "failed" for result in results):
-        results.append(Result(name, "the whole run", "failed",
-                              f"ended with status {status}\n{said}", seconds))
+        tests = (folder / "tests").read_text().splitlines()
+        ended = dict(line.split() for line in (folder / "ended").read_text().splitlines())
+    except OSError:
+        return [Result(name, "the whole run", "failed", said, seconds, "died")]
+    for number, test in enumerate(tests):
+        status = ended.get(str(number))
+        if status is None:
+            results.append(Result(name, test, "failed", f"did not run\n{said}", 0, "did not run"))
+        else:
+            results += _host_result(name, test, folder / str(number), int(status))
+    progress(f"{name}: {tally(results)}, in {seconds:.1f} s")
+    return results
+
+
+# What a test says last that dies, in its first line.
+LAST_WORDS = re.compile(r"^(panic on CPU.*|.*ERROR: \w+Sanitizer.*|.*runtime error:.*)$", re.MULTILINE)
+
+
+def _host_result(group: str, test: str, place: Path, status: int) -> list[Result]:
+    """What became of one test; first of all, if it has died, of what."""
+    said = place.with_suffix(".txt").read_text(errors="replace")
     for line in said.splitlines():
         if line.startswith("model: seeds"):
             progress(line)
-    progress(f"{name}: {len(results)} results in {seconds:.1f} s")
+    why = LAST_WORDS.search(said)
+    if os.WIFSIGNALED(status):
+        hung = os.WTERMSIG(status) == signal.SIGALRM
+        how = "did not end" if hung else signal.Signals(os.WTERMSIG(status)).name
+        return [Result(group, test, "failed", _first(why[1] if why else how, said), 0, "hung" if hung else "died")]
+    try:
+        results = read_junit(place.with_suffix(".xml"))
+    except (OSError, ValueError, SyntaxError):
+        results = []
+    if not results or status != 0 and not any(result.verdict == "failed" for result in results):
+        first = why[1] if why else f"ended with status {os.waitstatus_to_exitcode(status)}"
+        results = [Result(group, test, "failed", _first(first, said), 0, "died")]
     return results
+
+
+def _first(line: str, said: str) -> str:
+    return said if said.startswith(line) else f"{line}\n{said}"
 
 
 # ---- kernel --------------------------------------------------------------------------------
@@ -130,14 +168,13 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
         running = f"after test {len(results)}"
         if results and tap.planned and len(results) < tap.planned:
             running = f"in the test after {results[-1].name}"
-        results.append(Result(group, running, "failed", why_it_ended(outcome)))
+        results.append(Result(group, running, "failed", why_it_ended(outcome), 0, how_it_ended(outcome)))
+        if (left := (tap.planned or 0) - len(results)) > 0:
+            results.append(Result(group, f"{left} more", "failed", "did not run", 0, "did not run", left))
     elif tap.planned is None or tap.missing():
         results.append(Result(group, "plan", "failed", "\n".join(tap.faults()) + "\n" +
                               why_it_ended(outcome)))
-    failed = sum(result.verdict == "failed" for result in results)
-    seconds = time.monotonic() - started
-    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {len(results) - failed} of "
-             f"{tap.planned or 0} passed in {seconds:.1f} s")
+    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {tally(results)}, in {time.monotonic() - started:.1f} s")
     return results
 
 
@@ -151,6 +188,7 @@ class _Run:
         self.output: list[str] = []
         self.status: int | None = None
         self.died: str | None = None  # what ended the run, when the program did not itself
+        self.end: End = ""
         self.seconds = 0.0
 
     @property
@@ -174,7 +212,7 @@ class _Run:
         details = "\n".join(faults)
         if self.output:
             details += "\noutput:\n" + "\n".join(f"    {line}" for line in self.output[-60:])
-        return Result(group, name, "failed", details, self.seconds)
+        return Result(group, name, "failed", details, self.seconds, self.end)
 
     def outcomes(self) -> dict[str, str]:
         """What a user sees of it: each point's outcome, and the exit status."""
@@ -244,6 +282,7 @@ def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
             os.killpg(process.pid, 9)
             output, _ = process.communicate()
             run.died = f"did not end in {PROGRAM_LIMIT:.0f} s"
+            run.end = "hung"
     status = process.returncode
     run.output = output.decode(errors="replace").splitlines()
     run.status = status if status >= 0 else 128 - status
@@ -271,7 +310,7 @@ def _run_on_spork(names: list[str]) -> dict[str, _Run]:
     while left:
         outcome, ended = _spork_boot(left, runs)
         if ended == 0:  # it did not even come to the first one
-            runs[left[0]].died = why_it_ended(outcome)
+            runs[left[0]].died, runs[left[0]].end = why_it_ended(outcome), "did not run"
         left = left[max(ended, 1) :]
     return runs
 
@@ -317,9 +356,11 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
         if pending:
             runs[current].output.append(pending.decode(errors="replace"))
         runs[current].died = "the machine ended: " + why_it_ended(outcome)
+        runs[current].end = how_it_ended(outcome)
         ended += 1
     elif outcome.status != 0 and ended == len(names):
         runs[names[-1]].died = "the machine ended badly after it: " + why_it_ended(outcome)
+        runs[names[-1]].end = how_it_ended(outcome)
     return outcome, ended
 
 
