@@ -71,60 +71,6 @@ static void handed_on(void) {
     reap(child);
 }
 
-// ---- The last thread is not the first to leave -------------------------------------------------
-
-static struct gate last_one;
-
-static void* ends_first(void* unused) {
-    shared->ends = (pid_t)syscall(SYS_gettid);
-    gate_pass(&end);
-    syscall(SYS_exit, 0);
-    return unused;
-}
-
-static void two_that_end(void* unused) {
-    (void)unused;
-    pthread_t thread;
-    need(pthread_create(&thread, NULL, ends_first, NULL) == 0);
-    gate_pass(&last_one);
-    syscall(SYS_exit, 7);
-}
-
-static bool has_memory(pid_t pid) {
-    char path[64], byte;
-    snprintf(path, sizeof path, "/proc/%d/maps", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool has = fd >= 0 && read(fd, &byte, 1) == 1;
-    close(fd);
-    return has;
-}
-
-// One thread is held while it has its files and its place in the process, and the other one ends.
-static void waits_for_all(void) {
-    int fds[2], status;
-    char point[64], byte;
-    shared->ends = 0;
-    end = gate_make();
-    last_one = gate_make();
-    need(pipe2(fds, O_NONBLOCK) == 0);
-    pid_t child = spawn(two_that_end, NULL);
-    close(fds[1]);
-    need(eventually(shared->ends != 0));
-    snprintf(point, sizeof point, "exit_leaves %d 1", shared->ends);
-    hold(point);
-    gate_open(&end);
-    need(eventually(is_at(shared->ends, "exit_leaves")));
-    gate_open(&last_one);
-    need(eventually(!has_memory(child))); // the last one is on its way out
-    breathe();
-    is(waitpid(child, &status, WNOHANG), 0, "a process does not end before all its threads have");
-    ok(read(fds[0], &byte, 1) == -1 && errno == EAGAIN, "one of them has its files yet");
-    let_go("exit_leaves");
-    is_exit(reap(child), 7, "then it ends");
-    is(read(fds[0], &byte, 1), 0, "and its files are closed when the parent is told");
-    close(fds[0]);
-}
-
 int main(void) {
     if (!control('-', "exit_begins")) {
         skip("a kernel without sync points: built with DEBUG_CHECKS=0");
@@ -133,6 +79,5 @@ int main(void) {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(shared != MAP_FAILED);
     subtest("handed on", handed_on);
-    subtest("the last thread waits for the others", waits_for_all);
     return done();
 }
