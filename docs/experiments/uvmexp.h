@@ -1,6 +1,8 @@
 // Shows which counters of the VM system (/proc/uvmexp) moved since the last time.
 #pragma once
 
+#include "../../vm/phys/uvmexp_table.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +15,29 @@ struct snapshot {
     char name[COUNTERS][32];
     long value[COUNTERS];
     int count;
+    char shown[COUNTERS]; // of `meanings`
 };
 
 static struct snapshot before, after;
+
+// What each counter counts.
+static const struct {
+    const char *name, *counts;
+} meanings[] = {
+#define X(name, counts) {#name, counts},
+    UVMEXP_COUNTERS(X)
+#undef X
+};
+enum { MEANINGS = sizeof meanings / sizeof *meanings };
+
+// At the end, of the parent alone: children leave by _exit and exec. (To register it by atexit would
+// write to a page more, which the figures of a fork would show.)
+__attribute__((destructor)) static void explain(void) {
+    printf("what they count\n");
+    for (int i = 0; i < MEANINGS; i++)
+        if (after.shown[i])
+            printf("    %-18s %s\n", meanings[i].name, meanings[i].counts);
+}
 
 static void take(struct snapshot* s) {
     static char text[4096];
@@ -36,8 +58,11 @@ static void show(const char* step) {
     take(&after);
     printf("%s\n   ", step);
     for (int i = 0; i < after.count; i++)
-        if (after.value[i] != before.value[i])
+        if (after.value[i] != before.value[i]) {
             printf(" %s %ld", after.name[i], after.value[i] - before.value[i]);
+            for (int k = 0; k < MEANINGS; k++)
+                after.shown[k] |= strcmp(meanings[k].name, after.name[i]) == 0;
+        }
     printf("\n");
     fflush(stdout);
     take(&before); // what printing cost is not the next step's

@@ -41,7 +41,7 @@ def test_two_runs_agree(text: str) -> None:
 @pytest.mark.parametrize("label", [
     "amaps now in common", "PTEs write-protected", "TLB flushes", "map entries copied", "pages promised",
     "page-table pages made", "PTEs copied", "pages copied", "faults without a copy",
-    "pages copied by faults", "map entries freed", "PTEs removed", "page-table pages freed",
+    "pages copied by faults", "map entries freed", "marks cleared at a write", "of them with a new amap", "PTEs removed", "page-table pages freed",
     "faults", "pages copied by them"])
 def test_a_child_that_shares_costs_its_parent_nothing(figures: Figures, label: str) -> None:
     assert {figures[label][way, mib] for way in SHARING for mib in SIZES} == {0}
@@ -83,6 +83,25 @@ def test_what_was_promised_comes_back_at_exec(figures: Figures) -> None:
     # What the others return has nothing to do with their parents.
     assert len({returned[way, mib] for way in SHARING for mib in SIZES}) == 1
     assert returned["share", 1] < PAGES[1]
+
+
+def test_marks_of_copy_on_write_are_cleared_by_writes_and_by_nothing_else(figures: Figures) -> None:
+    common, cleared, copied = (figures[label] for label in
+                               ("amaps now in common", "marks cleared at a write", "of them with a new amap"))
+    for way in DEFERRING:
+        for mib in SIZES:  # by entries, whatever the size; an entry that nobody writes to keeps its mark
+            assert 1 <= cleared[way, mib] <= common[way, mib]
+            assert cleared[way, mib] == cleared[way, SIZES[0]]
+            assert 0 <= copied[way, mib] < cleared[way, mib]
+    assert cleared["copy", 1] == 0
+    # Who waits until the child has gone finds every amap his own.
+    assert copied["vfork-cow", 1] == 0
+
+
+def test_each_figure_is_explained_where_it_is_printed() -> None:
+    said = succeeds("tour", "1", options=("--icount", "--append", "norandmaps"))
+    for label in (line.split("|")[1] for line in counts().splitlines()):
+        assert f"\n   {label}: " in said, label
 
 
 def test_parent_faults_on_every_page_and_copies_hardly_one(figures: Figures) -> None:

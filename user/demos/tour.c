@@ -48,6 +48,7 @@ struct figure {
 // Up to three figures, which are added up.
 struct row {
     const char* label;
+    const char* means;
     struct figure figures[3];
     enum { COUNT, WHETHER, THOUSANDS } shown_as;
 };
@@ -61,44 +62,101 @@ static const struct step steps[] = {
      "   pmap that is: take the right to write from every resident page, in the page\n"
      "   table, and make the TLB forget. (Mode copy copies instead, below.) A parent\n"
      "   that is shared is not touched.\n",
-     {{"amaps now in common", {{CALL, "amaps_referenced"}}, COUNT},
-      {"PTEs write-protected", {{CALL, "ptes_protected"}}, COUNT},
-      {"TLB flushes", {{CALL, "flushes_local"}}, COUNT}}},
+     {{"amaps now in common",
+       "amaps that an entry of the child refers to, too",
+       {{CALL, "amaps_referenced"}},
+       COUNT},
+      {"PTEs write-protected",
+       "page-table entries of the parent that lost the right to write",
+       {{CALL, "ptes_protected"}},
+       COUNT},
+      {"TLB flushes",
+       "times that the processor forgot translations",
+       {{CALL, "flushes_local"}},
+       COUNT}}},
     {"2. Make a map for the child and copy the parent's entries into it. cow+pte also\n"
      "   copies page-table entries. The memory that the child might come to write\n"
      "   has to be promised to it, all of it. Or else: take a reference.\n",
-     {{"map entries copied", {{CALL, "map_entries_copied"}}, COUNT},
-      {"pages promised", {{CALL, "commit_charged"}}, COUNT},
-      {"page-table pages made", {{CALL, "ptps_made"}}, COUNT},
-      {"PTEs copied", {{CALL, "ptes_copied"}}, COUNT},
-      {"pages copied", {{CALL, "pages_copied"}}, COUNT}}},
+     {{"map entries copied",
+       "entries of the child's map, each a copy of one of the parent's",
+       {{CALL, "map_entries_copied"}},
+       COUNT},
+      {"pages promised",
+       "pages that the child may come to write, in the commit account",
+       {{CALL, "commit_charged"}},
+       COUNT},
+      {"page-table pages made", "pages of the child's page table", {{CALL, "ptps_made"}}, COUNT},
+      {"PTEs copied",
+       "page-table entries that it has from the parent's",
+       {{CALL, "ptes_copied"}},
+       COUNT},
+      {"pages copied", "pages of memory", {{CALL, "pages_copied"}}, COUNT}}},
     {"3. Block the parent, in the ways that do.\n",
-     {{"parent blocked", {{CALL, "blocked_ns"}}, WHETHER}}},
+     {{"parent blocked",
+       "whether the parent's thread slept until the child let go",
+       {{CALL, "blocked_ns"}},
+       WHETHER}}},
     {"4. The child runs as far as exec. An empty page table is filled by faults; a\n"
      "   write to what is in common copies a page. In its parent's memory it finds\n"
      "   everything in place.\n",
      {{"faults without a copy",
+       "page faults that mapped a page that was there",
        {{CHILD_LATER, "read_anon"}, {CHILD_LATER, "read_object"}, {CHILD_LATER, "write_reused"}},
        COUNT},
-      {"pages copied by faults", {{CHILD_LATER, "write_copied"}}, COUNT}}},
+      {"pages copied by faults",
+       "write faults that copied a page both had",
+       {{CHILD_LATER, "write_copied"}},
+       COUNT}}},
     {"5. exec throws all of that away again: entries, page tables, the promise. Where\n"
      "   the child only had a reference, exec drops that, and nothing is thrown away.\n"
      "   (What it returns then is a promise of its own: that the new program fits.)\n",
-     {{"map entries freed", {{EXEC, "map_entries_freed"}}, COUNT},
-      {"PTEs removed", {{EXEC, "ptes_removed"}}, COUNT},
-      {"page-table pages freed", {{EXEC, "ptps_freed"}}, COUNT},
-      {"promised pages returned", {{EXEC, "commit_returned"}}, COUNT}}},
-    {"6. The parent goes on, and writes to its memory. Each page that step 1 made\n"
+     {{"map entries freed",
+       "entries of the map that exec leaves",
+       {{EXEC, "map_entries_freed"}},
+       COUNT},
+      {"PTEs removed", "page-table entries that exec cleared", {{EXEC, "ptes_removed"}}, COUNT},
+      {"page-table pages freed",
+       "pages of the page table that it leaves",
+       {{EXEC, "ptps_freed"}},
+       COUNT},
+      {"promised pages returned",
+       "pages taken out of the commit account",
+       {{EXEC, "commit_returned"}},
+       COUNT}}},
+    {"6. \"This implies that the parent's map has to be traversed to mark the COW\n"
+     "   portions not-COW\", says NetBSD's page of step 5. Nobody does that walk. 4.4BSD\n"
+     "   left the marks: the first write to an entry put a new object before the old\n"
+     "   one, whoever else had that, and collapsing the chain undid it. UVM leaves\n"
+     "   needs_copy, too, and the first write clears it: without a copy of the amap\n"
+     "   if the child has gone by then.\n",
+     {{"marks cleared at a write",
+       "entries of the parent whose needs_copy a later write cleared",
+       {{PARENT_LATER, "amap_reused"}, {PARENT_LATER, "amap_copied"}},
+       COUNT},
+      {"of them with a new amap",
+       "because the child still had the old one",
+       {{PARENT_LATER, "amap_copied"}},
+       COUNT}}},
+    {"7. The parent goes on, and writes to its memory. Each page that step 1 made\n"
      "   read-only faults once, though the child is gone and hardly a page is copied.\n"
      "   A parent that was shared takes no fault: its map was never changed.\n",
-     {{"faults", {{PARENT_LATER, "write_copied"}, {PARENT_LATER, "write_reused"}}, COUNT},
-      {"pages copied by them", {{PARENT_LATER, "write_copied"}}, COUNT}}},
-    {"7. The bill, in thousands of processor cycles (of instructions, on a machine\n"
+     {{"faults",
+       "write faults on pages that fork had write-protected",
+       {{PARENT_LATER, "write_copied"}, {PARENT_LATER, "write_reused"}},
+       COUNT},
+      {"pages copied by them",
+       "those that found that somebody else still had the page",
+       {{PARENT_LATER, "write_copied"}},
+       COUNT}}},
+    {"8. The bill, in thousands of processor cycles (of instructions, on a machine\n"
      "   that counts them).\n",
-     {{"making the child", {{CALL, "cycles"}}, THOUSANDS},
-      {"its exec", {{EXEC, "cycles"}}, THOUSANDS},
-      {"the parent's writes", {{WRITES, "cycles"}}, THOUSANDS},
-      {"together", {{CALL, "cycles"}, {EXEC, "cycles"}, {WRITES, "cycles"}}, THOUSANDS}}},
+     {{"making the child", "the call, as the ledger has it", {{CALL, "cycles"}}, THOUSANDS},
+      {"its exec", "the child's, whole", {{EXEC, "cycles"}}, THOUSANDS},
+      {"the parent's writes",
+       "one to each page, after the child has ended",
+       {{WRITES, "cycles"}},
+       THOUSANDS},
+      {"together", "", {{CALL, "cycles"}, {EXEC, "cycles"}, {WRITES, "cycles"}}, THOUSANDS}}},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
@@ -305,9 +363,12 @@ static void show(void) {
            "  afork           the same on a stack of its own, and the parent goes on\n"
            "  spawn           posix_spawn, which the C library builds on vfork share\n");
     for (int s = 0; s < STEPS; s++) {
-        printf("\n%s\n%30s %20s %13s\n%30s %6s %6s %6s %6s %6s %6s %6s\n", steps[s].text, "",
-               "------- fork -------", "--- vfork ---", "", "copy", "cow", "+pte", "4.4BSD",
-               "share", "afork", "spawn");
+        printf("\n%s\n", steps[s].text);
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            if (*steps[s].rows[r].means)
+                printf("   %s: %s\n", steps[s].rows[r].label, steps[s].rows[r].means);
+        printf("\n%30s %20s %13s\n%30s %6s %6s %6s %6s %6s %6s %6s\n", "", "------- fork -------",
+               "--- vfork ---", "", "copy", "cow", "+pte", "4.4BSD", "share", "afork", "spawn");
         for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
             print_row(s, r);
     }
