@@ -247,9 +247,9 @@ fault-ahead: $(tools_run) $(tools_tcc) ## count page faults with and without fau
 	$(Q)tools/fault-ahead
 
 # CMD comes through the environment, so that it may hold any character.
-gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, or CMD='PROGRAM ARGUMENT...'
+gdb: $(tools_run) $(tools_gdb) ## boot under GDB in this terminal: a shell, CMD='PROGRAM ARGUMENT...', or test T to its failure
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
-	$(Q)tools/gdb/start $(GDBFLAGS) "$$CMD"
+	$(Q)tools/gdb/start $(GDBFLAGS) $(if $(T),--test '$(T)') "$$CMD"
 
 gdb-replay: $(tools_run) $(tools_gdb) ## record CMD='...' and step through it, backwards too
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)

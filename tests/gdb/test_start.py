@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pexpect
@@ -71,3 +72,20 @@ def test_a_shell_has_a_terminal_of_its_own() -> None:
     session.sendline("quit")
     session.expect(pexpect.EOF)
     session.close()
+
+
+def run_test(name: str, *words: str) -> str:
+    done = subprocess.run([START, "--gdb=-nx", "--gdb=-batch", *words, "--test", name], capture_output=True,
+                          text=True, errors="replace", check=False, timeout=LIMIT)
+    return done.stdout + done.stderr
+
+
+def test_a_test_runs_up_to_where_it_fails() -> None:
+    """To a panic in the kernel; a check in a program is waited for, and here does not come."""
+    said = run_test("record_comes_with_the_release", "--run=--append=panic=test")
+    assert re.search(r"Breakpoint 1, .*do_panic", said), said
+    assert re.search(r"^#\d+ .*fail_on_purpose", said, re.MULTILINE), said
+    said = run_test("dup_fcntl")
+    assert re.search(r"Breakpoint 2 at .*tap\.h", said), said
+    assert "Breakpoint 1," not in said and "Breakpoint 2," not in said, said
+    assert "is called nosuch" in run_test("nosuch")

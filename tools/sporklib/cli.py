@@ -18,7 +18,7 @@ from types import FrameType
 
 from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
-from .machine import DEFAULT_MEMORY, Config, Machine, check_words, memory_for, run_folder
+from .machine import DEFAULT_MEMORY, Config, Machine, check_words, gdb_on, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .session import (
     FAILURE_STATUS,
@@ -85,6 +85,8 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
            help="count instructions: the same run gives the same numbers (one processor)")
     option("--gdb", action="store_true", help="wait for GDB before the first instruction")
     option("--gdb-port", type=int, metavar="PORT", help="the same, on this port instead of a free one")
+    option("--core", action="store_true",
+           help="after a panic, or when the time is up, leave a core file for GDB")
     option("--timeout", type=float, metavar="S", help="seconds until the machine is ended")
     option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
@@ -109,7 +111,8 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
     under_gdb = arguments.gdb or arguments.gdb_port is not None
     told = any(word.startswith("watchdog=") for word in arguments.append)
     debugged = ["watchdog=0"] if under_gdb and not told else []
-    words = " ".join(arguments.append + checked + debugged + trace_words(arguments))
+    stays = ["onpanic=halt"] if arguments.core else []
+    words = " ".join(arguments.append + checked + debugged + stays + trace_words(arguments))
     check_words(words)
     config = Config(
         kernel=kernel,
@@ -120,6 +123,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
         icount=arguments.icount,
         gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
         trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
+        core=folder / "core" if arguments.core else None,
         extra=arguments.qemu,
     )
     if arguments.iso or arguments.uefi:
@@ -163,6 +167,8 @@ def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
     for name in ("root.cpio", "spork.iso", "uefi-variables.fd"):
         (folder / name).unlink(missing_ok=True)
     say(f"{outcome.why}; the console's text is in {folder / 'console.log'}")
+    if (core := folder / "core").exists():
+        say(f"look at it by {gdb_on(kernel, core)}")
     return outcome.status
 
 
@@ -221,13 +227,13 @@ def run(arguments: argparse.Namespace) -> int:
 def boot(arguments: argparse.Namespace) -> int:
     direct = arguments.direct
     words = bool(arguments.append)
-    if direct or words or arguments.kernel:
+    if direct or words or arguments.kernel or arguments.core:
         build(KERNEL, ROOT_CPIO)
     else:
         build(ISO)
     with workspace() as folder:
         arguments.iso = not direct
-        if direct or words or arguments.kernel:
+        if direct or words or arguments.kernel or arguments.core:
             config = make_config(arguments, ROOT_CPIO, folder)
         else:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",

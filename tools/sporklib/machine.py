@@ -25,6 +25,8 @@ from .paths import BUILD, KERNEL, ROOT, ToolError, ovmf, qboot
 DEFAULT_MEMORY = "256M"
 MIB = 1 << 20
 KERNEL_MIB = 5  # what a shell needs besides the initrd
+DUMP_LIMIT = 60.0  # seconds for a core file
+CORE_LIMIT = 512 * MIB  # of what is in it
 UNITS = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
 
 Route = Literal["direct", "bios", "uefi"]
@@ -45,6 +47,7 @@ class Config:
     gdb: bool = False
     gdb_port: int | None = None  # a free one
     trace: Path | None = None  # where what comes through the trace port goes
+    core: Path | None = None  # where a core file goes when the kernel panics or the time is up
     extra: list[str] = field(default_factory=list)
 
 
@@ -249,6 +252,36 @@ class Machine:
             return False
         return True
 
+    def dump_core(self) -> None:
+        """Writes config.core, if there is to be one: the memory and the registers, by the addresses that the
+        kernel uses, as GDB takes them. What holds zeros takes no room. Then there is nothing to go on for."""
+        core = self.config.core
+        if core is None or self.process.poll() is not None:
+            return
+        part = core.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        core.parent.mkdir(parents=True, exist_ok=True)
+        ask = {"execute": "dump-guest-memory", "id": "core",
+               "arguments": {"paging": True, "protocol": f"file:{part.absolute()}"}}
+        try:
+            self.monitor.setblocking(True)
+            self.monitor.settimeout(DUMP_LIMIT)
+            self.monitor.sendall(json.dumps(ask).encode() + b"\n")
+            said = b""
+            while b'"id": "core"' not in said:
+                if not (more := self.monitor.recv(65536)):
+                    raise ToolError("QEMU ended")
+                said += more
+            if b'"error"' in said:
+                raise ToolError(said.decode(errors="replace").strip().splitlines()[-1])
+            _copy_without_zeros(part, core)
+        except (OSError, ToolError) as error:
+            print(f"spork: no core file: {error}", file=sys.stderr, flush=True)
+        finally:
+            part.unlink(missing_ok=True)
+            self.monitor.setblocking(False)
+        self.kill()
+
     def kill(self) -> None:
         """Ends QEMU at once, if it has not ended."""
         if self.process.poll() is None:
@@ -265,6 +298,29 @@ class Machine:
         if self.process.returncode == 1 and said.startswith("qemu"):
             raise ToolError(f"QEMU did not start:\n{said}")
         return End(self.process.returncode, self._reason)
+
+
+def gdb_on(kernel: Path, core: Path) -> str:
+    """The command that looks at a core file."""
+    commands = ROOT / "tools" / "gdb" / "spork.py"
+    return f"gdb {kernel} {core}" + (f" -x {commands}" if commands.exists() else "")
+
+
+def _copy_without_zeros(source: Path, target: Path) -> None:
+    """A copy with holes where nothing is, of CORE_LIMIT bytes of contents at most."""
+    block, written = 1 << 16, 0
+    zeros = bytes(block)
+    with source.open("rb") as dump, target.open("wb") as copy:
+        while data := dump.read(block):
+            if data == zeros:
+                copy.seek(block, os.SEEK_CUR)
+                continue
+            written += len(data)
+            if written > CORE_LIMIT:
+                target.unlink()
+                raise ToolError(f"it would take more than {CORE_LIMIT // MIB} MiB")
+            copy.write(data)
+        copy.truncate()
 
 
 def _free_port() -> int:

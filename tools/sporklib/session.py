@@ -36,6 +36,7 @@ PANIC_GRACE = 10.0  # seconds from the word panic to the machine's end
 REPORT_GRACE = 10.0  # seconds for the report of a machine whose time is up
 CHUNK = 4096  # a pipe that polls writable takes that much without blocking
 CONSOLE_KEPT = 1 << 20
+PANIC_TOLD = b"end of panic"
 PANIC = re.compile(rb"^.*\bpanic:", re.MULTILINE)
 
 Handler = Callable[[], None]
@@ -189,6 +190,8 @@ class Session:
             self._panic_seen = True
             if not self._asked:
                 self._limit(PANIC_GRACE, FAILURE_STATUS, "the kernel panicked and did not stop")
+        if self._panic_seen and self._console.rfind(PANIC_TOLD, -len(data) - len(PANIC_TOLD)) >= 0:
+            self.machine.dump_core()
 
     def _serve_channel(self) -> None:
         if self._to_channel:
@@ -207,6 +210,7 @@ class Session:
 
     def _outcome(self) -> Outcome:
         if self._open:
+            self.machine.dump_core()
             self.machine.kill()
             stopped = self._why_stopped or (TIMEOUT_STATUS, "timed out")
             return Outcome(*stopped, bytes(self._console), None)

@@ -16,7 +16,7 @@ from pathlib import Path
 from .explore import TEMPLATE, explore
 from .explore_page import write_long_page
 from .job import Job
-from .machine import Config, Machine, run_folder
+from .machine import Config, Machine, gdb_on, run_folder
 from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .results import End, Result, Tap, Verdict, read_junit, tally
 from .session import TIMEOUT_STATUS, Captured, Outcome, Session
@@ -27,6 +27,7 @@ HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
 PROGRAM_LIMIT = 120.0  # for one program of user/tests
 KERNEL_CPUS = (1, 4)
+CORES_KEPT = 3
 MODEL_LIMIT = 120.0  # for the search through the states of one model
 NOT_FETCHED = "not fetched"  # the reason of what is skipped for want of a network
 OWN_COMMAND = "/explore/done 'a | b'"  # what the page's test records beside the built-in scenarios
@@ -36,11 +37,23 @@ def progress(text: str) -> None:
     print(f"  {text}", flush=True)
 
 
-def why_it_ended(outcome: Outcome) -> str:
+def core_file(name: str) -> Path:
+    """Where a machine of this name leaves its core file; the oldest of those that are there make room."""
+    folder = RESULTS / "cores"
+    (folder / name).unlink(missing_ok=True)
+    there = sorted(folder.glob("*"), key=lambda each: each.stat().st_mtime)
+    for each in there[: max(0, len(there) - CORES_KEPT + 1)]:
+        each.unlink()
+    return folder / name
+
+
+def why_it_ended(outcome: Outcome, core: Path | None = None) -> str:
     """What became of a machine that did not end well; with a panic's text if there was one."""
     text = outcome.why or ""
     if outcome.panic is not None:
         text += "\n" + symbolize(outcome.panic, KERNEL)
+        if core is not None and core.exists():
+            text = f"{text.rstrip()}\nlook at it by {gdb_on(KERNEL, core)}"
     elif outcome.console:
         tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
         text += "\nthe console's last lines:\n" + "\n".join(tail)
@@ -155,8 +168,9 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
             last = now
 
     folder = run_folder()
-    words = f"check ktest={pattern}" if pattern else "check ktest"
-    config = Config(initrd=ROOT_CPIO, words=words, smp=cpus)
+    words = f"onpanic=halt check ktest={pattern}" if pattern else "onpanic=halt check ktest"
+    core = core_file(f"kernel-{group}")
+    config = Config(initrd=ROOT_CPIO, words=words, smp=cpus, core=core)
     with Machine(config, folder) as machine:
         outcome = Session(machine, KERNEL_LIMIT, listen).run()
     shutil.rmtree(folder, ignore_errors=True)
@@ -168,7 +182,7 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
         running = f"after test {len(results)}"
         if results and tap.planned and len(results) < tap.planned:
             running = f"in the test after {results[-1].name}"
-        results.append(Result(group, running, "failed", why_it_ended(outcome), 0, how_it_ended(outcome)))
+        results.append(Result(group, running, "failed", why_it_ended(outcome, core), 0, how_it_ended(outcome)))
         if (left := (tap.planned or 0) - len(results)) > 0:
             results.append(Result(group, f"{left} more", "failed", "did not run", 0, "did not run", left))
     elif tap.planned is None or tap.missing():
@@ -347,7 +361,8 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
 
     folder = run_folder()
     job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names])
-    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="check")
+    core = core_file("user")
+    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", core=core)
     with Machine(config, folder) as machine:
         session = Captured(machine, output, PROGRAM_LIMIT)
         outcome = session.run()
@@ -355,7 +370,9 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
     if current is not None:
         if pending:
             runs[current].output.append(pending.decode(errors="replace"))
-        runs[current].died = "the machine ended: " + why_it_ended(outcome)
+        if core.exists():  # what is left over runs in another machine
+            core = core.rename(core_file(f"user-{current}"))
+        runs[current].died = "the machine ended: " + why_it_ended(outcome, core)
         runs[current].end = how_it_ended(outcome)
         ended += 1
     elif outcome.status != 0 and ended == len(names):
