@@ -41,8 +41,8 @@ def test_two_runs_agree(text: str) -> None:
 @pytest.mark.parametrize("label", [
     "amaps now in common", "PTEs write-protected", "TLB flushes", "map entries copied", "pages promised",
     "page-table pages made", "PTEs copied", "pages copied", "faults without a copy",
-    "pages copied by faults", "map entries freed", "marks cleared at a write", "of them with a new amap", "PTEs removed", "page-table pages freed",
-    "faults", "pages copied by them"])
+    "pages copied by faults", "map entries freed", "marks cleared at a write", "of them with a new amap",
+    "PTEs removed", "page-table pages freed", "faults", "pages copied by them"])
 def test_a_child_that_shares_costs_its_parent_nothing(figures: Figures, label: str) -> None:
     assert {figures[label][way, mib] for way in SHARING for mib in SIZES} == {0}
 
