@@ -447,7 +447,7 @@ test("the source shows the line that acts, not the EVENT that tells of it, and a
 /** Of what a reader reads: what is cut off, and what lies over another. Also a function of the page itself. */
 const CUT = `(() => {
   const shown = (each) => each.getClientRects().length > 0;
-  const texts = [...document.querySelectorAll("#picture-a .badge, #picture-a .column:not(.narrow) .name, #picture-a .card-head, #picture-a .head:not(.narrow) .who, #picture-a .head:not(.narrow) .how, #picture-a .column:not(.narrow) .place, #picture-a .chip, #phases button, .step-title, .step-sentence")].filter(shown);
+  const texts = [...document.querySelectorAll("#picture-a .badge, #picture-a .column:not(.narrow) .name, #picture-a .card-head, #picture-a .head:not(.narrow) .who, #picture-a .head:not(.narrow) .how, #picture-a .column:not(.narrow) .place, #picture-a .chip, text.waits, .about, #phases button, .step-title, .step-sentence")].filter(shown);
   const wrong = texts.filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline").map((each) => "cut: " + each.textContent);
   for (const box of document.querySelectorAll("#picture-a .vm, #picture-a .card")) if (box.scrollWidth > box.clientWidth + 1) wrong.push("beyond its box: " + box.textContent.slice(0, 40));
   const rects = texts.map((each) => each.getBoundingClientRect());
@@ -455,7 +455,7 @@ const CUT = `(() => {
     for (let k = i + 1; k < texts.length; k++) {
       const [a, b] = [rects[i], rects[k]];
       if (texts[i].contains(texts[k]) || texts[k].contains(texts[i])) continue;
-      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3 && texts[i].closest(".vm, .card, .head, .phases, aside") === texts[k].closest(".vm, .card, .head, .phases, aside"))
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3 && texts[i].closest(".vm, .card, .head, .phases, aside, .view") === texts[k].closest(".vm, .card, .head, .phases, aside, .view"))
         wrong.push(texts[i].textContent + " lies over " + texts[k].textContent);
     }
   return wrong;
@@ -490,6 +490,11 @@ test("in projector mode nothing is smaller than 20 px, and the screen is full", 
     await at(place, page);
     assert.ok((await smallest()) >= 20, `${place}: ${await smallest()} px`);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight));
+  }
+  for (const step of [30, 91, 114]) { // the statement that acts is in sight, too
+    await at(`#fork-write/${step}/main`, page);
+    const [here, box] = await page.evaluate(() => ["#source code.here", "#source-box"].map((each) => document.querySelector(each).getBoundingClientRect().toJSON()));
+    assert.ok(here.top >= box.top && here.top + 24 <= box.bottom, `step ${step}: ${JSON.stringify([here, box])}`);
   }
   await at("#fork-write/100/main", page);
   const used = await page.evaluate(() => {

@@ -328,6 +328,7 @@ class App {
     this.drawLedgers();
     drawCalls([this.first.line, ...(this.second ? [this.second.line] : [])], get("calls"));
     drawSource(this.info, this.first.line, get("source"));
+    if (document.documentElement.classList.contains("projector")) this.showActing();
     this.drawEvents();
     this.drawInspector();
     get<HTMLInputElement>("slider").value = String(this.at);
@@ -338,6 +339,13 @@ class App {
     this.drawn = step;
     document.documentElement.dataset["place"] = step;
     document.documentElement.dataset["step"] = String(this.number(this.pairs[this.at]!) + 1); // what a test waits for
+  }
+
+  /** In projector mode the source has little height: the statement that acts is to be seen. */
+  private showActing(): void {
+    const box = get("source-box");
+    const here = box.querySelector<HTMLElement>("code.here");
+    if (here) box.scrollTop += here.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
   }
 
   private drawLedgers(): void {

@@ -347,7 +347,7 @@ export class Picture {
     setAttr(arrows, "d", ({ end: [x, y], rightward }) => `M${x},${y} l${rightward ? -9 : 9},-5 v10 z`);
     svg.selectAll<SVGTextElement, Shape>("text").data(shapes.filter(({ link }) => link.kind === "waits")).join("text")
       .attr("class", "waits").attr("text-anchor", "middle").text("waits for")
-      .attr("x", ({ source, end }) => (source[0] + end[0]) / 2).attr("y", ({ end }) => end[1] - 6);
+      .attr("x", ({ source, end }) => (source[0] + end[0]) / 2).attr("y", ({ end }) => end[1] + 4).attr("dy", "1em"); // below the line: above it is what the scenario is about
   }
 }
 
