@@ -194,6 +194,20 @@ def test_junit_keeps_what_was_written(tmp_path: Path) -> None:
     assert "line 1" in read[1].details
 
 
+def test_a_program_that_hangs_leaves_nobody_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one of a group of its own, who has the output open."""
+    program = tmp_path / "user" / "tests" / "hangs"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/bash\nset -m\nsleep 1000 &\necho $!\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(suites, "BUILD", tmp_path)
+    monkeypatch.setattr(suites, "PROGRAM_LIMIT", 1.0)
+    run = suites._run_on_linux("hangs", [])
+    assert run is not None and run.died == "did not end in 1 s"
+    state = Path(f"/proc/{run.output[0]}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
 def test_symbolize_names_a_call_by_its_line(tmp_path: Path) -> None:
     source = tmp_path / "p.c"
     source.write_text("void callee(void);\nvoid caller(void) {\n    callee();\n    callee();\n}\n"

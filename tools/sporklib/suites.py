@@ -1,6 +1,7 @@
 """The suites that tests/run runs. Each takes a pattern or None and gives its results."""
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -277,6 +278,14 @@ def _root_command() -> tuple[list[str], str | None]:
     return words, f"needs root, and {said[-1] if said else 'unshare failed'}" if tried.returncode else None
 
 
+def _kill_session(leader: int) -> None:
+    """All of its groups: who is left would keep the output open, and what reads it waiting."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(int(entry.name)) == leader:
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
 def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return None
@@ -293,7 +302,7 @@ def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
         try:
             output, _ = process.communicate(timeout=PROGRAM_LIMIT)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
+            _kill_session(process.pid)
             output, _ = process.communicate()
             run.died = f"did not end in {PROGRAM_LIMIT:.0f} s"
             run.end = "hung"
