@@ -28,6 +28,7 @@ struct vm_page;
 struct pmap_enter_flags {
     bool wired = false;             // never removed but by remove() or unwire()
     vm_prot access = vm_prot::none; // why it is entered: sets referenced and modified bits now
+    bool if_absent = false;         // EEXIST, and no change, where something is mapped already
 };
 
 // What pmap::lookup() found at an address.

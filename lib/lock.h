@@ -120,10 +120,14 @@ private:
     lock_rank rank_;
 };
 
+// Says of a guard that its lock is taken by lock_nested().
+struct nested_lock {};
+
 // Holds any of the above exclusively for a scope. unlock()/lock() allow a gap in it.
 template <class Lock> class SCOPED_CAPABILITY lock_guard {
 public:
     explicit lock_guard(Lock& lock) ACQUIRE(lock) : lock_(&lock) { lock_->lock(); }
+    lock_guard(Lock& lock, nested_lock) ACQUIRE(lock) : lock_(&lock) { lock_->lock_nested(); }
     ~lock_guard() RELEASE() {
         if (held_)
             lock_->unlock();
@@ -143,6 +147,7 @@ private:
     bool held_ = true;
 };
 template <class Lock> lock_guard(Lock&) -> lock_guard<Lock>;
+template <class Lock> lock_guard(Lock&, nested_lock) -> lock_guard<Lock>;
 
 // What `lock` guards is looked at without it, because nothing else runs (kernel/sched/standstill.h)
 // or nobody else knows of it, not yet or not any more: to clang, the caller holds the lock.

@@ -362,9 +362,9 @@ void uvm_faultinfo::ahead_anons(vm_amap& amap) {
     uint32_t entered = 0;
     for (vaddr_t at = w.first; at < w.end; at += page_size) {
         vm_anon* anon = at == va ? nullptr : amap.lookup(entry.slot_of(at));
-        if (!anon || vm.pmap_->lookup(at))
+        if (!anon)
             continue;
-        pmap_enter_flags flags{.wired = entry.wired_count > 0};
+        pmap_enter_flags flags{.wired = entry.wired_count > 0, .if_absent = true};
         if (vm.pmap_->enter(at, anon->page(), anon_protection(*anon), flags))
             entered++;
     }
@@ -385,9 +385,9 @@ void uvm_faultinfo::ahead_object(vm_amap* amap, uvm_object& object) {
         if (at == va || (amap && has_anon(*amap, at)))
             continue;
         vm_page* page = object.lookup(entry.object_index(at));
-        if (!page || vm.pmap_->lookup(at))
+        if (!page)
             continue;
-        pmap_enter_flags flags{.wired = entry.wired_count > 0};
+        pmap_enter_flags flags{.wired = entry.wired_count > 0, .if_absent = true};
         if (vm.pmap_->enter(at, *page, entry.effective_protection() & ~vm_prot::write, flags))
             entered++;
     }

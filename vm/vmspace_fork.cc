@@ -52,7 +52,7 @@ expected<ref_ptr<vmspace>> vmspace::fork_locked(const fork_job& job) {
 
 // The child's side: fills this map, which is empty and known to nobody else.
 status vmspace::inherit_map(vmspace& parent, const fork_job& job, commit_reservation& promise) {
-    map_.lock().lock_nested();
+    lock_guard guard(map_.lock(), nested_lock());
     status result;
     for (vm_map_entry* e = parent.map_.first(); e && result; e = parent.map_.next(*e)) {
         result = long_work::go_on();
@@ -66,7 +66,6 @@ status vmspace::inherit_map(vmspace& parent, const fork_job& job, commit_reserva
     mmap_top_ = parent.mmap_top_;
     image = parent.image;
     announced_barriers = parent.announced_barriers.load();
-    map_.lock().unlock();
     return result;
 }
 

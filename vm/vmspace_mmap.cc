@@ -239,8 +239,8 @@ uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, e
     vm_map_entry* entry = map_.clip_range(start, end, stock);
     if (!entry)
         return 0;
-    pmap_->remove(std::max(start, entry->start), end);
     while (entry && entry->start < end) {
+        pmap_->remove(entry->start, entry->end);
         vm_map_entry* following = map_.next(*entry);
         charged += entry->charged ? entry->pages() : 0;
         map_.remove(*entry);

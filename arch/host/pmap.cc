@@ -167,6 +167,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
               .prot = trace::protection(prot));
     };
     const pte_t old = *pte;
+    if (flags.if_absent && pte_present(old))
+        return fail(Errno::exist);
     if (pte_present(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
         m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};

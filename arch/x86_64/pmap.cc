@@ -14,7 +14,7 @@
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 
-#include "pmap_tables.h"
+#include "pmap_cursor.h"
 
 #include <algorithm>
 #include <machine/boot.h>
@@ -29,134 +29,73 @@ constinit pmap kernel_pmap;
 // How many level-1 tables a range operation changes before it lets go of the lock.
 constexpr unsigned tables_at_once = 8;
 
-// Whether the eight entries from `pte` on are all clear. Most of a table is, where little memory is
-// mapped, and eight at a time they are soon passed over.
-constexpr size_t stride = 8;
-bool none_present(pte_t* pte) {
-    pte_t all = 0;
-#pragma GCC unroll 8
-    for (size_t i = 0; i < stride; i++)
-        all |= pte_load(pte[i]);
-    return !(all & pte_present);
-}
-
-// The address at which the next entry of the table that the hole is in is present, or that
-// table ends, or something from `end` on.
-uint64_t end_of_hole(table_hole hole, uint64_t va, uint64_t end) {
-    const uint64_t span = level_span(hole.level);
-    size_t i = table_index(va, hole.level);
-    va &= ~(span - 1);
-    do {
-        va += span;
-        i++;
-        hole.entry++;
-        while (i % stride == 0 && i < table_size && va < end && none_present(hole.entry)) {
-            va += stride * span;
-            i += stride;
-            hole.entry += stride;
-        }
-    } while (va < end && i < table_size && !(pte_load(*hole.entry) & pte_present));
-    return std::min(va, end);
-}
-
-// Calls visit(pte) for each entry in use in [va, end), in at most tables_at_once tables, and
-// after each table done(table, first address in it); empty regions are stepped over by their
-// size. Returns where to go on.
-template <class Visit, class Done>
-uint64_t walk(pmap_machine& m, uint64_t va, uint64_t end, Visit visit, Done done) REQUIRES(m.lock) {
-    for (unsigned tables = 0; va < end && tables < tables_at_once;) {
-        table_hole hole;
-        pte_t* table = pmap_find_table(m, va, hole);
-        if (!table) {
-            va = end_of_hole(hole, va, end);
-            continue;
-        }
-        tables++;
-        const uint64_t first = va;
-        const uint64_t last = std::min(end, (va | (level_span(2) - 1)) + 1);
-        pte_t* pte = &table[table_index(va, 1)];
-        while (va < last) {
-            size_t step = 1;
-            if (pte_load(*pte) & pte_present)
-                visit(*pte, va);
-            else if (table_index(va, 1) % stride == 0 && none_present(pte))
-                step = stride;
-            va += step * page_size;
-            pte += step;
-        }
-        va = last;
-        done(table, first);
-    }
-    return va;
-}
-
 // What one pass over a part of a range has done.
 struct progress {
     uint64_t next;     // where the next pass begins
     uint64_t mappings; // that were changed
 };
 
+// The account of a mapping whose entry has just been cleared or replaced, but for the table's count.
+[[gnu::always_inline]] inline void forget_mapping(pmap_machine& m, vm_page& page, uint64_t va,
+                                                  pte_t old) {
+    pv_remove(page, m, va, old);
+    pmap_count_mapping(m, page, -1);
+    if (old & pte_wired)
+        pmap_add(m.wired, -1);
+}
+
 progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
-    page_list dead;
+    unhooked_tables dead;
+    lock_guard guard(m.lock);
+    tlb::batch flush;
+    pv_unflushed unflushed; // ends after the flush
     uint64_t all = 0;
-    {
-        lock_guard guard(m.lock);
-        tlb::batch flush;
-        pv_unflushed unflushed; // ends after the flush
-        int removed = 0;
-        va = walk(
-            m, va, end,
-            [&](pte_t& pte, uint64_t at) {
-                pte_t old = pte_atomic(pte).exchange(0);
-                vm_page* page = vm_page_of(pte_frame(old));
-                if (pte_needs_flush(old, 0)) {
-                    flush.add(at);
-                    if (tlb::loaded_elsewhere(m)) [[unlikely]]
-                        unflushed.note(*page);
-                }
-                pv_remove(*page, m, at, old);
-                removed++;
-                pmap_count_mapping(m, *page, -1);
-                if (old & pte_wired)
-                    pmap_add(m.wired, -1);
-            },
-            [&](pte_t* table, uint64_t first) NO_THREAD_SAFETY_ANALYSIS {
-                pmap_entries_changed(table, -removed);
-                all += static_cast<uint64_t>(std::exchange(removed, 0));
-                pmap_prune(m, first, dead);
-                if (!dead.empty() && flush.empty())
-                    flush.add(first); // for the caches of the tables' upper levels
-            });
-        tlb::flush(m, flush);
-        if (m.resident == 0)
-            va = end; // the rest is a hole
+    pte_cursor at(m, va, end);
+    for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++) {
+        const uint64_t first = at.va();
+        const pte_t& table = at.pte();
+        const unsigned in_use = pmap_entries_in_use(table);
+        unsigned removed = 0;
+        do {
+            const pte_t old = pte_clear(at.pte());
+            vm_page& page = *vm_page_of(pte_frame(old));
+            if (pte_needs_flush(old, 0)) {
+                flush.add(at.va());
+                if (tlb::loaded_elsewhere(m)) [[unlikely]]
+                    unflushed.note(page);
+            }
+            forget_mapping(m, page, at.va(), old);
+        } while (++removed < in_use && at.next());
+        all += removed;
+        pmap_entries_changed(table, -static_cast<int>(removed));
+        pmap_prune(m, first, dead);
+        if (!dead.empty() && flush.empty())
+            flush.add(first); // for the caches of the tables' upper levels
+        at.leave_table();
     }
-    pmap_free_tables(dead);
-    return {va, all};
+    tlb::flush(m, flush);
+    // With nothing resident the rest is a hole.
+    return {m.resident == 0 ? end : at.va(), all};
 }
 
 progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) {
-    // What pte_lowered() does, as the bits that it clears and sets.
-    const pte_t taken = ~pte_lowered(~pte_t{0}, prot), given = pte_lowered(0, prot);
     lock_guard guard(m.lock);
-    uint64_t lowered = 0;
     tlb::batch flush;
-    va = walk(
-        m, va, end,
-        [&](pte_t& pte, uint64_t at) {
+    uint64_t lowered = 0;
+    pte_cursor at(m, va, end);
+    for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++) {
+        do {
             // Once for each resident page in every fork: this loop is what fork costs by size.
-            pte_t before = pte_load(pte);
-            do {
-                if (!(before & taken) && (before & given) == given)
-                    return; // it has no right to lose
-            } while (!pte_atomic(pte).compare_exchange_weak(before, (before & ~taken) | given));
-            lowered++;
-            if (before & pte_accessed) // otherwise it is in no TLB
-                flush.add(at);
-        },
-        [](pte_t*, uint64_t) {});
+            if (const pte_t before = pte_lower(at.pte(), prot)) {
+                lowered++;
+                if (before & pte_accessed) // otherwise it is in no TLB
+                    flush.add(at.va());
+            }
+        } while (at.next());
+        at.leave_table();
+    }
     tlb::flush(m, flush);
-    return {va, lowered};
+    return {at.va(), lowered};
 }
 
 // Repeats one of the above until the range is done; returns how many mappings were changed.
@@ -220,9 +159,9 @@ void pmap::destroy() {
     EVENT(pmap_destroyed, .pmap = this);
 }
 
-status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
-    CHECK_ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none && !md_.is_kernel);
-    pmap_machine& m = md_;
+namespace {
+
+pte_t pte_to_enter(const vm_page& page, vm_prot prot, pmap_enter_flags flags) {
     pte_t entry = page.physical().value() | pte_user | pte_of_prot(prot);
     if (flags.wired)
         entry |= pte_wired;
@@ -230,49 +169,63 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         entry |= pte_accessed;
     if (allows(flags.access, vm_prot::write))
         entry |= pte_dirty;
+    return entry;
+}
 
-    page_list dead;
+// New rights for a page that is there. The processors may set its bits meanwhile.
+void change_rights(pmap_machine& m, const pte_cursor& at, pte_t entry, tlb::batch& flush)
+    REQUIRES(m.lock) {
+    pte_t old = at.value(), changed;
+    do
+        changed = entry | (old & (pte_accessed | pte_dirty));
+    while (!pte_compare_exchange(at.pte(), old, changed));
+    if ((entry ^ old) & pte_wired) [[unlikely]]
+        pmap_add(m.wired, entry & pte_wired ? 1 : -1);
+    if (pte_needs_flush(old, changed))
+        flush.add(at.va());
+    else if (tlb::loaded_here(m))
+        tlb::invalidate_here(at.va()); // spares this CPU a spurious fault
+}
+
+// The page, which is on its pv list by now, in place of what is there.
+void replace(pmap_machine& m, const pte_cursor& at, vm_page& page, pte_t entry, tlb::batch& flush)
+    REQUIRES(m.lock) {
+    if (at.mapped()) {
+        const pte_t old = pte_clear(at.pte());
+        forget_mapping(m, *vm_page_of(pte_frame(old)), at.va(), old);
+        if (pte_needs_flush(old, 0))
+            flush.add(at.va());
+    } else {
+        pmap_entries_changed(at.pte(), 1);
+    }
+    pmap_count_mapping(m, page, 1);
+    if (entry & pte_wired) [[unlikely]]
+        pmap_add(m.wired, 1);
+    pte_atomic(at.pte()).store(entry, std::memory_order_release);
+}
+
+} // namespace
+
+status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
+    CHECK_ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none && !md_.is_kernel);
+    const pte_t entry = pte_to_enter(page, prot, flags);
+    pmap_machine& m = md_;
+    unhooked_tables dead;
     tlb::batch flush;
     {
         lock_guard guard(m.lock);
-        pte_t* pte = pmap_make_pte(m, va.value(), dead);
-        pte_t old = pte ? pte_load(*pte) : 0;
-        if (old & pte_present && pte_frame(old) == page.physical()) {
-            // New rights for a page that is there. The processors may set its bits meanwhile.
-            pte_t changed;
-            do
-                changed = entry | (old & (pte_accessed | pte_dirty));
-            while (!pte_atomic(*pte).compare_exchange_weak(old, changed));
-            if (pte_needs_flush(old, changed))
-                flush.add(va.value());
-            else if (tlb::loaded_here(m))
-                tlb::invalidate_here(va.value()); // spares this CPU a spurious fault
-        } else if (pte && pv_insert(page, m, va.value())) {
-            // From here on nothing can fail.
-            if (old & pte_present) {
-                old = pte_atomic(*pte).exchange(0);
-                vm_page& before = *vm_page_of(pte_frame(old));
-                pv_remove(before, m, va.value(), old);
-                pmap_count_mapping(m, before, -1);
-                if (pte_needs_flush(old, 0))
-                    flush.add(va.value());
-            } else {
-                pmap_entries_changed(pte, 1);
-            }
-            pmap_count_mapping(m, page, 1);
-            pte_atomic(*pte).store(entry, std::memory_order_release);
-        } else { // out of memory
-            if (pte)
-                pmap_prune(m, va.value(), dead);
-            if (!dead.empty())
-                flush.add(va.value());
-            tlb::flush(m, flush);
-            guard.unlock();
-            pmap_free_tables(dead);
+        pte_cursor at(m, va.value());
+        const bool have_table = at.make_tables(m);
+        if (flags.if_absent && at.mapped())
+            return fail(Errno::exist);
+        if (have_table && pte_maps(at.value(), pte_frame(entry))) {
+            change_rights(m, at, entry, flush);
+        } else if (have_table && pv_insert(page, m, va.value())) {
+            replace(m, at, page, entry, flush); // it cannot fail
+        } else {
+            pmap_prune_and_flush(m, va.value(), dead);
             return fail(Errno::nomem);
         }
-        if ((entry ^ old) & pte_wired) [[unlikely]]
-            pmap_add(m.wired, entry & pte_wired ? 1 : -1);
         if (!flush.empty())
             tlb::flush(m, flush);
     }
@@ -299,24 +252,23 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
 
 void pmap::wire(vaddr_t va) {
     lock_guard guard(md_.lock);
-    pte_t* pte = pmap_find_pte(md_, va.value());
-    ASSERT(pte && (pte_load(*pte) & pte_present));
-    if (!(pte_atomic(*pte).fetch_or(pte_wired) & pte_wired))
+    const pte_cursor at(md_, va.value());
+    ASSERT(at.mapped());
+    if (!(pte_atomic(at.pte()).fetch_or(pte_wired) & pte_wired))
         pmap_add(md_.wired, 1);
 }
 
 void pmap::unwire(vaddr_t va) {
     lock_guard guard(md_.lock);
-    pte_t* pte = pmap_find_pte(md_, va.value());
-    ASSERT(pte && (pte_load(*pte) & pte_present));
-    if (pte_atomic(*pte).fetch_and(~pte_wired) & pte_wired)
+    const pte_cursor at(md_, va.value());
+    ASSERT(at.mapped());
+    if (pte_atomic(at.pte()).fetch_and(~pte_wired) & pte_wired)
         pmap_add(md_.wired, -1);
 }
 
 std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(md_.lock);
-    pte_t* pte = pmap_find_pte(md_, va.value());
-    pte_t value = pte ? pte_load(*pte) : 0;
+    const pte_t value = pte_cursor(md_, va.value()).value();
     if (!(value & pte_present))
         return std::nullopt;
     return pmap_mapping{.pa = pte_frame(value) + va.page_offset(),
@@ -326,63 +278,65 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
                         .modified = (value & pte_dirty) != 0};
 }
 
+// No table is empty, so that this comes to a page soon or passes over holes.
 std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
-    std::optional<vaddr_t> found;
-    for (uint64_t va = start.value(); va < end.value() && !found;) {
-        long_work::pause();
-        lock_guard guard(md_.lock);
-        va = walk(
-            md_, va, end.value(), [&](pte_t&, uint64_t at) { found = found.value_or(vaddr_t(at)); },
-            [](pte_t*, uint64_t) {});
-    }
-    return found;
+    lock_guard guard(md_.lock);
+    pte_cursor at(md_, start.value(), end.value());
+    if (!at.find())
+        return std::nullopt;
+    return vaddr_t(at.va());
 }
 
-void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
-    ASSERT(start.page_aligned() && end.page_aligned() && end <= user_max);
-    pmap_machine& source = from.md_;
-    pmap_machine& target = md_;
-    page_list dead;
-    bool memory_left = true;
-    uint64_t entries = 0;
-    for (uint64_t va = start.value(); va < end.value() && memory_left;) {
-        long_work::pause();
-        // The source stays locked, so that page_protect() cannot take a page away between the
-        // two. A second pmap lock is safe: this pmap is new, so nobody holds its lock and waits
-        // for another pmap's.
-        lock_guard source_guard(source.lock);
-        target.lock.lock_nested();
-        va = walk(
-            source, va, end.value(),
-            [&](pte_t& pte, uint64_t at) NO_THREAD_SAFETY_ANALYSIS {
-                if (!memory_left)
-                    return;
-                pte_t* copied = pmap_make_pte(target, at, dead);
-                if (copied && (pte_load(*copied) & pte_present))
-                    return;
-                const pte_t value =
-                    pte_load(pte) & ~(pte_write | pte_wired | pte_accessed | pte_dirty);
-                vm_page& page = *vm_page_of(pte_frame(value));
-                if (!copied || !pv_insert(page, target, at)) {
-                    memory_left = false;
-                    if (copied)
-                        pmap_prune(target, at, dead);
-                    return;
-                }
-                pmap_entries_changed(copied, 1);
-                pmap_count_mapping(target, page, 1);
-                pte_atomic(*copied).store(value, std::memory_order_release);
-                entries++;
-            },
-            [](pte_t*, uint64_t) {});
-        if (!dead.empty()) {
-            tlb::batch flush;
-            flush.add(start.value());
-            tlb::flush(target, flush);
-        }
-        target.lock.unlock();
+namespace {
+
+enum class copied : uint8_t { yes, there_already, no_memory };
+
+// One mapping, write-protected, for another pmap.
+copied copy_mapping(pmap_machine& target, uint64_t va, pte_t original, unhooked_tables& dead)
+    REQUIRES(target.lock) {
+    pte_cursor at(target, va);
+    const bool have_table = at.make_tables(target);
+    if (at.mapped())
+        return copied::there_already;
+    vm_page& page = *vm_page_of(pte_frame(original));
+    if (!have_table || !pv_insert(page, target, va)) {
+        pmap_prune_and_flush(target, va, dead);
+        return copied::no_memory;
     }
-    pmap_free_tables(dead);
+    pmap_entries_changed(at.pte(), 1);
+    pmap_count_mapping(target, page, 1);
+    constexpr pte_t left_out = pte_write | pte_wired | pte_accessed | pte_dirty;
+    pte_atomic(at.pte()).store(original & ~left_out, std::memory_order_release);
+    return copied::yes;
+}
+
+// The mappings of a part of a range. Ends early when there is no memory left.
+progress copy_some(pmap_machine& source, pmap_machine& target, uint64_t va, uint64_t end) {
+    unhooked_tables dead;
+    // The source stays locked, so that page_protect() cannot take a page away between the two. A
+    // second pmap lock is safe: the target is new, so nobody holds its lock and waits for another
+    // pmap's.
+    lock_guard source_guard(source.lock);
+    lock_guard target_guard(target.lock, nested_lock());
+    uint64_t entries = 0;
+    pte_cursor at(source, va, end);
+    for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++) {
+        do {
+            const copied result = copy_mapping(target, at.va(), at.value(), dead);
+            if (result == copied::no_memory)
+                return {end, entries};
+            entries += result == copied::yes;
+        } while (at.next());
+        at.leave_table();
+    }
+    return {at.va(), entries};
+}
+
+} // namespace
+
+void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
+    const uint64_t entries = whole_range(
+        start, end, [&](uint64_t va) { return copy_some(from.md_, md_, va, end.value()); });
     EVENT(pte_copied, .from = &from, .to = this, .start = start, .end = end, .entries = entries);
 }
 
@@ -403,53 +357,43 @@ status pmap::kernel_enter(vaddr_t va, paddr_t pa, vm_prot prot, bool device) {
     pte_t entry = pa.value() | pte_of_prot(prot) | pte_global | pte_accessed | pte_dirty;
     if (device)
         entry |= pte_no_cache | pte_write_through;
-    page_list dead;
-    bool entered = false;
-    {
-        lock_guard guard(m.lock);
-        if (pte_t* pte = pmap_make_pte(m, va.value(), dead)) {
-            ASSERT(!(pte_load(*pte) & pte_present));
-            pmap_entries_changed(pte, 1);
-            pmap_add(m.resident, 1);
-            pte_atomic(*pte).store(entry, std::memory_order_release);
-            entered = true;
-        } else if (!dead.empty()) {
-            tlb::batch flush;
-            flush.add(va.value());
-            tlb::flush(m, flush);
-        }
-    }
-    pmap_free_tables(dead);
-    if (!entered)
+    unhooked_tables dead;
+    lock_guard guard(m.lock);
+    pte_cursor at(m, va.value());
+    if (!at.make_tables(m)) {
+        pmap_prune_and_flush(m, va.value(), dead);
         return fail(Errno::nomem);
+    }
+    ASSERT(!at.mapped());
+    pmap_entries_changed(at.pte(), 1);
+    pmap_add(m.resident, 1);
+    pte_atomic(at.pte()).store(entry, std::memory_order_release);
     return {};
 }
 
 void pmap::kernel_remove(std::span<const vaddr_t> starts, size_t size) {
     pmap_machine& m = pmap_kernel_machine();
-    page_list dead;
-    {
-        // Until all have flushed: a processor that still has the way to a table that is gone in its
-        // paging-structure cache would not find what somebody enters in its place, and the kernel
-        // has no second try.
-        lock_guard guard(m.lock);
-        tlb::batch flush;
-        for (vaddr_t va : starts) {
-            ASSERT(va.page_aligned() && (size & page_mask) == 0);
-            ASSERT(va.value() >= kernel_mappings_base && va.value() + size <= kernel_mappings_end);
-            for (uint64_t at = va.value(); at < va.value() + size; at += page_size) {
-                pte_t* pte = pmap_find_pte(m, at);
-                ASSERT(pte && (pte_load(*pte) & pte_present));
-                pte_atomic(*pte).exchange(0);
-                pmap_entries_changed(pte, -1);
-                pmap_add(m.resident, -1);
-                pmap_prune(m, at, dead);
-                flush.add(at);
-            }
+    unhooked_tables dead;
+    // Until all have flushed: a processor that still has the way to a table that is gone in its
+    // paging-structure cache would not find what somebody enters in its place, and the kernel has no
+    // second try.
+    lock_guard guard(m.lock);
+    tlb::batch flush;
+    for (vaddr_t start : starts) {
+        ASSERT(start.page_aligned() && (size & page_mask) == 0);
+        ASSERT(start.value() >= kernel_mappings_base &&
+               start.value() + size <= kernel_mappings_end);
+        for (uint64_t va = start.value(); va < start.value() + size; va += page_size) {
+            const pte_cursor at(m, va);
+            ASSERT(at.mapped());
+            pte_clear(at.pte());
+            pmap_entries_changed(at.pte(), -1);
+            pmap_add(m.resident, -1);
+            pmap_prune(m, va, dead);
+            flush.add(va);
         }
-        tlb::flush(m, flush);
     }
-    pmap_free_tables(dead);
+    tlb::flush(m, flush);
 }
 
 void pmap::kernel_remove(vaddr_t va, size_t size) { kernel_remove({&va, 1}, size); }

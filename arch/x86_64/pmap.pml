@@ -1,7 +1,7 @@
 // A model of the kernel's page tables that are freed and made again (arch/x86_64/pmap.cc,
 // pmap_tables.cc) for spin: docs/models.md.
 //
-// Follows kernel_remove, pmap_prune, kernel_enter and pmap_make_pte. Processor 0 unmaps the last page
+// Follows kernel_remove, pmap_prune, kernel_enter and make_tables. Processor 0 unmaps the last page
 // of a level-1 table, and frees the table. 1 maps a page in the same 2 MiB and uses it. Whatever the
 // level-2 entry has said, 1 may have in its paging-structure cache (SDM vol. 3, 4.10.3), until it is
 // asked to forget it.

@@ -26,7 +26,7 @@
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 
-#include "pmap_tables.h"
+#include "pmap_cursor.h"
 
 #include <array>
 #include <bit>
@@ -51,8 +51,8 @@ size_t lock_index(const vm_page& page) {
 spin_lock& pv_lock_of(const vm_page& page) { return pv_locks[lock_index(page)].lock; }
 
 // Walks without the pmap's lock, which the pv entry allows (see above).
-pte_t* find_pte(const pmap_machine& m, uint64_t va) NO_THREAD_SAFETY_ANALYSIS {
-    return pmap_find_pte(m, va);
+pte_cursor at_mapping(const pv_entry& e) NO_THREAD_SAFETY_ANALYSIS {
+    return pte_cursor(*e.owner, e.va);
 }
 
 // Calls visit(entry, pte) for each mapping of the page; its pv lock is held.
@@ -60,12 +60,9 @@ template <class Visit> void for_each_mapping(vm_page& page, Visit visit) {
     if (!page.md.mapped())
         return;
     for (pv_entry* e = &page.md.first; e; e = e->next) {
-        pte_t* pte = find_pte(*e->owner, e->va);
-        if (!pte)
-            continue;
-        pte_t value = pte_load(*pte);
-        if ((value & pte_present) && pte_frame(value) == page.physical())
-            visit(*e, *pte);
+        const pte_cursor at = at_mapping(*e);
+        if (pte_maps(at.value(), page.physical()))
+            visit(*e, at.pte());
     }
 }
 
@@ -123,20 +120,21 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
 }
 
 // Removes the mapping of the page at `va` in `m`. Its pv lock and the pmap's lock are held.
-void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock) {
-    pte_t* pte = pmap_find_pte(m, va);
-    if (!pte || pte_frame(pte_load(*pte)) != page.physical()) [[unlikely]]
+[[gnu::noinline]] void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va,
+                                      unhooked_tables& dead) REQUIRES(m.lock) {
+    const pte_cursor at(m, va);
+    if (!pte_maps(at.value(), page.physical())) [[unlikely]]
         panic(
             "broken rule: pmap: a page is listed as mapped where the page table maps it, and only "
             "there: page 0x%lx, listed for address 0x%lx, where is 0x%lx",
-            page.physical().value(), va, pte ? pte_load(*pte) : 0);
-    pte_t old = pte_atomic(*pte).exchange(0);
+            page.physical().value(), va, at.value());
+    pte_t old = pte_clear(at.pte());
     harvest(page, old);
     unlink_entry(page, m, va);
     pmap_count_mapping(m, page, -1);
     if (old & pte_wired)
         pmap_add(m.wired, -1);
-    pmap_entries_changed(pte, -1);
+    pmap_entries_changed(at.pte(), -1);
     pmap_prune(m, va, dead);
     tlb::batch flush;
     if (pte_needs_flush(old, 0) || !dead.empty())
@@ -145,27 +143,22 @@ void remove_mapping(vm_page& page, pmap_machine& m, uint64_t va, page_list& dead
 }
 
 // Lowers the rights of that mapping, if it has some to lose; locks as above.
-bool lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot) REQUIRES(m.lock) {
-    pte_t* pte = pmap_find_pte(m, va);
-    ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
-    pte_t before = pte_load(*pte);
-    while (pte_lowered(before, prot) != before) {
-        const pte_t after = pte_lowered(before, prot);
-        if (!pte_atomic(*pte).compare_exchange_weak(before, after))
-            continue;
-        tlb::batch flush;
-        if (pte_needs_flush(before, after))
-            flush.add(va);
-        tlb::flush(m, flush);
-        return true;
-    }
-    return false;
+[[gnu::noinline]] bool lower_mapping(vm_page& page, pmap_machine& m, uint64_t va, vm_prot prot)
+    REQUIRES(m.lock) {
+    const pte_cursor at(m, va);
+    ASSERT(pte_maps(at.value(), page.physical()));
+    const pte_t before = pte_lower(at.pte(), prot);
+    tlb::batch flush;
+    if (before & pte_accessed) // otherwise it is in no TLB
+        flush.add(va);
+    tlb::flush(m, flush);
+    return before != 0;
 }
 
 // One pass over the page's mappings, which adds up how many it changed. False if a pmap's lock was
 // not to be had.
 bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) NO_THREAD_SAFETY_ANALYSIS {
-    page_list dead;
+    unhooked_tables dead;
     bool complete = true;
     {
         lock_guard pv_guard(pv_lock_of(page));
@@ -187,7 +180,6 @@ bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) NO_THREAD_
             m.lock.unlock();
         }
     }
-    pmap_free_tables(dead);
     return complete;
 }
 
@@ -242,8 +234,7 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
             continue;
         found += e->va == va;
         // Nobody changes this pmap's tables: the caller holds its lock.
-        pte_t* pte = find_pte(owner, e->va);
-        ASSERT(pte && pte_frame(pte_load(*pte)) == page.physical());
+        ASSERT(pte_maps(at_mapping(*e).value(), page.physical()));
     }
     ASSERT(found == 1);
 }

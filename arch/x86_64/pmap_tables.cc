@@ -2,11 +2,13 @@
 //
 // The vm_page of a table counts its entries in use, so that a table is unhooked the moment its
 // last entry goes. Tables made at boot have no vm_page and stay for ever.
-#include "pmap_tables.h"
+#include "pmap_cursor.h"
 
 #include "arch/pmap.h"
 #include "vm/phys/event.h"
 #include "vm/phys/uvmexp.h"
+
+#include <machine/tlb.h>
 
 namespace {
 
@@ -16,13 +18,6 @@ constinit std::atomic<uint64_t> user_tables{0};
 vm_page* page_of_table(const pte_t* entry) {
     return vm_page_of(
         paddr_t(page_round_down(reinterpret_cast<uint64_t>(entry)) - direct_map_base));
-}
-
-void count_entries(const pte_t* entry, int by) {
-    if (vm_page* page = page_of_table(entry)) {
-        page->md.table_entries = static_cast<uint16_t>(page->md.table_entries + by);
-        CHECK_ASSERT(page->md.table_entries <= table_size);
-    }
 }
 
 // The kernel's third-level tables are in every pmap's root: they stay.
@@ -42,54 +37,76 @@ void pmap_count_table(pmap_machine& m, int by) {
 
 uint64_t pmap_table_pages_in_use() { return user_tables.load(std::memory_order_relaxed); }
 
-pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, table_hole& hole) {
-    pte_t* table = m.root;
-    for (unsigned level = root_level; level > 1; level--) {
-        pte_t entry = pte_load(table[table_index(va, level)]);
-        if (!(entry & pte_present)) {
-            hole = {&table[table_index(va, level)], level};
-            return nullptr;
-        }
-        CHECK_ASSERT(!(entry & pte_large));
-        table = table_below(entry);
+// Most of a table is clear, where little memory is mapped: eight entries at a time are soon passed
+// over.
+static constexpr size_t stride = 8;
+static bool none_present(pte_t* pte) {
+    pte_t all = 0;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < stride; i++)
+        all |= pte_load(pte[i]);
+    return !(all & pte_present);
+}
+
+// From a clear entry to the next one of its table that is in use, the end of the table, or something
+// from `end` on.
+pte_cursor::place pte_cursor::skip_clear(place at, uint64_t end) {
+    const uint64_t span = level_span(at.level);
+    size_t i = table_index(at.va, at.level);
+    at.va &= ~(span - 1);
+    size_t step = 1;
+    do {
+        at.va += step * span;
+        at.entry += step;
+        i += step;
+        if (i == table_size || at.va >= end)
+            break;
+        step = i % stride == 0 && none_present(at.entry) ? stride : 1;
+    } while (step == stride || !(pte_load(*at.entry) & pte_present));
+    return at;
+}
+
+pte_cursor::mapped_page pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64_t end) {
+    place at = top(root, va);
+    while (at.va < end) {
+        at = descend(at);
+        if (pte_load(*at.entry) & pte_present)
+            return {at.va, at.entry};
+        at = skip_clear(at, end);
+        if (table_index(at.va, at.level) == 0)
+            at = top(root, at.va); // it is behind its table
     }
-    return table;
+    return {end, nullptr};
 }
 
-pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) {
-    table_hole hole;
-    pte_t* table = pmap_find_table(m, va, hole);
-    return table ? &table[table_index(va, 1)] : nullptr;
-}
-
-pte_t* pmap_make_pte(pmap_machine& m, uint64_t va, page_list& dead) {
+// As far as memory lasts.
+pte_cursor::place pte_cursor::make_missing_tables(pmap_machine& m, place at) {
     // A user table's upper entries grant everything: the lowest level decides.
     const pte_t bits = pte_present | pte_write | pte_accessed | (m.is_kernel ? 0 : pte_user);
-    pte_t* table = m.root;
-    for (unsigned level = root_level; level > 1; level--) {
-        pte_t& entry = table[table_index(va, level)];
-        if (!(entry & pte_present)) [[unlikely]] {
-            vm_page* page =
-                vm_page_alloc(m.is_kernel ? page_owner::kernel : page_owner::page_table, true);
-            if (!page) {
-                pmap_prune(m, va, dead);
-                return nullptr;
-            }
-            pmap_count_table(m, 1);
-            count_entries(&entry, 1);
-            pte_atomic(entry).store(page->physical().value() | bits, std::memory_order_release);
-            EVENT(page_table_made, .root = m.root, .level = level - 1, .va = va,
-                  .page = page->physical());
-        }
-        CHECK_ASSERT(!(entry & pte_large));
-        table = table_below(entry);
+    for (; at.level > 1; at = below(at)) {
+        vm_page* page =
+            vm_page_alloc(m.is_kernel ? page_owner::kernel : page_owner::page_table, true);
+        if (!page)
+            break;
+        pmap_count_table(m, 1);
+        pmap_entries_changed(*at.entry, 1);
+        pte_atomic(*at.entry).store(page->physical().value() | bits, std::memory_order_release);
+        EVENT(page_table_made, .root = m.root, .level = at.level - 1, .va = at.va,
+              .page = page->physical());
     }
-    return &table[table_index(va, 1)];
+    return at;
 }
 
-void pmap_entries_changed(pte_t* pte, int by) { count_entries(pte, by); }
+unsigned pmap_entries_in_use(const pte_t& pte) { return page_of_table(&pte)->md.table_entries; }
 
-void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) {
+void pmap_entries_changed(const pte_t& pte, int by) {
+    if (vm_page* page = page_of_table(&pte)) {
+        page->md.table_entries = static_cast<uint16_t>(page->md.table_entries + by);
+        CHECK_ASSERT(page->md.table_entries <= table_size);
+    }
+}
+
+void pmap_prune(pmap_machine& m, uint64_t va, unhooked_tables& dead) {
     pte_t* entries[root_level + 1]; // [l]: the entry for va in the table at level l
     pte_t* table = m.root;
     unsigned lowest = root_level;
@@ -104,14 +121,23 @@ void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) {
         if (!page || page->md.table_entries != 0)
             return;
         pte_atomic(*entries[level + 1]).store(0, std::memory_order_relaxed);
-        count_entries(entries[level + 1], -1);
+        pmap_entries_changed(*entries[level + 1], -1);
         pmap_count_table(m, -1);
-        dead.push_back(*page);
+        dead.add(*page);
         EVENT(page_table_freed, .root = m.root, .level = level, .va = va, .page = page->physical());
     }
 }
 
-void pmap_free_tables(page_list& dead) {
-    while (vm_page* page = dead.pop_front())
+void pmap_prune_and_flush(pmap_machine& m, uint64_t va, unhooked_tables& dead) {
+    pmap_prune(m, va, dead);
+    if (dead.empty())
+        return;
+    tlb::batch flush;
+    flush.add(va);
+    tlb::flush(m, flush);
+}
+
+unhooked_tables::~unhooked_tables() {
+    while (vm_page* page = tables_.pop_front())
         vm_page_free_zeroed(page); // an entry that goes becomes 0
 }

@@ -43,8 +43,17 @@ constexpr size_t table_index(uint64_t va, unsigned level) {
     return (va >> level_shift(level)) & (table_size - 1);
 }
 
-inline pte_t pte_load(pte_t& pte) { return pte_atomic(pte).load(std::memory_order_relaxed); }
+// Without pte_atomic's look at the alignment, since a fork does them for each resident page.
+inline pte_t pte_load(const pte_t& pte) { return __atomic_load_n(&pte, __ATOMIC_RELAXED); }
+inline pte_t pte_clear(pte_t& pte) { return __atomic_exchange_n(&pte, 0, __ATOMIC_SEQ_CST); }
+inline bool pte_compare_exchange(pte_t& pte, pte_t& before, pte_t after) {
+    return __atomic_compare_exchange_n(&pte, &before, after, true, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
 inline paddr_t pte_frame(pte_t pte) { return paddr_t(pte & pte_address); }
+inline bool pte_maps(pte_t pte, paddr_t page) {
+    return (pte & pte_present) && pte_frame(pte) == page;
+}
 inline pte_t* table_below(pte_t entry) {
     return reinterpret_cast<pte_t*>(direct_map_base + (entry & pte_address));
 }
@@ -66,6 +75,17 @@ constexpr pte_t pte_lowered(pte_t pte, vm_prot prot) {
         pte |= pte_no_execute;
     return pte;
 }
+// Lowers an entry so. Returns what it said; 0 if it had no right to lose.
+inline pte_t pte_lower(pte_t& pte, vm_prot prot) {
+    // What pte_lowered() does, as the bits that it clears and sets.
+    const pte_t taken = ~pte_lowered(~pte_t{0}, prot), given = pte_lowered(0, prot);
+    pte_t before = pte_load(pte);
+    do {
+        if (!(before & taken) && (before & given) == given)
+            return 0;
+    } while (!pte_compare_exchange(pte, before, (before & ~taken) | given));
+    return before;
+}
 // Whether the change from `before` to `after` takes something away that a TLB may still grant.
 // An entry that was never accessed is in no TLB.
 constexpr bool pte_needs_flush(pte_t before, pte_t after) {
@@ -76,29 +96,28 @@ constexpr bool pte_needs_flush(pte_t before, pte_t after) {
            (after & ~before & pte_no_execute);
 }
 
-// ---- Tables (pmap_tables.cc). All with the pmap's lock held.
+// ---- Tables (pmap_tables.cc). The way to an entry is pte_cursor (pmap_cursor.h).
 
-using page_list = list<vm_page, &vm_page::queue>;
+// Tables that were unhooked. Processors may still walk them: this ends, and frees them, after some
+// address of the pmap has been flushed and its lock has been let go of.
+class unhooked_tables {
+public:
+    unhooked_tables() = default;
+    unhooked_tables(const unhooked_tables&) = delete;
+    ~unhooked_tables();
+    bool empty() const { return tables_.empty(); }
+    void add(vm_page& table) { tables_.push_back(table); }
 
-// Where a walk down the tables ended early: an entry, at its level, that is not present.
-struct table_hole {
-    pte_t* entry;
-    unsigned level;
+private:
+    list<vm_page, &vm_page::queue> tables_;
 };
-// The level-1 table for `va`, or null and the hole in its place.
-pte_t* pmap_find_table(const pmap_machine& m, uint64_t va, table_hole& hole) REQUIRES(m.lock);
-// The entry for `va`, or null where there is no table.
-pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) REQUIRES(m.lock);
-// The entry for `va`, with the tables above it made. Null when out of memory: then those made on
-// the way are in `dead`, to be freed after a flush.
-pte_t* pmap_make_pte(pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock);
-// Keeps account of entries that came into use or went out of use in the level-1 table `pte` is in.
-void pmap_entries_changed(pte_t* pte, int by);
-// Unhooks the tables above `va` that have become empty and puts them on `dead`. Processors may
-// still walk them: they may be freed only after a flush of some address of the pmap.
-void pmap_prune(pmap_machine& m, uint64_t va, page_list& dead) REQUIRES(m.lock);
-// Frees unhooked tables, after the flush.
-void pmap_free_tables(page_list& dead);
+// Unhooks the tables above `va` that have become empty.
+void pmap_prune(pmap_machine& m, uint64_t va, unhooked_tables& dead) REQUIRES(m.lock);
+// The same when memory for an entry at `va` is not to be had, and the flush that it wants.
+void pmap_prune_and_flush(pmap_machine& m, uint64_t va, unhooked_tables& dead) REQUIRES(m.lock);
+// How many entries of the table that `pte` is in are in use; that so many more are, or fewer.
+unsigned pmap_entries_in_use(const pte_t& pte);
+void pmap_entries_changed(const pte_t& pte, int by);
 
 pmap_machine& pmap_kernel_machine();
 void pmap_count_table(pmap_machine& m, int by);
