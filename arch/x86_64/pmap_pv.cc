@@ -1,4 +1,5 @@
-// pv lists: from a page to its mappings, and what is done to all mappings of a page.
+// pv lists: from a page to its mappings, and what is done to all mappings of a page. A list is a
+// first entry, which lies in the page, and a tree of the others.
 //
 // Each list has a lock, found by hashing the page's frame. Order: a pmap's lock before the pv
 // lock, as enter() and remove() take them. page_protect() comes from the other side: it
@@ -30,6 +31,7 @@
 
 #include <array>
 #include <bit>
+#include <functional>
 #include <machine/tlb.h>
 #include <utility>
 
@@ -43,7 +45,7 @@ struct alignas(64) padded_lock {
 };
 constinit std::array<padded_lock, lock_count> pv_locks;
 
-constinit pool<pv_entry> pv_entries{"pv_entry"};
+constinit pool<pv_further> pv_entries{"pv_entry"};
 
 size_t lock_index(const vm_page& page) {
     return (reinterpret_cast<uintptr_t>(&page) / sizeof(vm_page)) % lock_count;
@@ -55,21 +57,44 @@ pte_cursor at_mapping(const pv_entry& e) NO_THREAD_SAFETY_ANALYSIS {
     return pte_cursor(*e.owner, e.va);
 }
 
+bool same(const pv_entry& e, const pmap_machine& owner, uint64_t va) {
+    return e.owner == &owner && e.va == va;
+}
+
+// The first of the further entries that is (owner, va) or behind it; null: none.
+pv_further* further_from(const vm_page& page, const pmap_machine& owner, uint64_t va) {
+    return page.md.further.first_where([&](const pv_further& f) {
+        return f.at.owner == &owner ? f.at.va >= va : std::greater{}(f.at.owner, &owner);
+    });
+}
+
+// Calls visit(entry) for each entry of the page, until one returns false; whether none did. Its pv
+// lock is held.
+template <class Visit> bool each_entry(const vm_page& page, Visit visit) {
+    if (!page.md.mapped())
+        return true;
+    if (!visit(page.md.first))
+        return false;
+    for (pv_further* f = page.md.further.first(); f; f = page.md.further.next(*f))
+        if (!visit(f->at))
+            return false;
+    return true;
+}
+
 // Calls visit(entry, pte) for each mapping of the page; its pv lock is held.
 template <class Visit> void for_each_mapping(vm_page& page, Visit visit) {
-    if (!page.md.mapped())
-        return;
-    for (pv_entry* e = &page.md.first; e; e = e->next) {
-        const pte_cursor at = at_mapping(*e);
+    each_entry(page, [&](const pv_entry& e) {
+        const pte_cursor at = at_mapping(e);
         if (pte_maps(at.value(), page.physical()))
-            visit(*e, at.pte());
-    }
+            visit(e, at.pte());
+        return true;
+    });
 }
 
 // Clears `bits` in all PTEs of a page; returns whether any was set.
 bool clear_in_mappings(vm_page& page, pte_t bits) {
     bool seen = false;
-    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) {
+    for_each_mapping(page, [&](const pv_entry& e, pte_t& pte) {
         pte_t before = pte_load(pte);
         // Not if it has become another page's meanwhile.
         while ((before & bits) && pte_frame(before) == page.physical()) {
@@ -88,7 +113,8 @@ bool clear_in_mappings(vm_page& page, pte_t bits) {
 
 bool any_in_mappings(vm_page& page, pte_t bit) {
     bool seen = false;
-    for_each_mapping(page, [&](pv_entry&, pte_t& pte) { seen |= (pte_load(pte) & bit) != 0; });
+    for_each_mapping(page,
+                     [&](const pv_entry&, pte_t& pte) { seen |= (pte_load(pte) & bit) != 0; });
     return seen;
 }
 
@@ -97,26 +123,22 @@ void harvest(vm_page& page, pte_t old) {
     page.md.modified |= (old & pte_dirty) != 0;
 }
 
-// Takes out the entry (owner, va); the pv lock is held.
+// Takes out the entry (owner, va); the pv lock is held. Another one becomes the first.
 void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
-    pv_entry* e = &page.md.first;
-    if (e->owner == &owner && e->va == va) {
-        if (pv_entry* second = e->next) {
-            *e = *second;
-            pv_entries.destroy(second);
-        } else {
-            *e = {};
-        }
-        return;
+    page_machine& md = page.md;
+    pv_further* gone;
+    if (same(md.first, owner, va)) {
+        gone = md.further.root();
+        md.first = gone ? gone->at : pv_entry{};
+    } else {
+        gone = further_from(page, owner, va);
+        if (!gone || !same(gone->at, owner, va))
+            panic("pmap: page %#lx has no pv entry for address %#lx", page.physical().value(), va);
     }
-    for (pv_entry** link = &e->next; (e = *link); link = &e->next) {
-        if (e->owner == &owner && e->va == va) {
-            *link = e->next;
-            pv_entries.destroy(e);
-            return;
-        }
+    if (gone) {
+        md.further.erase(*gone);
+        pv_entries.destroy(gone);
     }
-    panic("pmap: page %#lx has no pv entry for address %#lx", page.physical().value(), va);
 }
 
 // Removes the mapping of the page at `va` in `m`. Its pv lock and the pmap's lock are held.
@@ -159,28 +181,26 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
 // not to be had.
 bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) NO_THREAD_SAFETY_ANALYSIS {
     unhooked_tables dead;
-    bool complete = true;
-    {
-        lock_guard pv_guard(pv_lock_of(page));
-        // remove_mapping() moves the next entry into `first`.
-        pv_entry* e = &page.md.first;
-        while (e && e->owner) {
-            pmap_machine& m = *e->owner;
-            if (!m.lock.try_lock()) {
-                complete = false;
-                break;
-            }
-            if (prot == vm_prot::none) {
-                remove_mapping(page, m, e->va, dead);
-                changed++;
-            } else {
-                changed += lower_mapping(page, m, e->va, prot);
-                e = e->next;
-            }
-            m.lock.unlock();
+    lock_guard pv_guard(pv_lock_of(page));
+    auto lower = [&](const pv_entry& e) NO_THREAD_SAFETY_ANALYSIS {
+        pmap_machine& m = *e.owner;
+        if (!m.lock.try_lock())
+            return false;
+        if (prot == vm_prot::none) {
+            remove_mapping(page, m, e.va, dead);
+            changed++;
+        } else {
+            changed += lower_mapping(page, m, e.va, prot);
         }
-    }
-    return complete;
+        m.lock.unlock();
+        return true;
+    };
+    if (prot != vm_prot::none)
+        return each_entry(page, lower);
+    while (page.md.mapped())
+        if (!lower(page.md.first))
+            return false;
+    return true;
 }
 
 } // namespace
@@ -204,13 +224,13 @@ bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
         return true;
     lock_guard guard(pv_lock_of(page));
     if (!page.md.mapped()) [[likely]] {
-        page.md.first = {&owner, va, nullptr};
+        page.md.first = {&owner, va};
         return true;
     }
-    pv_entry* e = pv_entries.create(&owner, va, page.md.first.next);
-    if (!e)
+    pv_further* f = pv_entries.create(pv_entry{&owner, va});
+    if (!f)
         return false;
-    page.md.first.next = e;
+    page.md.further.insert_before(further_from(page, owner, va), *f);
     return true;
 }
 
@@ -227,15 +247,16 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
         return;
     lock_guard guard(pv_lock_of(page));
     unsigned found = 0;
-    ASSERT(page.md.mapped());
-    for (pv_entry* e = &page.md.first; e; e = e->next) {
-        ASSERT(e->owner && page_round_down(e->va) == e->va);
-        if (e->owner != &owner)
-            continue;
-        found += e->va == va;
+    auto is_right = [&](const pv_entry& e) {
+        found += e.va == va;
         // Nobody changes this pmap's tables: the caller holds its lock.
-        ASSERT(pte_maps(at_mapping(*e).value(), page.physical()));
-    }
+        ASSERT(page_round_down(e.va) == e.va && pte_maps(at_mapping(e).value(), page.physical()));
+    };
+    if (page.md.first.owner == &owner)
+        is_right(page.md.first);
+    const pv_further* f = further_from(page, owner, 0);
+    for (; f && f->at.owner == &owner; f = page.md.further.next(*f))
+        is_right(f->at);
     ASSERT(found == 1);
 }
 
@@ -280,7 +301,6 @@ bool pmap::clear_modified(vm_page& page) {
 unsigned pmap::mapping_count(vm_page& page) {
     lock_guard guard(pv_lock_of(page));
     unsigned n = 0;
-    for (pv_entry* e = &page.md.first; e && e->owner; e = e->next)
-        n++;
+    each_entry(page, [&](const pv_entry&) { return ++n; });
     return n;
 }

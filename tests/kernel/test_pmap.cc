@@ -145,21 +145,26 @@ KTEST(pmap, page_protect_reaches_every_mapping) {
 }
 
 KTEST(pmap, pv_entries_go_in_any_order) {
-    constexpr size_t n = 12;
+    constexpr size_t n = 100;
     owned_page page(vm_page_alloc(page_owner::anon));
-    test_pmap p;
-    REQUIRE(p && page);
-    vaddr_t where[n];
-    for (size_t i = 0; i < n; i++) {
-        where[i] = vaddr_t(0x10'0000 + i * page_size);
-        REQUIRE(p->enter(where[i], *page.get(), ro).has_value());
+    test_pmap p, q;
+    REQUIRE(p && q && page);
+    struct {
+        test_pmap* in;
+        vaddr_t at;
+    } where[n];
+    for (size_t i = 0; i < n; i++) { // the same addresses in both
+        where[i] = {i % 2 ? &p : &q, vaddr_t(0x10'0000 + i / 2 * page_size)};
+        REQUIRE((*where[i].in)->enter(where[i].at, *page.get(), ro).has_value());
     }
+    EXPECT_EQ(pmap::mapping_count(*page.get()), n);
     for (size_t i = n; i > 0; i--) {
         const size_t k = ktest_random(i);
-        p->remove(where[k], where[k] + page_size);
+        (*where[k].in)->remove(where[k].at, where[k].at + page_size);
         where[k] = where[i - 1];
         EXPECT_EQ(pmap::mapping_count(*page.get()), i - 1);
         p->check();
+        q->check();
     }
 }
 

@@ -211,7 +211,7 @@ void become_owned(vm_page& page, page_owner kind) {
     page.clean = true;
     page.anon = nullptr;
     page.index = 0;
-    page.md = {};
+    new (&page.md) page_machine;
 }
 
 void become_free(vm_page& page) {

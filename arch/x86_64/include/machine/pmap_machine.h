@@ -2,6 +2,7 @@
 // The code is in arch/x86_64/pmap*.cc; what it shares among its files is in pmap_tables.h.
 #pragma once
 
+#include "lib/avl_tree.h"
 #include "lib/lock.h"
 #include "lib/types.h"
 
@@ -14,11 +15,19 @@ struct pmap_machine;
 struct pv_entry {
     pmap_machine* owner = nullptr; // null only in page_machine::first: the page is not mapped
     uint64_t va = 0;
-    pv_entry* next = nullptr;
+};
+
+// One more than a page's first.
+struct pv_further {
+    pv_entry at;
+    avl_node of_page;
 };
 
 struct page_machine {
-    pv_entry first; // the usual page has one mapping at most; further ones come from a pool
+    pv_entry first; // the usual page has one mapping at most
+    // From a pool, by owner and address: of ten thousand processes that have one page, each must
+    // find its own when it ends.
+    avl_tree<pv_further, &pv_further::of_page> further;
     // What mappings that are gone have seen. Those that exist tell by their PTEs.
     bool referenced = false;
     bool modified = false;
