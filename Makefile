@@ -6,6 +6,7 @@
 #   MINUTES=N       with test-pairs: a sample of that long; SEED=N chooses it
 #   MODES=F:V       with libc-build: the fork and vfork modes to build under, by spaces
 #   FILES=PATTERN   with libc-build: only the sources that match, relative to musl's src
+#   WERROR=1        let a compiler's warning stop the build, as CI does
 #   DEBUG_CHECKS=0  leave the structures' check() calls and the lock order checker out of the kernel
 
 CROSS        ?= x86_64-linux-gnu-
@@ -107,7 +108,7 @@ ifeq ($(DEBUG_CHECKS),0)
 whole_program := -flto=auto
 endif
 # GCC 12 takes the empty half of a std::expected<void> for an uninitialised value.
-warnings     := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers \
+warnings     := -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -Wno-unused-parameter -Wno-missing-field-initializers \
     -Wno-maybe-uninitialized
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(whole_program)
@@ -125,7 +126,7 @@ FUZZCXX      ?= $(firstword $(shell command -v clang++-19 clang++))
 fuzz_cxx     := $(filter-out -Wno-maybe-uninitialized -fno-sanitize%,$(host_cxx)) \
     -fsanitize=fuzzer-no-link -Wno-c99-designator
 host_libs     = -pthread $(if $(wildcard /usr/include/catch2/catch_all.hpp),-lCatch2Main -lCatch2)
-user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror \
+user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
     -Wno-unused-parameter -pthread $(anywhere) -I.
 
 # ---- What a user runs ----------------------------------------------------------------------
