@@ -49,10 +49,12 @@ ACTS = {
     "sched_switch": ["cpu::set_current(next)"], "sched_wakeup": ["enqueue(t)"],
     "syscall_enter": ["e.call(frame)"], "syscall_exit": ["e.call(frame)"],
     "pmap_created": ["pmaps.create()"], "pmap_destroyed": ["pmaps.destroy("],
-    "pte_entered": ["pte_atomic(*pte).store(entry"], "pte_removed": ["pte_t old = pte_atomic(pte).exchange(0)"],
-    "pte_protected": ["(before & ~taken) | given)"], "pte_copied": ["pte_atomic(*copied).store(value"],
+    "pte_entered": ["pte_atomic(at.pte()).store(entry"],
+    "pte_removed": ["remove_some(md_, va, end.value())"],
+    "pte_protected": ["pte_lower(at.pte(), prot)"], "pte_copied": ["copy_mapping(target, at.va()"],
     "page_protected": ["try_page_protect(page, prot, changed)"],
-    "page_table_made": ["pte_atomic(entry).store("], "page_table_freed": ["pte_atomic(*entries[level + 1]).store(0"],
+    "page_table_made": ["pte_atomic(*at.entry).store("],
+    "page_table_freed": ["pte_atomic(*entries[level + 1]).store(0"],
 }
 
 # Events that one EVENT tells for several ways: by a field's value a sentence of its own, and what acts.
