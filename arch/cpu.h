@@ -49,6 +49,9 @@ answer interrupts_when_asked(unsigned cpu);
 // Waits for an interrupt. Called with interrupts off; enables them and halts in one step, so that
 // a wake-up cannot be lost in between; returns with interrupts off.
 void halt_until_interrupt();
+// Lets interrupts in while `work` runs. Called with interrupts off, and none of the above holds
+// them off.
+void call_with_interrupts_on(void (*work)());
 } // namespace cpu
 
 #include <machine/cpu_inline.h> // IWYU pragma: export; some of the above, inline

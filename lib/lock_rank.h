@@ -33,30 +33,30 @@ enum class lock_rank : uint8_t {
     vm_commit,      // the commit account
     pmap,           // pmap::lock_
     pv,             // pv lists of pages
-    // Those that interrupt handlers take too.
-    process_tree, // the pid table, parents, children, groups, sessions
-    pipe_state,   // pipe::state_
-    signal,       // sig_handlers::lock_, pending signals
-    futex,        // a futex hash bucket
-    poll,         // poll_queue::lock_
-    tty,          // tty and line-discipline buffers, shared with the interrupt handler
-    process,      // process::lock_, thread::lock_
-    fs_context,   // fs_context::lock_
-    accounts,     // what users make the kernel hold
-    lock_waits,   // who waits for an advisory lock, and for whose
-    wait,         // wait_queue guards that have no better name
-    sleep_lock,   // the spin lock inside a sleep lock
-    timer,        // timer queues
-    scheduler,    // run queues
-    pool,         // allocators: pools
-    page_queues,  // free pages
-    device,       // uart and other registers
-    console,      // printk's buffer
-    trace,        // the trace port
+    process_tree,   // the pid table, parents, children, groups, sessions
+    pipe_state,     // pipe::state_
+    signal,         // sig_handlers::lock_, pending signals
+    futex,          // a futex hash bucket
+    poll,           // poll_queue::lock_
+    process,        // process::lock_, thread::lock_
+    fs_context,     // fs_context::lock_
+    accounts,       // what users make the kernel hold
+    lock_waits,     // who waits for an advisory lock, and for whose
+    wait,           // wait_queue guards that have no better name
+    sleep_lock,     // the spin lock inside a sleep lock
+    // Those that interrupt handlers take too, each for a short time.
+    tty,         // tty and line-discipline buffers, shared with the interrupt handler
+    timer,       // timer queues
+    scheduler,   // run queues
+    pool,        // allocators: pools
+    page_queues, // free pages
+    device,      // uart and other registers
+    console,     // printk's buffer
+    trace,       // the trace port
 };
 
 constexpr bool is_spin_rank(lock_rank rank) { return rank >= lock_rank::sysv_shm; }
 // Whether interrupts are off while a spin lock of this rank is held, as they must be where a
 // handler takes it: it would wait for ever for what it has interrupted. These come last in the
 // order, so that what a handler takes is inside whatever it has interrupted, too.
-constexpr bool taken_by_interrupts(lock_rank rank) { return rank >= lock_rank::process_tree; }
+constexpr bool taken_by_interrupts(lock_rank rank) { return rank >= lock_rank::tty; }

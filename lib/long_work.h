@@ -2,8 +2,8 @@
 // depth) lets others run now and then, and ends early when its thread is to die.
 //
 // The rule: a loop whose number of steps a user chooses calls one of these in each step, or once
-// for some thousand instructions' worth of small ones. No spin lock may be held, and where one with
-// interrupts off guards the work, it is let go of after some steps; sleep locks may be held,
+// for some thousand instructions' worth of small ones. No spin lock may be held: where one guards the
+// work, it is let go of after some steps; sleep locks may be held,
 // and whoever waits for them waits for all of the work anyway. user/tests/latency.c measures what
 // is kept waiting.
 #pragma once

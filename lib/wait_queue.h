@@ -20,6 +20,7 @@
 struct thread;
 class spin_lock;
 enum class sleep_kind : uint8_t;
+enum class timer_clock : uint8_t; // kernel/sched/sched.h
 
 // One sleeping thread; lives on its stack. Opaque to everybody but the scheduler.
 struct waiter {
@@ -39,10 +40,10 @@ public:
     // reason for ps and panics ("pipe_read", "vfork"), as NetBSD's wmesg does.
     void wait(spin_lock& guard, const char* why, wait_place place = wait_place::last)
         REQUIRES(guard);
-    // Sleeps until woken, until `deadline` (absolute, since boot) is past: timedout, or until a
-    // signal that is not blocked is pending: intr. Callers turn intr into restartsys as fits.
-    status wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline = forever)
-        REQUIRES(guard);
+    // Sleeps until woken, until `clock` (since boot) shows `deadline`: timedout, or until a signal
+    // that is not blocked is pending: intr. Callers turn intr into restartsys as fits.
+    status wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline = forever,
+                              timer_clock clock = timer_clock{}) REQUIRES(guard);
     // As wait_interruptible, but only a signal that kills ends it.
     status wait_killable(spin_lock& guard, const char* why, nanos_t deadline = forever)
         REQUIRES(guard);
@@ -51,11 +52,25 @@ public:
     // holds the guard.
     NO_ALLOC thread* wake_one();
     NO_ALLOC unsigned wake_all();
+    // wake_all() where interrupts are off under the guard: lets go of it after some. Those who come
+    // meanwhile sleep on.
+    template <class Guard> void wake_all_in_parts(Guard& guard) NO_THREAD_SAFETY_ANALYSIS {
+        constexpr unsigned at_once = 16;
+        wait_queue those;
+        those.waiters_.splice_back(waiters_);
+        while (!those.empty()) {
+            for (unsigned i = 0; i < at_once && those.wake_one(); i++) {
+            }
+            guard.unlock();
+            guard.lock();
+        }
+    }
     bool empty() const { return waiters_.empty(); }
 
 private:
     status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
-                 wait_place place = wait_place::last) REQUIRES(guard);
+                 timer_clock clock = timer_clock{}, wait_place place = wait_place::last)
+        REQUIRES(guard);
 
     list<waiter, &waiter::on_queue> waiters_;
 };

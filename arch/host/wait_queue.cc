@@ -13,6 +13,7 @@
 
 // What the kernel's scheduler distinguishes; here it only tells who may be timed out.
 enum class sleep_kind : uint8_t { uninterruptible, interruptible, killable };
+enum class timer_clock : uint8_t { boot };
 
 namespace {
 
@@ -22,9 +23,9 @@ constexpr nanos_t longest_sleep = 120 * nanos_per_second;
 } // namespace
 
 status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t deadline,
-                         wait_place place) {
+                         timer_clock, wait_place place) {
     host_thread& me = host_thread::self();
-    ASSERT(guard.held() && me.cpu_locks.count == 1 && me.interrupt_depth == 1);
+    ASSERT(guard.held() && me.cpu_locks.count == 1);
     waiter w{.sleeper = me.as_thread()};
     if (place == wait_place::first)
         waiters_.push_front(w);
@@ -53,11 +54,12 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t 
 }
 
 void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, place);
+    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, timer_clock::boot, place);
 }
 
-status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline) {
-    return sleep(guard, sleep_kind::interruptible, why, deadline);
+status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline,
+                                      timer_clock clock) {
+    return sleep(guard, sleep_kind::interruptible, why, deadline, clock);
 }
 
 status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t deadline) {

@@ -213,6 +213,13 @@ void halt_until_interrupt() {
     asm volatile("sti; hlt; cli" ::: "memory");
 }
 
+void call_with_interrupts_on(void (*work)()) {
+    ASSERT(this_cpu()->interrupts_off_depth == 0);
+    interrupts_on();
+    work();
+    interrupts_off();
+}
+
 } // namespace cpu
 
 void cpu_came_up() { cpu_count.fetch_add(1, std::memory_order_release); }

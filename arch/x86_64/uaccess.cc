@@ -27,6 +27,13 @@ bool in_user_half(vaddr_t start, size_t size) {
 // The faults of these accessors may sleep.
 void assert_may_sleep() { CHECK_ASSERT(cpu::interrupts_enabled() && cpu_held_locks().count == 0); }
 
+// With interrupts off a fault of an accessor is not resolved, which might sleep: it fails.
+struct no_faults {
+    no_faults() { cpu::interrupts_push_off(); }
+    ~no_faults() { cpu::interrupts_pop_off(); }
+    no_faults(const no_faults&) = delete;
+};
+
 template <class T> T* user_address(vaddr_t a) { return reinterpret_cast<T*>(a.value()); }
 
 } // namespace
@@ -84,6 +91,7 @@ expected<uint32_t> user_load(vaddr_t word) {
     if (!in_user_half(word, 4))
         return fail(Errno::fault);
     uint32_t value;
+    const no_faults here;
     if (!user_load_word(user_address<const uint32_t>(word), &value))
         return fail(Errno::again);
     return value;
@@ -93,6 +101,7 @@ expected<uint32_t> user_compare_exchange(vaddr_t word, uint32_t expect, uint32_t
     ASSERT(word.value() % 4 == 0);
     if (!in_user_half(word, 4))
         return fail(Errno::fault);
+    const no_faults here;
     if (!user_exchange_word(user_address<uint32_t>(word), &expect, desired))
         return fail(Errno::again);
     return expect;

@@ -65,7 +65,7 @@ private:
     wait_queue readers_ GUARDED_BY(lock_);
     poll_queue pollers_;
     sleep_lock setting_{lock_rank::itimer, "timerfd"}; // one setter at a time
-    timer_event event_;                                // set for the deadline, and only for it
+    timer_event event_{timer_call::deferred};          // set for the deadline, and only for it
     const int32_t clock_;
 
 public:

@@ -73,7 +73,7 @@ void drop_files(thread& self) {
 // ends meanwhile, it begins again.
 process& new_parent_for_children(process& p, lock_guard<spin_lock>& tree)
     REQUIRES(process_tree_lock) {
-    constexpr unsigned at_once = 256; // interrupts are off meanwhile
+    constexpr unsigned at_once = 256;
     unsigned steps = 0;
     if (!process_subreapers())
         return *init_process;
@@ -161,7 +161,7 @@ using process_list = list<process, &process::among_children>;
 // one whose stopped group is orphaned by that, and returns the group.
 ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& discarded)
     REQUIRES(process_tree_lock) {
-    constexpr unsigned at_once = 8; // interrupts are off meanwhile
+    constexpr unsigned at_once = 8;
     for (unsigned i = 0; i < at_once && !p.children.empty(); i++) {
         process* child = p.children.pop_front();
         const bool news = child->among_news.linked();

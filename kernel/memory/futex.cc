@@ -105,8 +105,8 @@ private:
     bool held_ = false;
 };
 
-// Goes through those who wait in a bucket when it begins, and lets go of the lock after some, since
-// interrupts are off meanwhile: marks among them say where it is, and where the end was.
+// Goes through those who wait in a bucket when it begins, and lets go of the lock after some, so
+// that others have their turn: marks among them say where it is, and where the end was.
 template <class Guard> class bucket_walk {
 public:
     bucket_walk(bucket& b, Guard& guard) REQUIRES(b.lock)

@@ -37,7 +37,7 @@ struct posix_timer {
     nanos_t interval GUARDED_BY(lock) = 0;   // 0: once
     int overrun GUARDED_BY(lock) = 0;        // of the signal that was taken last
     int periods_missed GUARDED_BY(lock) = 0; // by used time, since then
-    timer_event event;
+    timer_event event{timer_call::deferred};
 };
 
 // Those of a process.

@@ -288,7 +288,7 @@ void process_set_subreaper(process& p, bool on) {
 unsigned process_subreapers() { return subreapers; }
 
 process* child_scan::next(lock_guard<spin_lock>& tree) {
-    constexpr unsigned at_once = 64; // interrupts are off meanwhile
+    constexpr unsigned at_once = 64;
     if (at_ && ++steps_ % at_once == 0) {
         const ref_ptr<process> kept(at_);
         long_work::pause_without(tree);

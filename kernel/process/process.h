@@ -39,7 +39,8 @@ struct cpu_alarms {
     list<cpu_alarm, &cpu_alarm::of_process> all GUARDED_BY(process_tree_lock);
     std::atomic<bool> any = false; // whether there are: changed under process_tree_lock
     cpu_alarm limit GUARDED_BY(process_tree_lock); // RLIMIT_CPU's
-    timer_event event; // for when one may be due; set by the process's own threads only
+    timer_event event{
+        timer_call::deferred}; // for when one may be due; set by the process's own threads only
 };
 
 struct process : ref_counted<process> {

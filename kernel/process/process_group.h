@@ -5,8 +5,8 @@
 // session. A group is found by its number as long as it has members: a process is one until it has
 // been waited for. Everything here is guarded by process_tree_lock.
 //
-// **Some at a time.** A group may have thousands of members, and interrupts are off under
-// process_tree_lock. So who sends them all a signal (group_walk) lets go of it after some, and yet
+// **Some at a time.** A group may have thousands of members, and others want process_tree_lock and
+// the processor. So who sends them all a signal (group_walk) lets go of it after some, and yet
 // nobody may escape. The walk takes the first of the members and puts it last, until the first is
 // one that it knows. A child that is forked meanwhile stands behind its parent and counts as known
 // if that is: either the walk comes to both, or its parent had the signal before the child was
@@ -75,7 +75,7 @@ extern uint64_t group_walks GUARDED_BY(group_lock); // so far
 // Calls tell(process) for each member of `group`, to which the caller has a reference.
 template <class Tell>
 void group_walk(process_group& group, Tell tell) REQUIRES(group_lock) EXCLUDES(process_tree_lock) {
-    constexpr unsigned at_once = 8; // interrupts are off meanwhile
+    constexpr unsigned at_once = 8;
     const uint64_t number = ++group_walks;
     for (bool more = true; more; long_work::pause()) {
         lock_guard tree(process_tree_lock);

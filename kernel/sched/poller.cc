@@ -1,5 +1,6 @@
 #include "kernel/sched/poller.h"
 
+#include "lib/long_work.h"
 #include "vm/phys/pool.h"
 
 static constinit pool<poll_entry> poll_entries{"poll_entry"};
@@ -18,14 +19,23 @@ poller::~poller() {
     while (poll_entry* entry = entries_) {
         entries_ = entry->next;
         {
-            lock_guard guard(entry->queue->lock_);
-            entry->queue->entries_.remove(*entry);
+            poll_queue& queue = *entry->queue;
+            lock_guard guard(queue.lock_);
+            queue.entries_.remove(*entry);
+            if (queue.newest_ == this)
+                queue.newest_ = nullptr;
         }
         poll_entries.destroy(entry);
+        long_work::pause();
     }
 }
 
 void poller::add(poll_queue& queue) {
+    {
+        lock_guard guard(queue.lock_);
+        if (queue.newest_ == this)
+            return;
+    }
     poll_entry* entry = poll_entries.create();
     if (!entry) {
         no_memory_ = true;
@@ -37,6 +47,7 @@ void poller::add(poll_queue& queue) {
     entries_ = entry;
     lock_guard guard(queue.lock_);
     queue.entries_.push_back(*entry);
+    queue.newest_ = this;
 }
 
 status poller::wait(nanos_t deadline) {

@@ -24,12 +24,15 @@ struct poll_entry {
 // The object must outlive its pollers' registrations: a poller holds references to its files.
 class poll_queue {
 public:
-    NO_ALLOC void notify(); // any context, interrupt handlers too
+    NO_ALLOC void notify();
 
 private:
     friend class poller;
     spin_lock lock_{lock_rank::poll, "poll_queue"};
     list<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
+    // Whose entry is the last. It is not registered again: the number of entries is that of pollers,
+    // also if a program asks for one thing a million times.
+    const poller* newest_ GUARDED_BY(lock_) = nullptr;
 };
 
 // One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then

@@ -296,6 +296,8 @@ void switch_away(bool requeue) {
         queue_again(q, self, id);
     thread* next = pick(q, id);
     give_cpu(q, *next, id, time);
+    if (timer_deferred_due())
+        next->machine.work_pending.store(true);
     if (next != &self) {
         settle_accounts(q, self, *next, time);
         if (requeue)
@@ -346,7 +348,10 @@ void sched_make_runnable(thread& t) {
     enqueue(t);
 }
 
-void thread_yield() { switch_away(true); }
+void thread_yield() {
+    timer_run_deferred();
+    switch_away(true);
+}
 
 void sched_exit() {
     thread& self = current_thread();
@@ -358,8 +363,9 @@ void sched_exit() {
 
 void long_work::pause() {
     CHECK_ASSERT(cpu::interrupts_enabled() && cpu_held_locks().count == 0);
+    timer_run_deferred();
     if (sched_should_yield()) [[unlikely]]
-        thread_yield();
+        switch_away(true);
 }
 
 status long_work::go_on() {
@@ -485,7 +491,8 @@ void sched_first_run() {
 }
 
 void sched_start() {
-    // Interrupts are off, with no push outstanding, and stay so but for the halt.
+    // Interrupts are off, with no push outstanding, and stay so but for the halt and for deferred
+    // timer events.
     ASSERT(!cpu::interrupts_enabled());
     const unsigned id = cpu::id();
     run_queue& q = queues[id];
@@ -517,6 +524,8 @@ void sched_start() {
         if (q.length.load() == 0) {
             if (thread* t = steal(id)) {
                 enqueue(*t);
+            } else if (timer_deferred_due()) {
+                cpu::call_with_interrupts_on(timer_run_deferred);
             } else {
                 // No shootdown has to wake this CPU for an address space that it has left.
                 pmap::kernel().activate();

@@ -6,6 +6,7 @@
 // thread runs on two CPUs, and that a wake-up is lost, is told at the top of kernel/sched/sched.cc.
 #pragma once
 
+#include "lib/avl_tree.h"
 #include "lib/home.h"
 #include "lib/no_alloc.h"
 #include "lib/thread_annotations.h"
@@ -85,6 +86,11 @@ NO_ALLOC void sched_tick(nanos_t time);
 void timer_want(nanos_t deadline);
 // Makes it come in time for all that waits on this CPU. Interrupts off.
 void timer_program_next();
+// Whether deferred events of this CPU are due. Interrupts off.
+bool timer_deferred_due();
+// Calls the functions of some of them. If there are more, the thread has its turn first: they take
+// at most half of the time.
+NO_ALLOC void timer_run_deferred();
 // The wall clock was set: what waits for a time that it shows is looked at again, on every CPU.
 NO_ALLOC void timer_clock_was_set();
 
@@ -95,12 +101,23 @@ void sched_first_run();
 // What a deadline is a time of: now(), or the wall clock, which may be set.
 enum class timer_clock : uint8_t { boot, wall };
 
-// A function called at a time, from the timer interrupt: itimers, sleeps, poll time-outs. Owner's
-// storage. Any thread may call any of these at any time.
+// By whom an event's function is called.
+enum class timer_call : uint8_t {
+    // By the timer interrupt. It takes no lock but those that are for interrupt handlers, and is
+    // short: ends of sleeps.
+    at_once,
+    // Soon after the interrupt, with interrupts on, by the thread that was interrupted: when that
+    // goes back to user mode, makes a pause in long work, or idles. It takes any spin lock, and does
+    // not sleep: signals, and whatever may wake many.
+    deferred,
+};
+
+// A function called at a time. Owner's storage. Any thread may call any of these at any time.
 class timer_event {
 public:
-    timer_event();
-    // `fire(context)` runs with interrupts off; it may set() the event again.
+    explicit timer_event(timer_call how = timer_call::at_once);
+    // `fire(context)` may set() the event again. An interrupt handler may set one that is deferred,
+    // for at once, and so have done what is nothing for a handler.
     void set(nanos_t deadline, void (*fire)(void*), void* context,
              timer_clock clock = timer_clock::boot);
     // After this the function is not running and will not run, unless somebody has set it
@@ -111,14 +128,11 @@ public:
 
 private:
     friend struct timer_queue;
+    const timer_call how_;
     home<timer_queue> home_;
-    // Links of a pairing heap.
-    timer_event* child_ GUARDED_BY(home_) = nullptr;
-    timer_event* sibling_ GUARDED_BY(home_) = nullptr;
-    timer_event* previous_ GUARDED_BY(home_) = nullptr;
+    avl_node links_ GUARDED_BY(home_);
     nanos_t deadline_ GUARDED_BY(home_) = 0;
     void (*fire_)(void*) GUARDED_BY(home_) = nullptr;
     void* context_ GUARDED_BY(home_) = nullptr;
     timer_clock clock_ GUARDED_BY(home_) = timer_clock::boot;
-    bool armed_ GUARDED_BY(home_) = false;
 };

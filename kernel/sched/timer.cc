@@ -1,7 +1,12 @@
-// timer_event: a queue per CPU, ordered by deadline, in pairing heaps (Fredman, Sedgewick, Sleator
-// and Tarjan 1986), one for each clock, so that setting the wall clock moves no event: setting is
-// O(1), taking the first or any other is O(log n) amortised, and the links live in the event, so
-// that setting one cannot fail.
+// timer_event: queues per CPU, ordered by deadline, a tree for each clock, so that setting the wall
+// clock moves no event. However many events there are, setting, taking and cancelling one is
+// O(log n), for interrupts are off meanwhile; and the links live in the event, so that setting one
+// cannot fail.
+//
+//      timer interrupt --> some of those that are due at once; more: another interrupt
+//                      --> deferred ones are due: said to the running thread
+//                                |
+//          on its way to user mode, in a pause of long work, idle --> some of these
 //
 // An event moves to the queue of the CPU that sets it; which that is says its home (lib/home.h).
 // Its function is called without the queue's lock, so that it may take any spin lock and set the
@@ -10,35 +15,57 @@
 #include "arch/timer.h"
 #include "arch/cpu.h"
 #include "arch/upcalls.h"
+#include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "kernel/sched/wall_clock.h"
+#include "lib/avl_tree.h"
 #include "lib/lock.h"
 
 #include <algorithm>
-#include <utility>
 
-struct alignas(64) timer_queue {
+struct timer_queue {
     spin_lock lock{lock_rank::timer, "timer queue"};
-    timer_event* first[2] GUARDED_BY(lock) = {}; // by timer_clock
+    using tree = avl_tree<timer_event, &timer_event::links_>;
+    tree events[2] GUARDED_BY(lock); // by timer_clock
     timer_event* firing GUARDED_BY(lock) = nullptr;
-    nanos_t programmed = forever; // the CPU's own: what its timer is set to
 
     void insert(timer_event& e) REQUIRES(lock);
-    void remove(timer_event& e) REQUIRES(lock);
+    void remove_if_set(timer_event& e) REQUIRES(lock);
     // Takes a first event out if it is due, and calls its function. False: none is due.
     bool fire_first(nanos_t time) EXCLUDES(lock);
     // When the next one is due, by now(); forever: there is none.
     nanos_t next_deadline() EXCLUDES(lock);
 
 private:
-    timer_event* first_due(nanos_t time) REQUIRES(lock);
-    timer_event* meld(timer_event* a, timer_event* b) REQUIRES(lock);
-    timer_event* meld_children(timer_event& parent) REQUIRES(lock);
+    struct upcoming {
+        timer_event* event = nullptr;
+        nanos_t at = forever; // by now()
+    };
+    upcoming next() REQUIRES(lock);
 };
 
 namespace {
 
-timer_queue queues[max_cpus];
+struct alignas(64) cpu_timers {
+    timer_queue queues[2]; // by timer_call
+    // The CPU's own, with interrupts off.
+    nanos_t programmed = forever;      // what its timer is set to
+    std::atomic<bool> deferred{false}; // such events are due: no interrupt is wanted for them
+    nanos_t deferred_until = 0;        // none of them is due before
+
+    timer_queue& queue(timer_call how) { return queues[unsigned(how)]; }
+    nanos_t next_deferred() {
+        return std::max(queue(timer_call::deferred).next_deadline(), deferred_until);
+    }
+    void defer() {
+        deferred.store(true, std::memory_order_relaxed);
+        cpu::current()->machine.work_pending.store(true);
+    }
+};
+
+cpu_timers timers[max_cpus];
+
+cpu_timers& here() { return timers[cpu::id()]; }
 
 // When a clock shows `deadline`, by now().
 nanos_t since_boot(nanos_t deadline, timer_clock clock) {
@@ -48,102 +75,44 @@ nanos_t since_boot(nanos_t deadline, timer_clock clock) {
 
 } // namespace
 
-// Makes the later of two heaps a child of the earlier; either may be null.
-timer_event* timer_queue::meld(timer_event* a, timer_event* b) {
-    if (!a || !b)
-        return a ? a : b;
-    a->home_.assert_is(*this);
-    b->home_.assert_is(*this);
-    if (b->deadline_ < a->deadline_)
-        std::swap(a, b);
-    b->previous_ = a;
-    b->sibling_ = a->child_;
-    if (timer_event* elder = a->child_) {
-        elder->home_.assert_is(*this);
-        elder->previous_ = b;
-    }
-    a->child_ = b;
-    return a;
-}
-
-// One heap of an event's children: melded in pairs from the left, then all from the right.
-timer_event* timer_queue::meld_children(timer_event& parent) {
-    parent.home_.assert_is(*this);
-    timer_event* child = std::exchange(parent.child_, nullptr);
-    timer_event* pairs = nullptr; // a stack, linked by `previous_`
-    while (child) {
-        timer_event* a = child;
-        a->home_.assert_is(*this);
-        timer_event* b = a->sibling_;
-        child = nullptr;
-        a->sibling_ = a->previous_ = nullptr;
-        if (b) {
-            b->home_.assert_is(*this);
-            child = b->sibling_;
-            b->sibling_ = b->previous_ = nullptr;
-        }
-        timer_event* pair = meld(a, b);
-        pair->home_.assert_is(*this);
-        pair->previous_ = pairs;
-        pairs = pair;
-    }
-    timer_event* heap = nullptr;
-    while (pairs) {
-        pairs->home_.assert_is(*this);
-        timer_event* next = std::exchange(pairs->previous_, nullptr);
-        heap = meld(heap, pairs);
-        pairs = next;
-    }
-    return heap;
-}
-
 void timer_queue::insert(timer_event& e) {
     e.home_.assert_is(*this);
-    e.child_ = e.sibling_ = e.previous_ = nullptr;
-    e.armed_ = true;
-    timer_event*& heap = first[unsigned(e.clock_)];
-    heap = meld(heap, &e);
+    tree& others = events[unsigned(e.clock_)];
+    timer_event* later = others.first_where([&, deadline = e.deadline_](const timer_event& other) {
+        other.home_.assert_is(*this);
+        return other.deadline_ > deadline;
+    });
+    others.insert_before(later, e);
 }
 
-void timer_queue::remove(timer_event& e) {
+void timer_queue::remove_if_set(timer_event& e) {
     e.home_.assert_is(*this);
-    timer_event* orphans = meld_children(e);
-    timer_event*& heap = first[unsigned(e.clock_)];
-    if (&e == heap) {
-        heap = orphans;
-    } else {
-        // `previous_` is the parent of a first child, else the elder sibling.
-        timer_event* before = e.previous_;
-        before->home_.assert_is(*this);
-        (before->child_ == &e ? before->child_ : before->sibling_) = e.sibling_;
-        if (timer_event* after = e.sibling_) {
-            after->home_.assert_is(*this);
-            after->previous_ = before;
-        }
-        heap = meld(heap, orphans);
-    }
-    e.sibling_ = e.previous_ = nullptr;
-    e.armed_ = false;
+    if (tree::linked(e))
+        events[unsigned(e.clock_)].erase(e);
 }
 
-timer_event* timer_queue::first_due(nanos_t time) {
-    for (timer_event* e : first) {
+timer_queue::upcoming timer_queue::next() {
+    upcoming found;
+    for (const tree& some : events) {
+        timer_event* e = some.first();
         if (!e)
             continue;
         e->home_.assert_is(*this);
-        if (since_boot(e->deadline_, e->clock_) <= time)
-            return e;
+        const nanos_t at = since_boot(e->deadline_, e->clock_);
+        if (at < found.at)
+            found = {e, at};
     }
-    return nullptr;
+    return found;
 }
 
 bool timer_queue::fire_first(nanos_t time) {
     lock_guard guard(lock);
-    timer_event* e = first_due(time);
-    if (!e)
+    const upcoming found = next();
+    if (found.at > time || !found.event)
         return false;
+    timer_event* e = found.event;
     e->home_.assert_is(*this);
-    remove(*e);
+    remove_if_set(*e);
     auto* fire = e->fire_;
     void* context = e->context_;
     firing = e;
@@ -157,37 +126,30 @@ bool timer_queue::fire_first(nanos_t time) {
 
 nanos_t timer_queue::next_deadline() {
     lock_guard guard(lock);
-    nanos_t next = forever;
-    for (timer_event* e : first) {
-        if (!e)
-            continue;
-        e->home_.assert_is(*this);
-        next = std::min(next, since_boot(e->deadline_, e->clock_));
-    }
-    return next;
+    return next().at;
 }
 
 void timer_want(nanos_t deadline) {
-    timer_queue& q = queues[cpu::id()];
+    cpu_timers& mine = here();
     // A timer that is set to an earlier time stays: its interrupt will find that it came too soon.
-    if (deadline < q.programmed) {
-        q.programmed = deadline;
+    if (deadline < mine.programmed) {
+        mine.programmed = deadline;
         timer_program(deadline);
     }
 }
 
 // Most events are set by who makes them: on this CPU.
-timer_event::timer_event() : home_(queues[cpu::id()]) {}
+timer_event::timer_event(timer_call how) : how_(how), home_(here().queue(how)) {}
 
 void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context, timer_clock clock) {
     cpu::interrupts_push_off();
-    timer_queue& mine = queues[cpu::id()];
+    cpu_timers& cpu = here();
+    timer_queue& mine = cpu.queue(how_);
     for (;;) {
         home_.lock();
         timer_queue& q = home_.queue();
         q.lock.assert_held();
-        if (armed_)
-            q.remove(*this);
+        q.remove_if_set(*this);
         // Another CPU that is calling its function will look for the next deadline after that.
         if (&q == &mine || q.firing == this) {
             fire_ = fire;
@@ -200,7 +162,13 @@ void timer_event::set(nanos_t deadline, void (*fire)(void*), void* context, time
         }
         home_.leave_for(mine);
     }
-    timer_want(since_boot(deadline, clock));
+    nanos_t when = since_boot(deadline, clock);
+    if (how_ == timer_call::deferred)
+        when = std::max(when, cpu.deferred_until);
+    if (how_ == timer_call::deferred && when <= now())
+        cpu.defer();
+    else
+        timer_want(when);
     cpu::interrupts_pop_off();
 }
 
@@ -209,10 +177,9 @@ void timer_event::cancel() {
         lock_guard guard(home_);
         timer_queue& q = home_.queue();
         q.lock.assert_held();
-        if (armed_)
-            q.remove(*this);
-        // With interrupts off, a function that runs on this very CPU is the one that is calling us.
-        if (q.firing != this || &q == &queues[cpu::id()])
+        q.remove_if_set(*this);
+        // A function that runs on this very CPU is the one that is calling us.
+        if (q.firing != this || &q == &here().queue(how_))
             return;
         guard.unlock();
         cpu::relax();
@@ -222,23 +189,51 @@ void timer_event::cancel() {
 
 bool timer_event::armed() {
     lock_guard guard(home_);
-    return armed_;
+    return timer_queue::tree::linked(*this);
 }
 
 void handle_timer_interrupt() {
-    timer_queue& q = queues[cpu::id()];
-    q.programmed = forever;
+    constexpr unsigned most = 8; // interrupts are off meanwhile
+    cpu_timers& mine = here();
+    mine.programmed = forever;
     const nanos_t time = now();
-    while (q.fire_first(time)) {
+    for (unsigned n = 0; n < most && mine.queue(timer_call::at_once).fire_first(time); n++) {
     }
+    if (mine.next_deferred() <= time)
+        mine.defer();
     sched_tick(time);
     timer_program_next();
 }
 
 void timer_program_next() {
-    const nanos_t next = std::min(sched_next_event(), queues[cpu::id()].next_deadline());
+    cpu_timers& mine = here();
+    nanos_t next = std::min(sched_next_event(), mine.queue(timer_call::at_once).next_deadline());
+    if (!timer_deferred_due())
+        next = std::min(next, mine.next_deferred());
     if (next != forever)
         timer_want(next);
+}
+
+bool timer_deferred_due() { return here().deferred.load(std::memory_order_relaxed); }
+
+// With interrupts on: kernel code stays on its CPU while it does not sleep.
+void timer_run_deferred() {
+    constexpr unsigned most = 8;
+    if (!timer_deferred_due())
+        return;
+    CHECK_ASSERT(cpu::interrupts_enabled() && cpu_held_locks().count == 0);
+    cpu_timers& mine = here();
+    const nanos_t begun = now();
+    unsigned n = 0;
+    while (n < most && mine.queue(timer_call::deferred).fire_first(begun))
+        n++;
+    // Whoever is here has no more to do with them than others: as long as it took, the next wait.
+    const nanos_t ended = now();
+    cpu::interrupts_push_off();
+    mine.deferred.store(false, std::memory_order_relaxed);
+    mine.deferred_until = n == most ? ended + (ended - begun) : 0;
+    timer_program_next();
+    cpu::interrupts_pop_off();
 }
 
 void timer_clock_was_set() {

@@ -9,9 +9,9 @@ namespace {
 // The deadline of a sleep: wakes the thread and remembers that it did.
 class sleep_deadline {
 public:
-    sleep_deadline(thread& sleeper, nanos_t deadline) : sleeper_(sleeper) {
+    sleep_deadline(thread& sleeper, nanos_t deadline, timer_clock clock) : sleeper_(sleeper) {
         if (deadline != forever) {
-            event_.set(deadline, fire, this);
+            event_.set(deadline, fire, this, clock);
             used_ = true;
         }
     }
@@ -41,7 +41,7 @@ private:
 #pragma GCC diagnostic ignored "-Wdangling-pointer"
 #endif
 status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
-                         wait_place place) {
+                         timer_clock clock, wait_place place) {
     guard.assert_held();
     thread& self = current_thread();
     waiter w{.on_queue = {}, .sleeper = &self, .woken = false};
@@ -51,7 +51,7 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nan
         waiters_.push_back(w);
     status result;
     {
-        sleep_deadline limit(self, deadline);
+        sleep_deadline limit(self, deadline, clock);
         while (!w.woken && result) {
             sched_prepare_to_sleep(kind, why);
             guard.unlock();
@@ -80,11 +80,12 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nan
 #endif
 
 void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, place);
+    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, timer_clock::boot, place);
 }
 
-status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline) {
-    return sleep(guard, sleep_kind::interruptible, why, deadline);
+status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline,
+                                      timer_clock clock) {
+    return sleep(guard, sleep_kind::interruptible, why, deadline, clock);
 }
 
 status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t deadline) {

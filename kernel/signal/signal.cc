@@ -420,36 +420,19 @@ void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     signal_recompute_locked(self);
 }
 
-// Tells some threads of a process that exits; false when there are none left that do not know.
-static bool tell_some_to_exit(process& p, const thread* survivor) {
-    constexpr unsigned at_once = 16; // interrupts are off meanwhile
-    unsigned told = 0;
+bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
     lock_guard tree(process_tree_lock);
     signal_guard guard(*p.handlers);
-    for (thread& t : p.threads) {
-        if (&t == survivor || (t.signals.flags.load() & signal_flag_kill))
-            continue;
-        signal_notice(t, signal_flag_pending | signal_flag_kill);
-        if (++told == at_once)
-            return true;
-    }
-    return false;
-}
-
-bool signal_begin_exit(process& p, thread* survivor, int wait_status) {
-    {
-        lock_guard tree(process_tree_lock);
-        signal_guard guard(*p.handlers);
-        if (p.signals.exiting)
-            return false;
-        p.signals.exiting = true; // from now on no thread is made
-        p.signals.survivor = survivor;
-        p.group_exit_status = wait_status;
-        p.signals.stop_taken = false;
-        resume(p);
-    }
-    while (tell_some_to_exit(p, survivor))
-        long_work::pause();
+    if (p.signals.exiting)
+        return false;
+    p.signals.exiting = true; // from now on no thread is made
+    p.signals.survivor = survivor;
+    p.group_exit_status = wait_status;
+    p.signals.stop_taken = false;
+    resume(p);
+    for (thread& t : p.threads)
+        if (&t != survivor)
+            signal_notice(t, signal_flag_pending | signal_flag_kill);
     return true;
 }
 

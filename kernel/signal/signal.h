@@ -10,10 +10,10 @@ struct thread;
 struct process;
 struct trap_frame;
 
-// Sends, from any context. `info` may be null (SI_KERNEL). Ignored signals are discarded, SIGCONT
-// and stops cancel each other, sleepers are woken. Never fails for want of memory (the info is lost
-// then, as on Linux). The caller holds no lock of a higher rank than process_tree_lock; a zombie
-// target is left alone.
+// Sends, by a thread: what an interrupt sends is deferred (timer_call). `info` may be null
+// (SI_KERNEL). Ignored signals are discarded, SIGCONT and stops cancel each other, sleepers are
+// woken. Never fails for want of memory (the info is lost then, as on Linux). The caller holds no
+// lock of a higher rank than process_tree_lock; a zombie target is left alone.
 NO_ALLOC void signal_send_process(process& target, int signo, const linux_siginfo* info)
     EXCLUDES(process_tree_lock);
 NO_ALLOC void signal_send_process_locked(process& target, int signo, const linux_siginfo* info)
@@ -32,7 +32,7 @@ NO_ALLOC status signal_queue_info(process& target, thread* to_thread, int signo,
                                   const linux_siginfo& info) REQUIRES(process_tree_lock);
 
 // A timer's signal, whose entry is the timer's own: to a thread, or to the process if `to_thread`
-// is null. Nothing if that has ended. Any context.
+// is null. Nothing if that has ended.
 NO_ALLOC void signal_send_entry(process& target, thread* to_thread, pending_signal& entry)
     REQUIRES(process_tree_lock);
 // Takes it back, if it is pending.

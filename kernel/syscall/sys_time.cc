@@ -33,29 +33,11 @@ expected<nanos_t> read_clock(int32_t clock) {
 
 // Sleeps until then: intr when a signal comes first.
 status sleep_until(const moment& end) {
-    struct sleeper {
-        spin_lock lock{lock_rank::wait, "nanosleep"};
-        wait_queue queue GUARDED_BY(lock);
-        bool over GUARDED_BY(lock) = false;
-        static void fire(void* context) {
-            auto& s = *static_cast<sleeper*>(context);
-            lock_guard guard(s.lock);
-            s.over = true;
-            s.queue.wake_all();
-        }
-    } s;
-    timer_event event;
-    event.set(end.time, sleeper::fire, &s, end.clock);
-    status slept;
-    {
-        lock_guard guard(s.lock);
-        while (!s.over && slept)
-            slept = s.queue.wait_interruptible(s.lock, "nanosleep");
-        if (s.over)
-            slept = {};
-    }
-    event.cancel();
-    return slept;
+    spin_lock lock{lock_rank::wait, "nanosleep"};
+    wait_queue nobody_wakes;
+    lock_guard guard(lock);
+    const status slept = nobody_wakes.wait_interruptible(lock, "nanosleep", end.time, end.clock);
+    return slept.error() == Errno::timedout ? status() : slept;
 }
 
 // A relative sleep that a signal has interrupted at `time` goes on to its end if no handler runs,

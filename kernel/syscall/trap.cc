@@ -8,6 +8,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
+#include "lib/long_work.h"
 
 #include <machine/trap_frame.h>
 
@@ -127,8 +128,7 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
 void before_return_to_user(trap_frame& frame) {
     thread& self = current_thread();
     self.modes.enter_kernel(); // if an interrupt has brought it here
-    if (sched_should_yield())
-        thread_yield();
+    long_work::pause();
     if (signal_work(self, frame))
         signal_deliver(self, frame);
 }

@@ -17,6 +17,7 @@
 #include "kernel/abi/clocks.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
+#include "lib/long_work.h"
 
 #include <algorithm>
 
@@ -178,19 +179,28 @@ void cpu_alarms_check(thread& self) {
         signal_guard guard(*p.handlers);
         self.signals.flags.fetch_and(~uint32_t{signal_flag_clock});
     }
+    const nanos_t all = cpu_time(p, nullptr, false), user = cpu_time(p, nullptr, true);
     // So many of its threads can run at once, and use up what is left of the process's time.
     const nanos_t running = std::clamp(p.live_threads.load(), 1u, cpu::count());
     nanos_t soonest = forever;
-    for (cpu_alarm* a = p.cpu_alarms.all.front(); a;) {
-        cpu_alarm* following = p.cpu_alarms.all.next(*a);
-        const nanos_t time = cpu_time(p, a->only, a->user_only);
-        if (time >= a->at)
+    // Each once, from the front to the back; the lock is let go of after some, for each may look at
+    // all threads for one that takes its signal. One that is set meanwhile has the threads look again.
+    constexpr unsigned at_once = 16;
+    unsigned fired = 0;
+    size_t left = p.cpu_alarms.all.size();
+    for (cpu_alarm* a; left > 0 && (a = p.cpu_alarms.all.pop_front()); left--) {
+        const nanos_t time = a->only        ? cpu_time(p, a->only, a->user_only)
+                             : a->user_only ? user
+                                            : all;
+        const bool fires = time >= a->at;
+        if (fires)
             a->at = a->fire(*a, time);
-        if (a->at == forever)
-            p.cpu_alarms.all.remove(*a);
-        else
+        if (a->at != forever) {
+            p.cpu_alarms.all.push_back(*a);
             soonest = std::min(soonest, (a->at - std::min(a->at, time)) / (a->only ? 1 : running));
-        a = following;
+        }
+        if (fires && ++fired % at_once == 0)
+            long_work::pause_without(tree);
     }
     p.cpu_alarms.any = !p.cpu_alarms.all.empty();
     if (soonest != forever && p.live_threads != 0) {

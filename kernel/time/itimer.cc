@@ -34,7 +34,7 @@ struct interval_timers {
     bool armed GUARDED_BY(lock) = false;   // the event is set, and counts
     nanos_t deadline GUARDED_BY(lock) = 0; // the next or, if it is not armed, the last one
     nanos_t interval GUARDED_BY(lock) = 0; // 0: once
-    timer_event real;
+    timer_event real{timer_call::deferred};
 };
 
 namespace {

@@ -88,29 +88,32 @@ void tty::start() {
 }
 
 void tty::opened(tty_file& by) {
-    lock_guard guard(lock_);
-    by.next_ = files_;
-    files_ = &by;
+    lock_guard guard(files_lock_);
+    files_.push_back(by);
 }
 
 void tty::closed(tty_file& by) {
-    lock_guard guard(lock_);
-    for (tty_file** at = &files_; *at; at = &(*at)->next_) {
-        if (*at == &by) {
-            *at = by.next_;
-            return;
-        }
-    }
+    lock_guard guard(files_lock_);
+    files_.remove(by);
 }
 
 // ---- The port ------------------------------------------------------------------------------
 
 void tty::on_interrupt(void* self) {
     auto& t = *static_cast<tty*>(self);
+    lock_guard guard(t.lock_);
+    effects& e = t.of_interrupts_;
+    t.serve(e);
+    if (e.readers || e.writers || e.pollers)
+        t.settling_.set(0, after_interrupt, self);
+}
+
+void tty::after_interrupt(void* self) {
+    auto& t = *static_cast<tty*>(self);
     effects e;
     {
         lock_guard guard(t.lock_);
-        t.serve(e);
+        e = std::exchange(t.of_interrupts_, {});
     }
     t.settle(e);
 }
@@ -125,20 +128,23 @@ void tty::serve(effects& e) {
         signals_ |= signals;
         sender_.wake_one();
     }
-    if (discipline_.readable_position() != readable_before) {
-        readers_.wake_all();
-        e.notify = true;
-    }
-    if (output_before != 0 && discipline_.write_room() >= enough_room) {
-        writers_.wake_all();
-        e.notify = true;
-    }
+    if (discipline_.readable_position() != readable_before)
+        e.readers = e.pollers = true;
+    if (output_before != 0 && discipline_.write_room() >= enough_room)
+        e.writers = e.pollers = true;
 }
 
 void tty::settle(effects& e) {
-    if (e.notify)
+    {
+        lock_guard guard(lock_);
+        if (e.readers)
+            readers_.wake_all_in_parts(guard);
+        if (e.writers)
+            writers_.wake_all_in_parts(guard);
+    }
+    if (e.pollers)
         poll_.notify();
-    e.notify = false;
+    e = {};
 }
 
 // A thread of the kernel's: a group may have thousands of members, and an interrupt handler no time
@@ -178,7 +184,7 @@ status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got,
     }
     got = io.moved();
     reading_ = false;
-    readers_.wake_all();
+    readers_.wake_all_in_parts(guard);
     return moved;
 }
 
@@ -265,7 +271,7 @@ expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
             serve(e);
             if (taken > 0)
                 continue;
-            if (e.notify) {
+            if (e.readers || e.writers || e.pollers) {
                 guard.unlock();
                 settle(e);
                 guard.lock();
@@ -277,7 +283,7 @@ expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
         }
     }
     writing_ = false;
-    writers_.wake_all();
+    e.writers = true;
     guard.unlock();
     settle(e);
     if (written == 0 && !error)

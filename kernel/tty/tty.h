@@ -5,11 +5,13 @@
 //
 // Locks: tty::lock_ (a spin lock, for the interrupt handler takes it) guards the discipline, the
 // port and the waiting. The session and the foreground group are guarded by process_tree_lock.
-// Signals are sent, and pollers notified, with neither held.
+// Signals are sent, and pollers notified, with neither held. The handler itself wakes no reader and
+// no writer: there may be as many as a user likes.
 #pragma once
 
 #include "kernel/files/file.h"
 #include "kernel/process/process_tree.h"
+#include "kernel/sched/sched.h"
 #include "kernel/tty/line_discipline.h"
 #include "kernel/tty/uart.h"
 #include "lib/list.h"
@@ -20,7 +22,7 @@
 
 struct process;
 struct session;
-class tty_file;
+class tty;
 
 inline constexpr unsigned tty_line_count = 2;
 
@@ -44,6 +46,28 @@ tty_facts tty_of(process& p);
 // The leader of `s` is ending: its terminal becomes nobody's, SIGHUP and SIGCONT go to the
 // foreground group, and the descriptions that the session has opened are hung up. No locks held.
 void tty_session_ends(session& s);
+
+// An open description of a terminal.
+class tty_file final : public file {
+public:
+    tty_file(vnode& node, tty& terminal, uint32_t flags, int32_t session)
+        : file(node, flags), session_(session), tty_(terminal) {}
+    void last_reference_gone() override;
+    expected<int64_t> read(uio& io) override;
+    expected<int64_t> write(uio& io) override;
+    expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
+    uint32_t poll(poller* p) override;
+
+    // After a hang-up reads find the end of file and writes fail with EIO.
+    bool hung_up() const { return hung_up_.load(std::memory_order_relaxed); }
+
+private:
+    friend class tty;
+    const int32_t session_; // of the process that opened it
+    std::atomic<bool> hung_up_{false};
+    tty& tty_;
+    list_node among_files_ GUARD_UNCHECKED(tty::files_lock_);
+};
 
 class tty {
 public:
@@ -70,11 +94,12 @@ private:
     friend void tty_session_ends(session& s);
     friend tty_facts tty_of(process& p);
 
-    // What is left to do when the lock is released.
+    // Who is to be woken or notified when the lock has been released.
     struct effects {
-        bool notify = false; // pollers
+        bool readers = false, writers = false, pollers = false;
     };
     static void on_interrupt(void* self);
+    static void after_interrupt(void* self);
     [[noreturn]] static void send_signals(void* self);
     void serve(effects& e) REQUIRES(lock_);
     void settle(effects& e) EXCLUDES(lock_);
@@ -104,12 +129,15 @@ private:
     uart uart_ GUARDED_BY(lock_);
     linux_winsize size_ GUARDED_BY(lock_){};
     wait_queue readers_ GUARDED_BY(lock_), writers_ GUARDED_BY(lock_);
+    effects of_interrupts_ GUARDED_BY(lock_); // not settled yet
+    timer_event settling_{timer_call::deferred};
     uint64_t signals_ GUARDED_BY(lock_) = 0; // for the foreground group
     wait_queue sender_ GUARDED_BY(lock_);    // of them
     bool reading_ GUARDED_BY(lock_) = false,
                   writing_ GUARDED_BY(lock_) = false; // somebody is in the middle of it
-    tty_file* files_ GUARDED_BY(lock_) = nullptr;     // all open descriptions
     poll_queue poll_;
+    spin_lock files_lock_{lock_rank::wait, "tty files"};
+    list<tty_file, &tty_file::among_files_> files_ GUARDED_BY(files_lock_); // that are open
 
     // Whose controlling terminal it is.
     session* session_ GUARDED_BY(process_tree_lock) = nullptr;
@@ -119,26 +147,9 @@ private:
     bool present_ CONSTANT_ONCE_SHARED = false;
 };
 
-// An open description of a terminal.
-class tty_file final : public file {
-public:
-    tty_file(vnode& node, tty& terminal, uint32_t flags, int32_t session)
-        : file(node, flags), session_(session), tty_(terminal) {}
-    void last_reference_gone() override;
-    expected<int64_t> read(uio& io) override { return tty_.read(*this, io); }
-    expected<int64_t> write(uio& io) override { return tty_.write(*this, io); }
-    expected<int64_t> ioctl(uint64_t command, uint64_t argument) override {
-        return tty_.ioctl(*this, command, argument);
-    }
-    uint32_t poll(poller* p) override { return tty_.poll(*this, p); }
-
-    // After a hang-up reads find the end of file and writes fail with EIO.
-    bool hung_up() const { return hung_up_.load(std::memory_order_relaxed); }
-
-private:
-    friend class tty;
-    const int32_t session_; // of the process that opened it
-    std::atomic<bool> hung_up_{false};
-    tty& tty_;
-    tty_file* next_ GUARD_UNCHECKED(tty::lock_) = nullptr; // in tty::files_
-};
+inline expected<int64_t> tty_file::read(uio& io) { return tty_.read(*this, io); }
+inline expected<int64_t> tty_file::write(uio& io) { return tty_.write(*this, io); }
+inline expected<int64_t> tty_file::ioctl(uint64_t command, uint64_t argument) {
+    return tty_.ioctl(*this, command, argument);
+}
+inline uint32_t tty_file::poll(poller* p) { return tty_.poll(*this, p); }

@@ -62,9 +62,8 @@ status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
             discipline_.flush_input();
         discipline_.set(wanted);
         serve(e);
-        readers_.wake_all(); // what is readable may have become another matter
     }
-    e.notify = true;
+    e.readers = e.pollers = true; // what is readable may have become another matter
     settle(e);
     return {};
 }
@@ -105,8 +104,7 @@ status tty::flush(uint64_t which) {
             discipline_.flush_input();
         if (which != tciflush) {
             discipline_.flush_output();
-            writers_.wake_all();
-            e.notify = true;
+            e.writers = e.pollers = true;
         }
         serve(e);
     }

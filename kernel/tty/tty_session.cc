@@ -48,14 +48,13 @@ status tty::check_foreground(int signo) {
 
 void tty::hang_up(pid_t sid) {
     {
-        lock_guard guard(lock_);
-        for (tty_file* f = files_; f; f = f->next_)
-            if (f->session_ == sid)
-                f->hung_up_ = true;
-        readers_.wake_all();
-        writers_.wake_all();
+        lock_guard guard(files_lock_);
+        for (tty_file& f : files_)
+            if (f.session_ == sid)
+                f.hung_up_ = true;
     }
-    poll_.notify();
+    effects all{true, true, true};
+    settle(all);
 }
 
 void tty_session_ends(session& s) {

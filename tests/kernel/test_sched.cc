@@ -5,6 +5,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "lib/lock.h"
+#include "lib/long_work.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
 
@@ -321,6 +322,68 @@ KTEST(timer, fires_in_order_of_deadlines) {
     }
 }
 
+namespace {
+// What a deferred function finds.
+struct deferred_call {
+    timer_event event{timer_call::deferred};
+    std::atomic<bool> called{false}, could_lock{false};
+    static void fire(void* context) {
+        auto* c = static_cast<deferred_call*>(context);
+        {
+            lock_guard tree(process_tree_lock); // with which interrupts stay on
+            c->could_lock.store(cpu::interrupts_enabled() && !cpu::in_interrupt());
+        }
+        c->called.store(true);
+    }
+};
+} // namespace
+
+KTEST(timer, deferred_by_the_idle_thread_and_by_long_work) {
+    deferred_call idle, work, late;
+    idle.event.set(now() + millisecond, idle.fire, &idle);
+    const nanos_t limit = now() + 2000 * millisecond;
+    while (!idle.called.load() && now() < limit)
+        sched_sleep_until(now() + millisecond);
+    EXPECT(idle.called.load() && idle.could_lock.load());
+    // Not in the middle of what this CPU does, but in a pause.
+    work.event.set(now() + millisecond, work.fire, &work);
+    late.event.set(0, late.fire, &late);
+    const nanos_t end = now() + 5 * millisecond;
+    while (now() < end)
+        cpu::relax();
+    EXPECT(!work.called.load() && !late.called.load());
+    while (!(work.called.load() && late.called.load()) && now() < limit)
+        long_work::pause();
+    EXPECT(work.could_lock.load() && late.could_lock.load());
+}
+
+KTEST(timer, many_at_one_moment) {
+    // Some in each interrupt, and some of those deferred in each pause; all of them, in their order.
+    constexpr unsigned count = 200;
+    static timer_event at_once[count];
+    static struct deferred_event : timer_event {
+        deferred_event() : timer_event(timer_call::deferred) {}
+    } deferred[count];
+    static firing fired[2][count];
+    std::atomic<unsigned> order[2]{0, 0};
+    const nanos_t moment = now() + 3 * millisecond;
+    cpu::interrupts_push_off();
+    for (unsigned i = 0; i < count; i++) {
+        fired[0][i].order = &order[0];
+        fired[1][i].order = &order[1];
+        at_once[i].set(moment, firing::fire, &fired[0][i]);
+        deferred[i].set(moment, firing::fire, &fired[1][i]);
+    }
+    cpu::interrupts_pop_off();
+    const nanos_t limit = now() + 2000 * millisecond;
+    while ((order[0].load() < count || order[1].load() < count) && now() < limit)
+        long_work::pause();
+    for (unsigned i = 0; i < count; i++) {
+        EXPECT_EQ(fired[0][i].position.load(), i + 1);
+        EXPECT_EQ(fired[1][i].position.load(), i + 1);
+    }
+}
+
 KTEST(timer, cancelled_does_not_fire) {
     constexpr unsigned count = 32;
     std::atomic<unsigned> order{0};
@@ -366,8 +429,9 @@ KTEST(timer, can_be_set_again_by_its_function) {
 namespace {
 // Cancels an event on one CPU while another is in its function. Returns whether the function had
 // left when cancel() returned. `set_meanwhile`: it is set once more before that.
-bool cancel_waits(bool set_meanwhile) {
+bool cancel_waits(bool set_meanwhile, timer_call how) {
     struct slow_event {
+        explicit slow_event(timer_call call) : event(call) {}
         timer_event event;
         std::atomic<bool> inside{false}, go_on{false}, left{false};
         static void fire(void* context) {
@@ -377,7 +441,7 @@ bool cancel_waits(bool set_meanwhile) {
                 cpu::relax();
             s->left.store(true);
         }
-    } slow;
+    } slow(how);
     std::atomic<bool> left_at_return{false};
     on_all_cpus(2, [&](unsigned me) {
         if (me == 0) {
@@ -405,11 +469,13 @@ bool cancel_waits(bool set_meanwhile) {
 KTEST(timer, cancel_waits_for_the_function_on_another_cpu) {
     if (cpu::count() < 2)
         SKIP("one CPU");
-    EXPECT(cancel_waits(false));
+    EXPECT(cancel_waits(false, timer_call::at_once));
+    EXPECT(cancel_waits(false, timer_call::deferred));
 }
 
 KTEST(timer, cancel_waits_for_the_function_of_an_event_that_was_set_again) {
     if (cpu::count() < 2)
         SKIP("one CPU");
-    EXPECT(cancel_waits(true));
+    EXPECT(cancel_waits(true, timer_call::at_once));
+    EXPECT(cancel_waits(true, timer_call::deferred));
 }
