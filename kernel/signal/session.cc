@@ -10,19 +10,16 @@ using namespace linux_abi;
 
 namespace {
 
-// `p` goes into another group, and what its children are to their groups follows.
-void move_to(process& p, ref_ptr<process_group> to, lock_guard<spin_lock>& tree)
-    REQUIRES(group_lock, process_tree_lock) {
-    const ref_ptr<process_group> from = p.group;
-    from->ties++; // its members among the children will, but do not yet
+// `p` goes into another group, and with that, in one step for whoever ends, its children tie or do
+// not tie theirs. Nobody is told if the old group is orphaned by it, as on Linux.
+void move_to(process& p, ref_ptr<process_group> to) REQUIRES(group_lock, process_tree_lock) {
+    const ref_ptr<process_group> from = p.group; // it may have no other member
     group_leave(p);
     p.group = std::move(to);
     group_enter(p, p);
     (void)group_retie(p);
-    child_scan children(p, child_scan::all);
-    while (process* child = children.next(tree))
-        (void)group_retie(*child);
-    from->ties--;
+    for (process& child : p.children)
+        (void)group_retie(child);
 }
 
 // The process with `pid` for getpgid and getsid; 0 is the caller.
@@ -89,7 +86,7 @@ sysresult sys_setpgid(sys_pid pid, sys_pid group) {
     if (!to || to->sess != target->group->sess)
         return fail(Errno::perm);
     if (to != target->group)
-        move_to(*target, std::move(to), tree);
+        move_to(*target, std::move(to));
     return 0;
 }
 
@@ -114,6 +111,6 @@ sysresult sys_setsid() {
     lock_guard tree(process_tree_lock);
     if (group_find(self.pid)) // which it may lead
         return fail(Errno::perm);
-    move_to(self, std::move(fresh), tree);
+    move_to(self, std::move(fresh));
     return self.pid;
 }
