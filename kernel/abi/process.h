@@ -37,6 +37,16 @@ enum : unsigned { // getrlimit(2)
     rlimit_rttime,
     rlimit_count,
 };
+// Scheduling classes.
+enum : int32_t {
+    sched_other = 0,
+    sched_fifo = 1,
+    sched_rr = 2,
+    sched_batch = 3,
+    sched_idle = 5,
+    sched_deadline = 6,
+};
+
 enum : int32_t { prio_process = 0, prio_pgrp = 1, prio_user = 2 };
 enum : int32_t { // prctl(2)
     pr_set_pdeathsig = 1,

@@ -175,6 +175,72 @@ sysresult sys_setpriority(int32_t which, int32_t who, int32_t priority) {
     return 0;
 }
 
+// There is one class, SCHED_OTHER, and in it one priority, 0. Nobody has the right to a real-time
+// class.
+namespace {
+
+bool is_real_time(int32_t policy) { return policy == sched_fifo || policy == sched_rr; }
+
+// EINVAL for what is none on Linux either.
+status check_policy(int32_t policy) {
+    const bool known = policy == sched_other || is_real_time(policy) || policy == sched_batch ||
+                       policy == sched_idle || policy == sched_deadline;
+    return known ? status() : fail(Errno::inval);
+}
+
+// EINVAL EFAULT ESRCH EPERM.
+status set_scheduler(pid_t pid, int32_t policy, user_ptr<const int32_t> priority) {
+    if (!priority || pid < 0)
+        return fail(Errno::inval);
+    const int32_t wanted = TRY(priority.read());
+    const affinity_target target = TRY(affinity_target::find(pid));
+    if (is_real_time(policy) && wanted >= 1 && wanted <= 99)
+        return fail(Errno::perm);
+    if (policy != sched_other || wanted != 0)
+        return fail(Errno::inval);
+    const credentials self = current_credentials();
+    process& p = *target.proc;
+    lock_guard guard(p.lock);
+    return may_schedule(self, p) ? status() : fail(Errno::perm);
+}
+
+} // namespace
+
+sysresult sys_sched_setscheduler(sys_pid pid, int32_t policy, user_ptr<const int32_t> priority) {
+    TRY(set_scheduler(pid, policy, priority));
+    return 0;
+}
+
+sysresult sys_sched_setparam(sys_pid pid, user_ptr<const int32_t> priority) {
+    TRY(set_scheduler(pid, sched_other, priority));
+    return 0;
+}
+
+sysresult sys_sched_getscheduler(sys_pid pid) {
+    if (pid < 0)
+        return fail(Errno::inval);
+    (void)TRY(affinity_target::find(pid));
+    return sched_other;
+}
+
+sysresult sys_sched_getparam(sys_pid pid, user_ptr<int32_t> priority) {
+    if (!priority || pid < 0)
+        return fail(Errno::inval);
+    (void)TRY(affinity_target::find(pid));
+    TRY(priority.write(0));
+    return 0;
+}
+
+sysresult sys_sched_get_priority_max(int32_t policy) {
+    TRY(check_policy(policy));
+    return is_real_time(policy) ? 99 : 0;
+}
+
+sysresult sys_sched_get_priority_min(int32_t policy) {
+    TRY(check_policy(policy));
+    return is_real_time(policy) ? 1 : 0;
+}
+
 // ---- Resources -------------------------------------------------------------------------------
 
 sysresult sys_getrusage(int32_t who, user_ptr<linux_rusage> out) {

@@ -386,6 +386,36 @@ static void priorities(void) {
     is_errno(setpriority(7, 0, 1), EINVAL, "a kind that is none");
 }
 
+// By their numbers: musl has no such calls, it says.
+static void classes(void) {
+    const pid_t own = sleeper(ANN, ANN, ANN, false, false),
+                other = sleeper(BOB, BOB, BOB, false, false);
+    const int zero = 0, five = 5;
+    int priority = 7;
+    need(setresuid(CAT, ANN, ANN) == 0);
+    is(syscall(SYS_sched_getscheduler, own), SCHED_OTHER, "an ordinary process");
+    is(syscall(SYS_sched_getscheduler, other), SCHED_OTHER, "as others are");
+    is(syscall(SYS_sched_getparam, own, &priority), 0, "its priority");
+    is(priority, 0, "is none");
+    is(syscall(SYS_sched_setscheduler, own, SCHED_OTHER, &zero), 0, "is set to what it is");
+    is(syscall(SYS_sched_setparam, own, &zero), 0, "likewise");
+    is_errno(syscall(SYS_sched_setscheduler, own, SCHED_OTHER, &five), EINVAL, "not to another");
+    is_errno(syscall(SYS_sched_setparam, own, &five), EINVAL, "nor so");
+    is_errno(syscall(SYS_sched_setscheduler, own, SCHED_FIFO, &five), EPERM, "real time");
+    is_errno(syscall(SYS_sched_setscheduler, own, SCHED_RR, &zero), EINVAL, "without a priority");
+    is_errno(syscall(SYS_sched_setscheduler, own, -1, &zero), EINVAL, "a class that is none");
+    is_errno(syscall(SYS_sched_setscheduler, other, SCHED_OTHER, &zero), EPERM, "another's");
+    is_errno(syscall(SYS_sched_setscheduler, own, SCHED_OTHER, NULL), EINVAL, "no priority");
+    is_errno(syscall(SYS_sched_setscheduler, own, SCHED_OTHER, 8), EFAULT, "a bad address");
+    is_errno(syscall(SYS_sched_getparam, own, 8), EFAULT, "and where to read it");
+    is_errno(syscall(SYS_sched_getscheduler, -1), EINVAL, "no process id");
+    is_errno(syscall(SYS_sched_getscheduler, 4000000), ESRCH, "nobody's");
+    is(syscall(SYS_sched_get_priority_min, SCHED_FIFO), 1, "real-time priorities from 1");
+    is(syscall(SYS_sched_get_priority_max, SCHED_RR), 99, "to 99");
+    is(syscall(SYS_sched_get_priority_max, SCHED_OTHER), 0, "others have none");
+    is_errno(syscall(SYS_sched_get_priority_max, 4), EINVAL, "a number without a class");
+}
+
 static void nice_limit(void) {
     struct rlimit limit = {18, 18};          // down to 2
     if (setrlimit(RLIMIT_NICE, &limit) != 0) // Linux's root may not be allowed to, in a container
@@ -561,6 +591,7 @@ int main(int argc, char** argv) {
     subtest("files", files);
     subtest("signals", signals);
     subtest("priorities", priorities);
+    subtest("scheduling classes", classes);
     subtest("RLIMIT_NICE", nice_limit);
     subtest("set-uid programs", programs);
     subtest("set-uid programs that share", shared_programs);

@@ -380,6 +380,10 @@ static const struct call calls[] = {
     C(PROCESS, DESCRIPTOR, pidfd_open, OBJ, 0),
     C(PROCESS, DONE, sched_getaffinity, OBJ, 128, BUF),
     C(PROCESS, VALUE, sched_setaffinity, OBJ, 8, MASK),
+    C(PROCESS, DONE, sched_getscheduler, OBJ),
+    C(PROCESS, DONE, sched_getparam, OBJ, BUF),
+    C(PROCESS, DONE, sched_setparam, OBJ, NO_TIME),
+    C(PROCESS, DONE, sched_setscheduler, OBJ, SCHED_OTHER, NO_TIME),
     C(PROCESS, VALUE, get_robust_list, OBJ, BUF, BUF),
     C(PROCESS, DESCRIPTOR, open, PID_STAT, O_RDONLY),
     C(PROCESS, DESCRIPTOR, open, PID_MAPS, O_RDONLY),
@@ -469,7 +473,7 @@ static const struct {
     const char *names, *reason;
 } left_out[] = {
     {"getpid gettid getppid getuid geteuid getgid getegid getpgrp getcpu uname capget arch_prctl "
-     "set_tid_address sched_yield",
+     "set_tid_address sched_yield sched_get_priority_max sched_get_priority_min",
      "reads or writes what is the calling thread's own, in one step"},
     {"time gettimeofday clock_gettime clock_getres sysinfo syslog sync getrandom sethostname "
      "clock_settime socket",
