@@ -12,6 +12,7 @@ from .values import (
     SporkError,
     at,
     each,
+    each_in_tree,
     each_slot,
     enumerator,
     is_null,
@@ -202,18 +203,12 @@ def pmap_names() -> dict[int, str]:
 
 def mappings(page: gdb.Value) -> list[tuple[int, int]]:
     """The pv list of a page: pmap_machine and virtual address."""
-    entry = member(member(page, "md"), "first")
-    found: list[tuple[int, int]] = []
-    for _ in range(100_000):
-        owner = int(member(entry, "owner"))
-        if not owner:
-            return found
-        found.append((owner, int(member(entry, "va"))))
-        following = member(entry, "next")
-        if is_null(following):
-            return found
-        entry = following.dereference()
-    raise SporkError("this pv list has no end: it is corrupted")
+    md = member(page, "md")
+    entries = [member(md, "first")]
+    if not int(member(entries[0], "owner")):
+        return []
+    entries += [member(more, "at") for more in each_in_tree(member(md, "further"), "pv_further", "of_page")]
+    return [(int(member(entry, "owner")), int(member(entry, "va"))) for entry in entries]
 
 
 # ---- Page tables -----------------------------------------------------------------------------
