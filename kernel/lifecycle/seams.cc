@@ -50,7 +50,7 @@ bool has_program(process& p) {
 namespace {
 
 // Asks the processor itself, by a store of what is there: it forbids one to the page that the
-// program's stack is on, if the page table does. Only the running thread may change that meanwhile.
+// program's stack is on, if the page table does.
 bool store_is_refused(thread& self) {
     const vaddr_t at(machine_user_frame(self.machine).user_sp().value() & ~uint64_t{7});
     {
@@ -58,10 +58,12 @@ bool store_is_refused(thread& self) {
         if (self.vm->references() != 1 || self.proc->live_threads != 1)
             return true;
     }
-    const auto mapping = at < user_max ? self.user_map->lookup(at.page_down()) : std::nullopt;
-    if (!mapping || allows(mapping->prot, vm_prot::write))
-        return true;
-    return !user_compare_exchange(at, 0, 0);
+    auto read_only = [&] {
+        const auto mapping = at < user_max ? self.user_map->lookup(at.page_down()) : std::nullopt;
+        return mapping && !allows(mapping->prot, vm_prot::write);
+    };
+    // Asked again, for another process may write into this one's memory meanwhile.
+    return !read_only() || !user_compare_exchange(at, 0, 0) || !read_only();
 }
 
 } // namespace

@@ -110,6 +110,7 @@ bool timer_queue::fire_first(nanos_t time) {
     const upcoming found = next();
     if (found.at > time || !found.event)
         return false;
+    ASSERT(!firing); // else a function has slept, or made a pause
     timer_event* e = found.event;
     e->home_.assert_is(*this);
     remove_if_set(*e);

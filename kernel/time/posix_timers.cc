@@ -138,6 +138,14 @@ expected<posix_timer*> find(process& p, int id) REQUIRES(p.posix_timers.lock) {
     return t;
 }
 
+// From the next one on, the first that no timer has: they come round after two billion.
+int free_id(process& p) REQUIRES(p.posix_timers.lock) {
+    int id = p.posix_timers.next_id;
+    while (find(p, id))
+        id = id_after(id);
+    return id;
+}
+
 status choose_signal(posix_timer& t, const linux_sigevent& event) {
     switch (event.notify) {
     case sigev_none: t.signals = false; return {};
@@ -239,16 +247,13 @@ sysresult sys_timer_create(sys_clock clock, user_ptr<const linux_sigevent> event
     status chosen = choose_signal(*t, wanted);
     if (chosen) {
         lock_guard guard(p.posix_timers.lock);
-        int& next = p.posix_timers.next_id;
-        while (find(p, next))
-            next = id_after(next);
-        t->id = next;
+        t->id = free_id(p);
         if (t->target && (t->target->signals.flags.load() & signal_flag_gone))
             chosen = fail(Errno::inval);
         else
             chosen = id.write(t->id);
         if (chosen) {
-            next = id_after(next);
+            p.posix_timers.next_id = id_after(t->id);
             t->entry.timer = t;
             t->entry.info = {};
             t->entry.info.signo = wanted.signo;
