@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,11 +35,11 @@ def test_core(options: tuple[str, ...]) -> None:
     assert "end of panic" in said
     command = re.search(r"look at it by (gdb .*)", said)
     assert command, said
-    core = Path(command[1].split()[2])
+    words = shlex.split(command[1])
+    core = Path(words[2])
     try:
         assert core.stat().st_blocks * 512 < core.stat().st_size / 2
         look = ["-ex", "thread apply all backtrace", "-ex", "spork ps"]
-        words = command[1].split()
         done = subprocess.run([words[0], "-nx", "-batch", *words[1:], *look], cwd=ROOT, capture_output=True,
                               text=True, errors="replace", check=False)
         text = done.stdout + done.stderr

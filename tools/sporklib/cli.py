@@ -18,7 +18,7 @@ from types import FrameType
 
 from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
-from .machine import DEFAULT_MEMORY, Config, Machine, check_words, gdb_on, memory_for, run_folder
+from .machine import DEFAULT_MEMORY, Config, Machine, check_words, gdb_on, gdb_on_core, memory_for, run_folder
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .session import (
     FAILURE_STATUS,
@@ -168,7 +168,7 @@ def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
         (folder / name).unlink(missing_ok=True)
     say(f"{outcome.why}; the console's text is in {folder / 'console.log'}")
     if (core := folder / "core").exists():
-        say(f"look at it by {gdb_on(kernel, core)}")
+        say(f"look at it by {gdb_on_core(kernel, core)}")
     return outcome.status
 
 
@@ -189,7 +189,7 @@ def converse(
                 deaths.read(data)
 
         if machine.gdb_port is not None:
-            say(f"waiting for GDB: gdb {config.kernel} -ex 'target remote :{machine.gdb_port}'")
+            say(f"waiting for GDB: {gdb_on(config.kernel, '-ex', f'target remote :{machine.gdb_port}')}")
         return make(machine, listen).run()
 
 

@@ -300,10 +300,16 @@ class Machine:
         return End(self.process.returncode, self._reason)
 
 
-def gdb_on(kernel: Path, core: Path) -> str:
-    """The command that looks at a core file."""
+def gdb_on(*what: str | Path) -> str:
+    """The command that has GDB look at something, as a shell wants it."""
+    import shlex
+    return shlex.join(["gdb", *map(str, what)])
+
+
+def gdb_on_core(kernel: Path, core: Path) -> str:
+    """The same for a core file, with Spork's commands."""
     commands = ROOT / "tools" / "gdb" / "spork.py"
-    return f"gdb {kernel} {core}" + (f" -x {commands}" if commands.exists() else "")
+    return gdb_on(kernel, core, *(["-x", str(commands)] if commands.exists() else []))
 
 
 def _copy_without_zeros(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from .explore import TEMPLATE, explore
 from .explore_page import write_long_page
 from .job import Job
-from .machine import Config, Machine, gdb_on, run_folder
+from .machine import Config, Machine, gdb_on_core, run_folder
 from .paths import BUILD, KERNEL, ROOT, ROOT_CPIO, ToolError
 from .results import End, Result, Tap, Verdict, read_junit, tally
 from .session import TIMEOUT_STATUS, Captured, Outcome, Session
@@ -54,7 +54,7 @@ def why_it_ended(outcome: Outcome, core: Path | None = None) -> str:
     if outcome.panic is not None:
         text += "\n" + symbolize(outcome.panic, KERNEL)
         if core is not None and core.exists():
-            text = f"{text.rstrip()}\nlook at it by {gdb_on(KERNEL, core)}"
+            text = f"{text.rstrip()}\nlook at it by {gdb_on_core(KERNEL, core)}"
     elif outcome.console:
         tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
         text += "\nthe console's last lines:\n" + "\n".join(tail)
