@@ -16,9 +16,10 @@ struct process_facts {
     usage own, children;
     nanos_t start_time = 0;
     tty_facts terminal{0, -1};
-    credentials cred;
+    // Who it is and what memory it has, and whether the caller may look into *that*.
+    ref_ptr<const security_context> context;
+    bool may_look = false;
     sigset pending = 0, shared_pending = 0, blocked = 0, ignored = 0, caught = 0;
-    ref_ptr<vmspace> vm;
     vmspace::sizes sizes{};
 };
 

@@ -42,7 +42,7 @@ status store_comm(const proc_subject& of, std::string_view text) {
 
 status show_wchan(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
-    out.append(f.wait_reason && of.check_access() ? f.wait_reason : "0");
+    out.append(f.wait_reason && f.may_look ? f.wait_reason : "0");
     return {};
 }
 

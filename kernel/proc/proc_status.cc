@@ -66,8 +66,8 @@ void print_sharers(process& p, vmspace& vm, text_buffer& out) {
     constexpr unsigned most = 8; // more are left out
     unsigned found = 0;
     out.print("VmSpace:\t");
-    // The process has a reference, and our caller.
-    for (pid_t from = 1; vm.references() > 2 && found < most;) {
+    // Its context has a reference, which our caller keeps.
+    for (pid_t from = 1; vm.references() > 1 && found < most;) {
         ref_ptr<process> q = process_next(from);
         if (!q)
             break;
@@ -122,11 +122,10 @@ expected<process_facts> facts_of(const proc_subject& of) {
         } else {
             memcpy(f.name, p->last_name, sizeof(f.name));
         }
-    }
-    {
         lock_guard guard(p->lock);
-        f.cred = p->context->cred;
+        f.context = p->context;
     }
+    f.may_look = may_access(*p, *f.context, access_mode::fscreds);
     if (handlers) {
         signal_guard guard(*handlers);
         f.shared_pending = p->signals.pending.set;
@@ -142,9 +141,8 @@ expected<process_facts> facts_of(const proc_subject& of) {
                 f.caught |= sig_bit(signo);
         }
     }
-    f.vm = process_vmspace(*p);
-    if (f.vm)
-        f.sizes = f.vm->get_sizes();
+    if (vmspace* vm = f.context->vm.get())
+        f.sizes = vm->get_sizes();
     return f;
 }
 
@@ -152,9 +150,9 @@ status show_process_stat(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     image_facts image{};
     vaddr_t brk{};
-    if (f.vm && of.check_access()) { // where things lie is not everybody's business
-        image = f.vm->image;
-        brk = f.vm->brk();
+    if (vmspace* vm = f.context->vm.get(); vm && f.may_look) {
+        image = vm->image; // where things lie is not everybody's business
+        brk = vm->brk();
     }
     uint64_t rss_limit;
     if (ref_ptr<process> p = of.find_process()) {
@@ -196,9 +194,10 @@ static uint64_t text_pages(vmspace& vm) {
 status show_process_statm(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
     const auto& s = f.sizes;
+    const ref_ptr<vmspace>& vm = f.context->vm;
     const uint64_t data_pages = s.data_pages + s.stack_pages;
     out.print("%llu %llu %llu %llu 0 %llu 0\n", ull(s.virtual_pages), ull(resident_pages(s)),
-              ull(s.object_pages), ull(f.vm ? text_pages(*f.vm) : 0), ull(data_pages));
+              ull(s.object_pages), ull(vm ? text_pages(*vm) : 0), ull(data_pages));
     return {};
 }
 
@@ -256,7 +255,7 @@ static void append_name(std::string_view name, text_buffer& out) {
 
 status show_process_status(const proc_subject& of, text_buffer& out) {
     process_facts f = TRY(facts_of(of));
-    const credentials& c = f.cred;
+    const credentials& c = f.context->cred;
     ref_ptr<process> p = of.find_process();
     ref_ptr<thread> t = of.find_thread();
     out.append("Name:\t");
@@ -270,7 +269,7 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
               state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
     out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid,
               c.egid, c.sgid, c.fsgid);
-    out.print("Wchan:\t%s\n", f.wait_reason ? f.wait_reason : "0");
+    out.print("Wchan:\t%s\n", f.wait_reason && f.may_look ? f.wait_reason : "0");
     ref_ptr<fd_table> files;
     if (t) {
         lock_guard guard(t->lock);
@@ -284,9 +283,9 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
         TRY(long_work::go_on());
     }
     out.append('\n');
-    if (f.vm) {
-        print_memory(*f.vm, f.sizes, out);
-        print_sharers(*p, *f.vm, out);
+    if (vmspace* vm = f.context->vm.get()) {
+        print_memory(*vm, f.sizes, out);
+        print_sharers(*p, *vm, out);
     }
     out.print("Threads:\t%u\n", f.threads);
     out.print("SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%"

@@ -8,6 +8,7 @@
 #include "kernel/proc/procfs_node.h"
 #include "kernel/process/thread.h"
 #include "lib/format.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 
@@ -41,6 +42,7 @@ public:
 private:
     status attributes_changeable() override { return fail(Errno::perm); }
     expected<ref_ptr<vnode>> make_child(const proc_entry& entry, const proc_subject& of);
+    template <class Take> auto take_if_accessible(Take take) -> decltype(take());
 
     procfs& fs_;
     const proc_entry& entry_;
@@ -170,7 +172,7 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
     if (of_.gone())
         return fail(Errno::noent);
     if (leads_to_files(entry_))
-        TRY(of_.check_access());
+        TRY(take_if_accessible([] { return status(); }));
     while (position < 2) {
         proc_node& here = position == 1 && parent_ ? *parent_ : *this;
         if (!sink.add(position == 0 ? "." : "..", here.inode(), dirent_type(s_ifdir), position + 1))
@@ -187,7 +189,10 @@ status proc_node::read_directory(uint64_t& position, dir_sink& sink) {
         return {};
     position = std::max(position, first_number);
     for (;;) {
-        int64_t n = entry_.numbers->next(of_, int64_t(position - first_number));
+        auto next = [&]() -> expected<int64_t> {
+            return entry_.numbers->next(of_, int64_t(position - first_number));
+        };
+        const int64_t n = TRY(leads_to_files(entry_) ? take_if_accessible(next) : next());
         if (n < 0)
             return {};
         proc_subject of = of_;
@@ -228,10 +233,12 @@ expected<ref_ptr<vnode>> proc_node::name_in_parent(char* out) {
 expected<size_t> proc_node::read_link(char* out, size_t size) {
     if (!is_symlink())
         return fail(Errno::inval);
-    if (entry_.jump)
-        TRY(of_.check_access());
     text_buffer text;
-    TRY(entry_.show(of_, text));
+    auto show = [&] {
+        text.clear();
+        return entry_.show(of_, text);
+    };
+    TRY(entry_.jump ? take_if_accessible(show) : show());
     if (!text.complete())
         return fail(Errno::nomem);
     size_t n = std::min(size, text.text().size());
@@ -242,8 +249,25 @@ expected<size_t> proc_node::read_link(char* out, size_t size) {
 expected<ref_ptr<vnode>> proc_node::follow_link() {
     if (!entry_.jump)
         return ref_ptr<vnode>();
-    TRY(of_.check_access());
-    return entry_.jump(of_);
+    return take_if_accessible([&] { return entry_.jump(of_); });
+}
+
+// What `take` gets of a process that the caller may look into: who it is and what it runs were the
+// same before and after, so that what was got is of what he was asked for. EACCES, ESRCH; EINTR
+// when the caller is about to die. May sleep.
+template <class Take> auto proc_node::take_if_accessible(Take take) -> decltype(take()) {
+    for (;;) {
+        ref_ptr<process> p = of_.find_process();
+        if (!p)
+            return fail(Errno::srch);
+        const auto context = process_context(*p);
+        if (!may_access(*p, *context, access_mode::fscreds))
+            return fail(Errno::acces);
+        auto taken = take();
+        if (process_context(*p) == context)
+            return taken;
+        TRY(long_work::go_on());
+    }
 }
 
 // ---- Open files ------------------------------------------------------------------------------
@@ -387,16 +411,6 @@ bool proc_subject::bind() {
         thread_serial = t->serial.value();
     }
     return true;
-}
-
-status proc_subject::check_access() const {
-    ref_ptr<process> p = find_process();
-    if (!p)
-        return fail(Errno::srch);
-    const auto context = process_context(*p);
-    if (!may_access(*p, *context, access_mode::fscreds))
-        return fail(Errno::acces);
-    return {};
 }
 
 bool proc_subject::gone() const { return (pid && !find_process()) || (tid && !find_thread()); }

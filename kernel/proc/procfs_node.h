@@ -29,8 +29,6 @@ struct proc_subject {
     ref_ptr<thread> find_thread() const;   // the one in particular, else the first; null when gone
     bool gone() const;                     // it was of a process, or of a thread, that has ended
     expected<ref_ptr<file>> find_file() const; // ENOENT
-    // Whether the caller may look into the process, as it now is: EACCES; ESRCH.
-    status check_access() const;
     // Fills in what the numbers stand for now. False when there is no such process or thread.
     bool bind();
 };

@@ -5,6 +5,7 @@
 #include "../lib/sync_points.h"
 
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -119,10 +120,134 @@ static void memory_that_is_held(void) {
     is_exit(reap(pid), 0, "the program ends");
 }
 
+// ---- A program that becomes another between the question and the answer ------------------------
+
+enum { OWN_FD = 60 };
+static struct gate started, go, finish;
+
+// Has its own file open, and becomes `next` as an ordinary user when it is told to.
+static int stage(char** argv) {
+    struct gate started_ = {{-1, atoi(argv[1])}}, go_ = {{atoi(argv[2]), -1}};
+    const char* next = argv[4];
+    int own = open("/proc/self/exe", O_RDONLY);
+    need(own >= 0 && dup3(own, OWN_FD, O_CLOEXEC) == OWN_FD && close(own) == 0);
+    gate_open(&started_);
+    gate_pass(&go_);
+    if (*next == 0)
+        return 0;
+    need(setresuid(ANN, ANN, ANN) == 0);
+    execl(next, next, argv[1], argv[3], argv[3], "", NULL);
+    return 99;
+}
+
+static pid_t start_stages(const char* first, const char* next) {
+    started = gate_make();
+    go = gate_make();
+    finish = gate_make();
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        char fd[3][16];
+        const int fds[] = {started.fd[1], go.fd[0], finish.fd[0]};
+        for (int i = 0; i < 3; i++)
+            snprintf(fd[i], sizeof fd[i], "%d", fds[i]);
+        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        execl(first, first, fd[0], fd[1], fd[2], next, NULL);
+        _exit(99);
+    }
+    gate_pass(&started);
+    return child;
+}
+
+static struct seen {
+    volatile bool done;
+    char text[512];
+}* seen;
+
+static void look(pid_t pid, const char* name, bool is_link) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    int fd = is_link ? -1 : open(path, O_RDONLY);
+    ssize_t n = is_link ? readlink(path, seen->text, sizeof seen->text - 1)
+                        : read(fd, seen->text, sizeof seen->text - 1);
+    seen->text[n > 0 ? n : 0] = 0;
+}
+
+// Where the stack began, by a line of /proc/PID/stat.
+static unsigned long stack_in(const char* line) {
+    const char* at = strrchr(line, ')');
+    for (int field = 2; at != NULL && field < 28; field++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? strtoul(at, NULL, 10) : 0;
+}
+
+// A user ANN looks at `name` of a process that runs `first`, and is held when he comes to `point`
+// for the n-th time, until it runs `next`. False if he did not come there so often.
+static bool look_held(const char* point, int n, const char* first, const char* next,
+                      const char* name, bool is_link) {
+    char held_at[64];
+    struct gate begin = gate_make();
+    pid_t pid = start_stages(first, next);
+    seen->done = false;
+    pid_t looker = fork();
+    need(looker >= 0);
+    if (looker == 0) {
+        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        gate_pass(&begin);
+        look(pid, name, is_link);
+        seen->done = true;
+        _exit(0);
+    }
+    snprintf(held_at, sizeof held_at, "%s %d %d", point, looker, n);
+    hold(held_at);
+    gate_open(&begin);
+    bool held = false;
+    while (!seen->done && !(held = is_at(looker, point)))
+        sched_yield();
+    gate_open(&go);
+    gate_pass(&started);
+    let_go(point);
+    need(exited_with(reap(looker), 0));
+    if (!is_link && stack_in(seen->text) != 0) {
+        const unsigned long told = stack_in(seen->text);
+        look(pid, name, false); // by root
+        if (told == stack_in(seen->text))
+            seen->text[0] = 0;
+    }
+    gate_open(&finish);
+    need(exited_with(reap(pid), 0));
+    syscall(SYS_close_range, begin.fd[0], ~0U, 0);
+    return held;
+}
+
+// Counts those that saw what they were not to see, in every place where they could be held.
+static int look_from_everywhere(const char* first, const char* next, const char* name,
+                                bool is_link) {
+    static const char* const points[] = {"object_found", "lock"};
+    int found = 0, held = 0;
+    for (int i = 0; i < 2; i++)
+        for (int n = 1; look_held(points[i], n, first, next, name, is_link); n++, held++)
+            found += is_link ? strstr(seen->text, "setuid") != NULL : stack_in(seen->text) != 0;
+    ok(held > 8, "%s: held in %d places", name, held);
+    return found;
+}
+
+static void links_of_the_next(void) {
+    is(look_from_everywhere("./plain", "./setuid", "exe", true), 0,
+       "exe: never that of a set-uid program that came meanwhile");
+    is(look_from_everywhere("./plain", "./setuid", "fd/60", true), 0, "nor its descriptor");
+}
+
+static void places_of_the_last(void) {
+    is(look_from_everywhere("./setuid", "./plain", "stat", false), 0,
+       "stat: never where a set-uid program lay that has become an ordinary one");
+}
+
 int main(int argc, char** argv) {
-    (void)argv;
     if (argc == 2)
         return 0;
+    if (argc == 5)
+        return stage(argv);
     if (!control('-', "exec_enters")) {
         skip("a kernel without sync points: built with DEBUG_CHECKS=0");
         return done();
@@ -135,5 +260,9 @@ int main(int argc, char** argv) {
     subtest("a program that cannot be read", unreadable);
     subtest("an ordinary program", plain);
     subtest("what was opened before", memory_that_is_held);
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(seen != MAP_FAILED);
+    subtest("what is asked for, and a link that is read", links_of_the_next);
+    subtest("what is asked for, and places that are read", places_of_the_last);
     return done();
 }
