@@ -5,10 +5,14 @@
 
 static constinit pool<poll_entry> poll_entries{"poll_entry"};
 
+poll_entry* poll_queue::first_from(const poller& p) {
+    return entries_.first_where([&](const poll_entry& e) { return e.owner >= &p; });
+}
+
 void poll_queue::notify() {
     lock_guard guard(lock_);
-    for (poll_entry& entry : entries_) {
-        poller& p = *entry.owner;
+    for (poll_entry* entry = entries_.first(); entry; entry = entries_.next(*entry)) {
+        poller& p = *entry->owner;
         lock_guard poller_guard(p.lock_);
         p.notified_ = true;
         p.sleeping_.wake_all();
@@ -21,9 +25,7 @@ poller::~poller() {
         {
             poll_queue& queue = *entry->queue;
             lock_guard guard(queue.lock_);
-            queue.entries_.remove(*entry);
-            if (queue.newest_ == this)
-                queue.newest_ = nullptr;
+            queue.entries_.erase(*entry);
         }
         poll_entries.destroy(entry);
         long_work::pause();
@@ -33,7 +35,8 @@ poller::~poller() {
 void poller::add(poll_queue& queue) {
     {
         lock_guard guard(queue.lock_);
-        if (queue.newest_ == this)
+        const poll_entry* there = queue.first_from(*this);
+        if (there && there->owner == this)
             return;
     }
     poll_entry* entry = poll_entries.create();
@@ -46,8 +49,7 @@ void poller::add(poll_queue& queue) {
     entry->next = entries_;
     entries_ = entry;
     lock_guard guard(queue.lock_);
-    queue.entries_.push_back(*entry);
-    queue.newest_ = this;
+    queue.entries_.insert_before(queue.first_from(*this), *entry);
 }
 
 status poller::wait(nanos_t deadline) {

@@ -1,7 +1,7 @@
 // Waiting for several things at once, as poll(2) and select(2) do.
 #pragma once
 
-#include "lib/list.h"
+#include "lib/avl_tree.h"
 #include "lib/lock.h"
 #include "lib/no_alloc.h"
 #include "lib/result.h"
@@ -14,7 +14,7 @@ struct thread;
 
 // The registration of one poller with one poll_queue.
 struct poll_entry {
-    list_node on_queue; // under the queue's lock
+    avl_node on_queue; // under the queue's lock
     poll_queue* queue = nullptr;
     poller* owner = nullptr;
     poll_entry* next = nullptr; // of the same poller
@@ -28,11 +28,13 @@ public:
 
 private:
     friend class poller;
+    // The first whose poller is `p` or one behind it.
+    poll_entry* first_from(const poller& p) REQUIRES(lock_);
+
     spin_lock lock_{lock_rank::poll, "poll_queue"};
-    list<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
-    // Whose entry is the last. It is not registered again: the number of entries is that of pollers,
-    // also if a program asks for one thing a million times.
-    const poller* newest_ GUARDED_BY(lock_) = nullptr;
+    // By poller, of which each has one: as many as there are threads, also if they ask for one thing
+    // a million times.
+    avl_tree<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
 };
 
 // One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then

@@ -7,6 +7,7 @@
 #include "vm/phys/pool.h"
 
 #include <algorithm>
+#include <string_view>
 
 using namespace linux_abi;
 
@@ -180,4 +181,29 @@ KTEST(pipe, wakes_a_poller) {
     }
     char c;
     EXPECT_EQ(get(*ends->read, &c, 1), 1); // notifies a queue that nobody waits on any more
+}
+
+// However often it asks, and whoever else asks in between: a change tells each poller once.
+KTEST(pipe, has_each_poller_once) {
+    auto ends = pipe_make(0);
+    REQUIRE(ends.has_value());
+    auto entries = [] {
+        for (pool_base* p = pool_base::first(); p; p = p->next())
+            if (std::string_view(p->name()) == "poll_entry")
+                return p->live();
+        return uint64_t{0};
+    };
+    const uint64_t before = entries();
+    {
+        poller first, second;
+        for (int i = 0; i < 100; i++) {
+            EXPECT_EQ(ends->read->poll(&first), 0u);
+            EXPECT_EQ(ends->read->poll(&second), 0u);
+        }
+        EXPECT_EQ(entries(), before + 2);
+        EXPECT_EQ(put(*ends->write, "x", 1), 1);
+        EXPECT(first.wait(forever).has_value());
+        EXPECT(second.wait(forever).has_value());
+    }
+    EXPECT_EQ(entries(), before);
 }
