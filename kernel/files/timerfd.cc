@@ -7,6 +7,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "kernel/sched/wall_clock.h"
+#include "lib/long_work.h"
 #include "vm/phys/pool.h"
 
 #include <algorithm>
@@ -41,6 +42,9 @@ struct timer_file final : public file {
     void clock_was_set();
     int32_t clock() const { return clock_; }
 
+    list_node among_watchers GUARD_UNCHECKED(watchers_lock);
+    uint64_t told GUARD_UNCHECKED(watchers_lock) = 0; // up to which setting of the clock
+
 private:
     static void fire(void* context);
     void watch_clock(bool watch);
@@ -67,28 +71,37 @@ private:
     sleep_lock setting_{lock_rank::itimer, "timerfd"}; // one setter at a time
     timer_event event_{timer_call::deferred};          // set for the deadline, and only for it
     const int32_t clock_;
-
-public:
-    list_node among_watchers GUARD_UNCHECKED(watchers_lock);
 };
 
 namespace {
 constinit pool<timer_file> timer_files{"timerfd"};
+// Those that have been told of all settings are behind those that have not.
 list<timer_file, &timer_file::among_watchers> watchers GUARDED_BY(watchers_lock);
+uint64_t times_set GUARDED_BY(watchers_lock) = 0;
 } // namespace
 
 void timerfd_clock_was_set() {
+    constexpr unsigned at_once = 64;
     lock_guard guard(watchers_lock);
-    for (timer_file& f : watchers)
+    const uint64_t this_time = ++times_set;
+    for (unsigned n = 0; !watchers.empty() && watchers.front()->told < this_time;) {
+        timer_file& f = *watchers.pop_front();
+        f.told = times_set;
+        watchers.push_back(f);
         f.clock_was_set();
+        if (++n % at_once == 0)
+            long_work::pause_without(guard);
+    }
 }
 
 void timer_file::watch_clock(bool watch) {
     lock_guard guard(watchers_lock);
-    if (watch && !among_watchers.linked())
-        watchers.push_back(*this);
-    else if (!watch && among_watchers.linked())
+    if (among_watchers.linked())
         watchers.remove(*this);
+    if (watch) {
+        told = times_set;
+        watchers.push_back(*this);
+    }
 }
 
 void timer_file::clock_was_set() {

@@ -20,6 +20,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -88,12 +89,16 @@ static void many_mappings(void) {
         need(mprotect(memory + (size_t)i * 2 * 4096, 4096, PROT_READ) == 0);
 }
 
-static void many_descriptors(void) {
+static void limit_descriptors(void) {
     struct rlimit limit = {(rlim_t)many * 4, 1 << 20};
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max > (rlim_t)many * 4)
         limit.rlim_cur = (rlim_t)many * 4;
     need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static void many_descriptors(void) {
+    limit_descriptors();
     while (dup(0) >= 0)
         continue;
     need(errno == EMFILE);
@@ -294,6 +299,15 @@ static void often_polled_pipe(void) {
     gate_pass(&ready);
     usleep(measuring ? 50000 : 1000); // it polls by then; if not, the write has less to do
 }
+// Timerfds that want to know when the clock is set: as many as there may be descriptors.
+static void many_clock_watchers(void) {
+    const struct itimerspec later = {.it_value.tv_sec = 1LL << 40};
+    const int flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+    limit_descriptors();
+    for (int fd; (fd = timerfd_create(CLOCK_REALTIME, 0)) >= 0;)
+        need(timerfd_settime(fd, flags, &later, NULL) == 0);
+    need(errno == EMFILE);
+}
 static struct timespec same_moment;
 static int sleep_until_moment(void* unused) {
     (void)unused;
@@ -493,6 +507,11 @@ static void do_sleep(void) {
     need(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &same_moment, NULL) == 0);
     usleep(1000);
 }
+static void do_set_clock(void) { // not that of somebody's Linux
+    struct timespec time;
+    need(clock_gettime(CLOCK_REALTIME, &time) == 0);
+    need(!on_spork() || clock_settime(CLOCK_REALTIME, &time) == 0);
+}
 static void do_set_cpu_timers(void) {
     set_timers(0, (struct timespec){.tv_nsec = 50000000});
     set_timers(0, (struct timespec){.tv_nsec = 1});
@@ -570,6 +589,7 @@ static const struct call {
     {"write to a pipe with 2,000 readers", crowded_pipe, do_write_crowded, crowds},
     {"write to a pipe with 2,000 in poll", polled_pipe, do_write_crowded, crowds},
     {"write to a pipe polled 131,072 times", often_polled_pipe, do_write_crowded, by_itself},
+    {"clock_settime, 16,000 timerfds", many_clock_watchers, do_set_clock, by_itself},
     {"dup2 to 131,072", high_limit, do_grow, by_itself},
     {"fork, 131,072 descriptors", high_descriptors, do_fork, by_itself},
 };
