@@ -160,12 +160,12 @@ expected<ref_ptr<shm_segment>> find_segment(int32_t id) {
 }
 
 ref_ptr<shm_segment> find_key(int32_t key) {
+    ref_ptr<shm_segment> s;
     lock_guard guard(table_lock);
-    for (unsigned i = 0; i < shm_table_size; i++)
+    for (unsigned i = 0; i < shm_table_size && !s; i++)
         if (table[i] && table[i]->key == key)
-            if (ref_ptr<shm_segment> s = segment_at(i))
-                return s;
-    return nullptr;
+            s = segment_at(i);
+    return s;
 }
 
 // Puts a new segment into the table, which takes over the caller's reference. ENOSPC; EEXIST when
