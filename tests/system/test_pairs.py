@@ -9,7 +9,7 @@ import os
 import pytest
 from guest import spork
 
-SECONDS = "4"
+SECONDS = "8"
 
 
 @pytest.mark.parametrize("cpus", [1, 4])

@@ -563,6 +563,8 @@ static struct pair* all_pairs(int* count) {
     for (int k = 0; k < KINDS; k++) {
         if (wanted.kind && strcmp(wanted.kind, kinds[k].name) != 0)
             continue;
+        if (kinds[k].bit & (K_DEVICE | K_TTY) && !on_spork()) // not everybody may make these
+            continue;
         for (int i = 0; i < CALLS; i++)
             for (int j = i; j < CALLS; j++) {
                 if (!(calls[i].kinds & calls[j].kinds & kinds[k].bit) || !possible(&calls[i]) ||

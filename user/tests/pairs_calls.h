@@ -38,7 +38,9 @@ enum {
     K_PATH = 1 << 9,    // O_PATH of a file
     K_FIFO = 1 << 10,   // of a named pipe, for both ends
     K_PROC = 1 << 11,   // of a file of /proc
-    FD = (1 << 12) - 1,
+    K_DEVICE = 1 << 26, // of /dev/zero
+    K_TTY = 1 << 27,    // of a terminal
+    FD = ((1 << 12) - 1) | K_DEVICE | K_TTY,
     K_NAME = 1 << 12,      // a name that is free, in a directory
     K_NAME_FILE = 1 << 13, // of a file
     K_NAME_DIR = 1 << 14,  // of an empty directory
@@ -56,7 +58,7 @@ enum {
     PROCESS = 3 << 22,
     K_THREAD = 1 << 24, // of the caller's process; sleeps
     K_SELF = 1 << 25,   // the caller's own process
-    KINDS = 26,
+    KINDS = 28,
 };
 
 // Arguments that the test fills in, for each call anew.
@@ -235,6 +237,16 @@ static const struct call calls[] = {
     C(FD, VALUE, fgetxattr, OBJ, Y, BUF, 8),
     C(FD, VALUE, flistxattr, OBJ, BUF, PAGE),
     C(FD, VALUE, fremovexattr, OBJ, Y),
+    C(K_TTY, VALUE, ioctl, OBJ, TCSETSF, BUF),
+    C(K_TTY, VALUE, ioctl, OBJ, TCSBRK, 1),
+    C(K_TTY, VALUE, ioctl, OBJ, TCFLSH, TCIOFLUSH),
+    C(K_TTY, VALUE, ioctl, OBJ, TCXONC, TCOOFF),
+    C(K_TTY, VALUE, ioctl, OBJ, TCXONC, TCOON),
+    C(K_TTY, VALUE, ioctl, OBJ, TIOCGWINSZ, BUF),
+    C(K_TTY, VALUE, ioctl, OBJ, TIOCSWINSZ, BUF),
+    C(K_TTY, VALUE, ioctl, OBJ, TIOCSCTTY, 0),
+    C(K_TTY, VALUE, ioctl, OBJ, TIOCGPGRP, BUF),
+    C(K_TTY, VALUE, ioctl, OBJ, TIOCOUTQ, BUF),
     // ---- Names
     C(NAME, DESCRIPTOR, open, X, O_RDONLY),
     C(NAME, DESCRIPTOR, open, X, O_RDWR | O_CREAT | O_EXCL, RW),

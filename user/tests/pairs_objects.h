@@ -8,6 +8,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 
@@ -42,6 +43,8 @@ static const struct kind kinds[] = {
     {K_PATH, "O_PATH", false},
     {K_FIFO, "fifo", false},
     {K_PROC, "file of /proc", false},
+    {K_DEVICE, "device", false},
+    {K_TTY, "terminal", false},
     {K_NAME, "free name", false},
     {K_NAME_FILE, "name of a file", false},
     {K_NAME_DIR, "name of a directory", false},
@@ -152,6 +155,21 @@ static void object_make_descriptor(struct object* o) {
         need(prctl(PR_SET_NAME, "pairs") == 0); // by the first thread, whose name it is
         place(open("/proc/self/comm", O_RDWR), OBJECT_FD);
         break;
+    case K_DEVICE:
+        need(mknod("p", S_IFCHR | RW, makedev(1, 5)) == 0);
+        place(open("p", O_RDWR), OBJECT_FD);
+        break;
+    case K_TTY: {
+        static struct termios settings; // as they were at first
+        const struct winsize size = {.ws_row = 24, .ws_col = 80};
+        need(mknod("p", S_IFCHR | RW, makedev(4, 64)) == 0);
+        place(open("p", O_RDWR | O_NOCTTY), OBJECT_FD);
+        if (settings.c_cflag == 0)
+            need(tcgetattr(OBJECT_FD, &settings) == 0);
+        need(tcsetattr(OBJECT_FD, TCSANOW, &settings) == 0 && tcflow(OBJECT_FD, TCOON) == 0);
+        need(ioctl(OBJECT_FD, TIOCSWINSZ, &size) == 0);
+        break;
+    }
     }
     place(file_with("g", "abcdefghij"), OTHER_FD);
 }
@@ -342,6 +360,11 @@ static void object_tell(const struct object* o, struct text* t) {
             for (ssize_t i = 0; i < n; i++)
                 tell(t, "%c", data[i] < ' ' ? '~' : data[i]);
         }
+        struct termios settings;
+        struct winsize size;
+        if (o->kind == K_TTY && tcgetattr(OBJECT_FD, &settings) == 0 &&
+            ioctl(OBJECT_FD, TIOCGWINSZ, &size) == 0)
+            tell(t, " modes %x rows %d", settings.c_lflag, size.ws_row);
         if (o->kind == K_DIR) {
             tell_name(t, "d/x");
             tell_name(t, "d/y");
