@@ -19,6 +19,8 @@
 #include "lib/result.h"
 #include "lib/types.h"
 
+#include <array>
+#include <bit>
 #include <machine/pmap_machine.h>
 #include <optional>
 #include <span>
@@ -53,6 +55,27 @@ struct pmap_table_entry {
     bool write_above;
 };
 
+// Some of the pages that one page table of the lowest level maps: a bit for each.
+struct pmap_table_pages {
+    static constexpr uint64_t span =
+        pmap_table_entries * page_size; // the table's share of addresses
+
+    // Of the page at `va`, whichever the table.
+    void set(vaddr_t va) { words[index(va) / 64] |= uint64_t{1} << (index(va) % 64); }
+    bool has(vaddr_t va) const { return words[index(va) / 64] >> (index(va) % 64) & 1; }
+    unsigned count() const {
+        unsigned n = 0;
+        for (uint64_t word : words)
+            n += static_cast<unsigned>(std::popcount(word));
+        return n;
+    }
+
+    std::array<uint64_t, (pmap_table_entries + 63) / 64> words{};
+
+private:
+    static size_t index(vaddr_t va) { return va.value() / page_size % pmap_table_entries; }
+};
+
 class pmap {
 public:
     // A user pmap with nothing mapped. Null when out of memory.
@@ -62,13 +85,22 @@ public:
     static pmap& kernel();
 
     // Maps `page` at `va` (page aligned) with `prot`, replacing what was there. ENOMEM when no
-    // page-table page is to be had; then nothing has changed. Does not sleep.
+    // page-table page is to be had, EAGAIN when a write is the reason (flags.access, or a wired
+    // mapping that may be written) and the page's table is write-protected as a whole
+    // (write_protect); then nothing has changed. Does not sleep.
     status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
     // Unmaps [start, end).
     NO_ALLOC void remove(vaddr_t start, vaddr_t end);
     // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);
     // none removes it. Returns how many mappings lost a right.
     NO_ALLOC uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
+    // Takes the right to write from what is mapped in [start, end), and from whole page tables at
+    // once where they lie in it: fork need not go to each page of a large process. Returns how many
+    // mappings can be written no more; all those of such a table count.
+    NO_ALLOC uint64_t write_protect(vaddr_t start, vaddr_t end);
+    // Gives that right back to the table around `va`, if it has not got it: the pages of `keep`
+    // that could be written before can be again, others cannot before they are entered anew.
+    NO_ALLOC void unprotect_table(vaddr_t va, const pmap_table_pages& keep);
     // Makes the mapping at `va`, which is there, one that must stay; an ordinary one.
     void wire(vaddr_t va);
     NO_ALLOC void unwire(vaddr_t va);

@@ -33,6 +33,7 @@
 using trace::fault_kind;
 
 std::atomic<bool> uvm_fault_ahead_enabled{true};
+std::atomic<bool> uvm_rights_ahead_enabled{true};
 std::atomic<bool> uvm_zero_page_enabled{true};
 
 // The outcome, or nothing: the map has to change first (needs_copy), and the fault starts again.
@@ -69,7 +70,8 @@ struct uvm_faultinfo {
     vm_page* zeros_for_reader(vm_amap* amap) const;
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
 
-    fault_outcome enter(vm_page& page, vm_prot prot);
+    fault_outcome enter(vm_page& page, vm_prot prot) REQUIRES_SHARED(vm.map_.lock());
+    [[gnu::noinline]] void unprotect_table() REQUIRES_SHARED(vm.map_.lock());
     void tell(fault_kind kind, const vm_page& mapped, const vm_page& found) const;
     void tell(fault_kind kind, const vm_page& mapped) const { tell(kind, mapped, mapped); }
     vm_prot anon_protection(const vm_anon& anon) const;
@@ -333,12 +335,38 @@ fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
     if (prot == vm_prot::none) // a forced access: the page is there now, and stays out of the
                                // program's reach
         return fault_outcome::resolved;
-    pmap_enter_flags flags{.wired = entry.wired_count > 0, .access = access & prot};
-    if (vm.pmap_->enter(va, page, prot, flags))
-        return fault_outcome::resolved;
+    for (;;) {
+        status entered = vm.pmap_->enter(va, page, prot,
+                                         {.wired = entry.wired_count > 0, .access = access & prot});
+        if (entered)
+            return fault_outcome::resolved;
+        if (entered.error() != Errno::again)
+            break;
+        unprotect_table();
+    }
     // An older page, which a copy has just replaced, may still be mapped here.
     vm.pmap_->remove(va, va + page_size);
     return fault_outcome::nomem;
+}
+
+// The page table around the fault has been write-protected as a whole, by a fork or mprotect. Of
+// the entry's pages in it those may be written again that nobody else has a reference to by now;
+// the rest come back as faults. What another entry has there comes back, too.
+void uvm_faultinfo::unprotect_table() {
+    constexpr uint64_t span = pmap_table_pages::span;
+    pmap_table_pages alone;
+    vm_amap* amap = entry.aref.amap();
+    if (amap && uvm_rights_ahead_enabled.load(std::memory_order_relaxed)) {
+        amap->lock().assert_held();
+        const vaddr_t table(va.value() & ~(span - 1));
+        amap->each_anon(entry.slot_of(std::max(table, entry.start)),
+                        entry.slot_of(std::min(table + span, entry.end)),
+                        [&](slot_t slot, const vm_anon& anon) {
+                            if (anon.references() == 1)
+                                alone.set(entry.address_of(slot));
+                        });
+    }
+    vm.pmap_->unprotect_table(va, alone);
 }
 
 // The pages of the entry around the fault that fault-ahead looks at (the numbers are NetBSD's

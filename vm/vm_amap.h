@@ -70,6 +70,14 @@ public:
     vm_anon* lookup(slot_t slot) const REQUIRES(*lock_);
     // The first anon in [slot, end), and its slot; null when there is none.
     vm_anon* find_from(slot_t& slot, slot_t end) const REQUIRES(*lock_);
+    // Calls visit(slot, anon) for each anon in [first, end), in order.
+    template <class Visit>
+    void each_anon(slot_t first, slot_t end, Visit visit) const REQUIRES(*lock_) {
+        slots_.visit(first, end, [&](slot_t slot, void* anon) {
+            visit(slot, *static_cast<vm_anon*>(anon));
+            return true;
+        });
+    }
     // Fills an empty, referenced slot. ENOMEM: nothing has changed.
     status add(slot_t slot, ref_ptr<vm_anon> anon) REQUIRES(*lock_);
     // Puts `anon` where another one is, whose reference is dropped.

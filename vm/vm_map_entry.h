@@ -70,6 +70,7 @@ struct vm_map_entry : vm_attributes {
     uint64_t pages() const { return size() >> page_shift; }
     bool contains(vaddr_t va) const { return start <= va && va < end; }
     slot_t slot_of(vaddr_t va) const { return aref.first() + ((va - start) >> page_shift); }
+    vaddr_t address_of(slot_t slot) const { return start + ((slot - aref.first()) << page_shift); }
     slot_t slot_end() const { return aref.first() + pages(); }
     // An amap for this entry, whose pages begin at slot `first` of it; it will have copies of what
     // `original`, if there is one, has in its slots.

@@ -135,6 +135,9 @@ enum msync : int { ms_async = 1, ms_invalidate = 2, ms_sync = 4 };
 // Whether a fault also maps its resident neighbours, as advice says. Changed at any time
 // (/proc/sys/vm).
 extern std::atomic<bool> uvm_fault_ahead_enabled;
+// Whether a write into a page table that fork has write-protected as a whole gives the right to
+// write back to all pages in it that are the writer's alone by now, too.
+extern std::atomic<bool> uvm_rights_ahead_enabled;
 // Whether a read of untouched anonymous memory maps one shared page of zeros, to be replaced at the
 // first write.
 extern std::atomic<bool> uvm_zero_page_enabled;

@@ -193,7 +193,7 @@ void vmspace::write_protect_for_fork(vm_map_entry& e, const fork_job& job) {
     e.needs_copy = true;
     e.last_fork = job.seen_from(vm_aftermath::side::parent);
     if (allows(e.protection, vm_prot::write))
-        pmap_->protect(e.start, e.end, e.effective_protection() & ~vm_prot::write);
+        pmap_->write_protect(e.start, e.end);
     EVENT(needs_copy_set, .entry = &e, .start = e.start, .end = e.end);
 }
 

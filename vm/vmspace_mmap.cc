@@ -362,8 +362,10 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool wh
         vm_prot now = e->effective_protection();
         if (now == vm_prot::none)
             pmap_->remove(e->start, e->end);
-        else if (!allows(now, before))
+        else if (!allows(now | vm_prot::write, before))
             pmap_->protect(e->start, e->end, now);
+        else if (!allows(now, before))
+            pmap_->write_protect(e->start, e->end);
     }
     map_.merge_range(start, end);
     return beyond;

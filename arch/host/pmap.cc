@@ -11,6 +11,7 @@
 #include "pmap_tables.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace {
 
@@ -35,6 +36,7 @@ pte_t* make_pte(pmap_machine& m, uint64_t va) REQUIRES(host_bus) {
     vm_page* table = vm_page_alloc(page_owner::page_table, true);
     if (!table)
         return nullptr;
+    table->md.table_protected = false;
     m.tables.emplace(va >> region_shift, table);
     count_tables(m, 1);
     return &pte_in(table, va);
@@ -89,6 +91,11 @@ pmap_machine& pmap_machine::of(pmap& p) { return p.md_; }
 pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) {
     auto table = m.tables.find(va >> region_shift);
     return table == m.tables.end() ? nullptr : &pte_in(table->second, va);
+}
+
+pte_t pmap_granted(const pmap_machine& m, uint64_t va, pte_t entry) {
+    return m.tables.at(va >> region_shift)->md.table_protected ? pte_lowered(entry, vm_prot::rx)
+                                                               : entry;
 }
 
 void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
@@ -169,6 +176,9 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     const pte_t old = *pte;
     if (flags.if_absent && pte_present(old))
         return fail(Errno::exist);
+    const bool to_write = allows(flags.access, vm_prot::write) || flags.wired;
+    if (to_write && pmap_granted(m, va.value(), entry) != entry)
+        return fail(Errno::again);
     if (pte_present(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
         m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
@@ -225,6 +235,45 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     return lowered;
 }
 
+// Whole tables first, as on x86-64, however few pages they map.
+uint64_t pmap::write_protect(vaddr_t start, vaddr_t end) {
+    assert_user_range(start, end);
+    lock_guard guard(host_bus);
+    auto whole = [&](uint64_t va) {
+        const uint64_t base = va & ~(region_size - 1);
+        return base >= start.value() && base + region_size <= end.value();
+    };
+    uint64_t lowered = 0;
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+        lowered += allows(pte_prot(pmap_granted(md_, va, pte)), vm_prot::write);
+        if (whole(va))
+            tlb::flush(md_, va);
+        else
+            pmap_lower_pte(md_, va, pte, vm_prot::rx);
+    });
+    for (auto& [region, table] : md_.tables) {
+        const uint64_t base = region << region_shift;
+        if (whole(base) && !std::exchange(table->md.table_protected, true))
+            uvm_count(uvm_counter::ptps_protected);
+    }
+    EVENT(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection::rx,
+          .entries = lowered);
+    return lowered;
+}
+
+void pmap::unprotect_table(vaddr_t va, const pmap_table_pages& keep) {
+    lock_guard guard(host_bus);
+    auto table = md_.tables.find(va.value() >> region_shift);
+    if (table == md_.tables.end() || !table->second->md.table_protected)
+        return;
+    const vaddr_t base(table->first << region_shift);
+    for (size_t i = 0; i < table_size; i++)
+        if (pte_t& pte = entries_of(table->second)[i]; !keep.has(base + i * page_size))
+            pte = pte_lowered(pte, vm_prot::rx);
+    table->second->md.table_protected = false;
+    EVENT(table_unprotected, .pmap = this, .va = va, .pages = keep.count());
+}
+
 void pmap::wire(vaddr_t va) {
     lock_guard guard(host_bus);
     pte_t* pte = pmap_find_pte(md_, va.value());
@@ -247,7 +296,7 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     if (!pte || !pte_present(*pte))
         return std::nullopt;
     return pmap_mapping{.pa = pte_frame(*pte) + va.page_offset(),
-                        .prot = pte_prot(*pte),
+                        .prot = pte_prot(pmap_granted(md_, va.value(), *pte)),
                         .wired = (*pte & pte_wired) != 0,
                         .referenced = (*pte & pte_accessed) != 0,
                         .modified = (*pte & pte_dirty) != 0};
@@ -291,7 +340,7 @@ void pmap::for_each_entry(vaddr_t start, vaddr_t end,
                         .va = vaddr_t(base),
                         .pa = table->physical(),
                         .present = true,
-                        .write = true,
+                        .write = !table->md.table_protected,
                         .execute = true,
                         .user = true,
                         .accessed = true,
@@ -313,7 +362,7 @@ void pmap::for_each_entry(vaddr_t start, vaddr_t end,
                             .accessed = (e & pte_accessed) != 0,
                             .dirty = (e & pte_dirty) != 0,
                             .wired = (e & pte_wired) != 0,
-                            .write_above = true});
+                            .write_above = !table->md.table_protected});
         }
     }
 }

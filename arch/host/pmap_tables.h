@@ -6,6 +6,7 @@
 
 #include "tlb.h"
 
+#include <bit>
 #include <cstdint>
 
 // An entry: the frame's address, and in the low bits the rights (vm_prot) and these flags. A
@@ -14,9 +15,9 @@ using pte_t = uint64_t;
 inline constexpr pte_t pte_wired = 1 << 3, pte_accessed = 1 << 4, pte_dirty = 1 << 5;
 inline constexpr pte_t pte_rights = 7;
 
-inline constexpr unsigned region_shift = 21;
-inline constexpr uint64_t region_size = uint64_t{1} << region_shift;
-inline constexpr size_t table_size = 512;
+inline constexpr size_t table_size = pmap_table_entries;
+inline constexpr uint64_t region_size = table_size * page_size;
+inline constexpr unsigned region_shift = std::countr_zero(region_size);
 
 constexpr bool pte_present(pte_t e) { return e & pte_rights; }
 constexpr paddr_t pte_frame(pte_t e) { return paddr_t(page_round_down(e)); }
@@ -33,6 +34,9 @@ constexpr bool pte_needs_flush(pte_t before, pte_t after) {
 
 // The entry of `va`, or null when its region has no table.
 pte_t* pmap_find_pte(const pmap_machine& m, uint64_t va) REQUIRES(host_bus);
+
+// What the entry grants as long as its table is as it is.
+pte_t pmap_granted(const pmap_machine& m, uint64_t va, pte_t entry) REQUIRES(host_bus);
 
 // pv lists (pmap_pv.cc).
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va)

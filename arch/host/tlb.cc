@@ -32,7 +32,7 @@ void check_hit(const pmap_machine& m, uint64_t va, pte_t entry, vm_prot access) 
     if (pte_frame(*pte) != pte_frame(entry))
         panic("host: CPU %u uses a stale TLB entry for %#lx: page %#lx has replaced %#lx",
               cpu::id(), va, pte_frame(*pte).value(), pte_frame(entry).value());
-    if (!allows(pte_prot(*pte), access))
+    if (!allows(pte_prot(pmap_granted(m, va, *pte)), access))
         panic("host: CPU %u uses a stale TLB entry for %#lx: rights %u have become %u", cpu::id(),
               va, unsigned(pte_prot(entry)), unsigned(pte_prot(*pte)));
 }
@@ -49,12 +49,12 @@ uint8_t* tlb::translate(pmap_machine& m, vaddr_t va, vm_prot access) {
     if (hit == mine.end() || !allows(pte_prot(hit->second), access) ||
         (write && !(hit->second & pte_dirty))) {
         pte_t* pte = pmap_find_pte(m, page_va);
-        if (!pte || !allows(pte_prot(*pte), access)) {
+        if (!pte || !allows(pte_prot(pmap_granted(m, page_va, *pte)), access)) {
             flush_here(m, page_va); // a page fault forgets the translation that caused it
             return nullptr;
         }
         *pte |= pte_accessed | (write ? pte_dirty : 0);
-        hit = mine.insert_or_assign({&m, page_va}, *pte).first;
+        hit = mine.insert_or_assign({&m, page_va}, pmap_granted(m, page_va, *pte)).first;
     }
     check_hit(m, page_va, hit->second, access);
     return static_cast<uint8_t*>(direct_map(pte_frame(hit->second))) + va.page_offset();

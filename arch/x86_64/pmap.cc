@@ -78,23 +78,59 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
     return {m.resident == 0 ? end : at.va(), all};
 }
 
+// The rights of each page that is mapped in the cursor's table, one by one; returns how many lost
+// one.
+[[gnu::always_inline]] inline uint64_t lower_pages(pte_cursor& at, vm_prot prot,
+                                                   tlb::batch& flush) {
+    uint64_t lowered = 0;
+    do {
+        if (const pte_t before = pte_lower(at.pte(), prot)) {
+            lowered++;
+            if (before & pte_accessed) // otherwise it is in no TLB
+                flush.add(at.va());
+        }
+    } while (at.next());
+    return lowered;
+}
+
 progress protect_some(pmap_machine& m, uint64_t va, uint64_t end, vm_prot prot) {
     lock_guard guard(m.lock);
     tlb::batch flush;
     uint64_t lowered = 0;
     pte_cursor at(m, va, end);
     for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++) {
-        do {
-            // Once for each resident page in every fork: this loop is what fork costs by size.
-            if (const pte_t before = pte_lower(at.pte(), prot)) {
-                lowered++;
-                if (before & pte_accessed) // otherwise it is in no TLB
-                    flush.add(at.va());
-            }
-        } while (at.next());
+        lowered += lower_pages(at, prot, flush);
         at.leave_table();
     }
     tlb::flush(m, flush);
+    return {at.va(), lowered};
+}
+
+// A table with fewer pages is not worth the walk through all of its entries at the next write.
+constexpr unsigned protected_as_a_whole_from = 64;
+
+// What a fork costs by size: a bit for each table, 2 MiB of memory, and a bit for each page at the
+// edges.
+progress write_protect_some(pmap_machine& m, uint64_t va, uint64_t end) {
+    lock_guard guard(m.lock);
+    tlb::batch flush;
+    uint64_t lowered = 0, whole = 0;
+    pte_cursor at(m, va, end);
+    for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++, at.leave_table()) {
+        unsigned pages = at.covers_table(va, protected_as_a_whole_from);
+        if (pages == 0)
+            lowered += lower_pages(at, vm_prot::rx, flush);
+        for (; pages != 0; pages = at.next_covered_table(protected_as_a_whole_from)) {
+            if (!(pte_take_write(at.table_entry()) & pte_write))
+                continue;
+            lowered += pages;
+            whole++;
+        }
+    }
+    if (whole != 0)
+        flush.add_all();
+    tlb::flush(m, flush);
+    uvm_count(uvm_counter::ptps_protected, whole);
     return {at.va(), lowered};
 }
 
@@ -218,6 +254,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         const bool have_table = at.make_tables(m);
         if (flags.if_absent && at.mapped())
             return fail(Errno::exist);
+        if ((entry & (pte_dirty | pte_wired)) && have_table && !at.table_writable()) [[unlikely]]
+            return fail(Errno::again);
         if (have_table && pte_maps(at.value(), pte_frame(entry))) {
             change_rights(m, at, entry, flush);
         } else if (have_table && pv_insert(page, m, va.value())) {
@@ -250,6 +288,32 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     return changed;
 }
 
+uint64_t pmap::write_protect(vaddr_t start, vaddr_t end) {
+    const uint64_t changed = whole_range(
+        start, end, [&](uint64_t va) { return write_protect_some(md_, va, end.value()); });
+    EVENT(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection::rx,
+          .entries = changed);
+    return changed;
+}
+
+// First the pages, then the table: in between a processor that walks finds too few rights, never
+// too many. It needs no flush for that: nobody's TLB allows a write here.
+void pmap::unprotect_table(vaddr_t va, const pmap_table_pages& keep) {
+    pmap_machine& m = md_;
+    lock_guard guard(m.lock);
+    const pte_cursor at(m, va.value());
+    if (at.in_hole() || at.table_writable())
+        return;
+    pte_t* pte = table_below(pte_load(at.table_entry()));
+    for (uint64_t word : keep.words)
+        for (size_t i = 0; i < 64; i++, pte++, word >>= 1)
+            if (!(word & 1) && (pte_load(*pte) & pte_write))
+                pte_take_write(*pte);
+    pte_atomic(at.table_entry()).fetch_or(pte_write, std::memory_order_release);
+    tlb::refresh_here(m); // spares this CPU a spurious fault for each page that it has read
+    EVENT(table_unprotected, .pmap = this, .va = va, .pages = keep.count());
+}
+
 void pmap::wire(vaddr_t va) {
     lock_guard guard(md_.lock);
     const pte_cursor at(md_, va.value());
@@ -268,9 +332,12 @@ void pmap::unwire(vaddr_t va) {
 
 std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(md_.lock);
-    const pte_t value = pte_cursor(md_, va.value()).value();
+    const pte_cursor at(md_, va.value());
+    pte_t value = at.value();
     if (!(value & pte_present))
         return std::nullopt;
+    if (!at.table_writable())
+        value &= ~pte_write;
     return pmap_mapping{.pa = pte_frame(value) + va.page_offset(),
                         .prot = prot_of_pte(value),
                         .wired = (value & pte_wired) != 0,

@@ -17,7 +17,7 @@ public:
         : root_(m.root), end_(va + page_size), at_(descend(top(root_, va))) {}
     // In front of [va, end): find() comes next.
     pte_cursor(const pmap_machine& m, uint64_t va, uint64_t end) REQUIRES(m.lock)
-        : root_(m.root), end_(end), at_{va, nullptr, 1} {}
+        : root_(m.root), end_(end), at_{va, nullptr, 1, nullptr} {}
 
     uint64_t va() const { return at_.va; }
     bool in_hole() const { return at_.level != 1; }
@@ -29,6 +29,12 @@ public:
     // What it says: nothing in a hole.
     pte_t value() const { return in_hole() ? 0 : pte_load(*at_.entry); }
     bool mapped() const { return value() & pte_present; }
+    // The entry of the level above, by which the table can be write-protected as a whole.
+    pte_t& table_entry() const {
+        CHECK_ASSERT(!in_hole());
+        return *at_.above;
+    }
+    bool table_writable() const { return pte_load(table_entry()) & pte_write; }
 
     // Makes the tables that are missing above the entry. False when out of memory: the caller
     // prunes those that were made on the way.
@@ -46,12 +52,9 @@ public:
     // Inline, so that the cursor stays in registers: a fork goes to each resident page.
     // To the first page from here on that is mapped. False at the end of the range.
     [[gnu::always_inline]] bool find() {
-        const mapped_page found = find_mapped(root_, at_.va, end_);
-        if (!found.pte) {
-            at_.va = end_;
+        at_ = find_mapped(root_, at_.va, end_);
+        if (!at_.entry)
             return false;
-        }
-        at_ = {found.va, found.pte, 1};
         const uint64_t table_end = (at_.va | (level_span(2) - 1)) + 1;
         table_end_ = end_ < table_end ? end_ : table_end;
         return true;
@@ -64,6 +67,29 @@ public:
             at_ = skip_clear(at_, table_end_);
         return at_.va < table_end_;
     }
+    // How many pages the table maps, if the range, which began at `start`, has all of them, and they
+    // are so many at least; or 0.
+    unsigned covers_table(uint64_t start, unsigned at_least) const {
+        const uint64_t base = at_.va & ~(level_span(2) - 1);
+        if (base < start || base + level_span(2) > end_)
+            return 0;
+        const unsigned in_use = pmap_entries_in_use(pte());
+        return in_use < at_least ? 0 : in_use;
+    }
+    // The same of the table just behind, where it goes on then; 0: it stays here.
+    unsigned next_covered_table(unsigned at_least) {
+        pte_t* above = at_.above + 1;
+        if (table_end_ + level_span(2) > end_ || table_index(table_end_, 2) == 0 ||
+            !(pte_load(*above) & pte_present))
+            return 0;
+        pte_t* first = table_below(pte_load(*above));
+        const unsigned in_use = pmap_entries_in_use(*first);
+        if (in_use < at_least)
+            return 0;
+        at_ = {table_end_, first, 1, above};
+        table_end_ += level_span(2);
+        return in_use;
+    }
     // Behind the table. The tables above may have been pruned meanwhile.
     void leave_table() { at_.va = table_end_; }
 
@@ -72,29 +98,30 @@ private:
         uint64_t va;
         pte_t* entry;
         unsigned level; // of the table that the entry is in
-    };
-    struct mapped_page { // small enough to be returned in registers
-        uint64_t va;
-        pte_t* pte; // null at the end
+        pte_t* above;   // the entry that leads to that table; null: the root
     };
     static place top(pte_t* root, uint64_t va) {
-        return {va, &root[table_index(va, root_level)], root_level};
+        return {va, &root[table_index(va, root_level)], root_level, nullptr};
     }
-    static place below(place p) {
+    static place below(place p) { return below(p, pte_load(*p.entry)); }
+    static place below(place p, pte_t entry) {
         const unsigned level = p.level - 1;
-        return {p.va, &table_below(pte_load(*p.entry))[table_index(p.va, level)], level};
+        return {p.va, &table_below(entry)[table_index(p.va, level)], level, p.entry};
     }
     // To an entry that is clear, or of level 1.
     static place descend(place p) {
 #pragma GCC unroll 3
-        for (; p.level > 1; p = below(p)) {
-            if (!(pte_load(*p.entry) & pte_present))
+        while (p.level > 1) {
+            const pte_t entry = pte_load(*p.entry);
+            if (!(entry & pte_present))
                 break;
-            CHECK_ASSERT(!(pte_load(*p.entry) & pte_large));
+            CHECK_ASSERT(!(entry & pte_large));
+            p = below(p, entry);
         }
         return p;
     }
-    [[gnu::flatten]] static mapped_page find_mapped(pte_t* root, uint64_t va, uint64_t end);
+    // At `end` and without an entry, if there is none.
+    [[gnu::flatten]] static place find_mapped(pte_t* root, uint64_t va, uint64_t end);
     static place skip_clear(place from, uint64_t end);
     static place make_missing_tables(pmap_machine& m, place at) REQUIRES(m.lock);
 

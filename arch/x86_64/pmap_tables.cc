@@ -66,22 +66,22 @@ pte_cursor::place pte_cursor::skip_clear(place at, uint64_t end) {
     return at;
 }
 
-pte_cursor::mapped_page pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64_t end) {
+pte_cursor::place pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64_t end) {
     place at = top(root, va);
     while (at.va < end) {
         at = descend(at);
         if (pte_load(*at.entry) & pte_present)
-            return {at.va, at.entry};
+            return at;
         at = skip_clear(at, end);
         if (table_index(at.va, at.level) == 0)
             at = top(root, at.va); // it is behind its table
     }
-    return {end, nullptr};
+    return {end, nullptr, 1, nullptr};
 }
 
 // As far as memory lasts.
 pte_cursor::place pte_cursor::make_missing_tables(pmap_machine& m, place at) {
-    // A user table's upper entries grant everything: the lowest level decides.
+    // Upper entries grant everything at first: the lowest level decides.
     const pte_t bits = pte_present | pte_write | pte_accessed | (m.is_kernel ? 0 : pte_user);
     for (; at.level > 1; at = below(at)) {
         vm_page* page =

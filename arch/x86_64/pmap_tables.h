@@ -31,7 +31,7 @@ inline constexpr pte_t pte_no_execute = pte_t{1} << 63;
 inline constexpr pte_t pte_address = 0x000f'ffff'ffff'f000;
 inline constexpr pte_t pte_rights = pte_write | pte_no_execute;
 
-inline constexpr size_t table_size = 512;
+inline constexpr size_t table_size = pmap_table_entries;
 inline constexpr unsigned root_level = 4;
 // The first entry of the root that belongs to the kernel, shared by all pmaps.
 inline constexpr size_t first_kernel_slot = 256;
@@ -85,6 +85,10 @@ inline pte_t pte_lower(pte_t& pte, vm_prot prot) {
             return 0;
     } while (!pte_compare_exchange(pte, before, (before & ~taken) | given));
     return before;
+}
+// Takes the right to write; returns what the entry said.
+inline pte_t pte_take_write(pte_t& pte) {
+    return __atomic_fetch_and(&pte, ~pte_write, __ATOMIC_SEQ_CST);
 }
 // Whether the change from `before` to `after` takes something away that a TLB may still grant.
 // An entry that was never accessed is in no TLB.

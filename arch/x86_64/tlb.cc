@@ -221,6 +221,12 @@ void tlb::activate(pmap_machine& m) {
 
 bool tlb::loaded_here(const pmap_machine& m) { return this_cpu()->loaded_pmap == &m; }
 
+void tlb::refresh_here(const pmap_machine& m) {
+    no_interrupts guard;
+    if (loaded_here(m))
+        load_table(m);
+}
+
 bool tlb::loaded_elsewhere(const pmap_machine& m) {
     return (m.loaded_on.load(std::memory_order_seq_cst) & ~bit(this_cpu()->id)) != 0;
 }

@@ -16,6 +16,6 @@ def test_a_watchpoint_and_reverse_continue_find_the_writer_of_a_pte() -> None:
     assert answers["spork pte $pid() this->va"].endswith("read-only\n"), answers.text()
     writer = answers["spork bt"]
     # fork's write-protection took the right away, long before the fault.
-    assert re.search(r"^#\d+ .*pmap::protect", writer, re.M), answers.text()
+    assert re.search(r"^#\d+ .*pmap::write_protect", writer, re.M), answers.text()
     assert "vmspace::fork" in writer and re.search(r"^user .*\(system call 57\)$", writer, re.M), writer
     assert "running on CPU 0  walk" in answers["spork ps"]

@@ -341,6 +341,7 @@ TEST_CASE("fork: faults are laid to the fork that caused them", "[fork]") {
     using kind = vm_aftermath::kind;
     vm_world world;
     uvm_fault_ahead_enabled = false;
+    uvm_rights_ahead_enabled = false;
     vm_ref parent = new_space();
     vaddr_t at = map_private(parent, 0x100000, 16);
     for (int i = 0; i < 8; i++)
@@ -386,6 +387,65 @@ TEST_CASE("fork: faults are laid to the fork that caused them", "[fork]") {
     CHECK(entry_count(parent) == 1);
     store(parent, vaddr_t(0x110000), 1);
     CHECK(second->read(side::parent, kind::write_reused) == 8);
+}
+
+// A page table has eight pages on the simulated machine.
+TEST_CASE("fork: a write gives the right back to all pages of a table that are alone by now",
+          "[fork]") {
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    uvm_rights_ahead_enabled = GENERATE(true, false);
+    const uint64_t more = uvm_rights_ahead_enabled ? 0 : 1;
+    vm_ref parent = new_space();
+    vaddr_t at = map_private(parent, 0x100000, 20);
+    for (int i = 0; i < 20; i++)
+        store(parent, at + pages(i), 1);
+    counted lowered(uvm_counter::ptes_protected), tables(uvm_counter::ptps_protected);
+    vm_ref child = fork_of(parent);
+    CHECK(lowered() == 20);
+    CHECK(tables() == 2);           // the third is the entry's only in part
+    store(child, at + pages(1), 2); // the child has amaps and copies of its own
+    store(child, at + pages(2), 2);
+    counted faults(uvm_counter::faults), copies(uvm_counter::pages_copied);
+    auto store_again = [&](int page, uint64_t faulted) {
+        const uint64_t before = faults();
+        store(parent, at + pages(page), 3);
+        CHECK(faults() - before == faulted);
+    };
+    store_again(0, 1); // the child has it, too: a copy
+    CHECK(copies() == 1);
+    store_again(1, more); // came back with it
+    store_again(2, more);
+    store_again(3, 1);
+    CHECK(copies() == 2);
+    CHECK(load(child, at) == 1);
+    child.reset();
+    store_again(8, 1); // the other table
+    for (int i = 9; i < 16; i++)
+        store_again(i, more);
+    store_again(16, 1);
+    store_again(17, 1); // page by page
+    CHECK(copies() == 2);
+}
+
+TEST_CASE("fork: what a table gets back is its own entry's alone", "[fork]") {
+    vm_world world;
+    uvm_fault_ahead_enabled = false;
+    vm_ref vm = new_space();
+    vaddr_t at = map_private(vm, 0x100000, 8);
+    for (int i = 0; i < 8; i++)
+        store(vm, at + pages(i), 1);
+    counted tables(uvm_counter::ptps_protected);
+    REQUIRE(vm->protect(at, pages(8), vm_prot::read));
+    CHECK(tables() == 1);
+    CHECK(store(vm, at + pages(4), 2) < 0);
+    // The second half may be written again, the first may not.
+    REQUIRE(vm->protect(at + pages(4), pages(4), vm_prot::rw));
+    CHECK(store(vm, at + pages(4), 2) == 2);
+    CHECK(store(vm, at + pages(3), 2) < 0);
+    CHECK(store(vm, at + pages(7), 2) == 2);
+    REQUIRE(vm->protect(at, pages(4), vm_prot::rw));
+    CHECK(store(vm, at + pages(3), 2) == 2);
 }
 
 TEST_CASE("fork: a child with a page table of its own has fewer faults to blame on it", "[fork]") {

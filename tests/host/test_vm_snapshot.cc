@@ -197,10 +197,15 @@ TEST_CASE("snapshot: anons, their references, and the mappings of two sides of a
     for (int i : {0, 1, 2, 3, 6, 7, 8, 11})
         want.push_back({(at + pages(i)).value(), frame_at(parent, at + pages(i)), "\"puad\""});
     CHECK(mapped(parent) == want);
-    const std::vector<row> tables = rows_of(of_space(child), "tables");
+    // Eight of the pages by their table.
+    std::vector<row> tables = rows_of(of_space(parent), "tables");
+    REQUIRE(tables.size() == 3);
+    CHECK(tables[1] == row{"1", "\"0x100000\"", tables[1][2], "\"puax\""});
+    CHECK(tables[2][3] == "\"pwuax\"");
+    tables = rows_of(of_space(child), "tables");
     REQUIRE(tables.size() == 2);
     CHECK(tables[0][3] == "\"\""); // the root
-    CHECK(tables[1] == row{"1", "\"0x0\"", tables[1][2], "\"pwuax\""});
+    CHECK(tables[1] == row{"1", "\"0x100000\"", tables[1][2], "\"pwuax\""});
     CHECK(vm_page_of(paddr_t(value_of(tables[1][2])))->owner_kind == page_owner::page_table);
 
     // For people: each line names the first page of a run.

@@ -374,6 +374,7 @@ void run_operations(const std::vector<model_operation>& operations, volatile siz
         throw model_mismatch(at, d.what());
     }
     uvm_fault_ahead_enabled = true;
+    uvm_rights_ahead_enabled = true;
     uvm_zero_page_enabled = true;
     uvm_commit::set_mode(uvm_commit::mode::heuristic);
     uvm_commit::set_kbytes(0);

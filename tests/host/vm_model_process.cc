@@ -140,6 +140,7 @@ void model::overcommit(uint32_t value) {
 void model::switches(uint32_t value) {
     uvm_fault_ahead_enabled = value & 1;
     uvm_zero_page_enabled = value & 2;
+    uvm_rights_ahead_enabled = value & 4;
 }
 
 } // namespace vm_model

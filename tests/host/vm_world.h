@@ -20,6 +20,7 @@ public:
         alloc_fail_after(0);
         uvm_check_at_seams = false;
         uvm_fault_ahead_enabled = true;
+        uvm_rights_ahead_enabled = true;
         uvm_zero_page_enabled = true;
         uvm_commit::set_mode(uvm_commit::mode::heuristic);
         uvm_commit::set_ratio(50);

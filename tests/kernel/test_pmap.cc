@@ -3,6 +3,7 @@
 #include "arch/pmap.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
+#include "vm/phys/uvmexp.h"
 
 namespace {
 
@@ -191,6 +192,52 @@ KTEST(pmap, ranges_over_many_tables) {
     p->remove(vaddr_t(0), user_max);
     EXPECT_EQ(p->resident_pages(), 0u);
     EXPECT_EQ(p->table_pages(), 1u);
+    p->check();
+}
+
+KTEST(pmap, a_table_is_write_protected_as_a_whole) {
+    // Two tables full, and half a third.
+    constexpr size_t table = pmap_table_entries, n = 2 * table + table / 2;
+    test_pmap p;
+    test_pages pages(n);
+    REQUIRE(p && pages.complete());
+    auto va = [](size_t i) { return vaddr_t(0x4000'0000 + i * page_size); };
+    auto prot = [&](size_t i) { return p->lookup(va(i))->prot; };
+    for (size_t i = 0; i < n; i++)
+        REQUIRE(p->enter(va(i), pages[i], i == 9 ? ro : rw, {.access = vm_prot::read}).has_value());
+    loaded_pmap loaded(p);
+    EXPECT(can_write(va(0)) && can_write(va(n - 1)));
+    const uint64_t tables = uvm_read(uvm_counter::ptps_protected);
+    EXPECT_EQ(p->write_protect(va(0), va(n - 1)), n - 1);
+    EXPECT_EQ(uvm_read(uvm_counter::ptps_protected), tables + 2);
+    EXPECT(!can_write(va(0)) && can_read(va(0)) && !can_write(va(table)) && can_write(va(n - 1)));
+    EXPECT(prot(0) == ro && prot(n - 2) == ro && prot(n - 1) == rw);
+    EXPECT_EQ(p->write_protect(va(0), va(n - 1)), 0u);
+    p->check();
+    // A mapping may come in, but not to be written.
+    EXPECT(p->enter(va(3), pages[3], rw, {.access = vm_prot::read}).has_value());
+    EXPECT(prot(3) == ro);
+    status refused = p->enter(va(3), pages[3], rw, {.access = vm_prot::write});
+    EXPECT(!refused && refused.error() == Errno::again);
+    // Some get the right back, those that had none do not, the other table stays as it is.
+    pmap_table_pages keep;
+    keep.set(va(3));
+    keep.set(va(9));
+    keep.set(va(table - 1));
+    p->unprotect_table(va(3), keep);
+    for (size_t i = 0; i < table; i++)
+        EXPECT(prot(i) == (i == 3 || i == table - 1 ? rw : ro));
+    EXPECT(can_write(va(3)) && !can_write(va(4)) && can_write(va(table - 1)) && !can_write(va(9)));
+    EXPECT(prot(table) == ro && !can_write(va(table)));
+    EXPECT(p->enter(va(4), pages[4], rw, {.access = vm_prot::write}).has_value());
+    EXPECT(can_write(va(4)));
+    p->unprotect_table(va(4), {}); // it is not protected
+    EXPECT(can_write(va(4)));
+    p->check();
+    // What goes and comes again has nothing of that.
+    p->remove(va(table), va(2 * table));
+    REQUIRE(p->enter(va(table), pages[table], rw, {.access = vm_prot::write}).has_value());
+    EXPECT(can_write(va(table)));
     p->check();
 }
 

@@ -39,19 +39,22 @@ def test_two_runs_agree(text: str) -> None:
 
 
 @pytest.mark.parametrize("label", [
-    "amaps now in common", "PTEs write-protected", "TLB flushes", "map entries copied", "pages promised",
+    "amaps now in common", "pages write-protected", "by whole page tables", "TLB flushes",
+    "map entries copied", "pages promised",
     "page-table pages made", "PTEs copied", "pages copied", "faults without a copy",
     "pages copied by faults", "map entries freed", "marks cleared at a write", "of them with a new amap",
-    "PTEs removed", "page-table pages freed", "faults", "pages copied by them"])
+    "PTEs removed", "page-table pages freed", "faults", "pages copied by them",
+    "faults, by tables"])
 def test_a_child_that_shares_costs_its_parent_nothing(figures: Figures, label: str) -> None:
     assert {figures[label][way, mib] for way in SHARING for mib in SIZES} == {0}
 
 
 def test_marking_copy_on_write_goes_by_resident_pages(figures: Figures) -> None:
-    protected = figures["PTEs write-protected"]
+    protected, tables = figures["pages write-protected"], figures["by whole page tables"]
     for way in DEFERRING:
         assert protected[way, 4] - protected[way, 1] == PAGES[4] - PAGES[1]
         assert protected[way, 1] >= PAGES[1]
+        assert tables[way, 4] == PAGES[4] // 512 and tables[way, 1] == 0
     assert protected["copy", 4] == 0
 
 
@@ -111,6 +114,13 @@ def test_parent_faults_on_every_page_and_copies_hardly_one(figures: Figures) -> 
             assert PAGES[mib] <= faults[way, mib] <= PAGES[mib] + 8
             assert copied[way, mib] <= 8
     assert faults["copy", 4] == 0
+
+
+def test_a_fault_gives_a_table_its_right_back(figures: Figures) -> None:
+    faults = figures["faults, by tables"]
+    for way in DEFERRING:
+        assert PAGES[1] <= faults[way, 1] <= PAGES[1] + 8  # half a table goes page by page
+        assert PAGES[4] // 512 <= faults[way, 4] <= PAGES[4] // 512 + 8
 
 
 def test_who_waits(figures: Figures) -> None:

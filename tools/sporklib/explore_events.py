@@ -52,6 +52,7 @@ ACTS = {
     "pte_entered": ["pte_atomic(at.pte()).store(entry"],
     "pte_removed": ["remove_some(md_, va, end.value())"],
     "pte_protected": ["pte_lower(at.pte(), prot)"], "pte_copied": ["copy_mapping(target, at.va()"],
+    "table_unprotected": ["fetch_or(pte_write"],
     "page_protected": ["try_page_protect(page, prot, changed)"],
     "page_table_made": ["pte_atomic(*at.entry).store("],
     "page_table_freed": ["pte_atomic(*entries[level + 1]).store(0"],

@@ -37,9 +37,11 @@ static void check(bool good, const char* what) {
 
 // Where the ledger has a figure: in the entry of the creation, in what came of it later in the
 // parent or in the child, or in the entry of the child's exec. The parent's own writes are timed by
-// the program.
-enum place { CALL, PARENT_LATER, CHILD_LATER, EXEC, WRITES, PLACES };
-static const char* const place_names[PLACES] = {"call", "parent", "child", "exec", "writes"};
+// the program. What they cost where a write gives a whole page table its right back comes from a
+// second child.
+enum place { CALL, PARENT_LATER, CHILD_LATER, EXEC, WRITES, TABLES_LATER, TABLES_WRITES, PLACES };
+static const char* const place_names[PLACES] = {"call",   "parent", "child",       "exec",
+                                                "writes", "tables", "table_writes"};
 
 struct figure {
     enum place place;
@@ -60,15 +62,19 @@ struct step {
 static const struct step steps[] = {
     {"1. Walk the parent's map and mark what can be written copy-on-write. For the\n"
      "   pmap that is: take the right to write from every resident page, in the page\n"
-     "   table, and make the TLB forget. (Mode copy copies instead, below.) A parent\n"
-     "   that is shared is not touched.\n",
+     "   table or from the table as a whole, and make the TLB forget. (Mode copy\n"
+     "   copies instead, below.) A parent that is shared is not touched.\n",
      {{"amaps now in common",
        "amaps that an entry of the child refers to, too",
        {{CALL, "amaps_referenced"}},
        COUNT},
-      {"PTEs write-protected",
-       "page-table entries of the parent that lost the right to write",
+      {"pages write-protected",
+       "resident pages of the parent that lost the right to write",
        {{CALL, "ptes_protected"}},
+       COUNT},
+      {"by whole page tables",
+       "each 512 of them at once, by a bit of the entry that leads to their table",
+       {{CALL, "ptps_protected"}},
        COUNT},
       {"TLB flushes",
        "times that the processor forgot translations",
@@ -139,7 +145,10 @@ static const struct step steps[] = {
        COUNT}}},
     {"7. The parent goes on, and writes to its memory. Each page that step 1 made\n"
      "   read-only faults once, though the child is gone and hardly a page is copied.\n"
-     "   A parent that was shared takes no fault: its map was never changed.\n",
+     "   (So it is with vm.rights_ahead off, as in other kernels. With it, as Spork\n"
+     "   is by itself, one fault gives the right back to all pages of a table that are\n"
+     "   the parent's alone by then.) A parent that was shared takes no fault: its map\n"
+     "   was never changed.\n",
      {{"faults",
        "write faults on pages that fork had write-protected",
        {{PARENT_LATER, "write_copied"}, {PARENT_LATER, "write_reused"}},
@@ -147,6 +156,10 @@ static const struct step steps[] = {
       {"pages copied by them",
        "those that found that somebody else still had the page",
        {{PARENT_LATER, "write_copied"}},
+       COUNT},
+      {"faults, by tables",
+       "those with rights_ahead on",
+       {{TABLES_LATER, "write_copied"}, {TABLES_LATER, "write_reused"}},
        COUNT}}},
     {"8. The bill, in thousands of processor cycles (of instructions, on a machine\n"
      "   that counts them).\n",
@@ -156,7 +169,15 @@ static const struct step steps[] = {
        "one to each page, after the child has ended",
        {{WRITES, "cycles"}},
        THOUSANDS},
-      {"together", "", {{CALL, "cycles"}, {EXEC, "cycles"}, {WRITES, "cycles"}}, THOUSANDS}}},
+      {"together", "", {{CALL, "cycles"}, {EXEC, "cycles"}, {WRITES, "cycles"}}, THOUSANDS},
+      {"writes, by tables",
+       "the parent's writes with rights_ahead on",
+       {{TABLES_WRITES, "cycles"}},
+       THOUSANDS},
+      {"together, by tables",
+       "",
+       {{CALL, "cycles"}, {EXEC, "cycles"}, {TABLES_WRITES, "cycles"}},
+       THOUSANDS}}},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
@@ -216,8 +237,8 @@ static void write_all(char* memory, size_t size) {
         ((volatile char*)memory)[at]++;
 }
 
-// Prints the ledger's figures as "place name value".
-static void print_ledger(pid_t child) {
+// Prints the ledger's figures as "place name value"; those of `later` alone, unless it is PLACES.
+static void print_ledger(pid_t child, enum place later) {
     static char text[32768];
     int fd = open("/proc/self/ledger", O_RDONLY | O_CLOEXEC);
     ssize_t size = 0, n;
@@ -235,15 +256,21 @@ static void print_ledger(pid_t child) {
             else
                 place = strcmp(kind, "exec") == 0 ? EXEC : PLACES; // its exit is not shown
         } else if (strstr(line, "later, in the parent")) {
-            place = PARENT_LATER;
+            place = later == PLACES ? PARENT_LATER : later;
         } else if (strstr(line, "later, in the child")) {
             place = CHILD_LATER;
         } else if (place != PLACES) {
             int pairs = sscanf(line, "%31s %ld %31s %ld", name[0], &value[0], name[1], &value[1]);
-            for (int i = 0; i < pairs / 2; i++)
+            for (int i = 0; i < pairs / 2 && (later == PLACES || later == place); i++)
                 printf("%s %s %ld\n", place_names[place], name[i], value[i]);
         }
     }
+}
+
+static void write_file(const char* name, const char* value) {
+    int fd = open(name, O_WRONLY | O_CLOEXEC);
+    check(fd >= 0 && write(fd, value, 1) == 1, name);
+    close(fd);
 }
 
 static void measure(enum way way, size_t size) {
@@ -259,20 +286,25 @@ static void measure(enum way way, size_t size) {
     char* memory =
         mmap(NULL, size + ALIGNMENT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(memory != MAP_FAILED, "mmap");
-    memory += -(uintptr_t)memory % ALIGNMENT;
+    const size_t before = -(uintptr_t)memory % ALIGNMENT;
+    memory += before;
+    check((before == 0 || munmap(memory - before, before) == 0) &&
+              munmap(memory + size, ALIGNMENT - before) == 0,
+          "munmap");
     write_all(memory, size);
-
-    int fd = open("/proc/self/ledger", O_WRONLY | O_CLOEXEC);
-    check(fd >= 0 && write(fd, "0", 1) == 1, "/proc/self/ledger");
-    close(fd);
-    int status;
-    pid_t child = make_child(way);
-    check(waitpid(child, &status, 0) == child && status == 0, "the child");
-    uint64_t before = cycles();
-    write_all(memory, size);
-    uint64_t after = cycles();
-    print_ledger(child);
-    printf("%s cycles %ld\n", place_names[WRITES], (long)(after - before));
+    for (int tables = 0; tables < 2; tables++) {
+        write_file("/proc/sys/vm/rights_ahead", tables ? "1" : "0");
+        write_file("/proc/self/ledger", "0");
+        int status;
+        pid_t child = make_child(way);
+        check(waitpid(child, &status, 0) == child && status == 0, "the child");
+        const uint64_t start = cycles();
+        write_all(memory, size);
+        const uint64_t end = cycles();
+        print_ledger(child, tables ? TABLES_LATER : PLACES);
+        printf("%s cycles %ld\n", place_names[tables ? TABLES_WRITES : WRITES],
+               (long)(end - start));
+    }
 }
 
 // ---- All of them -----------------------------------------------------------------------------
@@ -373,9 +405,12 @@ static void show(void) {
             print_row(s, r);
     }
     const int last = STEPS - 1, together = 3, size = size_count - 1;
-    long cow = found[COW][size][last][together], share = found[VFORK][size][last][together];
-    printf("\nWith %ld MiB, fork cow and what comes of it cost %ld times what vfork share does.\n",
-           sizes[size], share ? (cow + share / 2) / share : 0);
+    const long* cow = found[COW][size][last];
+    long share = found[VFORK][size][last][together];
+    printf("\nWith %ld MiB, fork cow and what comes of it cost %ld times what vfork share does,\n"
+           "and %ld times with rights_ahead.\n",
+           sizes[size], share ? (cow[together] + share / 2) / share : 0,
+           share ? (cow[together + 2] + share / 2) / share : 0);
 }
 
 static void show_counts(void) {

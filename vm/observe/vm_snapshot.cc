@@ -68,7 +68,7 @@ mapping_bits bits_of(const pmap_table_entry& e) {
 void append_bits(const mapping_bits& b, text_sink& out) {
     if (b.present)
         out.append('p');
-    for (auto [set, letter] : {std::pair{b.write, 'w'},
+    for (auto [set, letter] : {std::pair{b.write && b.write_above, 'w'},
                                {b.user, 'u'},
                                {b.accessed, 'a'},
                                {b.dirty, 'd'},

@@ -252,27 +252,29 @@ def walk(root: int, address: int) -> Iterator[tuple[str, int, int, int]]:
 
 
 def pte_of(space: gdb.Value, address: int) -> int:
-    """The entry that maps an address of a vmspace; 0 when nothing does."""
-    steps = list(walk(pmap_root(space), address))
-    return steps[-1][3] if len(steps) == 4 and steps[-1][3] & PRESENT else 0
+    """The entry that maps an address of a vmspace, without W if a table above has none; 0 when nothing does."""
+    entries = [entry for _, _, _, entry in walk(pmap_root(space), address)]
+    if len(entries) != 4 or not entries[-1] & PRESENT:
+        return 0
+    return entries[-1] if all(entry & WRITE for entry in entries) else entries[-1] & ~WRITE
 
 
 def resident(space: gdb.Value) -> dict[int, int]:
-    """The PTEs of the user half of a vmspace that are present, by address."""
+    """The PTEs of the user half of a vmspace that are present, by address; without W if a table above has none."""
     found: dict[int, int] = {}
 
-    def visit(table: int, level: int, base: int) -> None:
+    def visit(table: int, level: int, base: int, rights: int) -> None:
         span = 1 << (12 + 9 * (level - 1))
         limit = 256 if level == 4 else 512
         for index, entry in enumerate(read_table(table)[:limit]):
             if not entry & PRESENT:
                 continue
             if level == 1:
-                found[base + index * span] = entry
+                found[base + index * span] = entry & (rights | ~WRITE)
             else:
-                visit(entry & ADDRESS, level - 1, base + index * span)
+                visit(entry & ADDRESS, level - 1, base + index * span, rights & entry)
         if len(found) > 1 << 22:
             raise SporkError("these page tables map over 16 GiB: they are corrupted")
 
-    visit(pmap_root(space), 4, 0)
+    visit(pmap_root(space), 4, 0, WRITE)
     return found

@@ -277,7 +277,7 @@ def made_runnable(walk: Walk) -> bool:
 
 
 def protects_resident(walk: Walk) -> bool:
-    """pmap::protect(start, end, prot) on something that is mapped writable now."""
+    """pmap::write_protect(start, end) on something that is mapped writable now."""
     start, end = argument("rsi"), argument("rdx")
     space = memory.vmspace(int(walk.facts["pid"]))
     for va, pte in memory.resident(space).items():
@@ -351,12 +351,12 @@ def fork_walk() -> list[Step]:
              "and then each entry gets a twin in the child's map. In mode cow that references the same "
              "amap, and no page is copied.",
              ("spork map {pid}",), fork_mode),
-        Step("the parent loses the right to write", "pmap::protect", "parent",
+        Step("the parent loses the right to write", "pmap::write_protect", "parent",
              "The child's entries exist. Now the parent's resident writable pages of this entry are "
              "write-protected: from here on its own stores fault, too. Look at W in the last line.",
              ("spork pte {pid} {va}", "spork counters map_entries"), protects_resident),
         Step("the write bit is gone", "", "parent",
-             "pmap::protect has returned, with the TLBs flushed: the same walk, without W.",
+             "pmap::write_protect has returned, with the TLBs flushed: the same walk, without W.",
              ("spork pte {pid} {va}",), after="the parent loses the right to write"),
         Step("the child may run", "sched_make_runnable", "parent",
              "Process {child} is complete and in the tables; it is about to be put on a run queue. What "

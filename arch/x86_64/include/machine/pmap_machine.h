@@ -9,6 +9,9 @@
 #include <atomic>
 #include <cstdint>
 
+// Of a table of any level.
+inline constexpr size_t pmap_table_entries = 512;
+
 struct pmap_machine;
 
 // pv ("physical to virtual") entry: one mapping of a page. Guarded by the page's pv lock.

@@ -19,6 +19,7 @@ public:
             addresses_[count_] = va;
         count_++;
     }
+    void add_all() { count_ = capacity + 1; }
     bool empty() const { return count_ == 0; }
     bool everything() const { return count_ > capacity; }
     uint32_t pages() const { return everything() ? 0 : count_; }
@@ -49,6 +50,9 @@ bool loaded_here(const pmap_machine& m);
 bool loaded_elsewhere(const pmap_machine& m);
 // Forgets one translation on the calling CPU.
 inline void invalidate_here(uint64_t va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }
+
+// Forgets all translations of `m` on the calling CPU alone, if it is loaded there.
+void refresh_here(const pmap_machine& m);
 
 // A CPU calls this once, when it has loaded the kernel's page table and can be interrupted by
 // vector_tlb_shootdown: from then on it takes part in flushes of kernel mappings.
