@@ -13,7 +13,6 @@
 
 #include "lib/assert.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -146,7 +145,7 @@ public:
             ASSERT(!n->left || n->left->parent == n);
             ASSERT(!n->right || n->right->parent == n);
             int l = height(n->left), r = height(n->right);
-            ASSERT(n->height == std::max(l, r) + 1);
+            ASSERT(n->height == (l > r ? l : r) + 1);
             ASSERT(l - r <= 1 && r - l <= 1);
             ASSERT(Augmentation::correct(*x, owner(n->left), owner(n->right)));
         }
@@ -173,7 +172,8 @@ private:
         return n;
     }
     static void refresh(avl_node* n) {
-        n->height = std::max(height(n->left), height(n->right)) + 1;
+        int l = height(n->left), r = height(n->right);
+        n->height = (l > r ? l : r) + 1;
         Augmentation::update(*owner(n), owner(n->left), owner(n->right));
     }
     void replace_child(avl_node* parent, avl_node* old_child, avl_node* new_child) {

@@ -9,7 +9,6 @@
 #include "lib/avl_tree.h"
 #include "lib/result.h"
 
-#include <algorithm>
 #include <cstdint>
 
 struct sparse_chunk {
@@ -58,8 +57,8 @@ template <class Visit> void sparse_slots::visit(uint64_t first, uint64_t end, Vi
     sparse_chunk* c = tree_.first_where(
         [&](const sparse_chunk& x) { return x.first >= first - first % sparse_chunk::slots; });
     for (; c && c->first < end; c = tree_.next(*c)) {
-        const uint64_t last = std::min(sparse_chunk::slots, end - c->first);
-        for (uint64_t i = c->first < first ? first - c->first : 0; i < last; i++)
+        for (uint64_t i = c->first < first ? first - c->first : 0;
+             i < sparse_chunk::slots && c->first + i < end; i++)
             if (void* value = c->slot[i]; value && !visit(c->first + i, value))
                 return;
     }

@@ -6,6 +6,7 @@
 #include "vm/uvm_commit.h"
 
 #include "lib/string.h"
+#include "vm/phys/vm_page.h"
 
 static pool<uvm_aobj> aobj_pool{"uvm_aobj"};
 

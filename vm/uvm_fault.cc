@@ -27,6 +27,7 @@
 // for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
 #include "arch/pmap.h"
 #include "vm/phys/event.h"
+#include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
 #include "vm/vmspace.h"
 

@@ -9,23 +9,11 @@
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "lib/serial.h"
-#include "vm/phys/vm_page.h"
 #include "vm/snapshot_mark.h"
 
+class uvm_object;
 class vm_amap;
-
-// What an object was mapped through: an open file. Every map entry of the mapping refers to it, and
-// whatever it claims (write access to the file, its locks, the mount that the file is on) stays
-// claimed until the last of them is gone. vm/ counts the references and tells it of stores.
-class uvm_handle : public ref_counted<uvm_handle> {
-public:
-    static constexpr auto end_takes = lock_rank::pipe; // an open pipe: it has one end less
-    virtual ~uvm_handle() = default;
-    virtual void last_reference_gone() = 0; // no VM lock is held
-    // A fault has just made a page of a shared mapping writable. The object is locked, the map for
-    // reading: it may neither fault nor sleep.
-    virtual void stored() {}
-};
+struct vm_page;
 
 // An amap's place on the list of the object that its anons hide pages of: what private mappings of
 // the object have written. Owned by the amap.

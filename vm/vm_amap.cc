@@ -4,6 +4,7 @@
 #include "lib/long_work.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 
 static pool<vm_amap> amap_pool{"vm_amap"};
 static pool<amap_edge> edge_pool{"amap_edge"};

@@ -3,8 +3,13 @@
 #include "arch/pmap.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 
 static pool<vm_anon> anon_pool{"vm_anon"};
+
+vm_anon::vm_anon(amap_lock& lock, vm_page* page) : lock_(lock), page_(page) { page->anon = this; }
+
+paddr_t vm_anon::physical() const { return page_->physical(); }
 
 expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
     if (!page)

@@ -12,7 +12,9 @@
 #pragma once
 
 #include "vm/amap_lock.h"
-#include "vm/phys/vm_page.h"
+
+class owned_page;
+struct vm_page;
 
 class vm_anon final : public ref_counted<vm_anon> {
 public:
@@ -30,7 +32,7 @@ public:
         return *page_;
     }
     // Where the page is. For snapshots: nothing changes meanwhile.
-    paddr_t physical() const NO_THREAD_SAFETY_ANALYSIS { return page_->physical(); }
+    paddr_t physical() const NO_THREAD_SAFETY_ANALYSIS;
 
     // The anon has been put into a slot, whose reference this is.
     static void enter_slot(ref_ptr<vm_anon> anon);
@@ -41,7 +43,7 @@ public:
     // Removes the page from every pmap and gives it back. The lock is held.
     void last_reference_gone();
 
-    vm_anon(amap_lock& lock, vm_page* page) : lock_(lock), page_(page) { page->anon = this; }
+    vm_anon(amap_lock& lock, vm_page* page);
 
 private:
     static expected<ref_ptr<vm_anon>> create(amap_lock& lock, owned_page page);

@@ -3,6 +3,8 @@
 #include "lib/long_work.h"
 #include "vm/phys/event.h"
 
+#include <algorithm>
+
 std::atomic<uint64_t> vm_max_map_count{65'530};
 
 // ---- entry_stock ----------------------------------------------------------------------------

@@ -21,7 +21,6 @@
 #include "vm/vm_map_entry.h"
 #include "vm/vm_map_tree.h"
 
-#include <algorithm>
 #include <atomic>
 #include <optional>
 
@@ -174,8 +173,8 @@ uint64_t vm_map::merged_by(vaddr_t start, vaddr_t end, Change change) const {
         vm_map_entry* low = prev(*high);
         if (high->start < start || !low)
             continue;
-        const vaddr_t low_start = low->end > start ? std::max(start, low->start) : low->start,
-                      high_end = high->start < end ? std::min(end, high->end) : high->end;
+        const vaddr_t low_start = low->contains(start) ? start : low->start,
+                      high_end = high->start < end && end < high->end ? end : high->end;
         merged +=
             after(*low) == high_after && would_merge(*low, (low->end - low_start) >> page_shift,
                                                      *high, (high_end - high->start) >> page_shift);

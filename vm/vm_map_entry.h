@@ -21,6 +21,7 @@
 #include "lib/ref_ptr.h"
 #include "lib/types.h"
 #include "vm/prot.h"
+#include "vm/uvm_handle.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_aftermath.h"
 #include "vm/vm_amap.h"

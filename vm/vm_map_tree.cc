@@ -2,6 +2,8 @@
 
 #include "arch/memory.h"
 
+#include <algorithm>
+
 // Where the free space below an entry ends: a stack keeps its guard gap for itself.
 static vaddr_t space_ends_at(const vm_map_entry& e) {
     if (!e.grows_down)

@@ -4,6 +4,7 @@
 #include "lib/string.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
+#include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
 
 #include <algorithm>

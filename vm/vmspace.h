@@ -9,6 +9,7 @@
 #include "lib/result.h"
 #include "lib/serial.h"
 #include "vm/prot.h"
+#include "vm/uvm_handle.h"
 #include "vm/uvm_object.h"
 #include "vm/vm_map.h"
 

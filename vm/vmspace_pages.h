@@ -3,6 +3,7 @@
 
 #include "arch/pmap.h"
 #include "lib/long_work.h"
+#include "vm/phys/vm_page.h"
 #include "vm/vmspace.h"
 
 // Calls visit(va, page, mapping) for each page of the entry's layers that is mapped. Goes by what

@@ -1,6 +1,7 @@
 // What /proc says of an address space: maps, smaps, statm, status.
 #include "arch/pmap.h"
 #include "lib/string.h"
+#include "vm/phys/vm_page.h"
 #include "vm/vmspace.h"
 #include "vm/vmspace_pages.h"
 

@@ -2,7 +2,10 @@
 
 #include "kernel/files/file_lock.h"
 #include "kernel/files/vnode.h"
+#include "vm/uvm_object.h"
 
 file::file(vnode& node, uint32_t flags) : flags_(flags), node_(&node) {}
+
+expected<ref_ptr<uvm_object>> file::mmap_object() { return fail(Errno::nodev); }
 
 file::~file() { file_locks_closed(*node_, this); }

@@ -8,12 +8,12 @@
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "vm/prot.h"
-#include "vm/uvm_object.h"
+#include "vm/uvm_handle.h"
 
-#include <algorithm>
 #include <cstdint>
 
 struct process;
+class uvm_object;
 class vnode;
 class dir_sink;
 
@@ -96,7 +96,7 @@ public:
                linux_abi::pollwrnorm;
     }
     // What mmap maps; null for anonymous memory. nodev when it cannot be mapped.
-    virtual expected<ref_ptr<uvm_object>> mmap_object() { return fail(Errno::nodev); }
+    virtual expected<ref_ptr<uvm_object>> mmap_object();
     // Before it is mapped shared: what of `prot` it does not allow is EPERM; `most` is lowered to
     // what it may ever allow.
     virtual status limit_sharing(vm_prot prot, vm_prot& most) {
@@ -200,7 +200,9 @@ private:
     // The last in use is free now: looks for the new last, and gives back a big table that is
     // nearly empty if there is memory for a smaller one.
     void shrink() EXCLUDES(lock_);
-    unsigned capacity() const REQUIRES(lock_) { return std::max(first_capacity, more_.capacity); }
+    unsigned capacity() const REQUIRES(lock_) {
+        return more_.capacity > first_capacity ? more_.capacity : first_capacity;
+    }
     slot& at(unsigned fd) REQUIRES(lock_) {
         constexpr unsigned each = slot_chunks::each;
         return fd < first_capacity ? first_[fd] : more_.chunks[fd / each][fd % each];
@@ -213,12 +215,14 @@ private:
     unsigned lowest_free(unsigned from) REQUIRES(lock_);
     void now_in_use(unsigned fd) REQUIRES(lock_) {
         changes_++;
-        end_ = std::max(end_, fd + 1);
+        if (end_ <= fd)
+            end_ = fd + 1;
     }
     // Whether it was the last, for shrink().
     bool now_free(unsigned fd) REQUIRES(lock_) {
         changes_++;
-        first_free_ = std::min(first_free_, fd);
+        if (first_free_ > fd)
+            first_free_ = fd;
         return fd + 1 == end_;
     }
 

@@ -1,7 +1,7 @@
 // A path that a system call was given.
 #pragma once
 
-#include "kernel/abi/syscalls.h"
+#include "kernel/abi/arguments.h"
 
 // Where a path argument is copied to: freed at the end of the call.
 class path_buffer {

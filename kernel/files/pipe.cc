@@ -1,7 +1,7 @@
 #include "kernel/files/pipe.h"
 
 #include "kernel/abi/ioctl.h"
-#include "kernel/abi/syscalls.h"
+#include "kernel/base/user_ptr.h"
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
 #include "kernel/files/permission.h"

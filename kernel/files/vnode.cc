@@ -1,6 +1,6 @@
 #include "kernel/files/vnode.h"
 
-#include "kernel/abi/syscalls.h"
+#include "kernel/abi/arguments.h"
 #include "kernel/files/file_lock.h"
 #include "kernel/files/mount.h"
 #include "kernel/process/process.h"

@@ -1,6 +1,7 @@
 #include "kernel/files/vnode_file.h"
 
 #include "vm/phys/pool.h"
+#include "vm/uvm_object.h"
 
 using namespace linux_abi;
 

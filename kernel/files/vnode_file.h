@@ -2,7 +2,6 @@
 #pragma once
 
 #include "kernel/abi/files.h"
-#include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
 
 class vnode_file : public file {

@@ -4,6 +4,7 @@
 // and the fault may need the very object that the page belongs to, when the program passes a
 // mapping of the file as the buffer. Writers of one file take turns by vnode::lock(), which faults
 // never take.
+#include "kernel/base/user_ptr.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"
 #include "kernel/files/vfs.h"

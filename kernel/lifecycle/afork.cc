@@ -26,6 +26,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
+#include "vm/vmspace.h"
 
 using namespace linux_abi;
 

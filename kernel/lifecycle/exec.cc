@@ -45,6 +45,7 @@
 #include "vm/phys/event.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 #include <array>

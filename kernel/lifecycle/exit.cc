@@ -37,6 +37,7 @@
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 

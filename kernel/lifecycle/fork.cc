@@ -66,6 +66,7 @@
 #include "lib/string.h"
 #include "vm/phys/event.h"
 #include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 #include <machine/trap_frame.h>

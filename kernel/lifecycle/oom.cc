@@ -27,6 +27,7 @@
 #include "lib/format.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/vm_page.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 #include <iterator>

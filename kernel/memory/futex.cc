@@ -29,6 +29,7 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/long_work.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 

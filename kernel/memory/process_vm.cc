@@ -4,6 +4,7 @@
 #include "kernel/process/process.h"
 #include "lib/long_work.h"
 #include "vm/phys/pool.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 

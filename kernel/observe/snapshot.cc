@@ -5,6 +5,7 @@
 #include "vm/phys/uvmexp.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
+#include "vm/vmspace.h"
 
 namespace {
 

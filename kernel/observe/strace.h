@@ -6,7 +6,7 @@
 // How an argument is written follows from its type (kernel/abi/syscalls.h).
 #pragma once
 
-#include "kernel/abi/syscalls.h"
+#include "kernel/abi/arguments.h"
 #include "lib/types.h"
 
 #include <cstddef>

@@ -1,5 +1,4 @@
 // /proc/PID and /proc/PID/task/TID, in Linux's formats.
-#include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/vfs.h"

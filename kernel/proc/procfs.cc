@@ -1,6 +1,5 @@
 #include "kernel/proc/procfs.h"
 
-#include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/permission.h"

@@ -16,11 +16,11 @@
 #pragma once
 
 #include "lib/result.h"
-#include "vm/vmspace.h"
 
 #include <atomic>
 #include <string_view>
 
+enum class fork_mode : uint8_t; // vm/vmspace.h
 enum class vfork_mode : uint8_t { share, cow, fork };
 
 // A process's own modes. Numbers as in spork_forkmode(2): 0 is none of its own, else one more than

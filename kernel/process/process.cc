@@ -13,6 +13,7 @@
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 #include <bit>

@@ -23,6 +23,7 @@
 
 struct process_group; // kernel/process/process_group.h
 class vnode;
+enum class vm_limit : uint8_t; // vm/vmspace.h
 
 enum class process_state : uint8_t { alive, stopped, zombie };
 

@@ -4,6 +4,7 @@
 #include "kernel/process/thread.h"
 #include "lib/long_work.h"
 #include "lib/serial.h"
+#include "vm/vmspace.h"
 
 #include <algorithm>
 

@@ -10,12 +10,12 @@
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "vm/phys/pool.h"
-#include "vm/vmspace.h"
 
 #include <cstdint>
 #include <span>
 
 struct process;
+class vmspace;
 
 // Supplementary groups, which setgroups makes and nobody changes: credentials are copied at every
 // look, and a list may be long. It belongs to the processes that have it.

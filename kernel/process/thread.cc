@@ -12,6 +12,7 @@
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
+#include "vm/vmspace.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // The resources that a process has used, as the ABI writes them.
 #pragma once
 
-#include "kernel/abi/syscalls.h"
+#include "kernel/abi/arguments.h"
 #include "kernel/process/process.h"
 
 // What its living threads and those that have ended have used.

@@ -1,7 +1,7 @@
 // The wall clock, as clock_settime may have changed it, and moments by it.
 #pragma once
 
-#include "kernel/abi/syscalls.h"
+#include "kernel/abi/arguments.h"
 #include "kernel/sched/sched.h"
 #include "lib/result.h"
 #include "lib/types.h"

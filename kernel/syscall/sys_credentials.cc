@@ -3,6 +3,7 @@
 #include "kernel/abi/syscalls.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
+#include "vm/vmspace.h"
 
 #include <span>
 

@@ -9,6 +9,7 @@
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
 #include "lib/long_work.h"
+#include "vm/vmspace.h"
 
 #include <machine/trap_frame.h>
 

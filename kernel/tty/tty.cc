@@ -4,7 +4,6 @@
 
 #include "arch/machine.h"
 #include "arch/timer.h"
-#include "kernel/abi/syscalls.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process_group.h"
 #include "kernel/signal/signal.h"

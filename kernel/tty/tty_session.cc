@@ -1,6 +1,6 @@
 // Whose terminal it is: the session that it controls, the process group in the foreground, and
 // hanging up.
-#include "kernel/abi/syscalls.h"
+#include "kernel/base/user_ptr.h"
 #include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"

@@ -2,6 +2,7 @@
 #include "tests/host/vm_insides.h"
 #include "tests/host/vm_model_state.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace vm_model {

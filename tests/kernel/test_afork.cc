@@ -4,6 +4,7 @@
 #include "kernel/sched/sched.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
+#include "vm/vmspace.h"
 
 using namespace linux_abi;
 

@@ -3,6 +3,7 @@
 #include "vm/observe/vm_snapshot.h"
 
 #include "arch/pmap.h"
+#include "vm/phys/vm_page.h"
 #include "vm/vmspace.h"
 
 bool vm_snapshot_addresses = true;
