@@ -45,7 +45,8 @@ endif
 kernel_sources := $(sort $(wildcard boot/*.S arch/x86_64/*.S arch/x86_64/*.cc lib/*.cc \
                     kernel/*.cc kernel/*/*.cc vm/*.cc vm/*/*.cc tests/kernel/*.cc))
 host_sources   := $(sort $(wildcard tests/host/*.cc vm/*.cc vm/*/*.cc arch/host/*.cc) \
-                    $(filter-out lib/kernel_%.cc,$(wildcard lib/*.cc)))
+                    $(filter-out lib/kernel_%.cc,$(wildcard lib/*.cc)) \
+                    kernel/drivers/partition_table.cc kernel/drivers/virtqueue.cc)
 user_lib       := $(sort $(wildcard user/lib/*.c))
 user_tests     := $(sort $(wildcard user/tests/*.c))
 user_demos     := $(sort $(wildcard user/demos/*.c))

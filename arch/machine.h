@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lib/result.h"
+#include "lib/thread_annotations.h"
 #include "lib/types.h"
 
 #include <cstddef>
@@ -20,8 +21,27 @@ void machine_record_write(const char* text, size_t length);
 bool machine_has_trace_port();
 void machine_write_trace_port(const void* data, size_t size);
 
-// ISA interrupt lines through the I/O APIC, edge triggered. The handler runs with interrupts off.
-void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context);
+// Who is called for an interrupt, with interrupts off: its owner's, for good. Those who share a line
+// are all called.
+struct interrupt_handler {
+    void (*function)(void* context);
+    void* context;
+    interrupt_handler* next CONSTANT_ONCE_SHARED = nullptr;
+};
+// Interrupt lines through the I/O APIC: an ISA device's is edge triggered and its own, a PCI
+// device's level triggered and shared, if ACPI does not say otherwise. ENODEV: there is no such line.
+enum class interrupt_kind : uint8_t { isa, pci };
+status interrupt_register(unsigned line, interrupt_kind kind, interrupt_handler& handler);
+// What a device writes, and where to, so that the handler is called: for MSI and MSI-X. ENOSPC: all
+// vectors are in use.
+struct interrupt_message {
+    uint64_t address;
+    uint32_t data;
+};
+expected<interrupt_message> interrupt_register_message(interrupt_handler& handler);
+
+// Maps device registers, uncached, for good. ENOMEM. From drivers' start, in one thread.
+expected<volatile void*> machine_map_device(paddr_t address, size_t size);
 
 // Powers off through ACPI. The status goes to QEMU's isa-debug-exit when it is there and `failure`
 // is set.

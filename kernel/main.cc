@@ -14,6 +14,7 @@
 #include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
 #include "kernel/base/random.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/file.h"
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
@@ -131,6 +132,7 @@ void start_up(void*) {
     machine_start_other_cpus();
     printk("smp: %u processor%s", cpu::count(), cpu::count() == 1 ? "" : "s");
     tty_init();
+    drivers_start();
     vfs_init(the_boot_info);
     trace_init();
     char word[32];

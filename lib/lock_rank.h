@@ -15,6 +15,7 @@ enum class lock_rank : uint8_t {
     mount,          // the mount table
     directory,      // the names of one file system: tmpfs::names_
     vnode,          // vnode::lock_: the contents of a file
+    disk_blocks,    // disk::blocks: who changes parts of blocks
     itimer,         // interval_timers::setting
     pipe,           // pipe::lock_
     vm_map,         // vm_map::lock_
@@ -46,6 +47,7 @@ enum class lock_rank : uint8_t {
     sleep_lock,     // the spin lock inside a sleep lock
     // Those that interrupt handlers take too, each for a short time.
     tty,         // tty and line-discipline buffers, shared with the interrupt handler
+    disk,        // a disk's requests, and who waits for some
     timer,       // timer queues
     scheduler,   // run queues
     pool,        // allocators: pools

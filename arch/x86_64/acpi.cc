@@ -118,7 +118,7 @@ void read_madt(const table_header& madt) {
             auto flags = madt.at<uint16_t>(offset + 8);
             if (line < 16)
                 acpi.isa[line] = {madt.at<uint32_t>(offset + 4), (flags & 3) == 3,
-                                  (flags >> 2 & 3) == 3};
+                                  (flags >> 2 & 3) == 3, true};
             break;
         }
         case 5: // 64-bit address of the local APICs
@@ -171,6 +171,17 @@ void read_fadt(const table_header& fadt) {
         read_s5(*t);
 }
 
+// PCI Firmware Specification 3.3, 4.1.2: allocations of 16 bytes from offset 44 on.
+void read_mcfg(const table_header& mcfg) {
+    for (size_t at = 44; at + 16 <= mcfg.length; at += 16) {
+        if (mcfg.at<uint16_t>(at + 8) != 0) // the segment
+            continue;
+        acpi.ecam = mcfg.at<uint64_t>(at);
+        acpi.ecam_first_bus = mcfg.at<uint8_t>(at + 10);
+        acpi.ecam_last_bus = mcfg.at<uint8_t>(at + 11);
+    }
+}
+
 void read_table(uint64_t address) {
     const table_header* t = table_at(address);
     if (!t)
@@ -179,13 +190,15 @@ void read_table(uint64_t address) {
         read_madt(*t);
     else if (memcmp(t->signature, "FACP", 4) == 0)
         read_fadt(*t);
+    else if (memcmp(t->signature, "MCFG", 4) == 0)
+        read_mcfg(*t);
 }
 
 } // namespace
 
 void acpi_initialize(paddr_t given) {
     for (uint32_t i = 0; i < 16; i++)
-        acpi.isa[i] = {i, false, false};
+        acpi.isa[i] = {i, false, false, false};
 
     const rsdp_table* rsdp = find_rsdp(given);
     if (!rsdp) {

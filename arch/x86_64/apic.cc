@@ -71,11 +71,28 @@ spin_lock io_lock{lock_rank::device, "io_apic"};
 io_apic io_apics[acpi_info::max_io_apics] GUARDED_BY(io_lock);
 size_t io_apic_count;
 
-struct isa_handler {
-    void (*function)(void*) = nullptr; // published last: an interrupt may come at once
-    void* context = nullptr;
-};
-isa_handler isa_handlers[16];
+// Of each vector for devices, the handler that was registered last. Added to under io_lock, and
+// read by interrupts without it: a handler is complete before it is published.
+std::atomic<interrupt_handler*> handlers[vector_message_end - vector_isa_base];
+uint8_t next_message GUARDED_BY(io_lock) = vector_message_base;
+
+void publish(uint8_t vector, interrupt_handler& h) REQUIRES(io_lock) {
+    std::atomic<interrupt_handler*>& head = handlers[vector - vector_isa_base];
+    h.next = head.load(std::memory_order_relaxed);
+    head.store(&h, std::memory_order_release);
+}
+
+// Has an I/O APIC send global interrupt `number`. False: none has it.
+bool redirect(uint32_t number, uint64_t entry) REQUIRES(io_lock) {
+    for (size_t i = 0; i < io_apic_count; i++) {
+        io_apic& a = io_apics[i];
+        if (number >= a.first_interrupt && number - a.first_interrupt < a.inputs) {
+            a.redirect(number - a.first_interrupt, entry);
+            return true;
+        }
+    }
+    return false;
+}
 
 void mask_legacy_controllers() {
     constexpr uint16_t master = 0x20, slave = 0xa0;
@@ -149,31 +166,34 @@ void ioapic_initialize() {
     }
 }
 
-void interrupt_register(unsigned isa_irq, void (*handler)(void*), void* context) {
-    ASSERT(isa_irq < 16 && !isa_handlers[isa_irq].function);
-    isa_handlers[isa_irq].context = context;
-    std::atomic_ref(isa_handlers[isa_irq].function).store(handler, std::memory_order_release);
-
-    const acpi_info::isa_line& line = acpi.isa[isa_irq];
-    uint64_t entry = vector_isa_base + isa_irq;
-    entry |= line.active_low ? redirection_active_low : 0;
-    entry |= line.level ? redirection_level : 0;
+status interrupt_register(unsigned line, interrupt_kind kind, interrupt_handler& handler) {
+    if (line >= 16)
+        return fail(Errno::nodev);
+    const acpi_info::isa_line& is = acpi.isa[line];
+    const bool pci = kind == interrupt_kind::pci && !is.told;
+    uint64_t entry = vector_isa_base + line;
+    entry |= is.active_low || pci ? redirection_active_low : 0;
+    entry |= is.level || pci ? redirection_level : 0;
     entry |= uint64_t{cpus[0].lapic_id} << redirection_destination_shift;
     lock_guard guard(io_lock);
-    for (size_t i = 0; i < io_apic_count; i++) {
-        io_apic& a = io_apics[i];
-        if (line.interrupt >= a.first_interrupt && line.interrupt - a.first_interrupt < a.inputs) {
-            a.redirect(line.interrupt - a.first_interrupt, entry);
-            return;
-        }
-    }
-    panic("no I/O APIC has interrupt %u", line.interrupt);
+    publish(static_cast<uint8_t>(vector_isa_base + line), handler);
+    return redirect(is.interrupt, entry) ? status{} : fail(Errno::nodev);
 }
 
-void isa_interrupt(uint8_t vector) {
-    if (vector < vector_isa_base || vector >= vector_isa_base + 16)
+// SDM vol. 3, 10.11: the address names the processor, the data the vector; edge triggered.
+expected<interrupt_message> interrupt_register_message(interrupt_handler& handler) {
+    lock_guard guard(io_lock);
+    if (next_message == vector_message_end)
+        return fail(Errno::nospc);
+    const uint8_t vector = next_message++;
+    publish(vector, handler);
+    return interrupt_message{0xfee0'0000 | uint64_t{cpus[0].lapic_id} << 12, vector};
+}
+
+void device_interrupt(uint8_t vector) {
+    if (vector < vector_isa_base || vector >= vector_message_end)
         return; // spurious, from the legacy controllers
-    isa_handler& h = isa_handlers[vector - vector_isa_base];
-    if (auto* function = std::atomic_ref(h.function).load(std::memory_order_acquire))
-        function(h.context);
+    const auto& head = handlers[vector - vector_isa_base];
+    for (interrupt_handler* h = head.load(std::memory_order_acquire); h; h = h->next)
+        h->function(h->context);
 }

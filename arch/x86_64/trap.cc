@@ -190,7 +190,7 @@ trap_frame* exception(trap_frame* f) {
         lapic_end_of_interrupt();
         tlb::interrupt();
         return;
-    default: isa_interrupt(vector); lapic_end_of_interrupt();
+    default: device_interrupt(vector); lapic_end_of_interrupt();
     }
 }
 

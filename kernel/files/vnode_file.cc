@@ -44,7 +44,7 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     int64_t position;
     if (__builtin_add_overflow(base, offset, &position))
         return fail(Errno::inval);
-    if (position < 0)
+    if (position < 0 || uint64_t(position) > last_position())
         return fail(Errno::inval);
     position_ = uint64_t(position);
     return position;

@@ -18,6 +18,8 @@ public:
 
 protected:
     virtual uint64_t size() { return node()->attributes().size; }
+    // The greatest position that lseek sets.
+    virtual uint64_t last_position() { return INT64_MAX; }
     // SEEK_DATA and SEEK_HOLE: where the next of them is, from `offset` on, which lies before the
     // end. For one who does not know, all is data, as lseek(2) allows.
     virtual uint64_t next_data(uint64_t offset) { return offset; }

@@ -4,6 +4,7 @@
 
 #include "kernel/base/printk.h"
 #include "kernel/base/random.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/vnode_file.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/tty/tty.h"
@@ -225,7 +226,7 @@ constexpr link_entry links[] = {
     {"stderr", "/proc/self/fd/2"},
 };
 
-constexpr uint32_t tty_group = 5;
+constexpr uint32_t tty_group = 5, disk_group = 6;
 
 } // namespace
 
@@ -264,6 +265,8 @@ static status populate(tmpfs& fs) {
         uint32_t gid = d.major == memory_major ? 0 : tty_group;
         TRY(root->create(d.name, {s_ifchr | d.permissions, 0, gid, make_device(d.major, d.minor)}));
     }
+    for (disk* d = disk_next(nullptr); d; d = disk_next(d))
+        TRY(root->create(d->is.name, {s_ifblk | 0660, 0, disk_group, d->is.number}));
     for (const link_entry& l : links)
         TRY(root->create(l.name, {s_iflnk | 0777, 0, 0, 0, l.target}));
     TRY(root->create("shm", {s_ifdir | s_isvtx | 0777, 0, 0}));

@@ -1,4 +1,4 @@
-// Character devices by number, and the /dev tree that names them.
+// Devices by number, and the /dev tree that names them.
 #pragma once
 
 #include "kernel/abi/ioctl.h"
@@ -10,6 +10,8 @@ class tmpfs;
 
 // Opens the driver of a node's device number. ENXIO when there is none; a terminal may give others.
 expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags);
+// Opens the disk of a node's device number (kernel/drivers/disks.h). ENXIO when there is none.
+expected<ref_ptr<file>> block_device_open(vnode& node, uint32_t flags);
 // A new file system with a node for every device and the usual links. ENOMEM.
 // `shared`: as tmpfs::create().
 expected<tmpfs*> devtmpfs_create(ref_ptr<page_quota> shared);

@@ -260,6 +260,7 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
         return pipe_open(*this, std::move(channel), flags);
     }
     case s_ifchr: return character_device_open(*this, flags);
-    default: return fail(Errno::nxio); // block devices and sockets: there is no driver behind them
+    case s_ifblk: return block_device_open(*this, flags);
+    default: return fail(Errno::nxio); // sockets: nobody listens
     }
 }

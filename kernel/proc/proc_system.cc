@@ -4,6 +4,7 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "kernel/base/cmdline.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"
 #include "kernel/memory/sysv_shm.h"
@@ -249,6 +250,14 @@ status show_version(const proc_subject&, text_buffer& out) {
 
 status show_cmdline(const proc_subject&, text_buffer& out) {
     out.print("%s\n", cmdline_text());
+    return {};
+}
+
+status show_partitions(const proc_subject&, text_buffer& out) {
+    out.append("major minor  #blocks  name\n\n");
+    for (disk* d = disk_next(nullptr); d; d = disk_next(d))
+        out.print("%4u  %7u %10llu %s\n", device_major(d->is.number), device_minor(d->is.number),
+                  (ull)d->is.sectors / 2, d->is.name);
     return {};
 }
 
@@ -529,6 +538,7 @@ constexpr proc_entry root_entries[] = {
     {.name = "cmdline", .mode = file_444, .show = show_cmdline},
     {.name = "cpuinfo", .mode = file_444, .show = show_cpuinfo},
     {.name = "filesystems", .mode = file_444, .show = show_filesystems},
+    {.name = "partitions", .mode = file_444, .show = show_partitions},
     {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
     {.name = "vmspaces.json", .mode = file_444, .show = show_all_vmspaces_json},
     {.name = "uvmexp_cpu", .mode = file_444, .show = show_uvmexp_cpu},

@@ -126,6 +126,7 @@ bool may_last(const char* reason) {
         "sleep",   // until a time
         "stopped", // until SIGCONT
         "tty",     // for work
+        "disk",    // until a device has answered, which takes as long as its host likes
     };
     return !reason ||
            std::ranges::any_of(lasting, [&](const char* l) { return strcmp(l, reason) == 0; });

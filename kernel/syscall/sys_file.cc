@@ -1,6 +1,7 @@
 // System calls on open files: reading, writing, descriptors.
 #include "arch/memory.h"
 #include "kernel/abi/syscalls.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/path_buffer.h"
@@ -398,7 +399,8 @@ sysresult sys_fsync(sys_fd fd) {
 sysresult sys_fdatasync(sys_fd fd) { return sys_fsync(fd); }
 
 sysresult sys_sync() {
-    return 0; // all file systems are memory: there is nothing to write back
+    (void)disks_flush(); // there is nothing else to write back: all file systems are memory
+    return 0;
 }
 
 sysresult sys_truncate(sys_path path, int64_t size) {

@@ -79,7 +79,8 @@ void tty::start() {
         present_ = uart_.start();
         if (!present_)
             return;
-        interrupt_register(irq_, on_interrupt, this);
+        if (!interrupt_register(irq_, interrupt_kind::isa, interrupt_))
+            panic("no I/O APIC has interrupt line %u", irq_);
         uart_.serve(discipline_);
     }
     if (!kernel_thread_start("tty", send_signals, this))

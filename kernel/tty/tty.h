@@ -9,6 +9,7 @@
 // no writer: there may be as many as a user likes.
 #pragma once
 
+#include "arch/machine.h"
 #include "kernel/files/file.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/sched/sched.h"
@@ -144,6 +145,7 @@ private:
     std::atomic<int32_t> foreground_{0}; // process group; written under process_tree_lock
 
     const unsigned line_, irq_;
+    interrupt_handler interrupt_ CONSTANT_ONCE_SHARED{on_interrupt, this};
     bool present_ CONSTANT_ONCE_SHARED = false;
 };
 

@@ -32,7 +32,13 @@ struct acpi_info {
         uint32_t interrupt; // global number
         bool active_low;
         bool level;
+        bool told; // by the tables; else it is what a PC's is
     } isa[16] = {};
+
+    // Where the configuration space of PCI's first segment lies in memory, for these buses; 0: it
+    // does not.
+    uint64_t ecam = 0;
+    uint8_t ecam_first_bus = 0, ecam_last_bus = 0;
 
     uint16_t pm1a_control = 0, pm1b_control = 0; // ports; 0: there is none
     uint8_t sleep_type_a = 0, sleep_type_b = 0;  // for S5, soft off
