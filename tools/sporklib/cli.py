@@ -88,6 +88,10 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option("--core", action="store_true",
            help="after a panic, or when the time is up, leave a core file for GDB")
     option("--timeout", type=float, metavar="S", help="seconds until the machine is ended")
+    option("--disk", action="append", default=[], metavar="FILE[:SIZE]",
+           help="a raw file as a disk (/dev/vda, then vdb, ...); with SIZE it is made, empty, if it is missing")
+    option("--swap", metavar="SIZE",
+           help="a further disk, fresh and with mkswap's header, gone with the machine; nothing swaps to it yet")
     option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
 
@@ -103,6 +107,15 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
         additions=[parse_addition(text) for text in arguments.add],
         programs=[find_program(text) for text in arguments.add_with_libs],
     )
+
+
+def disks(arguments: argparse.Namespace, folder: Path) -> list[Path]:
+    """The files of --disk and --swap, in this order."""
+    if not arguments.disk and not arguments.swap:
+        return []
+    from .disks import disk_file, swap_file
+    files = [disk_file(text) for text in arguments.disk]
+    return files + ([swap_file(folder, arguments.swap)] if arguments.swap else [])
 
 
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
@@ -124,6 +137,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
         gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
         trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
         core=folder / "core" if arguments.core else None,
+        disks=disks(arguments, folder),
         extra=arguments.qemu,
     )
     if arguments.iso or arguments.uefi:
@@ -164,7 +178,7 @@ def conclude(outcome: Outcome, folder: Path, kernel: Path, shown: bool) -> int:
     elif not shown and outcome.status == FAILURE_STATUS:
         tail = outcome.console.decode(errors="replace").replace("\r\n", "\n").splitlines()[-20:]
         sys.stderr.write("".join(f"{line}\n" for line in tail))
-    for name in ("root.cpio", "spork.iso", "uefi-variables.fd"):
+    for name in ("root.cpio", "spork.iso", "uefi-variables.fd", "swap.raw"):
         (folder / name).unlink(missing_ok=True)
     say(f"{outcome.why}; the console's text is in {folder / 'console.log'}")
     if (core := folder / "core").exists():
@@ -239,7 +253,7 @@ def boot(arguments: argparse.Namespace) -> int:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
                             smp=arguments.smp, memory=arguments.mem or DEFAULT_MEMORY, icount=arguments.icount,
                             gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
-                            extra=arguments.qemu)
+                            disks=disks(arguments, folder), extra=arguments.qemu)
 
         def make(machine: Machine, listen: Callable[[bytes], None]) -> Session:
             return OnConsole(machine, 0, 1, arguments.timeout, listen, show_boot=True)

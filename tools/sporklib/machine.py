@@ -48,6 +48,7 @@ class Config:
     gdb_port: int | None = None  # a free one
     trace: Path | None = None  # where what comes through the trace port goes
     core: Path | None = None  # where a core file goes when the kernel panics or the time is up
+    disks: list[Path] = field(default_factory=list)  # raw files: /dev/vda, /dev/vdb, ...
     extra: list[str] = field(default_factory=list)
 
 
@@ -74,6 +75,14 @@ class End:
         return self.status == 0 and self.reason == "guest-reset"
 
 
+def bytes_of(text: str, option: str) -> int:
+    """A size as options have it."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
+    if not match:
+        raise ToolError(f"{option} {text}: a size is a number with K, M (or nothing) or G behind it")
+    return int(match[1]) * UNITS[match[2] or "M"]
+
+
 def memory_for(wanted: str | None, initrd_size: int) -> str:
     """The memory for a machine: what is wanted, else enough for the initrd and to work in.
 
@@ -84,10 +93,7 @@ def memory_for(wanted: str | None, initrd_size: int) -> str:
     if wanted is None:
         usual = int(DEFAULT_MEMORY.rstrip("M"))
         return DEFAULT_MEMORY if 4 * initrd_size <= usual * MIB else f"{least + initrd_size // MIB + usual // 2}M"
-    match = re.fullmatch(r"(\d+)([KMG]?)", wanted.upper())
-    if not match:
-        raise ToolError(f"--mem {wanted}: a size is a number with K, M (or nothing) or G behind it")
-    if int(match[1]) * UNITS[match[2] or "M"] < least * MIB:
+    if bytes_of(wanted, "--mem") < least * MIB:
         raise ToolError(f"the root file system does not fit into {wanted}: --mem {least}M or more")
     return wanted
 
@@ -195,6 +201,9 @@ class Machine:
         else:
             command += ["-accel", "tcg,thread=multi", "-smp", str(config.smp)]
         command += self._boot_options()
+        for number, path in enumerate(config.disks):
+            command += ["-drive", f"file={in_option(path)},format=raw,if=none,id=disk{number}",
+                        "-device", f"virtio-blk-pci,drive=disk{number}"]
         if config.trace is not None:
             command += ["-chardev", f"file,id=trace,path={in_option(config.trace)}",
                         "-device", "isa-debugcon,iobase=0xeb,readback=0xeb,chardev=trace"]

@@ -25,7 +25,7 @@ ETC = {
     "daemon:x:1:1:daemon:/:/bin/false\n"
     "student:x:1000:1000:student:/home/student:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/bin/false\n",
-    "group": "root:x:0:\ndaemon:x:1:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n",
+    "group": "root:x:0:\ndaemon:x:1:\ntty:x:5:\ndisk:x:6:\nstudent:x:1000:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost\n",
     "shells": "/bin/sh\n/bin/ash\n/bin/bash\n",
     "os-release": 'NAME=Spork\nID=spork\nPRETTY_NAME="Spork"\n',
