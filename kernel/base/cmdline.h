@@ -7,10 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 
-// X(word, what it does). A word that ends in `=` takes a value.
+// X(word, what it does). A word that ends in `=` takes a value: "a number: ..." says that it is one, and
+// words in backquotes at the beginning which there are. tools/spork looks at them before it boots.
 #define CMDLINE_WORDS(X)                                                                           \
     X("init=", "the first program, instead of /sbin/init")                                         \
-    X("maxcpus=", "use at most this many processors")                                              \
+    X("maxcpus=", "a number: use at most this many processors")                                    \
     X("quiet", "the log is not shown on the console")                                              \
     X("norandmaps", "addresses of stack, heap, mappings and programs are the same in each run")    \
     X("strace", "print every system call")                                                         \
@@ -20,12 +21,14 @@
     X("ktest=", "run the in-kernel tests whose name contains this, and power off")                 \
     X("trace=", "record these categories of events, or `all` (kernel/observe/trace.h)")            \
     X("trace_full=", "`drain`, `drop` or `overwrite`: what is done when the ring is full")         \
-    X("trace_buffer=", "KiB of ring for each processor (256)")                                     \
+    X("trace_buffer=", "a number: KiB of ring for each processor (256)")                           \
     X("check", "each change of an address space ends with a check of its rules")                   \
-    X("watchdog=", "seconds without progress until a panic (60); 0: no watchdog")                  \
+    X("watchdog=", "a number: seconds without progress until a panic (60); 0: no watchdog")        \
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
-    X("ktest_seed=", "the seed that shuffles the tests, as a failed run has printed it")           \
-    X("panic=", "panic or hang on purpose when everything is up (tests/kernel/hang.h)")
+    X("ktest_seed=", "a number: what shuffles the tests, as a failed run has printed it")          \
+    X("ktest_stop", "a failed check of an in-kernel test is a panic")                              \
+    X("panic=", "`test`, `check`, `deadlock`, `lost-wake-up`, `loop`, `loop-interrupts-off` or "   \
+                "`sleeper`: fail so when everything is up (tests/kernel/hang.h)")
 
 // Keeps the text. Words that are none of ours go to init, as on Linux, when they do not contain a
 // dot. Once, first of all.

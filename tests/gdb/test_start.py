@@ -81,10 +81,19 @@ def run_test(name: str, *words: str) -> str:
 
 
 def test_a_test_runs_up_to_where_it_fails() -> None:
-    """To a panic in the kernel; a check in a program is waited for, and here does not come."""
+    """To a panic in the kernel, and to a check in the kernel and in a program."""
     said = run_test("record_comes_with_the_release", "--run=--append=panic=test")
     assert re.search(r"Breakpoint 1, .*do_panic", said), said
     assert re.search(r"^#\d+ .*fail_on_purpose", said, re.MULTILINE), said
+    said = run_test("a_check_fails_when_it_is_asked_to", "--run=--append=panic=check")
+    assert re.search(r"Breakpoint 2, .*ktest_fail", said), said
+    assert re.search(r"^#\d+ .*ktest_a_check_fails", said, re.MULTILINE), said
+    said = run_test("dup_fcntl", "--run=--env=TMPDIR=/proc")
+    assert re.search(r"Breakpoint 2\S*, .*tap_stop", said), said
+    assert re.search(r"^#\d+ .*scratch_begin", said, re.MULTILINE), said
+
+
+def test_a_test_that_does_not_fail_is_waited_for() -> None:
     said = run_test("dup_fcntl")
     assert re.search(r"Breakpoint 2 at .*tap\.h", said), said
     assert "Breakpoint 1," not in said and "Breakpoint 2," not in said, said

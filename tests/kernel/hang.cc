@@ -1,9 +1,11 @@
 #include "tests/kernel/hang.h"
 
 #include "arch/cpu.h"
+#include "kernel/base/cmdline.h"
 #include "kernel/process/thread.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "tests/kernel/ktest.h"
 
 #include <cstring>
 
@@ -74,4 +76,10 @@ void fail_on_purpose(const char* how) {
             loop_for_ever();
         });
     }
+}
+
+KTEST(ktest, a_check_fails_when_it_is_asked_to) {
+    char how[32] = "";
+    (void)cmdline_value("panic=", how, sizeof how);
+    EXPECT(strcmp(how, "check") != 0);
 }

@@ -4,6 +4,7 @@
 // The command line's `panic=`, when everything is up:
 //
 //   test                  a panic
+//   check                 a test inside the kernel, at a check
 //   deadlock              two threads, each with the lock that the other one wants
 //   lost-wake-up          a thread that waits for the kernel, and that nobody wakes
 //   loop                  a thread that loops in the kernel

@@ -201,6 +201,8 @@ void ktest_fail(const char* file, int line, const char* format, ...) {
     // The first few say it all; a loop may bring thousands.
     if (current.failures.fetch_add(1) < 10)
         print("# %s: %s:%d: %s", current.test->name, file, line, text);
+    if (cmdline_has("ktest_stop"))
+        panic("a check of %s failed: %s:%d: %s", current.test->name, file, line, text);
 }
 
 void ktest_skip(const char* reason) { current.skipped = reason; }

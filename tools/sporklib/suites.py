@@ -143,23 +143,47 @@ def kernel(pattern: str | None) -> list[Result]:
     """The tests linked into the kernel, which prints KTAP; once for each number of processors."""
     results = []
     for cpus in KERNEL_CPUS:
-        results += _kernel_boot(cpus, pattern)
+        results += _kernel_tests(cpus, pattern)
     # What cannot be seen on one processor is seen in the other boot: skipped is what no boot has run.
     ran = {result.name for result in results if result.verdict != "skipped"}
     return [r for r in results if r.verdict != "skipped" or r.name not in ran]
 
 
-def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
+# How a panic begins that stands for a failed check (the kernel's word ktest_stop).
+CHECK_FAILED = re.compile(r"panic: a check of (\S+) failed: ")
+
+
+def _kernel_tests(cpus: int, pattern: str | None) -> list[Result]:
+    """The first failed check stops the machine, which leaves its core; then all run without stopping."""
+    started = time.monotonic()
+    core = core_file(f"kernel-smp{cpus}")
+    results, outcome, seed = _kernel_boot(cpus, pattern, "ktest_stop", core)
+    if stopped := CHECK_FAILED.search(outcome.panic or ""):
+        results, _, _ = _kernel_boot(cpus, pattern, f"ktest_seed={seed}", core.with_name(f"{core.name}-again"))
+        for result in results:
+            if result.name == stopped[1]:
+                also = "" if result.verdict == "failed" else "it passed when all ran again, in the same order\n"
+                result.verdict = "failed"
+                result.details = f"{result.details}\n{also}{why_it_ended(outcome, core)}".strip()
+    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {tally(results)}, in {time.monotonic() - started:.1f} s")
+    return results
+
+
+def _kernel_boot(cpus: int, pattern: str | None, word: str, core: Path) -> tuple[list[Result], Outcome, str]:
+    """One boot; gives how it ended, and the seed of the tests' order."""
     group = f"smp{cpus}"
     tap = Tap()
+    seed = ""
     results: list[Result] = []
     pending = b""
-    last = started = time.monotonic()
+    last = time.monotonic()
 
     def listen(data: bytes) -> None:
-        nonlocal pending, last
+        nonlocal pending, last, seed
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
+            if found := re.search(rb"^# the order is that of ktest_seed=(\d+)", line):
+                seed = found[1].decode()
             point = tap.line(line.decode(errors="replace"))
             if point is None:
                 continue
@@ -169,8 +193,7 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
             last = now
 
     folder = run_folder()
-    words = f"onpanic=halt check ktest={pattern}" if pattern else "onpanic=halt check ktest"
-    core = core_file(f"kernel-{group}")
+    words = f"onpanic=halt check {word} " + (f"ktest={pattern}" if pattern else "ktest")
     config = Config(initrd=ROOT_CPIO, words=words, smp=cpus, core=core)
     with Machine(config, folder) as machine:
         outcome = Session(machine, KERNEL_LIMIT, listen).run()
@@ -189,8 +212,7 @@ def _kernel_boot(cpus: int, pattern: str | None) -> list[Result]:
     elif tap.planned is None or tap.missing():
         results.append(Result(group, "plan", "failed", "\n".join(tap.faults()) + "\n" +
                               why_it_ended(outcome)))
-    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {tally(results)}, in {time.monotonic() - started:.1f} s")
-    return results
+    return results, outcome, seed
 
 
 # ---- user ----------------------------------------------------------------------------------
@@ -203,6 +225,7 @@ class _Run:
         self.output: list[str] = []
         self.status: int | None = None
         self.died: str | None = None  # what ended the run, when the program did not itself
+        self.stopped: str | None = None  # the first failed check of a run before, and its core
         self.end: End = ""
         self.seconds = 0.0
 
@@ -220,6 +243,9 @@ class _Run:
             faults.append(self.died)
         elif self.status != 0:
             faults.append(f"exit status {self.status}")
+        if self.stopped is not None:
+            faults += [] if faults else ["it passed when it ran again"]
+            faults.append(self.stopped)
         if not faults and tap.planned == 0:
             return Result(group, name, "skipped", tap.skip_all or "nothing to do", self.seconds)
         if not faults:
@@ -313,6 +339,8 @@ def _run_on_linux(name: str, prefix: list[str]) -> _Run | None:
     return run
 
 
+TAP_STOPPED = "#   stopped (TAP_STOP)"  # user/lib/tap.h
+
 # Runs in the guest. The marks stand on lines of their own whatever a program prints.
 GUEST_LOOP = """\
 for name in "$@"; do
@@ -327,19 +355,27 @@ done
 
 
 def _run_on_spork(names: list[str]) -> dict[str, _Run]:
-    """Runs the programs in one machine, and in a new one what a dying machine left over."""
+    """Runs the programs in one machine, and in a new one what a dying machine left over. The first failed
+    check of a program, of CORES_KEPT programs at most, stops the machine for its core; the program then
+    runs again to its end, in a machine of its own."""
     runs = {name: _Run() for name in names}
     left = list(names)
     while left:
-        outcome, ended = _spork_boot(left, runs)
+        again = runs[left[0]].stopped is not None
+        stop = not again and sum(run.stopped is not None for run in runs.values()) < CORES_KEPT
+        outcome, ended = _spork_boot(left[:1] if again else left, runs, stop)
+        left = left[ended:]
+        if left and not again and runs[left[0]].stopped is not None:
+            continue
         if ended == 0:  # it did not even come to the first one
             runs[left[0]].died, runs[left[0]].end = why_it_ended(outcome), "did not run"
-        left = left[max(ended, 1) :]
+            left = left[1:]
     return runs
 
 
-def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
-    """One boot; gives how it ended and how many of the programs are done with."""
+def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool) -> tuple[Outcome, int]:
+    """One boot, until a check fails if it is to `stop` there; gives how it ended and how many of the programs
+    are done with."""
     pending = b""
     current: str | None = None
     started = 0.0
@@ -361,6 +397,8 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
             ended += 1
         elif current is not None:
             runs[current].output.append(text)
+            if text.endswith(TAP_STOPPED):
+                machine.dump_core()
 
     def output(stream: int, data: bytes) -> None:
         nonlocal pending
@@ -369,7 +407,7 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
             line(each.decode(errors="replace"))
 
     folder = run_folder()
-    job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names])
+    job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names], {"TAP_STOP": "1"} if stop else {})
     core = core_file("user")
     config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", core=core)
     with Machine(config, folder) as machine:
@@ -381,6 +419,12 @@ def _spork_boot(names: list[str], runs: dict[str, _Run]) -> tuple[Outcome, int]:
             runs[current].output.append(pending.decode(errors="replace"))
         if core.exists():  # what is left over runs in another machine
             core = core.rename(core_file(f"user-{current}"))
+        run = runs[current]
+        if run.output and run.output[-1].endswith(TAP_STOPPED):
+            run.stopped = "\n".join(["its first failed check:", *run.output[-4:],
+                                     f"look at it by {gdb_on_core(KERNEL, core)}"])
+            run.output = []
+            return outcome, ended
         runs[current].died = "the machine ended: " + why_it_ended(outcome, core)
         runs[current].end = how_it_ended(outcome)
         ended += 1

@@ -60,8 +60,8 @@ TAP_UNUSED static struct fault store_fault(const void* address) {
                            fault_got_.addr == (void*)(want_addr),                                  \
                        __FILE__, __LINE__, __VA_ARGS__);                                           \
         if (!fault_pass_)                                                                          \
-            diag("  got signal %d code %d address %p, want %d code %d address %p",                 \
-                 fault_got_.signo, fault_got_.code, fault_got_.addr, (want_signo), (want_code),    \
-                 (void*)(want_addr));                                                              \
+            tap_explain("  got signal %d code %d address %p, want %d code %d address %p",          \
+                        fault_got_.signo, fault_got_.code, fault_got_.addr, (want_signo),          \
+                        (want_code), (void*)(want_addr));                                          \
         fault_pass_;                                                                               \
     })

@@ -45,7 +45,7 @@ TAP_UNUSED static bool killed_by(int status, int signo) {
         bool proc_pass_ =                                                                          \
             tap_result(exited_with(proc_status_, code), __FILE__, __LINE__, __VA_ARGS__);          \
         if (!proc_pass_)                                                                           \
-            diag("  wait status 0x%x, want exit with %d", proc_status_, (code));                   \
+            tap_explain("  wait status 0x%x, want exit with %d", proc_status_, (code));            \
         proc_pass_;                                                                                \
     })
 
@@ -55,8 +55,8 @@ TAP_UNUSED static bool killed_by(int status, int signo) {
         bool proc_pass_ =                                                                          \
             tap_result(killed_by(proc_status_, signal), __FILE__, __LINE__, __VA_ARGS__);          \
         if (!proc_pass_)                                                                           \
-            diag("  wait status 0x%x, want killed by %d (%s)", proc_status_, (signal),             \
-                 strsignal(signal));                                                               \
+            tap_explain("  wait status 0x%x, want killed by %d (%s)", proc_status_, (signal),      \
+                        strsignal(signal));                                                        \
         proc_pass_;                                                                                \
     })
 

@@ -15,9 +15,10 @@
 //     }
 //
 // A check prints one line, `ok N - what` or `not ok N - what`, and a failed one says in which file
-// and line it stands, what it got and what it wanted. A subtest runs in a child process and process
-// group of its own, so that a crash, a hang or a stray child costs that subtest alone. done()
-// prints the plan and gives main its exit status: 0 only when every check passed.
+// and line it stands, what it got and what it wanted; with TAP_STOP=1 in the environment the process
+// stops (SIGSTOP) there. A subtest runs in a child process and process group of its own, so that a
+// crash, a hang or a stray child costs that subtest alone. done() prints the plan and gives main its
+// exit status: 0 only when every check passed.
 //
 // Lines go out by write(2), one call each, and no buffer of stdio is involved: nothing is printed
 // twice after a fork. Checks count in the process that makes them: a child that a test forks uses
@@ -79,6 +80,16 @@ TAP_PRINTF(1, 2) static void tap_line(const char* format, ...) {
 // A remark for the reader; not a result.
 #define diag(...) tap_line("# " __VA_ARGS__)
 
+// A check has failed. With TAP_STOP in the environment the process stops there, for who wants to see
+// it as it is: a debugger, or a core file of the machine.
+__attribute__((noinline, unused)) static void tap_stop(void) {
+    if (getenv("TAP_STOP")) {
+        diag("  stopped (TAP_STOP)");
+        raise(SIGSTOP);
+    }
+}
+#define tap_explain(...) (diag(__VA_ARGS__), tap_stop())
+
 TAP_PRINTF(4, 5)
 static bool tap_result(bool pass, const char* file, int line, const char* format, ...) {
     int saved = errno;
@@ -104,7 +115,7 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
     ({                                                                                             \
         bool tap_pass_ = tap_result(!!(cond), __FILE__, __LINE__, __VA_ARGS__);                    \
         if (!tap_pass_)                                                                            \
-            diag("  not so: %s", #cond);                                                           \
+            tap_explain("  not so: %s", #cond);                                                    \
         tap_pass_;                                                                                 \
     })
 
@@ -114,8 +125,8 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
         long tap_got_ = (long)(got), tap_want_ = (long)(want);                                     \
         bool tap_pass_ = tap_result(tap_got_ == tap_want_, __FILE__, __LINE__, __VA_ARGS__);       \
         if (!tap_pass_)                                                                            \
-            diag("  %s: got %ld (0x%lx), want %ld (0x%lx)", #got, tap_got_, tap_got_, tap_want_,   \
-                 tap_want_);                                                                       \
+            tap_explain("  %s: got %ld (0x%lx), want %ld (0x%lx)", #got, tap_got_, tap_got_,       \
+                        tap_want_, tap_want_);                                                     \
         tap_pass_;                                                                                 \
     })
 
@@ -126,7 +137,7 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
         bool tap_pass_ =                                                                           \
             tap_result(strcmp(tap_got_, tap_want_) == 0, __FILE__, __LINE__, __VA_ARGS__);         \
         if (!tap_pass_)                                                                            \
-            diag("  %s: got \"%s\", want \"%s\"", #got, tap_got_, tap_want_);                      \
+            tap_explain("  %s: got \"%s\", want \"%s\"", #got, tap_got_, tap_want_);               \
         tap_pass_;                                                                                 \
     })
 
@@ -139,8 +150,8 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
         bool tap_pass_ = tap_result(tap_got_ == -1 && tap_errno_ == tap_want_, __FILE__, __LINE__, \
                                     __VA_ARGS__);                                                  \
         if (!tap_pass_)                                                                            \
-            diag("  %s: got %ld with errno %d (%s), want -1 with %d (%s)", #call, tap_got_,        \
-                 tap_errno_, strerror(tap_errno_), tap_want_, strerror(tap_want_));                \
+            tap_explain("  %s: got %ld with errno %d (%s), want -1 with %d (%s)", #call, tap_got_, \
+                        tap_errno_, strerror(tap_errno_), tap_want_, strerror(tap_want_));         \
         tap_pass_;                                                                                 \
     })
 
@@ -152,7 +163,7 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
         int tap_errno_ = errno;                                                                    \
         bool tap_pass_ = tap_result(tap_got_ != -1, __FILE__, __LINE__, __VA_ARGS__);              \
         if (!tap_pass_)                                                                            \
-            diag("  %s: errno %d (%s)", #call, tap_errno_, strerror(tap_errno_));                  \
+            tap_explain("  %s: errno %d (%s)", #call, tap_errno_, strerror(tap_errno_));           \
         tap_pass_;                                                                                 \
     })
 
@@ -163,6 +174,7 @@ static bool tap_result(bool pass, const char* file, int line, const char* format
             int tap_errno_ = errno;                                                                \
             diag("  %s:%d: needed: %s (errno %d, %s)", __FILE__, __LINE__, #cond, tap_errno_,      \
                  strerror(tap_errno_));                                                            \
+            tap_stop();                                                                            \
             _exit(99);                                                                             \
         }                                                                                          \
     } while (0)
@@ -251,4 +263,6 @@ TAP_UNUSED static void tap_subtest(const char* file, int line, const char* name,
         diag("  %s: killed by signal %d (%s)", name, WTERMSIG(status), strsignal(WTERMSIG(status)));
     else if (!pass)
         diag("  %s: exit status %d", name, WEXITSTATUS(status));
+    if (!pass)
+        tap_stop();
 }
