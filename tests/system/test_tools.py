@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sporklib import channel, cpio, programs, results, suites, symbols
+from sporklib import channel, cli, cpio, programs, results, suites, symbols
 from sporklib.iso import _menu, make_iso
 from sporklib.job import parse_addition, parse_variable
 from sporklib.machine import check_words, memory_for
@@ -278,12 +278,30 @@ def test_words_of_the_command_line_are_looked_at_first(word: str, known: bool) -
     check_words(f"init=/mine {word}")  # which may be this init's own
 
 
+@pytest.mark.parametrize(("output", "answer"), [
+    ("/dev/full", "No space left on device"), ("/nosuch/image", "No such file or directory: /nosuch/image"),
+])
+def test_what_the_system_refuses_is_a_sentence(output: str, answer: str) -> None:
+    done = subprocess.run([ROOT / "tools/spork", "image", "-o", output], capture_output=True, text=True, check=False)
+    assert done.returncode == 125 and re.fullmatch(f"spork: {answer}.*\n", done.stderr), done.stderr
+
+
+def test_a_tree_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "BUILD", Path("/proc/nosuch"))
+    monkeypatch.delenv("SPORK_NO_BUILD", raising=False)
+    with pytest.raises(ToolError, match="nothing can be built here: .* /proc/nosuch; SPORK_NO_BUILD=1 "):
+        cli.build()
+
+
 @pytest.mark.parametrize(("options", "answer"), [
     (["--smp", "0"], "0 is not a number from 1 to 16"),
     (["--smp", "99"], "99 is not a number from 1 to 16"),
     (["--mem", "lots"], "--mem lots: a size is a number"),
     (["--trace-only", "fork,nosuch", "--trace", "/nowhere"], "no category fork"),
     (["--trace-only", "map,nosuch", "--trace", "/nowhere"], "no category nosuch"),
+    (["--append", "trace=map,nosuch"], "no category nosuch"),
+    (["--append", "watchdog=soon"], "watchdog=soon: watchdog is a number: seconds"),
+    (["--append", "panic=nosuch"], "panic=nosuch: panic is `test`, `check`, "),
 ])
 def test_what_makes_no_machine_is_said_before_it_starts(options: list[str], answer: str) -> None:
     done = subprocess.run([ROOT / "tools/spork", "run", *options, "--", "true"], capture_output=True, text=True,

@@ -19,7 +19,7 @@ from types import FrameType
 from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
 from .machine import DEFAULT_MEMORY, Config, Machine, check_words, gdb_on, gdb_on_core, memory_for, run_folder
-from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError
+from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError, refused
 from .session import (
     FAILURE_STATUS,
     TIMEOUT_STATUS,
@@ -52,9 +52,14 @@ def build(*targets: Path) -> None:
     if os.environ.get("SPORK_NO_BUILD") or not (ROOT / "Makefile").exists():
         return
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
-    BUILD.mkdir(exist_ok=True)
     names = [str(target.relative_to(ROOT)) for target in targets]
-    with (BUILD / "lock").open("w") as lock:
+    try:
+        BUILD.mkdir(exist_ok=True)
+        lock = (BUILD / "lock").open("w")
+    except OSError as error:
+        raise ToolError(f"nothing can be built here: {error.strerror}: {error.filename}; SPORK_NO_BUILD=1 in the "
+                        "environment runs what has been built") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # runs may start at the same time
         make = subprocess.run(
             ["make", "-s", "--no-print-directory", "SETUP=stamp", *names],
@@ -344,10 +349,13 @@ def make_page(arguments: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="tools/spork", description="Spork's machines and images.")
+    top = argparse.ArgumentParser(prog="tools/spork", description="""\
+Spork's machines and images. Begin with `tools/spork run`, a shell on the kernel, or `tools/spork run -- uname -a`,
+one command on it; `tools/spork help COMMAND` tells the options.""")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    each = commands.add_parser("run", help="run a command on the kernel", description=RUN_HELP)
+    each = commands.add_parser("run", help="run a command on the kernel", description=RUN_HELP,
+                               usage="tools/spork run [OPTION ...] [--] [COMMAND ...]")
     add_machine_options(each)
     each.add_argument("--iso", action="store_true", help="boot an ISO by GRUB under BIOS")
     each.add_argument("--add", action="append", default=[], metavar="HOST[:GUEST]",
@@ -423,12 +431,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    if not argv:  # the words that there are, and not that one is missing
-        parser().print_help()
-        return 0
+    if not argv or argv[0] == "help":  # the words that there are, and not that one is missing
+        argv = [*argv[1:], "--help"]
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.action(arguments))
     except ToolError as error:
         say(str(error))
-        return FAILURE_STATUS
+    except OSError as error:
+        say(refused(error))
+    return FAILURE_STATUS

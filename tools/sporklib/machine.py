@@ -104,7 +104,9 @@ def known_words() -> dict[str, str]:
     header = ROOT / "kernel" / "base" / "cmdline.h"
     if not header.exists():
         return {}
-    return dict(re.findall(r'^\s*X\("([^"]+)",\s*"([^"]*)"\)', header.read_text(), re.MULTILINE))
+    rows: list[tuple[str, str]] = re.findall(r'^\s*X\("([^"]+)",\s*((?:"[^"]*"[\s\\]*)+)\)', header.read_text(),
+                                             re.MULTILINE)
+    return {word: "".join(re.findall(r'"([^"]*)"', about)) for word, about in rows}
 
 
 def check_words(words: str) -> None:
@@ -112,10 +114,19 @@ def check_words(words: str) -> None:
     own."""
     known = {} if "init=" in words else known_words()
     for word in words.split():
-        name, equals, _ = word.partition("=")
-        if known and name + equals not in known:
+        name, equals, value = word.partition("=")
+        if not known:
+            continue
+        if name + equals not in known:
             listing = "".join(f"\n  {each:16} {about}" for each, about in known.items())
             raise ToolError(f"the kernel's command line knows no word {word}. It knows:{listing}")
+        about = known[name + equals]
+        choices = re.findall("`([^`]+)`", about) if about.startswith("`") else []
+        if equals and (choices and value not in choices or about.startswith("a number") and not value.isdigit()):
+            raise ToolError(f"{word}: {name} is {about}")
+        if word == f"trace={value}":
+            from .trace import check_categories
+            check_categories(value)
 
 
 def run_folder() -> Path:

@@ -56,3 +56,9 @@ def cross_tool(name: str) -> str:
     if found is None:
         raise ToolError(f"{prefixed} is not installed: run tools/setup run")
     return found
+
+
+def refused(error: OSError) -> str:
+    """What the system refuses (a full disk, a missing file, a tree that is read-only), in a sentence."""
+    where = error.filename2 or error.filename
+    return f"{error.strerror}: {where}" if where else str(error.strerror or error)

@@ -38,14 +38,18 @@ class Summary:
         return text
 
 
-def trace_words(categories: str, full: str | None, buffer: int | None) -> list[str]:
-    """The words that turn tracing on."""
+def check_categories(categories: str) -> None:
+    """Those that --trace-only or the kernel's word `trace` names."""
     if DEFINITIONS.exists() and categories != "all":
         known = points()[0]
         for name in categories.split(","):
             if name not in known:
                 listing = "".join(f"\n  {each:10} {about}" for each, about in known.items())
-                raise ToolError(f"--trace-only: there is no category {name}. There are:{listing}")
+                raise ToolError(f"trace: there is no category {name}. There are:{listing}")
+
+
+def trace_words(categories: str, full: str | None, buffer: int | None) -> list[str]:
+    """The words that turn tracing on; machine.check_words looks at them."""
     words = [f"trace={categories}"]
     if full:
         words.append(f"trace_full={full}")
