@@ -367,7 +367,7 @@ class App {
       .attr("type", "button").attr("tabindex", "-1").attr("class", null).attr("aria-label", (phase) => `go to: ${phase.name}`)
       .text((phase) => phase.name).on("click", (_, phase) => this.go(phase.step)).nodes();
     const width = box.clientWidth;
-    const rows: number[] = []; // where each row's names begin, from the right
+    const rows: number[] = []; // where each row's names begin, from the right: the ticks of those above come down there
     const height = nodes[0]?.offsetHeight ?? 16;
     const places = nodes.map((node, i) => {
       const tick = (width * phases[i]!.step) / last;
@@ -376,7 +376,7 @@ class App {
     });
     for (const place of [...places].reverse()) {
       const right = place.left + place.node.offsetWidth + 4;
-      const free = rows.findIndex((begin) => right <= begin);
+      const free = rows.findIndex((_, row) => rows.slice(row).every((begin) => right <= begin));
       place.row = free < 0 ? rows.length : free;
       rows[place.row] = place.left;
     }
