@@ -123,6 +123,11 @@ def test_make(tmp_path: Path) -> None:
     assert (here.text, here.err.decode(), here.status) == (text, err, there.status)
 
 
+def test_a_program_at_another_place() -> None:
+    here = spork("/opt/mk", "--version", options=("--add-with-libs", "make:/opt/mk"))
+    assert here.status == 0 and here.text.startswith("GNU Make"), here.err
+
+
 def test_bash(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(BASH_SCRIPT)

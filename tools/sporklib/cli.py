@@ -360,9 +360,9 @@ one command on it; `tools/spork help COMMAND` tells the options.""")
     each.add_argument("--iso", action="store_true", help="boot an ISO by GRUB under BIOS")
     each.add_argument("--add", action="append", default=[], metavar="HOST[:GUEST]",
                       help="put a file or folder into the root file system (as /NAME)")
-    each.add_argument("--add-with-libs", action="append", default=[], metavar="PROGRAM",
+    each.add_argument("--add-with-libs", action="append", default=[], metavar="HOST[:GUEST]",
                       help="put a program of this machine, with its loader and libraries, or a "
-                      "folder of programs, at the paths that they have here")
+                      "folder of programs, at the paths that they have here, or it at GUEST")
     each.add_argument("--env", action="append", default=[], metavar="K=V", help="set a variable")
     each.add_argument("--trace", type=Path, metavar="DIR",
                       help="record what happens as a CTF trace in DIR (babeltrace2 DIR shows it)")

@@ -17,8 +17,8 @@ DEFAULT_PATH = "/usr/local/bin:/sbin:/usr/sbin:/bin:/usr/bin"
 
 @dataclass
 class Job:
-    """What init is to run. `additions`: host paths and where they go in the guest; `programs`: those
-    that go to their own paths with their libraries."""
+    """What init is to run. `additions`: host paths and where they go in the guest; `programs`: likewise those
+    that bring their libraries, to their own paths unless it is said where."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Job:
     terminal: str = "dumb"
     size: tuple[int, int] | None = None
     additions: list[tuple[Path, str]] = field(default_factory=list)
-    programs: list[Path] = field(default_factory=list)
+    programs: list[tuple[Path, str | None]] = field(default_factory=list)
 
     def write_initrd(self, output: Path) -> Path:
         """The base system's archive, and after it one with the job and its additions."""
@@ -38,8 +38,8 @@ class Job:
             extra = cpio.Archive(contents)
         extra.file("/etc/spork/run", text)
         programs = Programs(extra)
-        for path in self.programs:
-            programs.add(path)
+        for path, to in self.programs:
+            programs.add(path, to)
         for host, guest in self.additions:
             extra.add(host, guest)
         shutil.copyfile(ROOT_CPIO, output)  # Linux copies it without a detour through this process
@@ -61,12 +61,15 @@ def parse_addition(text: str) -> tuple[Path, str]:
     return path, guest.rstrip("/") or "/"
 
 
-def find_program(text: str) -> Path:
-    """The program or folder of --add-with-libs: a path, or a name that is looked up in PATH."""
-    found = text if "/" in text else shutil.which(text)
+def find_program(text: str) -> tuple[Path, str | None]:
+    """HOST[:GUEST] of --add-with-libs: a program or folder, by its path or a name that is looked up in PATH."""
+    host, colon, to = text.rpartition(":")
+    if not colon or not to.startswith("/"):
+        host, to = text, ""
+    found = host if "/" in host else shutil.which(host)
     if found is None or not Path(found).exists():
-        raise ToolError(f"--add-with-libs: {text} is not there")
-    return Path(found)
+        raise ToolError(f"--add-with-libs: {host} is not there")
+    return Path(found), to or None
 
 
 def parse_variable(text: str) -> tuple[str, str]:

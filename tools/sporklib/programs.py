@@ -109,24 +109,29 @@ def _interpreter(script: bytes) -> list[str]:
 
 
 class Programs:
-    """Adds programs to an archive, each file once, at the paths that they have on this machine."""
+    """Adds programs to an archive, each file once; what they need, at the paths that it has on this machine."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._done: set[str] = set()
 
-    def add(self, path: Path) -> None:
-        """A program, or a folder with the libraries of each program and shared object in it."""
-        guest = os.path.abspath(path)
-        if os.path.isdir(guest):
-            self._archive.add(Path(guest), guest)
-            for folder, _, names in os.walk(guest):
+    def add(self, path: Path, to: str | None = None) -> None:
+        """A program, or a folder with the libraries of each program and shared object in it, at the path that
+        it has here or at another one."""
+        here = os.path.abspath(path)
+        if os.path.isdir(here):
+            self._archive.add(Path(here), to or here)
+            for folder, _, names in os.walk(here):
                 for name in names:
                     member = os.path.join(folder, name)
                     if os.path.isfile(member) and not os.path.islink(member):
                         self._files(_libraries(member, Path(member).read_bytes()))
+        elif to is None:
+            self._file(here)
         else:
-            self._file(guest)
+            self._archive.add(Path(here).resolve(), to)
+            contents = Path(here).read_bytes()
+            self._files(_libraries(here, contents) or _interpreter(contents))
 
     def _file(self, path: str) -> None:
         """A file and what it needs; a symbolic link stays one, and what it leads to comes along."""
