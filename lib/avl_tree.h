@@ -24,12 +24,12 @@ struct avl_node {
 };
 
 struct no_augmentation {
-    template <class T> static void update(T&, const T*, const T*) {}
+    template <class T> static bool update(T&, const T*, const T*) { return false; }
     template <class T> static bool correct(const T&, const T*, const T*) { return true; }
 };
 
-// Augmentation::update(element, left child, right child) recomputes the element's value;
-// correct() says whether it is what update() would set.
+// Augmentation::update(element, left child, right child) recomputes the element's value and returns
+// whether it is another; correct() says whether it is what update() would set.
 template <class T, avl_node T::* Node, class Augmentation = no_augmentation> class avl_tree {
 public:
     avl_tree() = default;
@@ -112,10 +112,9 @@ public:
     void erase(T& x) {
         avl_node* n = &(x.*Node);
         ASSERT(n->height != 0);
-        avl_node* lowest_changed;
         if (n->left && n->right) {
             avl_node* successor = leftmost(n->right);
-            lowest_changed = successor->parent == n ? successor : successor->parent;
+            avl_node* lowest_changed = successor->parent == n ? successor : successor->parent;
             if (successor->parent != n) {
                 successor->parent->left = successor->right;
                 if (successor->right)
@@ -125,13 +124,17 @@ public:
             }
             successor->left = n->left;
             n->left->parent = successor;
+            successor->height = n->height; // as it was there
             replace_child(n->parent, n, successor);
+            *n = avl_node{};
+            rebalance_from(lowest_changed);
+            rebalance_from(successor); // if that ended below it
         } else {
-            lowest_changed = n->parent;
-            replace_child(n->parent, n, n->left ? n->left : n->right);
+            avl_node* parent = n->parent;
+            replace_child(parent, n, n->left ? n->left : n->right);
+            *n = avl_node{};
+            rebalance_from(parent);
         }
-        *n = avl_node{};
-        rebalance_from(lowest_changed);
     }
 
     // To be called after the fields that the augmentation reads have changed in `x`.
@@ -171,10 +174,12 @@ private:
             n = n->right;
         return n;
     }
-    static void refresh(avl_node* n) {
-        int l = height(n->left), r = height(n->right);
+    // What n says of the tree below it; returns whether that is something else now.
+    static bool refresh(avl_node* n) {
+        const int before = n->height, l = height(n->left), r = height(n->right);
         n->height = (l > r ? l : r) + 1;
-        Augmentation::update(*owner(n), owner(n->left), owner(n->right));
+        return Augmentation::update(*owner(n), owner(n->left), owner(n->right)) ||
+               n->height != before;
     }
     void replace_child(avl_node* parent, avl_node* old_child, avl_node* new_child) {
         if (!parent)
@@ -211,23 +216,24 @@ private:
         refresh(top);
         return top;
     }
-    // Restores heights, balance and augmentation from `n` up to the root.
+    // Restores heights, balance and augmentation from `n` up, as far as something changes.
     void rebalance_from(avl_node* n) {
-        while (n) {
-            refresh(n);
+        for (bool changed = true; n && changed; n = n->parent) {
+            changed = refresh(n);
             int balance = height(n->left) - height(n->right);
             if (balance > 1) {
                 ASSERT(n->left);
                 if (height(n->left->left) < height(n->left->right))
                     rotate_left(n->left);
                 n = rotate_right(n);
+                changed = true;
             } else if (balance < -1) {
                 ASSERT(n->right);
                 if (height(n->right->right) < height(n->right->left))
                     rotate_right(n->right);
                 n = rotate_left(n);
+                changed = true;
             }
-            n = n->parent;
         }
     }
 

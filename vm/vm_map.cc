@@ -117,9 +117,13 @@ void vm_map::add_to_sums(const vm_map_entry& e, int sign) {
 
 void vm_map::insert(vm_map_entry& entry) {
     ASSERT(entry.start >= user_min && entry.end <= user_max && entry.start < entry.end);
-    vm_map_entry* after = tree_.first_ending_above(entry.start);
+    vm_map_entry* before = entries_.back();
+    vm_map_entry* after = nullptr;
+    if (before && before->end > entry.start) { // a fork's come in order
+        after = tree_.first_ending_above(entry.start);
+        before = entries_.prev(*after);
+    }
     ASSERT(!after || after->start >= entry.end);
-    vm_map_entry* before = after ? entries_.prev(*after) : entries_.back();
     if (after)
         entries_.insert_before(*after, entry);
     else

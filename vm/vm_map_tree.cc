@@ -3,6 +3,7 @@
 #include "arch/memory.h"
 
 #include <algorithm>
+#include <utility>
 
 // Where the free space below an entry ends: a stack keeps its guard gap for itself.
 static vaddr_t space_ends_at(const vm_map_entry& e) {
@@ -21,9 +22,10 @@ static uint64_t largest_of(const vm_map_entry& e, const vm_map_entry* l, const v
     return std::max({e.gap, l ? l->largest_gap : 0, r ? r->largest_gap : 0});
 }
 
-void vm_map_tree::largest_gap::update(vm_map_entry& e, const vm_map_entry* l,
+bool vm_map_tree::largest_gap::update(vm_map_entry& e, const vm_map_entry* l,
                                       const vm_map_entry* r) {
-    e.largest_gap = largest_of(e, l, r);
+    const uint64_t before = std::exchange(e.largest_gap, largest_of(e, l, r));
+    return e.largest_gap != before;
 }
 
 bool vm_map_tree::largest_gap::correct(const vm_map_entry& e, const vm_map_entry* l,

@@ -37,7 +37,7 @@ public:
 
 private:
     struct largest_gap {
-        static void update(vm_map_entry&, const vm_map_entry* left, const vm_map_entry* right);
+        static bool update(vm_map_entry&, const vm_map_entry* left, const vm_map_entry* right);
         static bool correct(const vm_map_entry&, const vm_map_entry* left,
                             const vm_map_entry* right);
     };
