@@ -1,8 +1,7 @@
 #include "kernel/drivers/virtio.h"
 
 #include "arch/memory.h"
-#include "lib/string.h"
-#include "vm/phys/vm_page.h"
+#include "vm/phys/pool.h"
 
 #include <algorithm>
 #include <bit>
@@ -137,12 +136,11 @@ status virtio_device::start_queue(virtqueue& q) {
         std::bit_floor(std::min<unsigned>(common<uint16_t>(queue_size), virtqueue::most));
     if (count < 4)
         return fail(Errno::nodev);
-    const auto order = unsigned(std::bit_width(pages_of(virtqueue::bytes(count)) - 1));
-    vm_page* memory = vm_page_alloc_contiguous(order, page_owner::kernel);
+    const size_t bytes = virtqueue::bytes(count); // in one piece, as kmem's are
+    void* memory = kmem_zalloc(bytes);
     if (!memory)
         return fail(Errno::nomem);
-    memset(memory->data(), 0, page_size << order);
-    q.initialize(memory->data(), count);
+    q.initialize(memory, count);
 
     auto set_address = [&](unsigned offset, const void* p) {
         const uint64_t address = direct_map_address(p).value();
@@ -160,7 +158,7 @@ status virtio_device::start_queue(virtqueue& q) {
     const uint64_t notify_at = uint64_t{common<uint16_t>(queue_notify_offset)} * notify_multiplier_;
     if ((by_message_ && common<uint16_t>(queue_vector) == no_vector) ||
         notify_at + sizeof(uint16_t) > notify_size_) {
-        vm_page_free_contiguous(memory, order);
+        kmem_free(memory, bytes);
         return fail(Errno::nodev);
     }
     notify_ = reinterpret_cast<volatile uint16_t*>(notify_area_ + notify_at);

@@ -18,7 +18,6 @@
 #include "lib/assert.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
-#include "vm/phys/vm_page.h"
 
 #include <algorithm>
 #include <bit>
@@ -275,11 +274,9 @@ status virtio_disk::open(pci_function& f) {
     TRY(device_.negotiate(bits));
     disk::facts is = TRY(read_facts());
 
-    static_assert(sizeof(frame) * virtqueue::most == 2 * page_size);
-    vm_page* memory = vm_page_alloc_contiguous(1, page_owner::kernel);
-    if (!memory)
+    frames_ = static_cast<frame*>(kmem_alloc(sizeof(frame) * virtqueue::most));
+    if (!frames_)
         return fail(Errno::nomem);
-    frames_ = static_cast<frame*>(memory->data());
     TRY(device_.use_interrupts(interrupt_));
     {
         lock_guard guard(lock_);
