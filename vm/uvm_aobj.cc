@@ -156,6 +156,14 @@ uint64_t uvm_aobj::resident_pages() const {
     return pages_.used();
 }
 
+uint64_t uvm_aobj::share() const NO_THREAD_SAFETY_ANALYSIS {
+    const bool is_file = bool(quota_);
+    if (is_file && quota_->look().limit != page_quota::unlimited)
+        return 0;
+    const uint32_t holders = references() - is_file; // not the file itself
+    return pages_.used() * page_size / std::max(1u, holders);
+}
+
 // ---- Size -----------------------------------------------------------------------------------
 
 void uvm_aobj::remove_page(uint64_t index) {

@@ -77,6 +77,7 @@ public:
     vm_page* resident_from(uint64_t& index) const override;
     vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     status put(uint64_t first, uint64_t last) override;
+    uint64_t share() const override;
     bool needs_handle() const override { return bool(quota_); }
     uint64_t size() const override;
     const char* name() const override;

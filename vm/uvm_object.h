@@ -74,6 +74,9 @@ public:
         (void)last;
         return {};
     }
+    // What it holds, in bytes, for each of those with whom that comes free: nothing of a file whose
+    // file system has a limit. As seen, without a lock.
+    virtual uint64_t share() const { return 0; }
     // Whether whoever maps it must hold an open file meanwhile.
     virtual bool needs_handle() const { return false; }
     // Size in bytes as stat(2) would say; pages past it fault.

@@ -106,10 +106,11 @@ uint64_t vmspace::commit_charge() const {
     return map_.totals().charged;
 }
 
-// Memory that a fork or a MADV_FREE has taken out of the page table is in the amaps all the same.
+// Memory that a fork or an madvise has taken out of the page table is in amaps and objects all the
+// same. Of an object each entry has a share.
 uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS {
     const uint64_t mapped = pmap_->resident_pages();
-    uint64_t amaps = 0, anons = 0;
+    uint64_t amaps = 0, anons = 0, shares = 0; // the last in bytes
     const vm_amap* last = nullptr;               // what one mapping was split into has one
     const uint64_t entries = map_.entry_count(); // a single load
     if (map_.lock().try_lock()) {
@@ -120,10 +121,11 @@ uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS {
                 anons += amap->used(); // as seen
             }
             last = amap;
+            shares += e->object ? e->object->share() : 0;
         }
         map_.lock().unlock();
     }
     const uint64_t bytes = entries * sizeof(vm_map_entry) +
                            amaps * (sizeof(vm_amap) + sizeof(amap_lock)) + anons * sizeof(vm_anon);
-    return std::max(mapped, anons) + pmap_->table_pages() + bytes / page_size;
+    return std::max(mapped, anons + shares / page_size) + pmap_->table_pages() + bytes / page_size;
 }

@@ -18,6 +18,7 @@ public:
     void clear();
     std::string_view text() const { return {data_, size_}; }
     bool complete() const { return complete_; }
+    size_t capacity() const { return capacity_; }
 
 private:
     char* data_ = nullptr; // kmem

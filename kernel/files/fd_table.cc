@@ -337,7 +337,10 @@ uint64_t fd_table::footprint() {
         lock_guard guard(lock_);
         if (from >= capacity())
             return bytes;
-        for (unsigned fd = from; fd < std::min(from + at_once, capacity()); fd++)
-            bytes += sizeof(slot) + (at(fd).open ? open_file + at(fd).open->held() : 0);
+        for (unsigned fd = from; fd < std::min(from + at_once, capacity()); fd++) {
+            bytes += sizeof(slot);
+            if (file* open = at(fd).open.get()) // a share of what others have, too
+                bytes += (open_file + open->held()) / open->references();
+        }
     }
 }

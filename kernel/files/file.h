@@ -105,7 +105,8 @@ public:
         return {};
     }
     virtual status sync() { return fail(Errno::inval); }
-    // Bytes that wait in it, kept by the kernel. Called with an fd_table locked.
+    // Bytes that the kernel keeps for it: that wait in it, or come free with it. Called with an
+    // fd_table locked.
     virtual uint64_t held() { return 0; }
     // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.
     virtual expected<int64_t> pipe_size() { return fail(Errno::badf); }

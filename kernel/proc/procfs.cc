@@ -284,6 +284,7 @@ public:
     expected<int64_t> read_at(uio& io, uint64_t offset) override;
     expected<int64_t> write_at(uio& io, uint64_t offset) override;
     status truncate(uint64_t) override { return {}; }
+    uint64_t held() override { return kept_.load(std::memory_order_relaxed); }
 
 protected:
     expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override;
@@ -297,6 +298,7 @@ private:
     sleep_lock lock_{lock_rank::generated_text, "proc file"};
     text_buffer text_ GUARDED_BY(lock_);
     bool generated_ GUARDED_BY(lock_) = false;
+    std::atomic<uint64_t> kept_{0}; // text_'s bytes
 };
 constinit pool<proc_file> proc_files{"proc_file"};
 
@@ -310,8 +312,13 @@ expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
     if (offset == 0 || !generated_) {
         text_.clear();
         generated_ = false;
-        TRY(entry.show(of_, text_));
-        if (!text_.complete())
+        const status shown = entry.show(of_, text_);
+        const bool whole = shown && text_.complete();
+        if (!whole)
+            text_.clear();
+        kept_.store(text_.capacity(), std::memory_order_relaxed);
+        TRY(shown);
+        if (!whole)
             return fail(Errno::nomem);
         generated_ = true;
     }

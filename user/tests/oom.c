@@ -265,16 +265,43 @@ static void hold_pipes(void) {
     }
 }
 
+static void hold_texts(void) {
+    enum { FILES = 450 };
+    char byte;
+    for (int i = 0; i < FILES; i++) {
+        int fd = open("/proc/self/smaps", O_RDONLY);
+        need(fd >= 0 && read(fd, &byte, 1) == 1);
+    }
+}
+
+enum { HELD = 1000 };
+
+static void hold_memory_file(void) {
+    static char block[100 * PAGE];
+    int fd = memfd_create("held", 0);
+    for (int i = 0; i < HELD / 100; i++)
+        need(fd >= 0 && write(fd, block, sizeof block) == sizeof block);
+}
+
+// In no page table of its own any more, but in the mapping.
+static void hold_shared(void) {
+    char* at = mmap(NULL, HELD * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < HELD; i++)
+        at[i * PAGE] = 1;
+    need(madvise(at, HELD * PAGE, MADV_DONTNEED) == 0);
+}
+
 // What the kernel keeps for a process counts like its own pages.
 static void kernels_memory(void) {
     static const struct {
         const char* what;
         void (*hold)(void);
     } hogs[] = {
-        {"page tables", hold_page_tables},
-        {"map entries", hold_map_entries},
-        {"threads", hold_threads},
-        {"pipes", hold_pipes},
+        {"page tables", hold_page_tables}, {"map entries", hold_map_entries},
+        {"threads", hold_threads},         {"pipes", hold_pipes},
+        {"texts of /proc", hold_texts},    {"a memory file", hold_memory_file},
+        {"shared memory", hold_shared},
     };
     for (size_t i = 0; i < sizeof hogs / sizeof hogs[0]; i++) {
         sleeps = gate_make(), never = gate_make();
