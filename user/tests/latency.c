@@ -11,6 +11,7 @@
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -374,6 +375,15 @@ static void links_to_links(void) {
     snprintf(long_link, sizeof long_link, "links/l0");
 }
 
+static void many_names(void) {
+    char name[32];
+    need(mkdir("names", 0777) == 0 || errno == EEXIST);
+    for (int i = 0; i < many * 4; i++) {
+        snprintf(name, sizeof name, "names/%d", i);
+        need(mknod(name, S_IFREG | 0600, 0) == 0 || errno == EEXIST);
+    }
+}
+
 static void do_nothing(void) { sched_yield(); }
 static void do_read_random(void) {
     file = open("/dev/urandom", O_RDONLY);
@@ -455,6 +465,11 @@ static void read_all(const char* path) {
 static void do_maps(void) { read_all("/proc/self/maps"); }
 static void do_smaps(void) { read_all("/proc/self/smaps"); }
 static void do_meminfo(void) { read_all("/proc/meminfo"); }
+static void do_list(void) {
+    struct dirent** names;
+    int n = scandir("names", &names, NULL, NULL);
+    need(n == many * 4 + 2);
+}
 static void do_stat_links(void) {
     struct stat st;
     need(stat(long_link, &st) == 0);
@@ -564,6 +579,7 @@ static const struct call {
     {"/proc/PID/status", touch_memory, do_status, by_itself},
     {"/proc/meminfo", touch_memory, do_meminfo, by_itself},
     {"stat, 39 long links", links_to_links, do_stat_links, by_itself},
+    {"getdents, 16,000 names", many_names, do_list, by_itself},
     {"wait4, many children", many_children, do_wait_any, by_itself},
     {"kill of a group", some_children, do_kill_children, by_itself},
     {"kill of a group of 2,000", very_many_children, do_kill_blocked, by_itself},
