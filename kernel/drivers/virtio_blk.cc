@@ -216,9 +216,10 @@ unsigned virtio_disk::serve() {
         disk_finish(*r, r->result);
         guard.lock();
     }
-    // More than is good for one interrupt: in another one, soon.
+    // More than is good for one interrupt: in another one, soon. A time that is over when the timer's
+    // interrupt begins would be served within it, again and again.
     if (n == at_once)
-        more_.set(0, fire, this);
+        more_.set(now() + 1, fire, this);
     return n;
 }
 
