@@ -128,7 +128,7 @@ public:
             replace_child(n->parent, n, successor);
             *n = avl_node{};
             rebalance_from(lowest_changed);
-            rebalance_from(successor); // if that ended below it
+            rebalance_from(successor, true);
         } else {
             avl_node* parent = n->parent;
             replace_child(parent, n, n->left ? n->left : n->right);
@@ -216,10 +216,12 @@ private:
         refresh(top);
         return top;
     }
-    // Restores heights, balance and augmentation from `n` up, as far as something changes.
-    void rebalance_from(avl_node* n) {
+    // Restores heights, balance and augmentation from `n` up, as far as something changes. `moved`:
+    // those above have seen another element in the place of n.
+    void rebalance_from(avl_node* n, bool moved = false) {
         for (bool changed = true; n && changed; n = n->parent) {
-            changed = refresh(n);
+            changed = refresh(n) || moved;
+            moved = false;
             int balance = height(n->left) - height(n->right);
             if (balance > 1) {
                 ASSERT(n->left);
