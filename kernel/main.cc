@@ -112,9 +112,8 @@ status start_init() {
     {
         lock_guard guard(process_tree_lock);
         p->group = std::move(group);
-        t->add_reference(); // process::threads'
-        init_process = p.leak();
-        process_publish(*init_process, *t, kernel_process(), kernel_process());
+        init_process = p.get();
+        process_publish(std::move(p), t, kernel_process(), kernel_process());
     }
     sched_make_runnable(*t);
     return {};

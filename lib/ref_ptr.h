@@ -104,6 +104,10 @@ public:
         p.object_ = object;
         return p;
     }
+    // What a table has found that owns nothing: null if its last reference is gone.
+    static ref_ptr unless_ending(T* object) {
+        return object && object->try_add_reference() ? adopt(object) : nullptr;
+    }
     ref_ptr(const ref_ptr& other) : ref_ptr(other.object_) {}
     ref_ptr(ref_ptr&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
     template <class U>
@@ -132,8 +136,46 @@ public:
         if (T* object = leak())
             object->drop_spare_reference();
     }
+    // As reset(), but leaves the end of the object to the caller, and then returns it: see
+    // drop_reference_and_keep().
+    [[nodiscard]] T* reset_and_keep() {
+        T* object = leak();
+        return object && object->drop_reference_and_keep() ? object : nullptr;
+    }
     // Hands the reference over to the caller, who must adopt() or drop it.
     [[nodiscard]] T* leak() { return std::exchange(object_, nullptr); }
+
+private:
+    T* object_ = nullptr;
+};
+
+// A reference that is let go of early: before the end of what holds it, for the one may end where
+// the other must not, under a spin lock. So the holder need not know the type, and may lie below it.
+template <class T> class early_ref {
+public:
+    constexpr early_ref() = default;
+    early_ref(const early_ref&) = delete;
+    early_ref& operator=(const early_ref&) = delete;
+    ~early_ref() { ASSERT(!object_); }
+    early_ref& operator=(ref_ptr<T> other) {
+        (void)exchange(std::move(other));
+        return *this;
+    }
+
+    T* get() const { return object_; }
+    T* operator->() const { return object_; }
+    T& operator*() const { return *object_; }
+    explicit operator bool() const { return object_ != nullptr; }
+    friend bool operator==(const early_ref& a, const early_ref& b) {
+        return a.object_ == b.object_;
+    }
+    operator ref_ptr<T>() const { return ref_ptr<T>(object_); } // one more
+    // Puts `next` here; returns what was there.
+    [[nodiscard]] ref_ptr<T> exchange(ref_ptr<T> next) {
+        return ref_ptr<T>::adopt(std::exchange(object_, next.leak()));
+    }
+    [[nodiscard]] ref_ptr<T> take() { return exchange({}); }
+    void reset() { (void)take(); }
 
 private:
     T* object_ = nullptr;

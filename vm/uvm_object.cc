@@ -43,10 +43,8 @@ void uvm_object::drop_private_copies(uint64_t first) {
         {
             lock_guard guard(shadows_lock_);
             amap_shadow* s = amap ? shadows_.next(amap->shadow()) : shadows_.front();
-            while (s && !s->amap.try_add_reference()) // it is ending
+            while (s && !(following = ref_ptr<vm_amap>::unless_ending(&s->amap)))
                 s = shadows_.next(*s);
-            if (s)
-                following = ref_ptr<vm_amap>::adopt(&s->amap);
         }
         amap = std::move(following);
         if (!amap)

@@ -27,30 +27,29 @@ public:
         polled_files p;
         if (count == 0)
             return p;
-        p.files_ = kmem_array<file*>(count);
+        p.files_ = kmem_array<ref_ptr<file>>(count); // zeros: null
         if (!p.files_)
             return fail(Errno::nomem);
         return p;
     }
     polled_files(polled_files&&) = default;
     ~polled_files() {
-        for (file* f : files_)
-            if (f)
-                f->drop_reference();
+        for (ref_ptr<file>& f : files_)
+            f.reset();
     }
     // Remembers what `fd` means now; false if it is not open.
     bool look_up(size_t index, int fd) {
         auto f = current_thread().files->get(fd);
         if (!f)
             return false;
-        files_[index] = f->leak();
+        files_[index] = std::move(*f);
         return true;
     }
-    file* operator[](size_t index) const { return files_[index]; }
+    file* operator[](size_t index) const { return files_[index].get(); }
 
 private:
     polled_files() = default;
-    kmem_array<file*> files_;
+    kmem_array<ref_ptr<file>> files_;
 };
 
 // Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline

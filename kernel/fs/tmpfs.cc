@@ -46,10 +46,10 @@ void tmpfs_forget(tmpfs& fs, tmpfs_node& node) {
 void tmpfs_node::last_reference_gone() {
     tmpfs_node* node = this;
     while (node) {
-        tmpfs_node* parent = node->former_parent_.leak();
+        ref_ptr<tmpfs_node> parent = std::move(node->former_parent_);
         tmpfs_forget(node->fs(), *node);
         tmpfs_nodes.destroy(node);
-        node = parent && parent->drop_reference_and_keep() ? parent : nullptr;
+        node = parent.reset_and_keep();
     }
 }
 
@@ -424,14 +424,12 @@ bool tmpfs::busy(unsigned root_references) {
 }
 
 // Two passes, so that no node ends while its own entries still hold others: first every directory
-// is emptied while we hold all nodes, then they are let go.
+// is emptied, then the entries, and with them the nodes, are let go.
 void tmpfs::destroy() {
     list<tmpfs_entry, &tmpfs_entry::among_names> doomed;
     {
         lock_guard names(names_);
         lock_guard guard(nodes_lock_);
-        for (tmpfs_node& node : nodes_)
-            node.add_reference();
         for (tmpfs_node& node : nodes_) {
             while (tmpfs_entry* entry = node.entries_.first()) {
                 node.entries_.remove(*entry);
@@ -443,15 +441,9 @@ void tmpfs::destroy() {
     while (tmpfs_entry* entry = doomed.pop_front())
         tmpfs_entry::destroy(entry);
     root_.reset();
-    for (;;) {
-        tmpfs_node* node;
-        {
-            lock_guard guard(nodes_lock_);
-            node = nodes_.front();
-        }
-        if (!node)
-            break;
-        node->drop_reference();
+    {
+        lock_guard guard(nodes_lock_);
+        ASSERT(nodes_.empty()); // it was not busy
     }
     tmpfs_systems.destroy(this);
 }

@@ -553,7 +553,7 @@ static void pass_no_return(thread& self, const program& what, const char* path, 
     self.set_child_tid = 0;
     if (parts.files) {
         lock_guard guard(self.lock);
-        std::swap(self.files, parts.files);
+        parts.files = self.files.exchange(std::move(parts.files));
     }
     self.files->close_all_on_exec();
     if (parts.secure || parts.changed)
@@ -574,7 +574,7 @@ void process_set_executable(process& p, ref_ptr<vnode> node) {
     ref_ptr<vnode> old;
     {
         lock_guard guard(p.lock);
-        old = std::exchange(p.executable, std::move(node));
+        old = p.executable.exchange(std::move(node));
     }
     if (old)
         old->allow_write_access();

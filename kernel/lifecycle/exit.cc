@@ -64,8 +64,8 @@ void drop_files(thread& self) {
     ref_ptr<fs_context> fs;
     {
         lock_guard guard(self.lock);
-        files = std::move(self.files);
-        fs = std::move(self.fs);
+        files = self.files.take();
+        fs = self.fs.take();
     }
 }
 
@@ -156,7 +156,7 @@ void leave_children(process& p, const thread& self, lock_guard<spin_lock>& tree)
     }
 }
 
-using process_list = list<process, &process::among_children>;
+using process_list = ref_list<process, &process::among_children>;
 
 // Hands some children over. Zombies among them that nobody wants go to `discarded`. It stops behind
 // one whose stopped group is orphaned by that, and returns the group.
@@ -164,7 +164,7 @@ ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& 
     REQUIRES(process_tree_lock) {
     constexpr unsigned at_once = 8;
     for (unsigned i = 0; i < at_once && !p.children.empty(); i++) {
-        process* child = p.children.pop_front();
+        const ref_ptr<process> child = p.children.pop_front();
         const bool news = child->among_news.linked();
         if (news)
             p.news.remove(*child);
@@ -172,13 +172,12 @@ ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& 
         if (news)
             process_has_news(*child);
         child->exit_signal = sigchld;
-        reaper.children.push_back(*child);
+        reaper.children.push_back(child);
         child->parent_thread = reaper.threads.front();
         send_death_signals(*child, p);
         const bool orphaned = group_retie(*child);
         if (child->state == process_state::zombie && notify_parent(*child)) {
-            process_unpublish(*child);
-            discarded.push_back(*child);
+            discarded.push_back(process_unpublish(*child));
         }
         if (orphaned)
             return child->group;
@@ -206,8 +205,7 @@ void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lo
     process_has_news(p);
     EVENT(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
     if (notify_parent(p)) {
-        process_unpublish(p);
-        discarded.push_back(p);
+        discarded.push_back(process_unpublish(p));
     }
 }
 
@@ -215,7 +213,8 @@ void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lo
 // status, for the parent.
 void leave_family(thread& self, bool last, uint64_t most_resident) {
     process& p = *self.proc;
-    process_list discarded;
+    process_list discarded;       // by whom nobody waits for: let go of without the lock,
+    ref_ptr<thread> from_process; // as this
     {
         lock_guard tree(process_tree_lock);
         // Those that were not the last are on their way yet: with files that the parent expects to
@@ -228,7 +227,7 @@ void leave_family(thread& self, bool last, uint64_t most_resident) {
             reparent_all(p, discarded, tree);
         else
             leave_children(p, self, tree);
-        thread_unpublish(self);
+        from_process = thread_unpublish(self);
         if (last) {
             p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, most_resident);
             p.wait_status = p.group_exit_status;
@@ -237,11 +236,8 @@ void leave_family(thread& self, bool last, uint64_t most_resident) {
             check_exit_seam(p);
         }
     }
-    // The references that their parents' lists had. Our own process lives on in our thread's.
-    while (process* orphan = discarded.pop_front()) {
-        orphan->drop_reference();
+    while (discarded.pop_front())
         long_work::pause();
-    }
 }
 
 } // namespace
@@ -285,7 +281,6 @@ void thread_exit(int wait_status) {
 
     leave_family(self, last, most_resident);
     (void)alloc_fail_after(0); // a test's, which has not come to pass
-    self.drop_reference();     // process::threads'
     sched_exit();
 }
 

@@ -137,6 +137,9 @@ private:
 
 // "share" takes a reference to the parent's object.
 template <class T> expected<ref_ptr<T>> share(const ref_ptr<T>& object) { return object; }
+template <class T> expected<ref_ptr<T>> share(const early_ref<T>& object) {
+    return ref_ptr<T>(object);
+}
 
 expected<created_process> create(const clone_args& args, memory_choice memory,
                                  creation_observer& seen) {
@@ -363,11 +366,10 @@ status new_child::publish() {
         p.tasks.join(std::move(task_));
         has_cpu_limit = p.limits[rlimit_cpu].current != UINT64_MAX;
     }
-    thread_->add_reference(); // process::threads'; dropped by thread_exit
     if (wait_)
         thread_->borrowed_from = parent_.pid;
     if (!is_process()) {
-        thread_publish(*thread_);
+        thread_publish(thread_);
         return {};
     }
     p.pid = thread_->tid;
@@ -382,8 +384,7 @@ status new_child::publish() {
         p.parent_program = parent_.parent_program;
         p.exit_signal = parent_.exit_signal;
     }
-    p.add_reference(); // the parent's, dropped by wait
-    process_publish(p, *thread_, *real_parent, parent_);
+    process_publish(process_, thread_, *real_parent, parent_);
     if (has_cpu_limit)
         cpu_limit_changed(p);
     return {};
@@ -392,7 +393,7 @@ status new_child::publish() {
 void new_child::start() {
     pidfd_.install();
     release_.install();
-    thread_->vfork_parent = ref_ptr(wait_).leak();
+    thread_->vfork_parent = wait_;
     if (set(clone_parent_settid))
         (void)args_.parent_tid.write(
             made_.pid); // before the child can run; a bad address is the caller's affair

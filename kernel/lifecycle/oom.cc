@@ -227,7 +227,7 @@ bool out_of_memory_in_call(thread& self) {
         !current_credentials().superuser())
         return false;
     const search_result found = search();
-    if (!found.wait && (!found.victim || found.victim.get() == self.proc))
+    if (!found.wait && (!found.victim || found.victim == self.proc))
         return false;
     if (found.victim)
         kill(*found.victim);

@@ -62,7 +62,7 @@ uint32_t vfork_wait::poll(poller* p) {
 }
 
 void vfork_release(thread& self, const int* wait_status) {
-    vfork_wait* waiting = std::exchange(self.vfork_parent, nullptr);
+    ref_ptr<vfork_wait> waiting = self.vfork_parent.take();
     if (!waiting)
         return;
     at_sync_point(sync_point::vfork_releases);
@@ -75,7 +75,7 @@ void vfork_release(thread& self, const int* wait_status) {
     self.borrowed_from = 0;
     EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
-    waiting->drop_reference();
+    waiting.reset();
     check_vfork_release_seam(self, !wait_status);
     if (self.signals.holds_back())
         signal_release_held(self);

@@ -27,7 +27,7 @@ struct news {
     uint32_t uid = 0;
     int wait_status = 0; // as wait4 encodes it
     usage used;
-    process* dead = nullptr;        // a zombie out of the tree, which the caller has to bury
+    ref_ptr<process> dead;          // a zombie out of the tree, which the caller has to bury
     std::optional<uint64_t> zombie; // its serial: its end is not to be told again
 };
 
@@ -73,11 +73,11 @@ std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_t
 // The zombie is gone from the tree; what is left of it is freed when the last CPU has left its last
 // thread's stack. Waiting for that here means that a process that has been waited for has given
 // everything back.
-NO_ALLOC void bury(process& child, int wait_status) {
-    while (child.unfreed_threads.load(std::memory_order_acquire) != 0)
+NO_ALLOC void bury(ref_ptr<process> child, int wait_status) {
+    while (child->unfreed_threads.load(std::memory_order_acquire) != 0)
         thread_yield();
-    EVENT(exit_reaped, .child_pid = child.pid, .status = uint64_t(uint32_t(wait_status)));
-    child.drop_reference();
+    EVENT(exit_reaped, .child_pid = child->pid, .status = uint64_t(uint32_t(wait_status)));
+    child.reset();
 }
 
 // Takes the news of one child, if there are any, and unless WNOWAIT a zombie with them.
@@ -91,8 +91,7 @@ std::optional<news> take_news(process& child, uint32_t options) REQUIRES(process
     if (child.state == process_state::zombie && !(options & wnowait)) {
         self.child_usage.add(n->used);
         check_usage_seam(self, n->used);
-        process_unpublish(child);
-        n->dead = &child;
+        n->dead = process_unpublish(child);
     }
     return n;
 }
@@ -140,11 +139,11 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
             guard.unlock();
             if (n->dead) {
                 self.costs.inherit(n->dead->costs);
-                bury(*n->dead, n->wait_status);
+                bury(std::move(n->dead), n->wait_status);
             }
             if (n->zombie)
                 check_wait_seam(n->pid, *n->zombie);
-            return *n;
+            return std::move(*n);
         }
         if (options & wnohang)
             return news{};

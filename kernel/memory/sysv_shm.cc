@@ -11,8 +11,8 @@
 //      the last detach      the object ends, and leaves the table
 //
 // The table's lock guards the table and every field of the segments that can change. A segment
-// is found by a pointer that owns nothing, and try_add_reference; the reference is dropped without
-// the lock, which the segment's end takes.
+// is found by a pointer that owns nothing; the reference that it gives is dropped without the
+// lock, which the segment's end takes.
 #include "kernel/memory/sysv_shm.h"
 
 #include "kernel/abi/memory.h"
@@ -90,7 +90,12 @@ public:
 };
 
 constinit pool<shm_segment> segments{"shm_segment"};
-constinit shm_segment* table[shm_table_size] GUARDED_BY(table_lock) = {};
+
+struct place {
+    shm_segment* segment = nullptr; // who is found here, until its end
+    ref_ptr<shm_segment> kept;      // until IPC_RMID
+};
+constinit place table[shm_table_size] GUARDED_BY(table_lock) = {};
 int32_t turn GUARDED_BY(table_lock) = 0;
 uint64_t total_pages GUARDED_BY(table_lock) = 0;
 unsigned used GUARDED_BY(table_lock) = 0;
@@ -101,8 +106,8 @@ constinit std::atomic<uint64_t> limits[] = {UINT64_MAX - (1 << 24), 0, shm_table
 void shm_segment::last_reference_gone() {
     {
         lock_guard guard(table_lock);
-        if (id >= 0 && table[id % ids_per_turn] == this) {
-            table[id % ids_per_turn] = nullptr;
+        if (id >= 0 && table[id % ids_per_turn].segment == this) {
+            table[id % ids_per_turn].segment = nullptr;
             total_pages -= pages_of(size());
             used--;
         }
@@ -143,8 +148,8 @@ shm_facts shm_segment::facts() const {
 
 // The segment at that place, if it is not ending.
 ref_ptr<shm_segment> segment_at(unsigned index) REQUIRES(table_lock) {
-    shm_segment* s = index < shm_table_size ? table[index] : nullptr;
-    return s && s->try_add_reference() ? ref_ptr<shm_segment>::adopt(s) : nullptr;
+    return ref_ptr<shm_segment>::unless_ending(index < shm_table_size ? table[index].segment
+                                                                      : nullptr);
 }
 
 // EINVAL.
@@ -163,7 +168,7 @@ ref_ptr<shm_segment> find_key(int32_t key) {
     ref_ptr<shm_segment> s;
     lock_guard guard(table_lock);
     for (unsigned i = 0; i < shm_table_size && !s; i++)
-        if (table[i] && table[i]->key == key)
+        if (table[i].segment && table[i].segment->key == key)
             s = segment_at(i);
     return s;
 }
@@ -174,9 +179,9 @@ expected<int32_t> publish(ref_ptr<shm_segment> s) {
     lock_guard guard(table_lock);
     unsigned place = shm_table_size;
     for (unsigned i = shm_table_size; i-- > 0;) {
-        if (!table[i])
+        if (!table[i].segment)
             place = i;
-        else if (s->key != ipc_private && table[i]->key == s->key)
+        else if (s->key != ipc_private && table[i].segment->key == s->key)
             return fail(Errno::exist);
     }
     const uint64_t pages = pages_of(s->size());
@@ -191,8 +196,8 @@ expected<int32_t> publish(ref_ptr<shm_segment> s) {
     s->set_identity(name, 1, uint64_t(s->id)); // a device of its own, as Linux's inner tmpfs
     total_pages += pages;
     used++;
-    table[place] = s.leak();
-    return table[place]->id;
+    table[place] = {.segment = s.get(), .kept = s};
+    return s->id;
 }
 
 expected<int32_t> make_segment(int32_t key, uint64_t size, uint32_t flags) {
@@ -237,8 +242,8 @@ expected<int32_t> get_segment(int32_t key, uint64_t size, uint32_t flags) {
 
 bool is_segment(uvm_object& object) {
     lock_guard guard(table_lock);
-    for (shm_segment* s : table)
-        if (s == &object)
+    for (const place& p : table)
+        if (p.segment == &object)
             return true;
     return false;
 }
@@ -309,7 +314,7 @@ namespace {
 int32_t highest_place() {
     lock_guard guard(table_lock);
     for (unsigned i = shm_table_size; i-- > 0;)
-        if (table[i])
+        if (table[i].segment)
             return int32_t(i);
     return 0;
 }
@@ -395,17 +400,13 @@ sysresult change_owner(int32_t id, user_ptr<void> in) {
 sysresult remove(int32_t id) {
     const credentials self = current_credentials();
     ref_ptr<shm_segment> s = TRY(find_segment(id));
-    bool first;
-    {
-        lock_guard guard(table_lock);
-        if (!s->owned_by(self))
-            return fail(Errno::perm);
-        first = !(s->mode & shm_dest);
-        s->mode |= shm_dest;
-        s->key = ipc_private; // a new segment may have the key
-    }
-    if (first)
-        s->drop_reference(); // the table's
+    ref_ptr<shm_segment> kept; // let go of without the lock
+    lock_guard guard(table_lock);
+    if (!s->owned_by(self))
+        return fail(Errno::perm);
+    s->mode |= shm_dest;
+    s->key = ipc_private; // a new segment may have the key
+    kept = std::move(table[id % ids_per_turn].kept);
     return 0;
 }
 

@@ -56,7 +56,7 @@ const char* wait_reason_of(const process& p) REQUIRES(process_tree_lock) {
 
 // Whether a thread of `p` has the parent's address space until it calls exec or ends.
 bool borrows(const process& p) REQUIRES(process_tree_lock) {
-    return thread_that(p, [](const thread& t) { return t.vfork_parent != nullptr; });
+    return thread_that(p, [](const thread& t) { return bool(t.vfork_parent); });
 }
 
 // The child that a vfork parent waits for, or 0.

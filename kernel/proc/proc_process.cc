@@ -30,7 +30,7 @@ status store_comm(const proc_subject& of, std::string_view text) {
     ref_ptr<thread> t = of.find_thread();
     if (!t)
         return fail(Errno::srch);
-    if (t->proc != &current_process())
+    if (t->proc.get() != &current_process())
         return fail(Errno::inval);
     char name[sizeof(t->name)] = {};
     memcpy(name, text.data(), std::min(text.size(), sizeof(name) - 1));
@@ -157,7 +157,7 @@ expected<ref_ptr<vnode>> jump_exe(const proc_subject& of) {
     lock_guard guard(p->lock);
     if (!p->executable)
         return fail(Errno::noent);
-    return p->executable;
+    return ref_ptr<vnode>(p->executable);
 }
 
 expected<ref_ptr<vnode>> jump_cwd(const proc_subject& of) {

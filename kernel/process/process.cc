@@ -4,7 +4,6 @@
 
 #include "arch/cpu.h"
 #include "arch/timer.h"
-#include "kernel/files/vnode.h"
 #include "kernel/process/process_group.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/usage.h"
@@ -209,27 +208,29 @@ unsigned process_count() {
     return process_total;
 }
 
-void process_publish(process& p, thread& first, process& parent, process& maker) {
+void process_publish(ref_ptr<process> child, ref_ptr<thread> first, process& parent,
+                     process& maker) {
+    process& p = *child;
     p.set_parent(&parent);
-    parent.children.push_back(p);
+    parent.children.push_back(std::move(child));
     process_table[unsigned(p.pid) % buckets].push_back(p);
     mark(pids_of_processes, p.pid, true);
     process_total++;
     group_enter(p, maker);
-    thread_publish(first);
+    thread_publish(std::move(first));
     (void)group_retie(p);
 }
 
-void thread_publish(thread& t) {
-    process& p = *t.proc;
-    p.threads.push_back(t);
+void thread_publish(ref_ptr<thread> t) {
+    process& p = *t->proc;
     p.live_threads++;
-    thread_table[unsigned(t.tid) % buckets].push_back(t);
+    thread_table[unsigned(t->tid) % buckets].push_back(*t);
+    p.threads.push_back(std::move(t));
 }
 
-void thread_unpublish(thread& t) {
+ref_ptr<thread> thread_unpublish(thread& t) {
     process& p = *t.proc;
-    p.threads.remove(t);
+    ref_ptr<thread> from_process = p.threads.remove(t);
     {
         lock_guard own(p.lock);
         if (t.tid == p.pid)
@@ -243,6 +244,7 @@ void thread_unpublish(thread& t) {
         mark(t.tid, false);
     p.own_usage.add(thread_usage(t)); // up to now
     p.thread_gone.wake_all();
+    return from_process;
 }
 
 void thread_take_over_pid(thread& t) {
@@ -255,9 +257,9 @@ void thread_take_over_pid(thread& t) {
     thread_table[unsigned(t.tid) % buckets].push_back(t);
 }
 
-void process_unpublish(process& p) {
+ref_ptr<process> process_unpublish(process& p) {
     ASSERT(p.state == process_state::zombie);
-    p.parent->children.remove(p);
+    ref_ptr<process> from_parent = p.parent->children.remove(p);
     if (p.among_news.linked())
         p.parent->news.remove(p);
     p.set_parent(nullptr);
@@ -266,8 +268,11 @@ void process_unpublish(process& p) {
     group_leave(p);
     mark(pids_of_processes, p.pid, false);
     mark(p.pid, false);
-    lock_guard own(p.lock);
-    p.tasks = {};
+    {
+        lock_guard own(p.lock);
+        p.tasks = {};
+    }
+    return from_parent;
 }
 
 void process_has_news(process& p) {

@@ -18,6 +18,7 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/no_alloc.h"
+#include "lib/ref_list.h"
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
 
@@ -63,7 +64,7 @@ struct process : ref_counted<process> {
     // Its threads, or itself as a zombie, for RLIMIT_NPROC. Of cred.uid; the kernel process has
     // none.
     user_charge tasks GUARDED_BY(lock);
-    ref_ptr<vnode> executable GUARDED_BY(lock);
+    early_ref<vnode> executable GUARDED_BY(lock);
     // thread::allowed_cpus of its first thread, once that has ended: the pid keeps it.
     uint32_t cpus_of_first GUARDED_BY(lock) = 0;
     own_fork_modes fork_modes; // inherited
@@ -90,12 +91,12 @@ struct process : ref_counted<process> {
     // Of `parent`, which made it or took it over; may be null.
     const thread* parent_thread GUARDED_BY(process_tree_lock) = nullptr;
     list_node among_children GUARDED_BY(process_tree_lock);
-    list<process, &process::among_children> children GUARDED_BY(process_tree_lock);
+    ref_list<process, &process::among_children> children GUARDED_BY(process_tree_lock);
     list_node among_news GUARDED_BY(process_tree_lock);
     // Of `children`, those with something that wait4 might report: ended, stopped, continued. In
     // the order in which it came.
     list<process, &process::among_news> news GUARDED_BY(process_tree_lock);
-    list<thread, &thread::in_process> threads GUARDED_BY(process_tree_lock);
+    ref_list<thread, &thread::in_process> threads GUARDED_BY(process_tree_lock);
     // Of `threads`, those that have not begun to exit. Written under process_tree_lock; where it is
     // 1, only that one could make it more.
     std::atomic<unsigned> live_threads{0};
@@ -187,24 +188,23 @@ private:
     unsigned steps_ = 0;
 };
 
-// Puts a complete process or thread, and its first or a further thread, where others find them. The
-// reference that the parent's list of children (for a process) and the list of threads stand for is
-// the caller's, handed over.
+// Puts a complete process with its first thread, or a further thread, where others find them.
 // `maker` is the process that has called fork.
-void process_publish(process& p, thread& first, process& parent, process& maker)
+void process_publish(ref_ptr<process> p, ref_ptr<thread> first, process& parent, process& maker)
     REQUIRES(process_tree_lock);
-void thread_publish(thread& t) REQUIRES(process_tree_lock);
-// Takes a thread that ends out of its process and the table.
-void thread_unpublish(thread& t) REQUIRES(process_tree_lock);
+void thread_publish(ref_ptr<thread> t) REQUIRES(process_tree_lock);
+// Takes a thread that ends out of its process and the table. What is returned is let go of without
+// the lock.
+[[nodiscard]] ref_ptr<thread> thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
 // The number is not given to a process, as one in use: a group or a session has it.
 void pid_keep(pid_t pid, bool keep) REQUIRES(process_tree_lock);
 // The first of these from `pid` on; pid_max if there is none.
 pid_t pid_next_kept(pid_t pid) REQUIRES(process_tree_lock);
-// Takes a zombie that has been waited for out of the tree and the table. The parent's reference is
-// the caller's then.
-void process_unpublish(process& p) REQUIRES(process_tree_lock);
+// Takes a zombie that has been waited for out of the tree and the table; returns the reference that
+// its parent had.
+[[nodiscard]] ref_ptr<process> process_unpublish(process& p) REQUIRES(process_tree_lock);
 
 // PR_SET_CHILD_SUBREAPER.
 void process_set_subreaper(process& p, bool on) REQUIRES(process_tree_lock);

@@ -5,8 +5,6 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "kernel/base/panic.h"
-#include "kernel/files/file.h"
-#include "kernel/files/vfs.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "lib/format.h"
@@ -39,10 +37,8 @@ thread::thread() = default;
 thread::~thread() {
     if (machine.stack_base)
         machine_thread_destroy(machine);
-    if (proc) {
+    if (proc)
         proc->unfreed_threads.fetch_sub(1, std::memory_order_release);
-        proc->drop_reference();
-    }
 }
 
 expected<ref_ptr<thread>> thread_create(process& owner) {
@@ -50,9 +46,8 @@ expected<ref_ptr<thread>> thread_create(process& owner) {
     if (!t)
         return fail(Errno::nomem);
     TRY(machine_thread_create(t->machine));
-    owner.add_reference();
     owner.unfreed_threads.fetch_add(1, std::memory_order_relaxed);
-    t->proc = &owner;
+    t->proc = ref_ptr(&owner);
     return t;
 }
 
@@ -120,7 +115,7 @@ expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
     machine_thread_start_kernel(t->machine, kernel_thread_body, t.get());
     {
         lock_guard guard(process_tree_lock);
-        thread_publish(*t);
+        thread_publish(t);
     }
     sched_make_runnable(*t);
     return t;
@@ -134,12 +129,11 @@ expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(vo
 void kernel_thread_exit() {
     thread& self = current_thread();
     ASSERT(self.kernel_thread);
-    self.files.reset();
-    self.fs.reset();
     {
+        ref_ptr<thread> from_process;
         lock_guard guard(process_tree_lock);
         self.proc->live_threads--;
-        thread_unpublish(self);
+        from_process = thread_unpublish(self);
     }
     {
         lock_guard guard(join_lock);

@@ -68,9 +68,9 @@ struct thread : ref_counted<thread> {
 
     pid_t tid GUARD_UNCHECKED(process_tree_lock) = 0; // exec may change its own
     const vm_serial serial;                           // a tid may be given again
-    process* proc CONSTANT_ONCE_SHARED = nullptr;     // outlives its threads
-    machine_thread machine OWNED_BY_THREAD;           // while it does not run, the scheduler's
-    char name[16] OWNED_BY_THREAD = {};               // comm: PR_SET_NAME, exec
+    ref_ptr<process> proc CONSTANT_ONCE_SHARED;
+    machine_thread machine OWNED_BY_THREAD; // while it does not run, the scheduler's
+    char name[16] OWNED_BY_THREAD = {};     // comm: PR_SET_NAME, exec
 
     // Scheduler's: of who has made it runnable or taken it from a run queue (see
     // kernel/sched/sched.cc).
@@ -79,6 +79,8 @@ struct thread : ref_counted<thread> {
     std::atomic<unsigned> cpu{0};                   // where it runs or ran last
     std::atomic<uint32_t> allowed_cpus{UINT32_MAX}; // affinity: anybody changes it, at any time
     list_node on_run_queue GUARD_UNCHECKED(run_queue::lock);
+    // Itself, from when it was made runnable until it is off its stack for good, wherever it waits.
+    ref_ptr<thread> alive GUARD_UNCHECKED("the scheduler's");
     const char* wait_reason OWNED_BY_THREAD = nullptr; // why it sleeps, for ps and panics
     std::atomic<sleep_kind> sleep{
         sleep_kind::uninterruptible}; // what may end it; set before `state`
@@ -101,8 +103,8 @@ struct thread : ref_counted<thread> {
 
     // The thread itself looks without the lock at what it alone changes; /proc takes a reference.
     spin_lock lock{lock_rank::process, "thread"};
-    ref_ptr<fd_table> files GUARD_UNCHECKED(lock);
-    ref_ptr<fs_context> fs GUARD_UNCHECKED(lock);
+    early_ref<fd_table> files GUARD_UNCHECKED(lock);
+    early_ref<fs_context> fs GUARD_UNCHECKED(lock);
     // CLONE_CHILD_SETTID: user address, stored at the first run.
     uint64_t set_child_tid OWNED_BY_THREAD = 0;
     uint64_t clear_child_tid OWNED_BY_THREAD = 0; // user address: zeroed and futex-woken at exit
@@ -134,8 +136,8 @@ struct thread : ref_counted<thread> {
     } restart OWNED_BY_THREAD = restart_kind::none;
 
     // vfork: while this child borrows its parent's vmspace, who waits (see
-    // kernel/lifecycle/fork.cc). A reference.
-    struct vfork_wait* vfork_parent OWNED_BY_THREAD = nullptr;
+    // kernel/lifecycle/fork.cc).
+    early_ref<struct vfork_wait> vfork_parent OWNED_BY_THREAD;
     std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
 
     // What it does now is no event (kernel/observe/trace.cc).

@@ -231,7 +231,7 @@ void reap() {
         if (!t)
             return;
         running_threads.fetch_sub(1, std::memory_order_relaxed);
-        t->drop_reference();
+        const ref_ptr<thread> last = std::move(t->alive);
     }
 }
 
@@ -342,7 +342,7 @@ void update_load(void*) {
 void sched_make_runnable(thread& t) {
     ASSERT(t.state.load() == thread_state::created);
     EVENT(sched_wakeup, .to_pid = t.proc->pid, .to_tid = t.tid);
-    t.add_reference(); // the scheduler's, dropped by reap()
+    t.alive = ref_ptr(&t);
     running_threads.fetch_add(1, std::memory_order_relaxed);
     t.state.store(thread_state::runnable);
     enqueue(t);
@@ -497,7 +497,7 @@ void sched_start() {
     const unsigned id = cpu::id();
     run_queue& q = queues[id];
     thread& idle = q.idle;
-    idle.proc = &kernel_process();
+    idle.proc = ref_ptr(&kernel_process());
     idle.kernel_thread = true;
     idle.cpu = id;
     idle.allowed_cpus = 1u << id;

@@ -330,12 +330,9 @@ sysresult sys_close_range(uint32_t first, uint32_t last, sys_hex flags) {
     if (first > last)
         return fail(Errno::inval);
     if ((flags.value & close_range_unshare) && self.files->references() > 1) {
-        auto own = TRY(self.files->copy());
+        auto files = TRY(self.files->copy()); // then the shared table, which may end here
         lock_guard guard(self.lock);
-        std::swap(self.files, own);
-        guard.unlock(); // the shared table may end here
-        own.reset();
-        guard.lock();
+        files = self.files.exchange(std::move(files));
     }
     TRY(files().close_range(first, last, flags.value & close_range_cloexec));
     return 0;

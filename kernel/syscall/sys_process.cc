@@ -67,7 +67,7 @@ struct affinity_target {
 
     static expected<affinity_target> find(pid_t tid) { // ESRCH
         if (ref_ptr<thread> t = tid == 0 ? ref_ptr(&current_thread()) : thread_find(tid))
-            return affinity_target{ref_ptr(t->proc), t};
+            return affinity_target{t->proc, t};
         if (ref_ptr<process> p = process_find(tid))
             return affinity_target{std::move(p), nullptr};
         return fail(Errno::srch);
@@ -121,7 +121,7 @@ template <class F> static expected<unsigned> for_priority(int32_t which, int32_t
     if (which == prio_process) {
         ref_ptr<thread> t = who == 0 ? ref_ptr(&current_thread()) : thread_find(who);
         // A zombie has no threads any more.
-        if (ref_ptr<process> p = t ? ref_ptr(t->proc) : process_find(who)) {
+        if (ref_ptr<process> p = t ? t->proc : process_find(who)) {
             f(*p);
             n++;
         }

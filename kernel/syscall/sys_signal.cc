@@ -66,7 +66,7 @@ status kill_one(pid_t pid, const linux_siginfo& info) {
         ref_ptr<thread> t = thread_find(pid);
         if (!t)
             return fail(Errno::srch);
-        target = ref_ptr<process>(t->proc);
+        target = t->proc;
     }
     lock_guard tree(process_tree_lock);
     return send_to(mine, *target, nullptr, info);

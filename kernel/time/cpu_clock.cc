@@ -86,7 +86,7 @@ nanos_t limit_reached(cpu_alarm& a, nanos_t time) REQUIRES(process_tree_lock) {
 expected<ref_ptr<process>> process_of_clock(pid_t pid, bool reading) {
     thread& self = current_thread();
     if (pid == 0 || (reading && pid == self.tid))
-        return ref_ptr(self.proc);
+        return self.proc;
     ref_ptr<process> p = process_find(pid);
     if (!p)
         return fail(Errno::inval);
@@ -116,9 +116,9 @@ bool is_cpu_clock(int32_t id) {
 expected<cpu_clock> cpu_clock_find(int32_t id, bool reading) {
     thread& self = current_thread();
     if (id == clock_process_cputime)
-        return cpu_clock{ref_ptr(self.proc), nullptr};
+        return cpu_clock{self.proc, nullptr};
     if (id == clock_thread_cputime)
-        return cpu_clock{ref_ptr(self.proc), ref_ptr(&self)};
+        return cpu_clock{self.proc, ref_ptr(&self)};
     const int32_t kind = id & clock_kind_mask;
     const pid_t pid = ~(id >> clock_id_shift);
     if (id >= 0 || (kind != clock_kind_all && kind != clock_kind_user && kind != clock_kind_exact))
@@ -131,7 +131,7 @@ expected<cpu_clock> cpu_clock_find(int32_t id, bool reading) {
     clock.only = pid == 0 ? ref_ptr(&self) : thread_find(pid);
     if (!clock.only || clock.only->proc != self.proc)
         return fail(Errno::inval);
-    clock.of = ref_ptr(self.proc);
+    clock.of = self.proc;
     return clock;
 }
 

@@ -151,7 +151,7 @@ status choose_signal(posix_timer& t, const linux_sigevent& event) {
     case sigev_none: t.signals = false; return {};
     case sigev_thread_id: {
         ref_ptr<thread> target = thread_find(event.tid);
-        if (!target || target->proc != t.owner)
+        if (!target || target->proc.get() != t.owner)
             return fail(Errno::inval);
         t.target = std::move(target);
         break;

@@ -35,7 +35,7 @@ KTEST(afork, the_thread_says_how_it_let_go) {
     for (auto& c : cases) {
         auto made = vfork_wait::create();
         REQUIRE(made.has_value());
-        self.vfork_parent = ref_ptr(*made).leak();
+        self.vfork_parent = *made;
         vfork_release(self, &c.wait_status);
         auto record = (*made)->wait_for_record(true);
         REQUIRE(record.has_value());

@@ -6,6 +6,7 @@
 #include "lib/format.h"
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/ref_list.h"
 #include "lib/ref_ptr.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
@@ -40,6 +41,7 @@ template <size_t N> bool holds(const item_list& l, const int (&values)[N]) {
 
 struct counted : ref_counted<counted> {
     [[maybe_unused]] static constexpr auto end_takes = lock_rank::pool;
+    list_node on_list;
     int gone = 0;
     void last_reference_gone() { gone++; }
 };
@@ -128,6 +130,40 @@ KTEST(ref_ptr, last_reference_gone_once) {
     }
     EXPECT_EQ(object.gone, 1);
     EXPECT(!object.try_add_reference());
+}
+
+KTEST(ref_ptr, a_list_owns_its_elements) {
+    counted one, other;
+    {
+        ref_list<counted, &counted::on_list> all;
+        all.push_back(ref_ptr<counted>::adopt(&one));
+        all.push_back(ref_ptr(&other));
+        EXPECT_EQ(one.references(), 1u);
+        EXPECT_EQ(other.references(), 2u);
+        EXPECT(all.pop_front().get() == &one); // let go of at once
+        EXPECT_EQ(one.gone, 1);
+        EXPECT(all.remove(other).get() == &other && all.empty());
+        EXPECT_EQ(other.references(), 1u);
+        all.push_back(ref_ptr<counted>::adopt(&other));
+    }
+    EXPECT_EQ(other.gone, 1);
+}
+
+KTEST(ref_ptr, an_early_one_gives_back_what_it_had) {
+    counted object;
+    early_ref<counted> early;
+    early = ref_ptr<counted>::adopt(&object);
+    {
+        const ref_ptr<counted> further = early;
+        EXPECT_EQ(object.references(), 2u);
+        EXPECT(early.get() == further.get());
+    }
+    ref_ptr<counted> had = early.exchange(nullptr);
+    EXPECT(!early && had.get() == &object);
+    early = std::move(had);
+    EXPECT_EQ(object.references(), 1u);
+    early.reset();
+    EXPECT_EQ(object.gone, 1);
 }
 
 namespace {

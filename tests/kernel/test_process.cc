@@ -40,10 +40,10 @@ KTEST(vfork_wait, release_wakes_the_child_of_the_thread_once) {
     auto made = vfork_wait::create();
     REQUIRE(made.has_value());
     thread& self = current_thread();
-    self.vfork_parent = ref_ptr(*made).leak();
+    self.vfork_parent = *made;
     EXPECT_EQ((*made)->references(), 2u);
     vfork_release(self);
-    EXPECT(self.vfork_parent == nullptr);
+    EXPECT(!self.vfork_parent);
     EXPECT_EQ((*made)->references(), 1u);
     vfork_release(self); // nobody waits any more
     (*made)->wait();     // does not sleep

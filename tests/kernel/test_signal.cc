@@ -25,17 +25,15 @@ public:
             ASSERT(t.has_value());
             t_[count_] = *t;
             lock_guard tree(process_tree_lock);
-            p_->threads.push_back(*t_[count_]);
+            p_->threads.push_back(t_[count_]);
         }
     }
     ~fake_process() {
-        {
+        for (unsigned i = 0; i < count_; i++) {
+            ref_ptr<thread> listed; // let go of without the lock
             lock_guard tree(process_tree_lock);
-            for (unsigned i = 0; i < count_; i++)
-                p_->threads.remove(*t_[i]);
+            listed = p_->threads.remove(*t_[i]);
         }
-        for (ref_ptr<thread>& t : t_)
-            t.reset();
     }
 
     process* operator->() { return p_.get(); }

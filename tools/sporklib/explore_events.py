@@ -45,7 +45,7 @@ ACTS = {
     "vmspace_shared": ["TRY(memory_.shared ? share(its->vm)"], "fork_child": ["TRY(child.publish())"],
     "fork_begin": ["memory_choice memory = choose_memory("], "fork_end": ["return child.result()"],
     "vfork_block": ["wait_->wait()"], "vfork_wake": ["wait_->wait()"], "vfork_release": ["waiting->release(record)"],
-    "exit_reaped": ["child.drop_reference()"],
+    "exit_reaped": ["child.reset()"],
     "sched_switch": ["cpu::set_current(next)"], "sched_wakeup": ["enqueue(t)"],
     "syscall_enter": ["e.call(frame)"], "syscall_exit": ["e.call(frame)"],
     "pmap_created": ["pmaps.create()"], "pmap_destroyed": ["pmaps.destroy("],

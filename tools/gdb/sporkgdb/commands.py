@@ -15,6 +15,7 @@ from .values import (
     number,
     references,
     static,
+    target,
     text,
     type_named,
 )
@@ -153,7 +154,7 @@ last line tells where it left user mode."""
     @staticmethod
     def _user_place(thread: gdb.Value, rip: int, is_return: bool) -> str:
         current = kernel.current_process()
-        owner = member(thread, "proc").dereference()
+        owner = target(member(thread, "proc")).dereference()
         if current is not None and int(member(current, "pid")) == int(member(owner, "pid")):
             return kernel.place(rip, is_return)
         return "in user mode"

@@ -64,9 +64,9 @@ def current_thread() -> gdb.Value | None:
 def current_process() -> gdb.Value | None:
     """The process of current_thread(); None for a thread of the kernel's own."""
     thread = current_thread()
-    if thread is None or is_null(member(thread, "proc")):
+    if thread is None or is_null(target(member(thread, "proc"))):
         return None
-    process = member(thread, "proc").dereference()
+    process = target(member(thread, "proc")).dereference()
     return process if int(member(process, "pid")) else None
 
 
@@ -166,12 +166,12 @@ def vfork_child_of(thread_value: gdb.Value, everyone: list[gdb.Value]) -> int | 
     """The pid of the child whose letting go of the address space a vfork parent waits for."""
     if text(member(thread_value, "wait_reason"), 16) != "vfork":
         return None
-    parent = int(member(member(thread_value, "proc").dereference(), "pid"))
+    parent = int(member(target(member(thread_value, "proc")).dereference(), "pid"))
     for other in everyone:
         owner = member(other, "parent")
         if is_null(owner) or int(member(owner.dereference(), "pid")) != parent:
             continue
-        if any(not is_null(member(t, "vfork_parent")) for t in threads_of(other)):
+        if any(not is_null(target(member(t, "vfork_parent"))) for t in threads_of(other)):
             return int(member(other, "pid"))
     return None
 

@@ -37,7 +37,7 @@ class AddressPrinter:
 
 
 class RefPrinter:
-    """ref_ptr: the address and the references of what it holds."""
+    """ref_ptr, early_ref: the address and the references of what it holds."""
 
     def __init__(self, value: gdb.Value) -> None:
         self._pointer = member(value, "object_")
@@ -178,7 +178,7 @@ def build() -> gdb.printing.RegexpCollectionPrettyPrinter:
     printers = gdb.printing.RegexpCollectionPrettyPrinter("spork")
     for name, pattern, printer in (
         ("address", r"^address<.*>$", AddressPrinter),
-        ("ref_ptr", r"^ref_ptr<.*>$", RefPrinter),
+        ("ref_ptr", r"^ref_ptr<.*>$|^early_ref<.*>$", RefPrinter),
         ("atomic", r"^std::atomic<.*>$", AtomicPrinter),
         ("vm_prot", r"^vm_prot$", ProtPrinter),
         ("lock", r"^(spin_lock|sleep_lock|rw_lock|amap_lock)$", LockPrinter),

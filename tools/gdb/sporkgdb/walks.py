@@ -271,7 +271,7 @@ def vforks(walk: Walk) -> bool:
 
 
 def made_runnable(walk: Walk) -> bool:
-    child = member(at(argument("rdi"), "thread"), "proc").dereference()
+    child = target(member(at(argument("rdi"), "thread"), "proc")).dereference()
     walk.facts["child"] = str(int(member(child, "pid")))
     return walk.facts["child"] != walk.facts["pid"]
 
