@@ -19,8 +19,10 @@
 
 struct thread;
 class spin_lock;
-enum class sleep_kind : uint8_t;
-enum class timer_clock : uint8_t; // kernel/sched/sched.h
+enum class timer_clock : uint8_t; // kernel/sched/timer.h
+
+// What may end a sleep besides its wake-up.
+enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
 
 // One sleeping thread; lives on its stack. Opaque to everybody but the scheduler.
 struct waiter {

@@ -100,6 +100,7 @@ public:
     void remove_shadow(amap_shadow& shadow);
     // Takes the copies of the pages from `first` on from everybody: what Linux does for a truncated
     // file. The pages themselves are gone, so that none is copied any more. No VM lock is held.
+    // (vm/vm_amap.cc)
     void drop_private_copies(uint64_t first);
 
 protected:

@@ -364,3 +364,25 @@ bool vm_aref::grow_front(uint64_t by) {
     pages_ += by;
     return true;
 }
+
+// An amap stays on the list while it is referenced, so that the walk goes on from one that it
+// holds. One that is made meanwhile comes last, and is reached too.
+void uvm_object::drop_private_copies(uint64_t first) {
+    ref_ptr<vm_amap> amap;
+    for (;;) {
+        ref_ptr<vm_amap> following;
+        {
+            lock_guard guard(shadows_lock_);
+            amap_shadow* s = amap ? shadows_.next(amap->shadow()) : shadows_.front();
+            while (s && !(following = ref_ptr<vm_amap>::unless_ending(&s->amap)))
+                s = shadows_.next(*s);
+        }
+        amap = std::move(following);
+        if (!amap)
+            return;
+        long_work::pause();
+        auto slot = static_cast<int64_t>(first - amap->shadow().page);
+        lock_guard guard(amap->lock());
+        amap->wipe_everywhere(static_cast<slot_t>(std::max<int64_t>(slot, 0)));
+    }
+}

@@ -9,6 +9,7 @@
 #include "vm/phys/uvmexp.h"
 
 #include "pmap_tables.h"
+#include "tlb.h"
 
 #include <algorithm>
 #include <utility>

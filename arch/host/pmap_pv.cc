@@ -7,6 +7,7 @@
 #include "vm/phys/pool.h"
 
 #include "pmap_tables.h"
+#include "tlb.h"
 
 #include <utility>
 

@@ -4,7 +4,7 @@
 #include "arch/pmap.h"
 #include "vm/phys/vm_page.h"
 
-#include "tlb.h"
+#include "host_bus.h"
 
 #include <bit>
 #include <cstdint>

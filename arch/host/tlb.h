@@ -1,4 +1,4 @@
-// The TLBs of the simulated machine, and the lock that stands for its memory bus.
+// The TLBs of the simulated machine.
 //
 // A TLB is filled by accesses of its CPU and emptied by flushes alone: a mapping that changes
 // without its flush stays in use. An access that a TLB allows but the page table does not, or that
@@ -6,16 +6,13 @@
 #pragma once
 
 #include "arch/prot.h"
-#include "lib/lock.h"
 #include "lib/types.h"
+
+#include "host_bus.h"
 
 #include <cstdint>
 
 struct pmap_machine;
-
-// Guards all page tables, pv lists and TLBs, and makes each access of a program one step: no flush
-// falls between its translation and its load or store.
-extern spin_lock host_bus;
 
 namespace tlb {
 

@@ -11,8 +11,6 @@
 #include <algorithm>
 #include <chrono>
 
-// What the kernel's scheduler distinguishes; here it only tells who may be timed out.
-enum class sleep_kind : uint8_t { uninterruptible, interruptible, killable };
 enum class timer_clock : uint8_t { boot };
 
 namespace {

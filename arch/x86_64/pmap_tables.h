@@ -100,7 +100,7 @@ constexpr bool pte_needs_flush(pte_t before, pte_t after) {
            (after & ~before & pte_no_execute);
 }
 
-// ---- Tables (pmap_tables.cc). The way to an entry is pte_cursor (pmap_cursor.h).
+// ---- Tables (pmap_tables.cc). The way to an entry, and new ones: pte_cursor.
 
 // Tables that were unhooked. Processors may still walk them: this ends, and frees them, after some
 // address of the pmap has been flushed and its lock has been let go of.

@@ -128,6 +128,7 @@ bool told_to_halt() {
     unsigned self = cpu::id(), expected = nobody;
     if (!panicking_cpu.compare_exchange_strong(expected, self) && expected != self)
         stop_this_cpu(frame); // two at once: the first one tells
+    printk_without_lock();
 
     char message[400];
     vformat_to(message, sizeof message, format, args);
@@ -196,8 +197,6 @@ void panic_hang_with_frame(const trap_frame& frame, const char* format, ...) {
 }
 
 void panic_print_address(uint64_t address) { printk_unlocked(" [<%016lx>]", address); }
-
-bool panicking() { return panicking_cpu.load(std::memory_order_relaxed) != nobody; }
 
 bool panic_stop_this_cpu(const trap_frame& frame) {
     unsigned panicked = panicking_cpu.load();

@@ -28,7 +28,6 @@ struct trap_frame;
 // The tracer: no more events, and what is left is written. Waits for nobody.
 void trace_finish_in_panic();
 
-bool panicking();
 // NMI: stops this CPU if another one has panicked, after noting what it was doing. False otherwise.
 bool panic_stop_this_cpu(const trap_frame& frame);
 

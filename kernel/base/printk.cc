@@ -3,11 +3,11 @@
 
 #include "arch/machine.h"
 #include "arch/timer.h"
-#include "kernel/base/panic.h"
 #include "lib/format.h"
 #include "lib/lock.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <string_view>
 
@@ -61,6 +61,7 @@ void append(const line& l) REQUIRES(log_lock) {
 uint64_t oldest() REQUIRES(log_lock) { return logged > ring_size ? logged - ring_size : 0; }
 
 // In a panic the lock may be held by a CPU that will never run again.
+constinit std::atomic<bool> without_lock{false};
 void log_without_lock(const line& l) NO_THREAD_SAFETY_ANALYSIS {
     append(l);
     console_write_polled(l.text, l.length);
@@ -74,7 +75,7 @@ void printk(const char* format, ...) {
     va_start(args, format);
     l.compose(format, args);
     va_end(args);
-    if (panicking()) {
+    if (without_lock.load(std::memory_order_relaxed)) {
         log_without_lock(l);
         return;
     }
@@ -83,6 +84,8 @@ void printk(const char* format, ...) {
     if (to_console)
         console_write_polled(l.text, l.length);
 }
+
+void printk_without_lock() { without_lock.store(true, std::memory_order_relaxed); }
 
 void printk_unlocked(const char* format, ...) {
     line l;

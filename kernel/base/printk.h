@@ -19,5 +19,7 @@ size_t printk_read(uint64_t& position, std::span<char> out);
 uint64_t printk_end();
 uint64_t printk_begin();
 
-// For panics: no lock, whatever its state, and always to the console.
+// A panic has begun: from here on printk takes no lock, and prints always to the console.
+void printk_without_lock();
+// The same at once.
 void printk_unlocked(const char* format, ...) __attribute__((format(printf, 1, 2)));

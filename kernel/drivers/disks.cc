@@ -3,8 +3,6 @@
 #include "arch/memory.h"
 #include "kernel/base/printk.h"
 #include "kernel/drivers/partition_table.h"
-#include "kernel/drivers/pci.h"
-#include "kernel/drivers/virtio_blk.h"
 #include "kernel/files/vnode.h"
 #include "lib/format.h"
 #include "vm/phys/pool.h"
@@ -105,10 +103,4 @@ status disks_flush() {
             result = s;
     }
     return result;
-}
-
-void drivers_start() {
-    pci_scan();
-    for (pci_function* f = pci_next(nullptr); f; f = pci_next(f))
-        virtio_blk_attach(*f);
 }

@@ -17,6 +17,3 @@ disk* disk_next(disk* after);
 disk* disk_of(uint64_t number);
 // Everything that was written before to any disk is safe. The first error.
 status disks_flush();
-
-// Finds the machine's devices and starts their drivers. At boot, in a thread.
-void drivers_start();

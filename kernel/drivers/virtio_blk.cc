@@ -15,6 +15,7 @@
 #include "kernel/drivers/disks.h"
 #include "kernel/drivers/virtio.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 #include "lib/assert.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"

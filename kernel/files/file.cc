@@ -1,6 +1,5 @@
 #include "kernel/files/file.h"
 
-#include "kernel/files/file_lock.h"
 #include "kernel/files/vnode.h"
 #include "vm/uvm_object.h"
 

@@ -3,7 +3,7 @@
 
 #include "kernel/abi/files.h"
 #include "kernel/base/uio.h"
-#include "kernel/files/poll.h"
+#include "kernel/sched/poller.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/result.h"

@@ -6,6 +6,7 @@
 // first byte. Locks of one kind that touch are one.
 #pragma once
 
+#include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
 
 enum class lock_domain : uint8_t {
@@ -43,7 +44,3 @@ status file_lock_set(vnode& node, const file_lock_request& request, const file_l
                      bool wait);
 // The first lock that is in the way of `request`; false if there is none. May sleep.
 bool file_lock_conflict(vnode& node, const file_lock_request& request, file_lock_request& found);
-// The owner closed a descriptor of this file (POSIX), or the description ended: all its locks go.
-// May sleep.
-void file_locks_closed(vnode& node, const void* owner);
-void file_locks_destroy(vnode& node);

@@ -1,8 +1,8 @@
 #include "kernel/files/lookup.h"
 
 #include "kernel/files/file.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/files/permission.h"
-#include "kernel/files/vfs.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
 #include "lib/long_work.h"

@@ -1,6 +1,5 @@
 #include "kernel/files/mount.h"
 
-#include "kernel/files/vfs.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 

@@ -1,7 +1,6 @@
 #include "kernel/files/permission.h"
 
-#include "kernel/files/mount.h"
-#include "kernel/files/vfs.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 

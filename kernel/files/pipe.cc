@@ -5,6 +5,7 @@
 #include "kernel/files/anonymous.h"
 #include "kernel/files/file.h"
 #include "kernel/files/permission.h"
+#include "kernel/process/process.h"
 #include "kernel/process/security.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"

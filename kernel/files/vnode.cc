@@ -1,8 +1,6 @@
 #include "kernel/files/vnode.h"
 
 #include "kernel/abi/arguments.h"
-#include "kernel/files/file_lock.h"
-#include "kernel/files/mount.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/wall_clock.h"
 #include "vm/uvm_aobj.h"

@@ -10,7 +10,6 @@
 #pragma once
 
 #include "kernel/abi/files.h"
-#include "kernel/files/file.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
@@ -22,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+class file;
 class file_system;
 struct process;
 class tmpfs_node;
@@ -328,3 +328,9 @@ template <class Rule> status vnode::change_attributes(Rule rule) {
     store(TRY(rule(kept_attributes())), time);
     return {};
 }
+
+// What vnodes and files tell the advisory locks, which know both and lie above them
+// (kernel/files/file_lock.cc). The owner closed a descriptor of this file (POSIX), or the
+// description ended: all its locks go. May sleep.
+void file_locks_closed(vnode& node, const void* owner);
+void file_locks_destroy(vnode& node); // the vnode ends

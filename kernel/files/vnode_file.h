@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernel/abi/files.h"
+#include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
 
 class vnode_file : public file {

@@ -173,7 +173,7 @@ ref_ptr<shm_segment> find_key(int32_t key) {
     return s;
 }
 
-// Puts a new segment into the table, which takes over the caller's reference. ENOSPC; EEXIST when
+// Puts a new segment into the table, which keeps it. ENOSPC; EEXIST when
 // the key has come into use meanwhile.
 expected<int32_t> publish(ref_ptr<shm_segment> s) {
     lock_guard guard(table_lock);
@@ -196,8 +196,9 @@ expected<int32_t> publish(ref_ptr<shm_segment> s) {
     s->set_identity(name, 1, uint64_t(s->id)); // a device of its own, as Linux's inner tmpfs
     total_pages += pages;
     used++;
-    table[place] = {.segment = s.get(), .kept = s};
-    return s->id;
+    const int32_t id = s->id;
+    table[place] = {.segment = s.get(), .kept = std::move(s)};
+    return id;
 }
 
 expected<int32_t> make_segment(int32_t key, uint64_t size, uint32_t flags) {

@@ -2,6 +2,7 @@
 #include "kernel/files/permission.h"
 #include "kernel/lifecycle/oom.h"
 #include "kernel/proc/proc_facts.h"
+#include "kernel/process/process.h"
 #include "lib/format.h"
 #include "lib/long_work.h"
 #include "lib/string.h"

@@ -1,5 +1,6 @@
 // /proc/PID and /proc/PID/task/TID, in Linux's formats.
 #include "kernel/files/file.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"

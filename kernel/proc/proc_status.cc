@@ -1,6 +1,7 @@
 // /proc/PID/stat, statm and status, in Linux's formats.
 #include "arch/pmap.h"
 #include "kernel/files/file.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"
 #include "kernel/process/process_group.h"

@@ -11,6 +11,7 @@
 #include "kernel/proc/proc_facts.h"
 #include "kernel/proc/procfs_node.h"
 #include "kernel/process/fork_mode.h"
+#include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
 #include "kernel/process/usage.h"

@@ -3,6 +3,7 @@
 #include "kernel/observe/record.h"
 #include "kernel/observe/snapshot.h"
 #include "kernel/proc/proc_facts.h"
+#include "kernel/process/process.h"
 #include "kernel/sched/standstill.h"
 
 namespace {

@@ -1,10 +1,12 @@
 #include "kernel/proc/procfs.h"
 
 #include "kernel/files/file.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/vnode_file.h"
 #include "kernel/proc/procfs_node.h"
+#include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "lib/format.h"
 #include "lib/long_work.h"

@@ -1,8 +1,6 @@
 // The modes of fork and vfork: a process's own and the system's.
 #include "kernel/process/fork_mode.h"
 
-#include "kernel/abi/syscalls.h"
-#include "kernel/process/process.h"
 #include "vm/vmspace.h"
 
 #include <iterator>
@@ -67,8 +65,4 @@ status fork_mode_set_default(std::string_view name) {
 const char* vfork_mode_default_name() { return vfork_names[size_t(default_vfork.load())]; }
 status vfork_mode_set_default(std::string_view name) {
     return set_by_name(default_vfork, vfork_names, name);
-}
-
-sysresult sys_spork_forkmode(int32_t fork_number, int32_t vfork_number) {
-    return int64_t{TRY(current_process().fork_modes.change(fork_number, vfork_number))};
 }

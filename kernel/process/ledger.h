@@ -16,8 +16,6 @@
 // no processes and have no entry; neither has a call that failed.
 #pragma once
 
-#include "arch/cpu.h"
-#include "kernel/process/fork_mode.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/trace.h"
@@ -48,6 +46,9 @@ struct ledger_entry {
     nanos_t blocked = 0;             // vfork: the time that the maker waited
     ref_ptr<vm_aftermath> aftermath; // of a creation that copied an address space
     list_node on_ledger;
+
+    static ledger_entry* create(); // null without memory
+    static void destroy(ledger_entry* entry);
 };
 
 // One process's. No spin lock is held in its calls.
@@ -79,30 +80,4 @@ private:
     unsigned count_ GUARDED_BY(lock_) = 0;
     uint64_t entered_ GUARDED_BY(lock_) = 0;
     uint64_t lost_ GUARDED_BY(lock_) = 0;
-};
-
-// Measures the call that the running thread is in, from begin() until end() or its own end. Without
-// keep() nothing is entered.
-class ledger_call {
-public:
-    ledger_call() = default;
-    explicit ledger_call(ledger_kind kind) { begin(kind); }
-    ledger_call(const ledger_call&) = delete;
-    ~ledger_call() { end(); }
-
-    void begin(ledger_kind kind);
-    // For a fork that copies the address space: what will count its faults; null if nobody does.
-    ref_ptr<vm_aftermath> expect_faults();
-    void blocked(nanos_t time);
-    // The call has come about.
-    void keep(pid_t child = 0, const char* mode = nullptr);
-    void end();
-
-    // The scheduler: the thread leaves its CPU, or goes on on this one. Interrupts are off.
-    void pause();
-    void resume();
-
-private:
-    ledger_entry* entry_ = nullptr; // null: not measuring, or no memory for it
-    bool begun_ = false, kept_ = false;
 };

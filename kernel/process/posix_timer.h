@@ -5,7 +5,7 @@
 #include "kernel/process/cpu_alarm.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
-#include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 #include "lib/avl_tree.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"

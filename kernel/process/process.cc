@@ -6,7 +6,6 @@
 #include "arch/timer.h"
 #include "kernel/process/process_group.h"
 #include "kernel/process/sync_point.h"
-#include "kernel/process/usage.h"
 #include "lib/format.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
@@ -125,14 +124,11 @@ process& kernel_process() {
 
 process& current_process() { return *current_thread().proc; }
 
-void usage::add(const usage& other) {
-    user_time += other.user_time;
-    system_time += other.system_time;
-    minor_faults += other.minor_faults;
-    major_faults += other.major_faults;
-    voluntary_switches += other.voluntary_switches;
-    involuntary_switches += other.involuntary_switches;
-    max_rss_pages = std::max(max_rss_pages, other.max_rss_pages);
+usage process_usage(process& p) {
+    usage u = p.own_usage;
+    for (const thread& t : p.threads)
+        u.add(thread_usage(t));
+    return u;
 }
 
 pid_t pid_allocate() {
@@ -326,4 +322,54 @@ thread* thread_look_next(pid_t from) {
                 return &t;
     }
     return nullptr;
+}
+
+// ---- Who it is, and what memory it has ----------------------------------------------------------
+
+ref_ptr<const security_context> process_context(process& p) {
+    lock_guard guard(p.lock);
+    return p.context;
+}
+
+ref_ptr<const security_context> current_context() { return process_context(current_process()); }
+
+ref_ptr<const security_context> process_exchange_context(process& p,
+                                                         ref_ptr<const security_context> next) {
+    lock_guard guard(p.lock);
+    return std::exchange(p.context, std::move(next));
+}
+
+bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
+                             ref_ptr<const security_context> next) {
+    lock_guard guard(p.lock);
+    if (p.context != seen)
+        return false;
+    std::swap(p.context, next); // `seen` keeps what was there until the lock is free
+    return true;
+}
+
+ref_ptr<vmspace> process_vmspace(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->vm;
+}
+
+credentials process_credentials(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->cred;
+}
+
+credentials current_credentials() { return process_credentials(current_process()); }
+
+uint32_t process_uid(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->cred.uid;
+}
+
+uint64_t process_program(process& p) {
+    lock_guard guard(p.lock);
+    return p.context->program;
+}
+
+bool may_access(process& p, const security_context& its, access_mode mode) {
+    return &p == &current_process() || credentials_may_access(current_credentials(), its, mode);
 }

@@ -14,6 +14,7 @@
 #include "kernel/process/security.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/process/thread.h"
+#include "kernel/process/usage.h"
 #include "kernel/process/user_account.h"
 #include "lib/list.h"
 #include "lib/lock.h"
@@ -27,14 +28,6 @@ class vnode;
 enum class vm_limit : uint8_t; // vm/vmspace.h
 
 enum class process_state : uint8_t { alive, stopped, zombie };
-
-// Resources used by a process, or by its children that were waited for.
-struct usage {
-    nanos_t user_time = 0, system_time = 0;
-    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0,
-             max_rss_pages = 0;
-    void add(const usage& other);
-};
 
 // Those of a process, on its clocks and on those of its threads.
 struct cpu_alarms {
@@ -148,6 +141,9 @@ extern process* init_process;
 // The owner of the kernel's own threads: pid 0, no address space, in no table.
 process& kernel_process();
 
+// What its living threads and those that have ended have used.
+usage process_usage(process& p) REQUIRES(process_tree_lock);
+
 // Looks a process up by pid; null if there is none. With a reference.
 ref_ptr<process> process_find(pid_t pid);
 process* process_lookup(pid_t pid) REQUIRES(process_tree_lock); // without
@@ -209,6 +205,28 @@ pid_t pid_next_kept(pid_t pid) REQUIRES(process_tree_lock);
 // PR_SET_CHILD_SUBREAPER.
 void process_set_subreaper(process& p, bool on) REQUIRES(process_tree_lock);
 unsigned process_subreapers() REQUIRES(process_tree_lock); // how many there are
+
+// The context of `p`. Its last reference may be the caller's to drop, and with it the address
+// space: no spin lock may be held then. Under one, what is asked is read under p.lock (below).
+ref_ptr<const security_context> process_context(process& p);
+ref_ptr<const security_context> current_context();
+// For its own threads: publishes `next`; returns what was there.
+[[nodiscard]] ref_ptr<const security_context>
+process_exchange_context(process& p, ref_ptr<const security_context> next);
+// The same, unless another thread has changed it since it was `seen`.
+[[nodiscard]] bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
+                                           ref_ptr<const security_context> next);
+
+// The vmspace of a process with a reference, or null (kernel process, zombie).
+ref_ptr<vmspace> process_vmspace(process& p);
+credentials process_credentials(process& p); // a copy; under spin locks below `process` too
+credentials current_credentials();           // a copy
+uint32_t process_uid(process& p);            // the real user; likewise
+uint64_t process_program(process& p);        // security_context::program; likewise
+
+// May the caller look into `p`, which has or had this context? Its own
+// threads may; others as credentials_may_access says.
+bool may_access(process& p, const security_context& its, access_mode mode);
 
 // Called with a status as wait4 encodes it. Ends the whole process: all its threads leave.
 [[noreturn]] NO_ALLOC void process_exit_group(int wait_status);

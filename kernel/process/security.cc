@@ -1,7 +1,5 @@
 #include "kernel/process/security.h"
 
-#include "kernel/process/process.h"
-#include "kernel/process/thread.h"
 #include "lib/long_work.h"
 #include "lib/serial.h"
 #include "vm/vmspace.h"
@@ -61,52 +59,6 @@ uint64_t security_context::new_program() { return vm_serial().value(); }
 
 void security_context::last_reference_gone() { contexts.destroy(this); }
 
-// ---- A process's -----------------------------------------------------------------------------
-
-ref_ptr<const security_context> process_context(process& p) {
-    lock_guard guard(p.lock);
-    return p.context;
-}
-
-ref_ptr<const security_context> current_context() { return process_context(current_process()); }
-
-ref_ptr<const security_context> process_exchange_context(process& p,
-                                                         ref_ptr<const security_context> next) {
-    lock_guard guard(p.lock);
-    return std::exchange(p.context, std::move(next));
-}
-
-bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
-                             ref_ptr<const security_context> next) {
-    lock_guard guard(p.lock);
-    if (p.context != seen)
-        return false;
-    std::swap(p.context, next); // `seen` keeps what was there until the lock is free
-    return true;
-}
-
-ref_ptr<vmspace> process_vmspace(process& p) {
-    lock_guard guard(p.lock);
-    return p.context->vm;
-}
-
-credentials process_credentials(process& p) {
-    lock_guard guard(p.lock);
-    return p.context->cred;
-}
-
-credentials current_credentials() { return process_credentials(current_process()); }
-
-uint32_t process_uid(process& p) {
-    lock_guard guard(p.lock);
-    return p.context->cred.uid;
-}
-
-uint64_t process_program(process& p) {
-    lock_guard guard(p.lock);
-    return p.context->program;
-}
-
 // ---- The rules -------------------------------------------------------------------------------
 
 // All three ids of a program, for it may have taken up any of them.
@@ -122,10 +74,6 @@ bool credentials_may_access(const credentials& self, const security_context& its
     const bool real = mode == access_mode::realcreds;
     return its.dumpable && !its.cred.superuser() &&
            all_are(its.cred, real ? self.uid : self.fsuid, real ? self.gid : self.fsgid);
-}
-
-bool may_access(process& p, const security_context& its, access_mode mode) {
-    return &p == &current_process() || credentials_may_access(current_credentials(), its, mode);
 }
 
 bool credentials_may_signal(const credentials& self, const credentials& target) {

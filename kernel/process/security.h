@@ -77,34 +77,14 @@ public:
     security_context(const credentials& who, bool may_be_looked_at, uint64_t which, lock_rank end);
 };
 
-// The context of `p`. Its last reference may be the caller's to drop, and with it the address
-// space: no spin lock may be held then. Under one, what is asked is read under p.lock (below).
-ref_ptr<const security_context> process_context(process& p);
-ref_ptr<const security_context> current_context();
-// For its own threads: publishes `next`; returns what was there.
-[[nodiscard]] ref_ptr<const security_context>
-process_exchange_context(process& p, ref_ptr<const security_context> next);
-// The same, unless another thread has changed it since it was `seen`.
-[[nodiscard]] bool process_replace_context(process& p, const ref_ptr<const security_context>& seen,
-                                           ref_ptr<const security_context> next);
-
-// The vmspace of a process with a reference, or null (kernel process, zombie).
-ref_ptr<vmspace> process_vmspace(process& p);
-credentials process_credentials(process& p); // a copy; under spin locks below `process` too
-credentials current_credentials();           // a copy
-uint32_t process_uid(process& p);            // the real user; likewise
-uint64_t process_program(process& p);        // security_context::program; likewise
-
 // By which of the caller's ids he is judged: the file system's where he looks through a file of
 // /proc, the real ones where he makes a system call. ptrace(2), PTRACE_MODE_*.
 enum class access_mode : uint8_t { fscreds, realcreds };
 
-// May the caller look into `p`, which has or had this context? Linux's ptrace_may_access: its own
-// threads may; root may; others, if all of its ids are theirs, it is dumpable and not root.
-bool may_access(process& p, const security_context& its, access_mode mode);
-// The same for a process that is another's, without a lock.
+// May one with credentials `self` look into a process of another that has this context? Linux's
+// ptrace_may_access: root may; others, if all of its ids are theirs, it is dumpable and not root.
 bool credentials_may_access(const credentials& self, const security_context& its, access_mode mode);
-// May one with credentials `self` send it a signal; set its limits; change how it is scheduled?
+// May he send it a signal; set its limits; change how it is scheduled?
 bool credentials_may_signal(const credentials& self, const credentials& target);
 bool credentials_may_limit(const credentials& self, const credentials& target);
 bool credentials_may_schedule(const credentials& self, const credentials& target);

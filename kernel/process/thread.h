@@ -7,11 +7,12 @@
 #include "arch/timer.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
-#include "kernel/sched/sched.h"
+#include "kernel/process/usage.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
+#include "lib/wait_queue.h"
 
 class fd_table;
 class fs_context;
@@ -151,6 +152,7 @@ struct thread : ref_counted<thread> {
 
 // Time used by a thread, up to this moment. Any context, without locks.
 nanos_t thread_cpu_time(const thread& t);
+usage thread_usage(const thread& t); // likewise
 // The scheduler's: from `time` on `t` uses processor time, or does no longer.
 void thread_clock_start(thread& t, nanos_t time);
 void thread_clock_stop(thread& t, nanos_t time);
@@ -171,17 +173,6 @@ process& current_process();
 inline vmspace& current_vmspace() { return *current_thread().vm; }
 // The running thread is in `vm` from now on; null: in the kernel's half alone.
 void thread_enter_vmspace(vmspace* vm);
-
-// The kernel's own threads. `entry` returns to end the thread. ENOMEM.
-expected<ref_ptr<thread>> kernel_thread_start(const char* name, void (*entry)(void*),
-                                              void* argument);
-// Pins a kernel thread to one CPU before it first runs.
-expected<ref_ptr<thread>> kernel_thread_start_on(unsigned cpu, const char* name,
-                                                 void (*entry)(void*), void* argument);
-// Waits until it has ended.
-void kernel_thread_join(thread& t);
-// Ends the running kernel thread, as returning from its entry does.
-[[noreturn]] void kernel_thread_exit();
 
 // A thread of `owner` with a kernel stack, not published and not runnable yet. ENOMEM.
 expected<ref_ptr<thread>> thread_create(process& owner);

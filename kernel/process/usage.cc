@@ -1,26 +1,17 @@
 #include "kernel/process/usage.h"
 
-#include "vm/phys/vm_page.h"
+#include "lib/types.h"
 
-usage process_usage(process& p) {
-    usage u = p.own_usage;
-    for (const thread& t : p.threads)
-        u.add(thread_usage(t));
-    return u;
-}
+#include <algorithm>
 
-usage thread_usage(const thread& t) {
-    usage u{.user_time = t.modes.user(),
-            .system_time = t.modes.system(),
-            .minor_faults = t.minor_faults,
-            .major_faults = t.major_faults,
-            .voluntary_switches = t.voluntary_switches,
-            .involuntary_switches = t.involuntary_switches};
-    // What a running thread has used since it was last counted. It may be counted meanwhile.
-    const nanos_t all = thread_cpu_time(t), counted = u.user_time + u.system_time;
-    if (all > counted)
-        (t.modes.in_kernel() ? u.system_time : u.user_time) += all - counted;
-    return u;
+void usage::add(const usage& other) {
+    user_time += other.user_time;
+    system_time += other.system_time;
+    minor_faults += other.minor_faults;
+    major_faults += other.major_faults;
+    voluntary_switches += other.voluntary_switches;
+    involuntary_switches += other.involuntary_switches;
+    max_rss_pages = std::max(max_rss_pages, other.max_rss_pages);
 }
 
 linux_rusage usage_to_linux(const usage& u) {

@@ -1,10 +1,16 @@
-// The resources that a process has used, as the ABI writes them.
+// The resources that a process has used.
 #pragma once
 
 #include "kernel/abi/arguments.h"
-#include "kernel/process/process.h"
+#include "lib/types.h"
 
-// What its living threads and those that have ended have used.
-usage process_usage(process& p) REQUIRES(process_tree_lock);
-usage thread_usage(const thread& t);
-linux_rusage usage_to_linux(const usage& u);
+#include <cstdint>
+
+// Resources used by a process, or by its children that were waited for.
+struct usage {
+    nanos_t user_time = 0, system_time = 0;
+    uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0,
+             max_rss_pages = 0;
+    void add(const usage& other);
+};
+linux_rusage usage_to_linux(const usage& u); // as the ABI writes them

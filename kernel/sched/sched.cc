@@ -34,10 +34,11 @@
 #include "arch/pmap.h"
 #include "arch/timer.h"
 #include "arch/upcalls.h"
-#include "kernel/process/ledger.h"
+#include "kernel/process/ledger_call.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/standstill.h"
+#include "kernel/sched/timer.h"
 #include "lib/long_work.h"
 #include "vm/phys/event.h"
 
@@ -580,6 +581,8 @@ void sched_tick(nanos_t time) {
     q.yield_wanted.store(true, std::memory_order_relaxed);
     t->machine.work_pending.store(true);
 }
+
+void sched_events_deferred() { cpu::current()->machine.work_pending.store(true); }
 
 void handle_reschedule_interrupt() {
     // Out of the halt, and past work_pending, the CPU has come by being interrupted. What is left

@@ -6,16 +6,13 @@
 // thread runs on two CPUs, and that a wake-up is lost, is told at the top of kernel/sched/sched.cc.
 #pragma once
 
-#include "lib/avl_tree.h"
-#include "lib/home.h"
 #include "lib/no_alloc.h"
-#include "lib/thread_annotations.h"
 #include "lib/types.h"
+#include "lib/wait_queue.h"
 
 #include <cstdint>
 
 struct thread;
-struct timer_queue; // kernel/sched/timer.cc
 class spin_lock;
 
 // Makes `t` runnable for the first time. Chooses a CPU: the caller's, or an idle one that it may
@@ -34,9 +31,6 @@ void sched_sleep_until(nanos_t deadline);
 
 [[noreturn]] void sched_start(); // becomes this CPU's idle thread
 
-// What may end a sleep besides its wake-up.
-enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
-
 // The two halves of a sleep, for wait_queue and whatever else puts threads to sleep. Between them
 // the caller releases the lock under which others find the thread to wake it:
 //     sched_prepare_to_sleep(kind, why); guard.unlock(); sched_sleep();
@@ -54,9 +48,6 @@ NO_ALLOC void sched_signal(thread& t, bool kills);
 void sched_bring_to_kernel(thread& t);
 // After t.allowed_cpus has changed: moves it if it must.
 void sched_affinity_changed(thread& t);
-
-// Asks CPU `cpu`, another one, to come through the scheduler soon. Interrupts off.
-void sched_ask_to_yield(unsigned cpu);
 
 // For the watchdog, on the calling CPU with interrupts off. Makes what runs in the kernel come
 // through the scheduler by its next long_work::pause() or return to user mode, also if nobody else
@@ -78,61 +69,6 @@ struct sched_statistics {
 };
 sched_statistics sched_get_statistics();
 
-// For kernel/sched/timer.cc: when the scheduler wants the next timer interrupt on this CPU
-// (forever: none), and what it does then. Interrupts off.
-nanos_t sched_next_event();
-NO_ALLOC void sched_tick(nanos_t time);
-// Makes this CPU's timer interrupt come no later than `deadline`. Interrupts off.
-void timer_want(nanos_t deadline);
-// Makes it come in time for all that waits on this CPU. Interrupts off.
-void timer_program_next();
-// Whether deferred events of this CPU are due. Interrupts off.
-bool timer_deferred_due();
-// Calls the functions of some of them. If there are more, the thread has its turn first: they take
-// at most half of the time.
-NO_ALLOC void timer_run_deferred();
-// The wall clock was set: what waits for a time that it shows is looked at again, on every CPU.
-NO_ALLOC void timer_clock_was_set();
-
-// For kernel/process/thread.cc and fork.cc: the first thing that a new thread does on its own
+// For fork.cc and kernel_thread.cc: the first thing that a new thread does on its own
 // stack.
 void sched_first_run();
-
-// What a deadline is a time of: now(), or the wall clock, which may be set.
-enum class timer_clock : uint8_t { boot, wall };
-
-// By whom an event's function is called.
-enum class timer_call : uint8_t {
-    // By the timer interrupt. It takes no lock but those that are for interrupt handlers, and is
-    // short: ends of sleeps.
-    at_once,
-    // Soon after the interrupt, with interrupts on, by the thread that was interrupted: when that
-    // goes back to user mode, makes a pause in long work, or idles. It takes any spin lock, and does
-    // not sleep: signals, and whatever may wake many.
-    deferred,
-};
-
-// A function called at a time. Owner's storage. Any thread may call any of these at any time.
-class timer_event {
-public:
-    explicit timer_event(timer_call how = timer_call::at_once);
-    // `fire(context)` may set() the event again. An interrupt handler may set one that is deferred,
-    // for at once, and so have done what is nothing for a handler.
-    void set(nanos_t deadline, void (*fire)(void*), void* context,
-             timer_clock clock = timer_clock::boot);
-    // After this the function is not running and will not run, unless somebody has set it
-    // meanwhile. The caller holds no lock that it takes. (Called from the function itself: it will
-    // not run again.)
-    void cancel();
-    bool armed();
-
-private:
-    friend struct timer_queue;
-    const timer_call how_;
-    home<timer_queue> home_;
-    avl_node links_ GUARDED_BY(home_);
-    nanos_t deadline_ GUARDED_BY(home_) = 0;
-    void (*fire_)(void*) GUARDED_BY(home_) = nullptr;
-    void* context_ GUARDED_BY(home_) = nullptr;
-    timer_clock clock_ GUARDED_BY(home_) = timer_clock::boot;
-};

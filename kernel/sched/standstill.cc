@@ -1,7 +1,6 @@
 #include "kernel/sched/standstill.h"
 
 #include "arch/cpu.h"
-#include "kernel/sched/sched.h"
 #include "lib/lock.h"
 
 constinit std::atomic<uint64_t> standstill::under_way{0};

@@ -28,3 +28,7 @@ public:
 private:
     static std::atomic<uint64_t> under_way; // the number of the standstill under way; 0: none
 };
+
+// What it wants of the scheduler, which knows it: that CPU `cpu`, another one, comes to a switch
+// soon. Interrupts off.
+void sched_ask_to_yield(unsigned cpu);

@@ -12,13 +12,11 @@
 // Its function is called without the queue's lock, so that it may take any spin lock and set the
 // event again; `firing` says whose function is running, and cancel() waits for it. Meanwhile the
 // event stays where it is: who looks for it must find the queue that knows that it is firing.
-#include "arch/timer.h"
+#include "kernel/sched/timer.h"
+
 #include "arch/cpu.h"
+#include "arch/timer.h"
 #include "arch/upcalls.h"
-#include "kernel/process/thread.h"
-#include "kernel/sched/sched.h"
-#include "kernel/sched/wall_clock.h"
-#include "lib/avl_tree.h"
 #include "lib/lock.h"
 
 #include <algorithm>
@@ -59,13 +57,16 @@ struct alignas(64) cpu_timers {
     }
     void defer() {
         deferred.store(true, std::memory_order_relaxed);
-        cpu::current()->machine.work_pending.store(true);
+        sched_events_deferred();
     }
 };
 
 cpu_timers timers[max_cpus];
 
 cpu_timers& here() { return timers[cpu::id()]; }
+
+// What the wall clock is ahead of now(), once it was set; 0: it goes on from boot.
+constinit std::atomic<nanos_t> wall_clock_set{0};
 
 // When a clock shows `deadline`, by now().
 nanos_t since_boot(nanos_t deadline, timer_clock clock) {
@@ -237,7 +238,13 @@ void timer_run_deferred() {
     cpu::interrupts_pop_off();
 }
 
-void timer_clock_was_set() {
+nanos_t wall_clock_offset() {
+    const nanos_t set = wall_clock_set.load();
+    return set ? set : boot_wall_clock();
+}
+
+void set_wall_clock(nanos_t offset) {
+    wall_clock_set.store(offset);
     cpu::interrupts_push_off();
     for (unsigned i = 0; i < cpu::count(); i++)
         if (i != cpu::id())

@@ -3,6 +3,7 @@
 
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 
 namespace {
 

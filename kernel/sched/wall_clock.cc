@@ -4,12 +4,8 @@
 #include "kernel/abi/clocks.h"
 
 #include <algorithm>
-#include <atomic>
 
 using namespace linux_abi;
-
-// What the wall clock is ahead of now(), once it was set; 0: it goes on from boot.
-constinit std::atomic<nanos_t> wall_clock_set{0};
 
 nanos_t deadline_after(nanos_t duration, nanos_t time) {
     return time + duration < time ? forever - 1 : time + duration;
@@ -44,14 +40,4 @@ expected<moment> moment_of(int32_t id, bool absolute, nanos_t time) {
 
 nanos_t time_on(timer_clock clock) { return clock == timer_clock::wall ? wall_clock() : now(); }
 
-nanos_t wall_clock_offset() {
-    const nanos_t set = wall_clock_set.load();
-    return set ? set : boot_wall_clock();
-}
-
 nanos_t wall_clock() { return now() + wall_clock_offset(); }
-
-void set_wall_clock(nanos_t offset) {
-    wall_clock_set.store(offset);
-    timer_clock_was_set();
-}

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernel/abi/arguments.h"
-#include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 #include "lib/result.h"
 #include "lib/types.h"
 
@@ -10,10 +10,6 @@
 
 // CLOCK_REALTIME: nanoseconds since 1970.
 nanos_t wall_clock();
-// What it is ahead of now(). clock_settime changes it.
-nanos_t wall_clock_offset();
-// Who waits for a time that it shows is looked at again.
-void set_wall_clock(nanos_t offset);
 // `duration` after `time`, as far as times can be told; not forever.
 nanos_t deadline_after(nanos_t duration, nanos_t time);
 // What a clock shows that deadlines can be on.

@@ -1,7 +1,6 @@
 #include "kernel/signal/child_signal.h"
 
 #include "kernel/process/usage.h"
-#include "kernel/signal/signal.h"
 
 using namespace linux_abi;
 
@@ -16,14 +15,4 @@ linux_siginfo child_siginfo(process& p) {
     info.child.utime = int64_t(u.user_time / clock_tick);
     info.child.stime = int64_t(u.system_time / clock_tick);
     return info;
-}
-
-void process_tell_parent(process& p, int32_t code) {
-    process_has_news(p);
-    linux_siginfo info = child_siginfo(p);
-    info.code = code;
-    info.child.status = code == cld_stopped ? p.stop_signo : sigcont;
-    if (!signal_parent_ignores_stops(*p.parent))
-        signal_send_process_locked(*p.parent, sigchld, &info);
-    p.parent->child_changed.wake_all();
 }

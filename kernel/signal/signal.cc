@@ -17,8 +17,6 @@
 #include "kernel/sched/sched.h"
 #include "kernel/signal/child_signal.h"
 #include "kernel/signal/signal_internal.h"
-#include "kernel/time/itimer.h"
-#include "kernel/time/posix_timers.h"
 #include "lib/assert.h"
 #include "lib/long_work.h"
 #include "lib/string.h"
@@ -30,6 +28,18 @@
 using namespace linux_abi;
 
 namespace {
+
+// The news of the parent, `code`: CLD_STOPPED or CLD_CONTINUED. Wakes wait4 and sends SIGCHLD as
+// SA_NOCLDSTOP says.
+void tell_parent(process& p, int32_t code) REQUIRES(process_tree_lock) {
+    process_has_news(p);
+    linux_siginfo info = child_siginfo(p);
+    info.code = code;
+    info.child.status = code == cld_stopped ? p.stop_signo : sigcont;
+    if (!signal_parent_ignores_stops(*p.parent))
+        signal_send_process_locked(*p.parent, sigchld, &info);
+    p.parent->child_changed.wake_all();
+}
 
 bool default_terminates(int signo) {
     return !(sig_bit(signo) & (signals_that_stop | signals_ignored_by_default));
@@ -189,7 +199,7 @@ status send(process& p, thread* only, int signo, const linux_siginfo& info)
 // After a signal was sent: the parent hears of SIGCONT from its sender.
 void tell_if_continued(process& p, bool was_stopped) REQUIRES(process_tree_lock) {
     if (was_stopped && !p.continue_reported)
-        process_tell_parent(p, cld_continued);
+        tell_parent(p, cld_continued);
 }
 
 status send_info(process& p, thread* only, int signo, const linux_siginfo* info)
@@ -461,7 +471,7 @@ void signal_stop_counted(thread& self) {
         p.continue_reported = true;
     }
     // Nobody can continue it before this is told.
-    process_tell_parent(p, cld_stopped);
+    tell_parent(p, cld_stopped);
 }
 
 void signal_thread_exiting(thread& self) {

@@ -4,7 +4,6 @@
 
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
-#include "kernel/signal/signal.h"
 
 inline constexpr sigset signals_unblockable =
     sig_bit(linux_abi::sigkill) | sig_bit(linux_abi::sigstop);
@@ -48,3 +47,17 @@ sigset signal_ready(const thread& self) REQUIRES(signal_lock);
 // sigaltstack's rules, for the running thread with its stack pointer at `sp`: EPERM EINVAL ENOMEM.
 status signal_set_alt_stack(thread& self, const linux_stack& wanted, uint64_t sp);
 bool signal_on_alt_stack(const linux_stack& stack, uint64_t sp);
+
+// ---- What signal.cc tells timers of their signals ----------------------------------------------
+//
+// They know signals, which they send, and lie above them: kernel/time/posix_timers.cc and itimer.cc.
+
+// It has been taken, or dropped; adds the overrun to `info` and sets a periodic timer again.
+void posix_timer_signal_taken(posix_timer& t, linux_siginfo& info) REQUIRES(signal_lock);
+// It has fired again while its signal was pending.
+void posix_timer_signal_pending_yet(posix_timer& t) REQUIRES(signal_lock);
+// It is ignored.
+void posix_timer_signal_ignored(posix_timer& t) REQUIRES(signal_lock);
+// A SIGALRM of the whole process has been taken, the timer's or another, which sets a periodic
+// ITIMER_REAL again.
+void itimer_signal_taken(process& p) REQUIRES(signal_lock);

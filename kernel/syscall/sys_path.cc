@@ -2,6 +2,7 @@
 #include "kernel/abi/files.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
+#include "kernel/files/fs_context.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"

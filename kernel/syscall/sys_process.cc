@@ -474,3 +474,7 @@ sysresult sys_getrandom(user_ptr<void> buffer, uint64_t size, sys_hex flags) {
         return fail(Errno::fault);
     return int64_t(done);
 }
+
+sysresult sys_spork_forkmode(int32_t fork_number, int32_t vfork_number) {
+    return int64_t{TRY(current_process().fork_modes.change(fork_number, vfork_number))};
+}

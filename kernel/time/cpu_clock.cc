@@ -15,6 +15,7 @@
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/abi/clocks.h"
+#include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "lib/long_work.h"

@@ -7,6 +7,7 @@
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/lock.h"
 #include "vm/phys/pool.h"

@@ -7,6 +7,3 @@ struct process;
 // exit.cc calls this when the last thread of `p` ends: the timer is stopped and given back. May
 // sleep.
 void itimer_process_exiting(process& p);
-// signal.cc: a SIGALRM of the whole process has been taken, the timer's or another, which sets a
-// periodic ITIMER_REAL again. Caller holds the handlers' lock.
-void itimer_signal_taken(process& p);

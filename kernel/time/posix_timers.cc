@@ -20,6 +20,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/wall_clock.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"
 #include "vm/phys/pool.h"
 

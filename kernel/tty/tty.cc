@@ -6,6 +6,7 @@
 #include "arch/timer.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process_group.h"
+#include "kernel/sched/kernel_thread.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 

@@ -13,6 +13,7 @@
 #include "kernel/files/file.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 #include "kernel/tty/line_discipline.h"
 #include "kernel/tty/uart.h"
 #include "lib/list.h"

@@ -8,6 +8,7 @@
 #include "lib/lock.h"
 #include "lib/ref_ptr.h"
 #include "tests/host/catch.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
 #include "vm/phys/vm_page.h"

@@ -2,6 +2,7 @@
 // each time an errno, the same map, the same contents, a balanced account.
 #include "tests/host/vm_insides.h"
 #include "tests/host/vm_world.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <functional>
 

@@ -1,5 +1,6 @@
 // uvm_fault: the four cases and their counters, fault-ahead, stacks, threads at one address.
 #include "tests/host/vm_world.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <atomic>
 #include <thread>

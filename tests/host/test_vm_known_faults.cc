@@ -1,5 +1,6 @@
 // Faults that other kernels' VM systems have had, each by name.
 #include "tests/host/vm_world.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <atomic>
 #include <thread>

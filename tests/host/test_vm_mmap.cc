@@ -1,6 +1,7 @@
 // The calls on mappings: munmap, mremap, madvise, mincore, mlock, brk, limits, exec; and aobj.
 #include "arch/host/host_machine.h"
 #include "tests/host/vm_world.h"
+#include "vm/phys/alloc_fail.h"
 
 using namespace linux_abi;
 

@@ -1,5 +1,6 @@
 // The model's state against the real one, and the running of operations.
 #include "tests/host/vm_model_state.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <algorithm>
 #include <random>

@@ -1,5 +1,6 @@
 // What loads and stores of programs find, and reads and writes of files, in vm/ and in the model.
 #include "tests/host/vm_model_state.h"
+#include "vm/phys/alloc_fail.h"
 
 namespace vm_model {
 

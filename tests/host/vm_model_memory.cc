@@ -4,6 +4,7 @@
 // then nothing has changed; or the operation is of a kind that leaves a part done (pages brought
 // in), and is done again.
 #include "tests/host/vm_model_state.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <algorithm>
 

@@ -1,6 +1,7 @@
 // What makes and ends processes, and what they are bound by, in vm/ and in the model.
 #include "tests/host/vm_insides.h"
 #include "tests/host/vm_model_state.h"
+#include "vm/phys/alloc_fail.h"
 
 #include <algorithm>
 #include <optional>

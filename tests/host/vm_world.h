@@ -4,6 +4,7 @@
 
 #include "tests/host/catch.h"
 #include "tests/host/vm_program.h"
+#include "vm/phys/alloc_fail.h"
 
 // Lives as long as a test. Every operation on an address space ends with check() meanwhile; at the
 // end nothing may be left, and the switches are back at their defaults.

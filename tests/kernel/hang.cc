@@ -3,6 +3,8 @@
 #include "arch/cpu.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/process/thread.h"
+#include "kernel/sched/kernel_thread.h"
+#include "kernel/sched/sched.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
 #include "tests/kernel/ktest.h"

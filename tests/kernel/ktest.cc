@@ -9,6 +9,7 @@
 #include "lib/assert.h"
 #include "lib/lock.h"
 #include "lib/string.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"

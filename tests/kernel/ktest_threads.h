@@ -3,6 +3,7 @@
 
 #include "arch/cpu.h"
 #include "kernel/process/thread.h"
+#include "kernel/sched/kernel_thread.h"
 #include "kernel/sched/sched.h"
 #include "lib/assert.h"
 

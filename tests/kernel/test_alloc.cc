@@ -2,6 +2,7 @@
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "tests/kernel/ktest_threads.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 

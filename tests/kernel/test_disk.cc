@@ -1,6 +1,7 @@
 // disk: what it refuses, and who waits for it; with a device that answers when the test says so.
 #include "arch/timer.h"
 #include "kernel/sched/sched.h"
+#include "kernel/sched/timer.h"
 #include "lib/disk.h"
 #include "tests/kernel/ktest.h"
 

@@ -2,6 +2,7 @@
 #include "kernel/files/pipe.h"
 #include "kernel/files/poll.h"
 #include "kernel/process/thread.h"
+#include "kernel/sched/kernel_thread.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
 #include "vm/phys/pool.h"

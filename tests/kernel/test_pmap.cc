@@ -3,6 +3,7 @@
 #include "arch/pmap.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/uvmexp.h"
 
 namespace {

@@ -3,6 +3,7 @@
 #include "arch/timer.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
+#include "kernel/sched/kernel_thread.h"
 #include "kernel/sched/sched.h"
 #include "lib/lock.h"
 #include "lib/long_work.h"

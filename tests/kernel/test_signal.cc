@@ -5,6 +5,7 @@
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "tests/kernel/ktest.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/pool.h"
 
 using namespace linux_abi;

@@ -8,6 +8,7 @@
 #include "lib/format.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_aobj.h"
 #include "vm/uvm_commit.h"

@@ -1,9 +1,9 @@
 // Failure injection. One thread at a time may have a failure pending; the others, and interrupt
 // handlers on other CPUs, allocate undisturbed.
 #include "vm/phys/alloc_fail.h"
+
 #include "arch/cpu.h"
 #include "lib/assert.h"
-#include "vm/phys/pool.h"
 
 constinit std::atomic<bool> alloc_fail_armed{false};
 

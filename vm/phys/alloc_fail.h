@@ -1,9 +1,22 @@
-// Failure injection by a program that tests the kernel (/proc/sys/vm/fail_allocation): as
-// alloc_fail_after() of pool.h, for several threads that know nothing of each other.
+// Failure injection.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
+// For tests: the n-th allocation from now (pages, pools, kmem) by the calling
+// thread fails (n = 1: the next); 0 turns it off. Returns how many were still to come.
+uint64_t alloc_fail_after(uint64_t n);
+extern std::atomic<bool> alloc_fail_armed;
+bool alloc_fail_this_one();
+// Asked by every allocator.
+inline bool alloc_should_fail() {
+    return alloc_fail_armed.load(std::memory_order_relaxed) && alloc_fail_this_one();
+}
+
+// By a program that tests the kernel (/proc/sys/vm/fail_allocation): as alloc_fail_after(), for
+// several threads that know nothing of each other.
+//
 // The n-th allocation from now on by the calling thread fails; 0: none. False when another thread
 // has a failure pending: nothing has changed.
 bool alloc_fail_try(uint64_t n);

@@ -12,6 +12,7 @@
 #include "vm/phys/pool.h"
 
 #include "lib/assert.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/sanitize.h"
 #include "vm/phys/vm_page.h"
 

@@ -115,13 +115,3 @@ private:
     T* data_ = nullptr;
     size_t count_ = 0;
 };
-
-// Failure injection, for tests: the n-th allocation from now (pages, pools, kmem) by the calling
-// thread fails (n = 1: the next); 0 turns it off. Returns how many were still to come.
-uint64_t alloc_fail_after(uint64_t n);
-extern std::atomic<bool> alloc_fail_armed;
-bool alloc_fail_this_one();
-// Asked by every allocator.
-inline bool alloc_should_fail() {
-    return alloc_fail_armed.load(std::memory_order_relaxed) && alloc_fail_this_one();
-}

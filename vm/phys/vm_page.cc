@@ -18,8 +18,8 @@
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/long_work.h"
+#include "vm/phys/alloc_fail.h"
 #include "vm/phys/event.h"
-#include "vm/phys/pool.h"
 #include "vm/phys/sanitize.h"
 
 #include <algorithm>

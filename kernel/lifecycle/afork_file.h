@@ -1,6 +1,5 @@
-// afork: a child in the caller's address space, on a stack of its own, while the caller goes on. A
-// vfork that nobody waits in: the caller gets a descriptor instead that tells when the child has
-// let go of the address space, and with it of its stack.
+// The file that afork gives: it tells when the child has let go of the address space, and with it
+// of its stack.
 #pragma once
 
 #include "kernel/files/file.h"
@@ -9,7 +8,7 @@
 
 struct vfork_wait;
 
-// The file behind that descriptor. `flags`: O_NONBLOCK. ENOMEM.
+// `flags`: O_NONBLOCK. ENOMEM.
 //
 // poll: POLLIN from the release on. read: an afork_record (kernel/lifecycle/vfork_wait.h), after a wait
 // for the release; EAGAIN in place of the wait with O_NONBLOCK, EINVAL for a buffer that is too
