@@ -154,80 +154,72 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     }
 }
 
-expected<int64_t> pipe_channel::write(uio& io, bool nonblocking, bool packets) {
-    const bool atomic = io.remaining() <= atomic_size;
-    if (io.remaining() == 0)
-        return 0;
-    Errno error{};
-    uint64_t sent = 0;
-    for (;;) {
-        bool done = false;
-        {
-            lock_guard turn(write_lock_);
-            uint64_t head, space;
-            {
-                lock_guard guard(state_);
-                if (packets && head_ == tail_) // nobody reads: no page is left half used
-                    head_ = tail_ = page_round_up(head_);
-                head = head_;
-                space = readers_ ? room(packets) : 0;
-            }
-            const uint64_t before = head;
-            status copied;
-            if (packets) {
-                // One packet for each turn.
-                uint64_t at = page_round_up(head);
-                if (space)
-                    copied = put(io, at, std::min(io.remaining(), atomic_size), true);
-                if (space && copied) {
-                    head = at;
-                    sent = io.moved();
-                }
-            } else {
-                uint64_t n = atomic && space < io.remaining() ? 0 : std::min(space, io.remaining());
-                while (head - before < n && copied)
-                    copied =
-                        put(io, head, std::min(n - (head - before), page_size - (head & page_mask)),
-                            false);
-                sent = io.moved();
-            }
-            if (head != before) {
-                lock_guard guard(state_);
-                if (packets && (before & page_mask)) // it is left before its end
-                    page_at(before).end = uint32_t(before & page_mask);
-                head_ = head;
-                read_waiters_.wake_all();
-            }
-            if (!copied) {
-                error = copied.error();
-                done = true;
-            }
-            done = done || io.remaining() == 0;
+// Puts in what there is room for now, of packets one; `whole`: all of it or nothing. `sent` counts.
+status pipe_channel::write_some(uio& io, bool whole, bool packets, uint64_t& sent) {
+    lock_guard turn(write_lock_);
+    uint64_t head, space;
+    {
+        lock_guard guard(state_);
+        if (packets && head_ == tail_) // nobody reads: no page is left half used
+            head_ = tail_ = page_round_up(head_);
+        head = head_;
+        space = readers_ ? room(packets) : 0;
+    }
+    const uint64_t before = head;
+    status copied;
+    if (packets && space) {
+        uint64_t at = page_round_up(head);
+        copied = put(io, at, std::min(io.remaining(), atomic_size), true);
+        if (copied) {
+            head = at;
+            sent = io.moved();
         }
+    } else if (!packets) {
+        const uint64_t n = whole && space < io.remaining() ? 0 : std::min(space, io.remaining());
+        while (head - before < n && copied)
+            copied =
+                put(io, head, std::min(n - (head - before), page_size - (head & page_mask)), false);
+        sent = io.moved();
+    }
+    if (head != before) {
+        lock_guard guard(state_);
+        if (packets && (before & page_mask)) // it is left before its end
+            page_at(before).end = uint32_t(before & page_mask);
+        head_ = head;
+        read_waiters_.wake_all();
+    }
+    return copied;
+}
+
+// Until there may be room for `bytes`. EPIPE EAGAIN; restartsys.
+status pipe_channel::wait_for_room(uint64_t bytes, bool nonblocking, bool packets) {
+    lock_guard guard(state_);
+    if (readers_ == 0)
+        return fail(Errno::pipe);
+    if (room(packets) >= bytes)
+        return {};
+    if (nonblocking)
+        return fail(Errno::again);
+    if (!write_waiters_.wait_interruptible(state_, "pipe_write"))
+        return fail(Errno::restartsys);
+    return {};
+}
+
+expected<int64_t> pipe_channel::write(uio& io, bool nonblocking, bool packets) {
+    const bool whole = io.remaining() <= atomic_size;
+    uint64_t sent = 0;
+    status result;
+    while (result && io.remaining() != 0) {
+        result = write_some(io, whole, packets, sent);
         if (sent)
             pollers_.notify();
-        if (done)
-            break;
-        lock_guard guard(state_);
-        if (readers_ == 0) {
-            error = Errno::pipe;
-            break;
-        }
-        if (room(packets) >= (atomic ? io.remaining() : 1))
-            continue;
-        if (nonblocking) {
-            error = Errno::again;
-            break;
-        }
-        if (!write_waiters_.wait_interruptible(state_, "pipe_write")) {
-            error = Errno::restartsys;
-            break;
-        }
+        if (result && io.remaining() != 0)
+            result = wait_for_room(whole ? io.remaining() : 1, nonblocking, packets);
     }
-    if (error == Errno::pipe)
+    if (!result && result.error() == Errno::pipe)
         signal_send_thread(current_thread(), sigpipe, nullptr);
-    if (error != Errno{} && sent == 0)
-        return fail(error);
+    if (!result && sent == 0)
+        return fail(result.error());
     return int64_t(sent);
 }
 
@@ -266,6 +258,26 @@ uint64_t pipe_channel::capacity() {
     return ring_.size() * page_size;
 }
 
+// Moves what is in the pipe to `ring`, which becomes its own: whole pages, so they are counted from
+// the first that is still in use. EBUSY: they are too many. `spare` is a page that may be needed.
+status pipe_channel::move_to(kmem_array<ring_page>& ring, char*& spare) {
+    lock_guard guard(state_);
+    uint64_t first = tail_ >> page_shift, last = (head_ + page_mask) >> page_shift;
+    if (last - first > ring.size())
+        return fail(Errno::busy);
+    if (last - first > ring_.size()) {
+        // Full, with its two ends in one page: they part.
+        memcpy(spare, ring_[first % ring_.size()].data, page_size);
+        last--;
+        std::swap(ring[last % ring.size()].data, spare);
+    }
+    for (uint64_t page = first; page < last; page++)
+        std::swap(ring[page % ring.size()], ring_[page % ring_.size()]);
+    std::swap(ring, ring_);
+    write_waiters_.wake_all();
+    return {};
+}
+
 expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
     if (bytes > pipe_largest_size)
         return fail(Errno::inval);
@@ -277,51 +289,24 @@ expected<uint64_t> pipe_channel::set_capacity(uint64_t bytes) {
         std::min(for_caller(pipe_user_pages_soft), for_caller(pipe_user_pages_hard));
     kmem_array<ring_page> ring(wanted / page_size);
     auto* spare = static_cast<char*>(kmem_alloc(page_size));
-    bool fits = false, allowed = true;
-    if (ring && spare) {
+    status moved = ring && spare ? status() : fail(Errno::nomem);
+    if (moved) {
         // Both of one rank: always the reader's first, and nothing else takes the two together.
         lock_guard reading(read_lock_);
         write_lock_.lock_nested();
-        if (ring.size() == ring_.size()) {
-            fits = true; // and nothing moves
-        } else if (ring.size() > ring_.size() &&
-                   !(any_size && charge_.resize(ring.size(), most_pages))) {
-            allowed = false;
-        } else {
-            lock_guard guard(state_);
-            // Whole pages move to the new ring, so they are counted from the first that is still in
-            // use.
-            uint64_t first = tail_ >> page_shift, last = (head_ + page_mask) >> page_shift;
-            fits = last - first <= ring.size();
-            if (fits && last - first > ring_.size()) {
-                // Full, with its two ends in one page: they part.
-                memcpy(spare, ring_[first % ring_.size()].data, page_size);
-                last--;
-                std::swap(ring[last % ring.size()].data, spare);
-            }
-            if (fits) {
-                for (uint64_t page = first; page < last; page++)
-                    std::swap(ring[page % ring.size()], ring_[page % ring_.size()]);
-                std::swap(ring, ring_);
-                write_waiters_.wake_all();
-            }
-        }
+        if (ring.size() > ring_.size() && !(any_size && charge_.resize(ring.size(), most_pages)))
+            moved = fail(Errno::perm);
+        else if (ring.size() != ring_.size())
+            moved = move_to(ring, spare);
         (void)charge_.resize(ring_.size(), user_charge::no_limit); // less, or as it is
         write_lock_.unlock();
-    } else {
-        if (spare)
-            kmem_free(spare, page_size);
-        return fail(Errno::nomem);
     }
     for (ring_page& page : ring)
         if (page.data)
             kmem_free(page.data, page_size);
     if (spare)
         kmem_free(spare, page_size);
-    if (!allowed)
-        return fail(Errno::perm);
-    if (!fits)
-        return fail(Errno::busy);
+    TRY(std::move(moved));
     pollers_.notify();
     return wanted;
 }

@@ -65,6 +65,9 @@ private:
     status take(uio& io, uint64_t& at, uint64_t head) REQUIRES(read_lock_);
     status put(uio& io, uint64_t& at, uint64_t n, bool packet) REQUIRES(write_lock_);
     uint64_t room(bool packet) const REQUIRES(state_);
+    status write_some(uio& io, bool whole, bool packets, uint64_t& sent);
+    status wait_for_room(uint64_t bytes, bool nonblocking, bool packets);
+    status move_to(kmem_array<ring_page>& ring, char*& spare) REQUIRES(read_lock_, write_lock_);
 
     sleep_lock read_lock_{lock_rank::pipe, "pipe read"};
     sleep_lock write_lock_{lock_rank::pipe, "pipe write"};

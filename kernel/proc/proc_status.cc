@@ -82,66 +82,68 @@ void print_sharers(process& p, vmspace& vm, text_buffer& out) {
     out.print("%s\n", found ? "" : "own");
 }
 
+// Whose it is, and what it does; what `shown` does, if it is not null. `alone`: what that has used
+// counts, else what the process has.
+void look_at_family(process& p, const thread* shown, bool alone, process_facts& f)
+    REQUIRES(process_tree_lock) {
+    f.parent = p.parent ? p.parent->pid : 0;
+    f.group = p.group->id;
+    f.session = p.group->sess->sid;
+    f.threads = unsigned(p.threads.size());
+    f.exit_signal = p.exit_signal;
+    f.nice = p.nice;
+    f.wait_status = p.state == process_state::zombie ? p.wait_status : 0;
+    f.children = p.child_usage;
+    f.own = alone ? thread_usage(*shown) : process_usage(p);
+    memcpy(f.name, shown ? shown->name : p.last_name, sizeof(f.name));
+    if (shown) {
+        f.state = state_of(p, *shown);
+        f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
+        f.cpu = shown->cpu.load();
+    }
+}
+
+void look_at_signals(process& p, const thread* shown, sig_handlers& handlers, process_facts& f) {
+    signal_guard guard(handlers);
+    f.shared_pending = p.signals.pending.set;
+    if (shown) {
+        f.pending = shown->signals.pending.set;
+        f.blocked = shown->signals.blocked;
+    }
+    for (int signo = 1; signo <= signal_max; signo++) {
+        const uint64_t handler = handlers.actions[signo - 1].handler;
+        if (handler == 1)
+            f.ignored |= sig_bit(signo);
+        else if (handler > 1)
+            f.caught |= sig_bit(signo);
+    }
+}
+
 } // namespace
 
 expected<process_facts> facts_of(const proc_subject& of) {
     ref_ptr<process> p = of.find_process();
     if (!p)
         return fail(Errno::srch);
-    process_facts f;
-    f.pid = f.tid = p->pid;
-    f.start_time = p->start_time;
-    f.terminal = tty_of(*p);
-    ref_ptr<sig_handlers> handlers;
     ref_ptr<thread> shown = of.find_thread();
     if (of.tid && !shown)
         return fail(Errno::srch);
+    process_facts f;
+    f.pid = p->pid;
+    f.tid = of.tid ? of.tid : p->pid;
+    f.start_time = p->start_time;
+    f.terminal = tty_of(*p);
+    ref_ptr<sig_handlers> handlers;
     {
         lock_guard tree(process_tree_lock);
-        f.parent = p->parent ? p->parent->pid : 0;
-        f.group = p->group->id;
-        f.session = p->group->sess->sid;
-        f.threads = unsigned(p->threads.size());
-        f.exit_signal = p->exit_signal;
-        f.nice = p->nice;
-        f.wait_status = p->state == process_state::zombie ? p->wait_status : 0;
-        f.children = p->child_usage;
-        if (of.tid && !of.whole) {
-            f.own = thread_usage(*shown);
-        } else {
-            f.own = p->own_usage;
-            for (thread& t : p->threads)
-                f.own.add(thread_usage(t));
-        }
+        look_at_family(*p, shown.get(), of.tid && !of.whole, f);
         handlers = p->handlers;
-        if (shown) {
-            f.tid = of.tid ? of.tid : p->pid;
-            memcpy(f.name, shown->name, sizeof(f.name));
-            f.state = state_of(*p, *shown);
-            f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
-            f.cpu = shown->cpu.load();
-        } else {
-            memcpy(f.name, p->last_name, sizeof(f.name));
-        }
         lock_guard guard(p->lock);
         f.context = p->context;
     }
     f.may_look = may_access(*p, *f.context, access_mode::fscreds);
-    if (handlers) {
-        signal_guard guard(*handlers);
-        f.shared_pending = p->signals.pending.set;
-        if (shown) {
-            f.pending = shown->signals.pending.set;
-            f.blocked = shown->signals.blocked;
-        }
-        for (int signo = 1; signo <= signal_max; signo++) {
-            uint64_t handler = handlers->actions[signo - 1].handler;
-            if (handler == 1)
-                f.ignored |= sig_bit(signo);
-            else if (handler > 1)
-                f.caught |= sig_bit(signo);
-        }
-    }
+    if (handlers)
+        look_at_signals(*p, shown.get(), *handlers, f);
     if (vmspace* vm = f.context->vm.get())
         f.sizes = vm->get_sizes();
     return f;

@@ -106,12 +106,30 @@ struct taken_signal {
     int signo = 0; // 0: none
     linux_siginfo info{};
     linux_sigaction action{};
+    bool forced = false; // by a fault of its own
+    bool has_handler() const { return action.handler != sig_dfl && action.handler != sig_ign; }
 };
+
+// Takes the first of those that are `ready`. SA_RESETHAND puts its action back.
+taken_signal take_first(thread& self, sigset ready) REQUIRES(signal_lock) {
+    process& p = *self.proc;
+    taken_signal taken{.signo = first_of(ready)};
+    ASSERT(taken.signo <= signal_max);
+    const sigset bit = sig_bit(taken.signo);
+    signal_queue& queue = self.signals.pending.set & bit ? self.signals.pending : p.signals.pending;
+    signal_take(p, queue, taken.signo, taken.info);
+    taken.forced = self.signals.forced & bit;
+    self.signals.forced &= ~bit;
+    linux_sigaction& action = p.handlers->actions[taken.signo - 1];
+    taken.action = action;
+    if (taken.has_handler() && (action.flags & sa_resethand))
+        action.handler = sig_dfl;
+    return taken;
+}
 
 // The next signal to run a handler for. Does all the rest on the way; may not return.
 taken_signal take_next(thread& self, const trap_frame& frame) {
     process& p = *self.proc;
-    taken_signal taken;
     signal_guard guard(*p.handlers);
     for (;;) {
         if (p.signals.exiting && p.signals.survivor != &self) {
@@ -129,37 +147,26 @@ taken_signal take_next(thread& self, const trap_frame& frame) {
             signal_recompute_locked(self);
             return {};
         }
-        const int signo = first_of(ready);
-        ASSERT(signo <= signal_max);
-        signal_queue& queue =
-            self.signals.pending.set & sig_bit(signo) ? self.signals.pending : p.signals.pending;
-        signal_take(p, queue, signo, taken.info);
-        const bool forced = self.signals.forced & sig_bit(signo);
-        self.signals.forced &= ~sig_bit(signo);
-        linux_sigaction& action = p.handlers->actions[signo - 1];
-        if (action.handler == sig_ign)
-            continue;
-        if (action.handler != sig_dfl) {
-            taken.signo = signo;
-            taken.action = action;
-            if (action.flags & sa_resethand)
-                action.handler = sig_dfl;
+        const taken_signal taken = take_first(self, ready);
+        if (taken.has_handler()) {
             signal_recompute_locked(self);
             return taken;
         }
-        if ((sig_bit(signo) & signals_ignored_by_default) || (signal_protected(p) && !forced))
+        const sigset bit = sig_bit(taken.signo);
+        if (taken.action.handler == sig_ign || (bit & signals_ignored_by_default) ||
+            (signal_protected(p) && !taken.forced))
             continue;
-        if (sig_bit(signo) & signals_that_stop) {
+        if (bit & signals_that_stop) {
             p.signals.stop_taken = true;
             guard.unlock();
-            begin_stop(self, signo);
+            begin_stop(self, taken.signo);
             guard.lock();
             continue;
         }
         guard.unlock();
-        if (forced)
+        if (taken.forced)
             last_words(self, frame, taken.info);
-        process_exit_group(signo); // as wait4 says "killed by"; there are no core dumps
+        process_exit_group(taken.signo); // as wait4 says "killed by"; there are no core dumps
     }
 }
 

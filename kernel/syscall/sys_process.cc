@@ -364,6 +364,22 @@ status set_dumpable(process& p, bool value) {
     }
 }
 
+// At most 15 characters count; the rest need not even be there.
+status set_name(thread& self, vaddr_t from) {
+    char name[sizeof self.name] = {};
+    auto copied = copy_in_string(name, from, sizeof name - 1);
+    if (!copied && copied.error() != Errno::nametoolong)
+        return fail(copied.error());
+    name[sizeof name - 1] = '\0';
+    memcpy(self.name, name, sizeof name);
+    return {};
+}
+
+bool is_subreaper(process& p) {
+    lock_guard guard(process_tree_lock);
+    return p.subreaper;
+}
+
 } // namespace
 
 sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
@@ -382,16 +398,7 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
             return fail(Errno::inval);
         TRY(set_dumpable(p, a2 != 0));
         return 0;
-    case pr_set_name: {
-        char name[sizeof self.name] = {};
-        // At most 15 characters count; the rest need not even be there.
-        auto copied = copy_in_string(name, vaddr_t(a2), sizeof name - 1);
-        if (!copied && copied.error() != Errno::nametoolong)
-            return fail(copied.error());
-        name[sizeof name - 1] = '\0';
-        memcpy(self.name, name, sizeof name);
-        return 0;
-    }
+    case pr_set_name: TRY(set_name(self, vaddr_t(a2))); return 0;
     case pr_get_name: TRY(copy_out(vaddr_t(a2), self.name, sizeof self.name)); return 0;
     case pr_capbset_read:
         if (a2 > last_capability)
@@ -404,15 +411,7 @@ sysresult sys_prctl(int32_t option, uint64_t a2, uint64_t a3, uint64_t a4, uint6
         process_set_subreaper(p, a2 != 0);
         return 0;
     }
-    case pr_get_child_subreaper: {
-        int32_t on;
-        {
-            lock_guard guard(process_tree_lock);
-            on = p.subreaper;
-        }
-        TRY(user_ptr<int32_t>(a2).write(on));
-        return 0;
-    }
+    case pr_get_child_subreaper: TRY(user_ptr<int32_t>(a2).write(is_subreaper(p))); return 0;
     case pr_set_no_new_privs:
         if (a2 != 1 || a3 || a4 || a5)
             return fail(Errno::inval);

@@ -230,7 +230,44 @@ expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
 
 // ---- Writing -------------------------------------------------------------------------------
 
-expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
+// One write after the other, so that they do not mix: waits for the turn.
+status tty::begin_writing(tty_file& by) {
+    while (writing_) {
+        if (by.nonblocking())
+            return fail(Errno::again);
+        if (!writers_.wait_interruptible(lock_, "ttyout"))
+            return fail(Errno::restartsys);
+    }
+    writing_ = true;
+    return {};
+}
+
+// Puts all of `bytes` in, as room comes; `written` counts. The lock is let go of now and then.
+status tty::write_chunk(tty_file& by, std::span<const uint8_t> bytes, effects& e,
+                        uint64_t& written) {
+    while (!bytes.empty()) {
+        if (by.hung_up())
+            return fail(Errno::io);
+        const size_t taken = discipline_.write(bytes.data(), bytes.size());
+        bytes = bytes.subspan(taken);
+        written += taken;
+        serve(e);
+        if (taken > 0)
+            continue;
+        if (e.readers || e.writers || e.pollers) {
+            lock_.unlock();
+            settle(e);
+            lock_.lock();
+        } else if (by.nonblocking()) {
+            return fail(Errno::again);
+        } else if (!writers_.wait_interruptible(lock_, "ttyout")) {
+            return fail(Errno::restartsys);
+        }
+    }
+    return {};
+}
+
+expected<int64_t> tty::write(tty_file& by, uio& io) {
     bool stops_background;
     {
         lock_guard guard(lock_);
@@ -241,54 +278,25 @@ expected<int64_t> tty::write(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
 
     uint8_t chunk[chunk_size];
     uint64_t written = 0;
-    status error;
+    status result;
     effects e;
     lock_guard guard(lock_);
-    while (writing_) { // one write after the other, so that they do not mix
-        if (by.nonblocking())
-            return fail(Errno::again);
-        if (!writers_.wait_interruptible(lock_, "ttyout"))
-            return fail(Errno::restartsys);
-    }
-    writing_ = true;
-    while (error && io.remaining() > 0) {
+    TRY(begin_writing(by));
+    while (result && io.remaining() > 0) {
         const size_t n = std::min<uint64_t>(sizeof chunk, io.remaining());
         guard.unlock();
         settle(e);
-        status moved = io.move(chunk, n);
+        result = io.move(chunk, n);
         guard.lock();
-        if (!moved) {
-            error = fail(moved.error());
-            break;
-        }
-        for (size_t done = 0; error && done < n;) {
-            if (by.hung_up()) {
-                error = fail(Errno::io);
-                break;
-            }
-            const size_t taken = discipline_.write(chunk + done, n - done);
-            done += taken;
-            written += taken;
-            serve(e);
-            if (taken > 0)
-                continue;
-            if (e.readers || e.writers || e.pollers) {
-                guard.unlock();
-                settle(e);
-                guard.lock();
-            } else if (by.nonblocking()) {
-                error = fail(Errno::again);
-            } else if (!writers_.wait_interruptible(lock_, "ttyout")) {
-                error = fail(Errno::restartsys);
-            }
-        }
+        if (result)
+            result = write_chunk(by, {chunk, n}, e, written);
     }
     writing_ = false;
     e.writers = true;
     guard.unlock();
     settle(e);
-    if (written == 0 && !error)
-        return fail(error.error());
+    if (written == 0 && !result)
+        return fail(result.error());
     return int64_t(written);
 }
 

@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 struct process;
 struct session;
@@ -110,13 +111,19 @@ private:
     // gets `signo`, and the call begins again afterwards (restartsys); EIO if that would be in
     // vain.
     status check_foreground(int signo);
+    status begin_writing(tty_file& by) REQUIRES(lock_);
+    status write_chunk(tty_file& by, std::span<const uint8_t> bytes, effects& e, uint64_t& written)
+        REQUIRES(lock_);
     // One go at what there is: up to the end of a line. Adds to `got`.
     status copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got, bool& line_ended);
 
     status get_settings(uint64_t command, uint64_t argument);
     status set_settings(tty_file& by, uint64_t command, uint64_t argument);
+    status get_size(uint64_t argument);
     status set_size(uint64_t argument);
+    status get_bytes(bool input, uint64_t argument);
     status drain(tty_file& by);
+    status drain_in_foreground(tty_file& by);
     status flush(uint64_t which);
     status flow(uint64_t which);
     status send_break(tty_file& by);

@@ -68,6 +68,25 @@ status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
     return {};
 }
 
+status tty::get_size(uint64_t argument) {
+    linux_winsize size;
+    {
+        lock_guard guard(lock_);
+        size = size_;
+    }
+    return user_ptr<linux_winsize>(argument).write(size);
+}
+
+// How many can be read, or have still to leave.
+status tty::get_bytes(bool input, uint64_t argument) {
+    int32_t n;
+    {
+        lock_guard guard(lock_);
+        n = int32_t(input ? discipline_.readable_bytes() : discipline_.output_bytes());
+    }
+    return user_ptr<int32_t>(argument).write(n);
+}
+
 status tty::set_size(uint64_t argument) {
     const linux_winsize wanted = TRY(user_ptr<const linux_winsize>(argument).read());
     {
@@ -134,9 +153,13 @@ status tty::flow(uint64_t which) {
     return {};
 }
 
-status tty::send_break(tty_file& by) {
+status tty::drain_in_foreground(tty_file& by) {
     TRY(check_foreground(sigttou));
-    TRY(drain(by));
+    return drain(by);
+}
+
+status tty::send_break(tty_file& by) {
+    TRY(drain_in_foreground(by));
     {
         lock_guard guard(lock_);
         uart_.send_break(true);
@@ -159,37 +182,14 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
     case tcsets2:
     case tcsetsw2:
     case tcsetsf2: TRY(set_settings(by, command, argument)); return 0;
-    case tcsbrk: // with an argument it only drains: that is tcdrain
-        if (argument != 0) {
-            TRY(check_foreground(sigttou));
-            TRY(drain(by));
-            return 0;
-        }
-        [[fallthrough]];
+    case tcsbrk: TRY(argument ? drain_in_foreground(by) : send_break(by)); return 0; // tcdrain
     case tcsbrkp: TRY(send_break(by)); return 0;
     case tcxonc: TRY(flow(argument)); return 0;
     case tcflsh: TRY(flush(argument)); return 0;
-    case tiocgwinsz: {
-        linux_winsize size;
-        {
-            lock_guard guard(lock_);
-            size = size_;
-        }
-        TRY(user_ptr<linux_winsize>(argument).write(size));
-        return 0;
-    }
+    case tiocgwinsz: TRY(get_size(argument)); return 0;
     case tiocswinsz: TRY(set_size(argument)); return 0;
     case tiocinq:
-    case tiocoutq: {
-        int32_t n;
-        {
-            lock_guard guard(lock_);
-            n = int32_t(command == tiocinq ? discipline_.readable_bytes()
-                                           : discipline_.output_bytes());
-        }
-        TRY(user_ptr<int32_t>(argument).write(n));
-        return 0;
-    }
+    case tiocoutq: TRY(get_bytes(command == tiocinq, argument)); return 0;
     case tiocsctty: {
         const bool superuser = current_credentials().superuser();
         TRY(acquire(by.readable() || superuser, argument == 1 && superuser));
