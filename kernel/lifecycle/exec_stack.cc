@@ -49,36 +49,31 @@ auxv auxv_of(const first_stack& c, vaddr_t path, vaddr_t platform, vaddr_t rando
 } // namespace
 
 expected<vaddr_t> exec_build_stack(vmspace& vm, vaddr_t top, const first_stack& c) {
-    auto push = [&](const void* data, size_t size) -> expected<vaddr_t> {
-        top -= size;
-        TRY(vm.write_memory(top, data, size, true));
-        return top;
-    };
-    static constexpr char platform[] = "x86_64";
-    std::byte random[16];
-    random_fill(random);
+    struct {
+        std::byte random[16];
+        char platform[sizeof "x86_64"] = "x86_64";
+    } below_path;
+    random_fill(below_path.random);
+    const vaddr_t path = top - (strlen(c.path) + 1);
+    TRY(vm.write_memory(path, c.path, strlen(c.path) + 1, true));
+    const vaddr_t random = path - sizeof below_path, platform = random + sizeof below_path.random;
+    TRY(vm.write_memory(random, &below_path, sizeof below_path, true));
 
-    vaddr_t path = TRY(push(c.path, strlen(c.path) + 1));
-    vaddr_t platform_at = TRY(push(platform, sizeof platform));
-    vaddr_t random_at = TRY(push(random, sizeof random));
-    vm.image.env_end = top;
-    top -= c.environment.bytes();
-    vm.image.env_start = vm.image.arg_end = top;
-    top -= c.arguments.bytes();
-    vm.image.arg_start = top;
-
-    const auxv told = auxv_of(c, path, platform_at, random_at);
-    const uint64_t argc = c.arguments.count(), envc = c.environment.count();
-    const uint64_t words = 1 + (argc + 1) + (envc + 1);
-    const vaddr_t sp((top.value() - sizeof told - words * 8) & ~uint64_t{15});
-    const vaddr_t argv = sp + 8, envp = argv + (argc + 1) * 8, aux = envp + (envc + 1) * 8;
-    const uint64_t null = 0;
-    TRY(vm.write_memory(sp, &argc, sizeof argc, true));
-    TRY(c.arguments.store(vm, vm.image.arg_start, argv));
-    TRY(vm.write_memory(argv + argc * 8, &null, sizeof null, true));
-    TRY(c.environment.store(vm, vm.image.env_start, envp));
-    TRY(vm.write_memory(envp + envc * 8, &null, sizeof null, true));
-    TRY(vm.write_memory(aux, &told, sizeof told, true));
+    vm.image.env_end = random;
+    vm.image.env_start = vm.image.arg_end = vm.image.env_end - c.environment.bytes();
+    vm.image.arg_start = vm.image.arg_end - c.arguments.bytes();
+    const auxv told = auxv_of(c, path, platform, random);
+    const uint64_t words = 1 + (c.arguments.count() + 1) + (c.environment.count() + 1);
+    const vaddr_t sp((vm.image.arg_start.value() - sizeof told - words * 8) & ~uint64_t{15});
+    word_run stack(vm, sp);
+    TRY(stack.put(c.arguments.count()));
+    TRY(c.arguments.store(vm, vm.image.arg_start, stack));
+    TRY(c.environment.store(vm, vm.image.env_start, stack));
+    for (const auxv_entry& entry : told) {
+        TRY(stack.put(entry.type));
+        TRY(stack.put(entry.value));
+    }
+    TRY(stack.flush());
     vm.image.stack_start = sp;
     return sp;
 }

@@ -131,20 +131,25 @@ void exec_strings::take(exec_strings& other) {
     bytes_ += std::exchange(other.bytes_, 0);
 }
 
-status exec_strings::store(vmspace& vm, vaddr_t to, vaddr_t pointers) const {
+status word_run::flush() {
+    const size_t size = std::exchange(count_, 0) * sizeof(uint64_t);
+    TRY(vm_.write_memory(to_, words_, size, true));
+    to_ += size;
+    return {};
+}
+
+status exec_strings::store(vmspace& vm, vaddr_t to, word_run& pointers) const {
     bool starts = true; // the next byte is the first of a string
     for (chunk& c : list_) {
         TRY(vm.write_memory(to, c.data + c.first, c.used - c.first, true));
         for (uint32_t i = c.first; i < c.used; i++) {
             if (starts) {
                 long_work::pause();
-                uint64_t address = (to + (i - c.first)).value();
-                TRY(vm.write_memory(pointers, &address, sizeof address, true));
-                pointers += pointer_size;
+                TRY(pointers.put((to + (i - c.first)).value()));
             }
             starts = c.data[i] == '\0';
         }
         to += c.used - c.first;
     }
-    return {};
+    return pointers.put(0);
 }

@@ -12,6 +12,25 @@
 
 class vmspace;
 
+// Words that lie one behind the other in a new address space. They are collected, so that most
+// programs have all of theirs written at once.
+class word_run {
+public:
+    word_run(vmspace& vm, vaddr_t to) : vm_(vm), to_(to) {}
+    status put(uint64_t word) { // ENOMEM
+        words_[count_++] = word;
+        return count_ == most ? flush() : status();
+    }
+    status flush();
+
+private:
+    static constexpr unsigned most = 64;
+    vmspace& vm_;
+    vaddr_t to_;
+    uint64_t words_[most];
+    unsigned count_ = 0;
+};
+
 // Strings one behind the other, each with its NUL, in pages of kernel memory. Strings can be put
 // before the first one too, which is how a script's interpreter gets in front of the script's own
 // arguments.
@@ -34,9 +53,9 @@ public:
     bool empty() const { return count_ == 0; }
     // Adds all of `other` behind.
     void take(exec_strings& other);
-    // Writes the strings to `to` and the address of each to `pointers` (8 bytes each) in a new
-    // address space.
-    status store(vmspace& vm, vaddr_t to, vaddr_t pointers) const;
+    // Writes the strings to `to` in a new address space, and puts the address of each, and a null
+    // behind them, to `pointers`.
+    status store(vmspace& vm, vaddr_t to, word_run& pointers) const;
 
 private:
     struct chunk {
