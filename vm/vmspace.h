@@ -295,7 +295,7 @@ private:
     static status share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c)
         REQUIRES(parent.map_.lock());
     static expected<inherit_outcome> copy_amap(vm_map_entry& e, vm_map_entry& c, fork_mode mode);
-    static status copy_pages(vm_map_entry& e, vm_map_entry& c);
+    static expected<inherit_outcome> copy_pages(vm_map_entry& e, vm_map_entry& c);
     static status copy_references(vm_map_entry& e, vm_map_entry& c);
     void put_off_copies(const fork_job& job) REQUIRES(map_.lock());
     static bool copy_is_deferred(const vm_map_entry& e, fork_mode mode);

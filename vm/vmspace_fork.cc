@@ -117,29 +117,25 @@ expected<vmspace::inherit_outcome> vmspace::give_memory(vmspace& parent, vm_map_
         if (e.copy_on_write)
             TRY(share_amap(parent, e, c));
         return shared;
-    case vm_inherit::copy: c.become_private(); return e.aref ? copy_amap(e, c, mode) : object_only;
+    case vm_inherit::copy:
+        c.become_private();
+        if (!e.aref)
+            return object_only;
+        return copy_has_the_same_anons(e, mode) ? copy_amap(e, c, mode) : copy_pages(e, c);
     }
     __builtin_unreachable();
 }
 
-expected<vmspace::inherit_outcome> vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c,
-                                                      fork_mode mode) {
-    if (copy_is_deferred(e, mode)) {
-        c.aref.attach(ref_ptr<vm_amap>(e.aref.amap()), e.aref.first(), e.pages());
-        return amap_referenced;
-    }
-    c.aref.attach(TRY(c.new_amap(e.aref.first(), e.aref.amap())), e.aref.first(), e.pages());
+// ---- copy: each page, now: the first fork -----------------------------------------------------
+
+expected<vmspace::inherit_outcome> vmspace::copy_pages(vm_map_entry& e, vm_map_entry& c) {
+    vm_amap& amap = *e.aref.amap();
+    const slot_t first = e.aref.first(), end = e.slot_end();
+    c.aref.attach(TRY(c.new_amap(first, &amap)), first, e.pages());
     c.needs_copy = false;
-    lock_guard guard(e.aref.amap()->lock());
-    TRY(copy_has_the_same_anons(e, mode) ? copy_references(e, c) : copy_pages(e, c));
+    lock_guard guard(amap.lock());
+    TRY(c.aref.amap()->copy_anons(amap, first, end));
     return amap_copied;
-}
-
-// ---- copy: each page, now --------------------------------------------------------------------
-
-status vmspace::copy_pages(vm_map_entry& e, vm_map_entry& c) {
-    e.aref.amap()->lock().assert_held();
-    return c.aref.amap()->copy_anons(*e.aref.amap(), e.aref.first(), e.slot_end());
 }
 
 // ---- cow: at the first write -----------------------------------------------------------------
@@ -161,8 +157,23 @@ bool vmspace::copy_has_the_same_anons(const vm_map_entry& e, fork_mode mode) {
            mode != fork_mode::copy && !e.wired_count;
 }
 
-// An amap that others write to: the child takes references to the anons as they are now, and
-// whoever writes to one next, in whichever process, gets a copy.
+// The child's copy begins with the parent's anons: in the parent's amap itself, or in one of its own
+// if others write to that.
+expected<vmspace::inherit_outcome> vmspace::copy_amap(vm_map_entry& e, vm_map_entry& c,
+                                                      fork_mode mode) {
+    if (copy_is_deferred(e, mode)) {
+        c.aref.attach(ref_ptr<vm_amap>(e.aref.amap()), e.aref.first(), e.pages());
+        return amap_referenced;
+    }
+    c.aref.attach(TRY(c.new_amap(e.aref.first(), e.aref.amap())), e.aref.first(), e.pages());
+    c.needs_copy = false;
+    lock_guard guard(e.aref.amap()->lock());
+    TRY(copy_references(e, c));
+    return amap_copied;
+}
+
+// The child takes references to the anons as they are now, and whoever writes to one next, in
+// whichever process, gets a copy.
 status vmspace::copy_references(vm_map_entry& e, vm_map_entry& c) {
     vm_amap& amap = *e.aref.amap();
     amap.lock().assert_held();
