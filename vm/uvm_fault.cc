@@ -18,7 +18,15 @@
 // first has its amap copied, or just claimed when the other side of the fork is gone. What no
 // layer has reads as zeros: one page of them serves all readers.
 //
-// Neighbours that are resident are mapped too (fault-ahead), as far as the entry's advice says.
+// The steps:
+//   1. The map, for reading: the entry, and whether it allows the access (else SIGSEGV). What needs
+//      the map for writing is done by itself, and the fault begins again.
+//   2. A write into needs_copy: the amap is copied or claimed first.
+//   3. The amap's slot: an anon is case 1A or 1B.
+//   4. Else the object's page, 2A or 2B; else zeros.
+//   5. pmap::enter, with the owner's lock still held; the charge of a page that is new is the
+//      entry's already. No memory: everything is given back, and the process waits or dies.
+//   6. Neighbours that are resident are mapped too (fault-ahead), as far as the entry's advice says.
 //
 // Locks. The map is locked for reading throughout: no entry changes, nothing is unmapped. The
 // amap's lock is held while an anon is looked up, copied and entered in the pmap, the object's

@@ -4,6 +4,14 @@
 // Page tables are counted and freed when they become empty (pmap_tables.cc). Whoever takes a
 // right away collects the addresses in a tlb::batch while it changes the tables, flushes the batch
 // with the pmap still locked, and only then lets go of pages and tables (tlb.cc).
+//
+//      enter                             remove, for a few tables at a time
+//      1. the tables above, made         1. clear the entry, then take it out of the page's pv list
+//      2. the page's pv list, first:     2. its address into the batch, if a TLB may know it
+//         who finds the entry finds it   3. tables that are empty now: unhooked
+//      3. the entry; what it replaced    4. flush the batch: nobody has the old translations
+//         leaves its list, and is        5. free the tables; let others have the lock
+//         flushed                        protect is 1 without the list, 2 and 4
 #include "arch/pmap.h"
 
 #include "arch/cpu.h"

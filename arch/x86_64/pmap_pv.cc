@@ -7,6 +7,13 @@
 // starts again when somebody else has it. While it holds the pv lock an entry's pmap cannot go
 // away, because destroy() must take the entry out first.
 //
+// page_protect, for each mapping of a page:
+//   1. lock the list; take the first mapping that still has a right which is to go
+//   2. try its pmap's lock; if somebody has it, let go of the list, and begin again
+//   3. clear or lower the entry; if it is cleared, take it out of the list
+//   4. flush, with both locks held; prune tables that are empty
+//   5. at the end wait for removals that have not flushed yet:
+//
 // remove() takes many entries out and flushes once, at the end. Until then other CPUs may reach a
 // page that is on no list: page_protect() waits for such removals (pv_unflushed), since an object's
 // page is freed after it, whoever else is about to unmap it. (FreeBSD knows the same as delayed

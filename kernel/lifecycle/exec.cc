@@ -1,21 +1,21 @@
 // exec: another program in the same process.
 //
-//      open_program          the file; for "#!" its interpreter's; the headers of both
-//      exec_strings          argv and envp, copied out of the old address space
-//      check_room            the new image fits into the limits and the commit account
-//      new_parts::make       whom the program runs as, its (empty) address space, and own copies of
-//                            what is shared with others
-//      kill_other_threads    the calling thread is the process
+//   1. open_program         the file; for "#!" its interpreter's; the headers of both
+//   2. exec_strings         argv and envp, copied out of the old address space
+//   3. check_room           the new image fits into the limits and the commit account
+//   4. new_parts::make      whom the program runs as, its (empty) address space, and own copies of
+//                           what is shared with others
+//   5. kill_other_threads   the calling thread is the process
 //        Anything wrong up to here is an errno, and the process is still whole.
-//      new_parts::make       once more, if there were other threads
+//   6. new_parts::make      once more, if there were other threads
 //
 //      ---- point of no return ----
-//      leave_old_program     others see, in one step, that the process has the new rights and no
-//                            memory; the old memory is torn down, or left to its sharers (vfork)
-//      reset_for_exec        handlers; and close-on-exec descriptors are closed
-//      enter_new_program     others see, in one step, the new memory, if the new rights let them
-//      vfork_release         the parent goes on
-//      load                  segments, stack, auxv
+//   7. leave_old_program    others see, in one step, that the process has the new rights and no
+//                           memory; the old memory is torn down, or left to its sharers (vfork)
+//   8. reset_for_exec       handlers; and close-on-exec descriptors are closed
+//   9. enter_new_program    others see, in one step, the new memory, if the new rights let them
+//  10. vfork_release        the parent goes on
+//  11. load                 segments, stack (exec_stack.h), auxv
 //        What fails here kills: there is no program left that an errno could return to.
 #include "kernel/lifecycle/exec.h"
 

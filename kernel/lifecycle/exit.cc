@@ -4,11 +4,14 @@
 //                      \_________________________________________/
 //                                       |
 //                                  thread_exit
-//          what needs the address space     futexes, clear_child_tid
-//          let go of the address space      the last thread drops it; a vfork parent wakes
-//          descriptors, cwd
-//          (last thread) session, family    children find a new parent
-//          (last thread) zombie             the parent hears of it; wait4 does the rest
+//       1. what finds the thread            no signal and no timer is for it any more
+//       2. what needs the address space     futexes, clear_child_tid
+//       3. the address space                the last thread drops it, then a vfork parent wakes
+//       4. descriptors, cwd
+//       5. (last thread)                    alarms, timers; the session's terminal; the ledger's entry
+//       6. the family (leave_family)        the last thread waits until the others have come to here,
+//                                           and the children find a new parent
+//       7. (last thread) zombie             the parent hears of it; wait4 does the rest
 //                                       |
 //                                  sched_exit
 #include "arch/cpu.h"

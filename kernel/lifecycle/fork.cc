@@ -15,6 +15,17 @@
 // mode copies pages or only marks them copy-on-write. Sharing it is a reference. In vfork mode cow
 // (kernel/process/fork_mode.h) the parent sleeps all the same, but the child has a copy.
 //
+// The steps, for all of them (create):
+//
+//   1. check_flags, choose_memory    what makes no sense is EINVAL
+//   2. prepare                       all that can fail: a pid, the user's limit, process and thread,
+//                                    each part shared or copied; the address space last but for
+//                                    registers and descriptors. What was made goes if the next fails
+//   3. publish                       into family, tables and group, in one step under the tree's
+//                                    lock, unless a signal for all came since 2
+//   4. start                         descriptors get their files, and the child runs
+//   5. wait_for_release              vfork: until the child lets go of the address space
+//
 // A vfork, in time. The parent's thread and the child's hold a vfork_wait together:
 //
 //      parent thread            child                               the parent's vmspace

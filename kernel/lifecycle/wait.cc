@@ -1,4 +1,16 @@
 // wait4 and waitid: news of children, and the end of zombies.
+//
+//  1. Whom: a child by its pid or pidfd, the children in a group, any (matches). None: ECHILD.
+//  2. Look: the one child, or those with news, in the order in which it came (child_scan).
+//  3. take_news, in one step under the tree's lock: what there is to say is said once. A zombie
+//     leaves the family and the tables with it (process_unpublish); what it used is added to the
+//     parent's account of children, and what the parent's list held is the caller's.
+//  4. No news: WNOHANG returns; else asleep on child_changed, which exit, a stop and SIGCONT wake,
+//     and on to 2.
+//  5. Without the lock: the zombie's ledger becomes the parent's, and it is buried when the last
+//     processor has left its last thread's stack.
+//  6. The status, the usage, for waitid a siginfo, to the program. What is told is not taken back
+//     if that faults, as on Linux.
 #include "kernel/abi/process.h"
 #include "kernel/process/usage.h"
 
