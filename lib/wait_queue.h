@@ -41,19 +41,30 @@ public:
     // Sleeps until woken; signals do not end it. `guard` is released meanwhile. `why` names the
     // reason for ps and panics ("pipe_read", "vfork"), as NetBSD's wmesg does.
     void wait(spin_lock& guard, const char* why, wait_place place = wait_place::last)
-        REQUIRES(guard);
+        REQUIRES(guard) {
+        (void)sleep(guard, sleep_kind::uninterruptible, why, forever, timer_clock{}, place);
+    }
     // Sleeps until woken, until `clock` (since boot) shows `deadline`: timedout, or until a signal
     // that is not blocked is pending: intr. Callers turn intr into restartsys as fits.
     status wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline = forever,
-                              timer_clock clock = timer_clock{}) REQUIRES(guard);
+                              timer_clock clock = timer_clock{}) REQUIRES(guard) {
+        return sleep(guard, sleep_kind::interruptible, why, deadline, clock, wait_place::last);
+    }
     // As wait_interruptible, but only a signal that kills ends it.
     status wait_killable(spin_lock& guard, const char* why, nanos_t deadline = forever)
-        REQUIRES(guard);
+        REQUIRES(guard) {
+        return sleep(guard, sleep_kind::killable, why, deadline, timer_clock{}, wait_place::last);
+    }
 
     // Wakes the first sleeper, and returns it or null; or all, and returns how many. The caller
     // holds the guard.
     NO_ALLOC thread* wake_one();
-    NO_ALLOC unsigned wake_all();
+    NO_ALLOC unsigned wake_all() {
+        unsigned n = 0;
+        for (; !waiters_.empty(); n++)
+            wake_one();
+        return n;
+    }
     // wake_all() where interrupts are off under the guard: lets go of it after some. Those who come
     // meanwhile sleep on.
     template <class Guard> void wake_all_in_parts(Guard& guard) NO_THREAD_SAFETY_ANALYSIS {
@@ -70,9 +81,9 @@ public:
     bool empty() const { return waiters_.empty(); }
 
 private:
+    // Who knows how to sleep and to wake: kernel/sched, arch/host.
     status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
-                 timer_clock clock = timer_clock{}, wait_place place = wait_place::last)
-        REQUIRES(guard);
+                 timer_clock clock, wait_place place) REQUIRES(guard);
 
     list<waiter, &waiter::on_queue> waiters_;
 };

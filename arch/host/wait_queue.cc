@@ -11,8 +11,6 @@
 #include <algorithm>
 #include <chrono>
 
-enum class timer_clock : uint8_t { boot };
-
 namespace {
 
 // A sleep without deadline that lasts so long is a dead-lock or a lost wake-up.
@@ -51,19 +49,6 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind, const char* why, nanos_t 
     return fail(Errno::timedout);
 }
 
-void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, timer_clock::boot, place);
-}
-
-status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline,
-                                      timer_clock clock) {
-    return sleep(guard, sleep_kind::interruptible, why, deadline, clock);
-}
-
-status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t deadline) {
-    return sleep(guard, sleep_kind::killable, why, deadline);
-}
-
 thread* wait_queue::wake_one() {
     waiter* w = waiters_.pop_front();
     if (!w)
@@ -74,11 +59,4 @@ thread* wait_queue::wake_one() {
     w->woken = true;
     sleeper.wake.notify_one();
     return w->sleeper;
-}
-
-unsigned wait_queue::wake_all() {
-    unsigned n = 0;
-    while (wake_one())
-        n++;
-    return n;
 }

@@ -80,19 +80,6 @@ status wait_queue::sleep(spin_lock& guard, sleep_kind kind, const char* why, nan
 #pragma GCC diagnostic pop
 #endif
 
-void wait_queue::wait(spin_lock& guard, const char* why, wait_place place) {
-    (void)sleep(guard, sleep_kind::uninterruptible, why, forever, timer_clock::boot, place);
-}
-
-status wait_queue::wait_interruptible(spin_lock& guard, const char* why, nanos_t deadline,
-                                      timer_clock clock) {
-    return sleep(guard, sleep_kind::interruptible, why, deadline, clock);
-}
-
-status wait_queue::wait_killable(spin_lock& guard, const char* why, nanos_t deadline) {
-    return sleep(guard, sleep_kind::killable, why, deadline);
-}
-
 thread* wait_queue::wake_one() {
     waiter* w = waiters_.pop_front();
     if (!w)
@@ -101,11 +88,4 @@ thread* wait_queue::wake_one() {
     w->woken = true;
     sched_wake(*w->sleeper);
     return w->sleeper;
-}
-
-unsigned wait_queue::wake_all() {
-    unsigned n = 0;
-    while (wake_one())
-        n++;
-    return n;
 }
