@@ -1,5 +1,6 @@
 // pv lists: from a page to its mappings. As on x86-64 the first mapping's entry is in the
-// page, further ones come from a pool and can be refused.
+// page, further ones come from a pool and can be refused. Told anew, and not shared with that: one
+// lock and a list are enough here, and two tellings of the interface find each other's mistakes.
 #include "arch/pmap.h"
 
 #include "lib/assert.h"
