@@ -363,6 +363,8 @@ fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
 // the rest come back as faults. What another entry has there comes back, too.
 void uvm_faultinfo::unprotect_table() {
     constexpr uint64_t span = pmap_table_pages::span;
+    // It has been taken for a mapping that may be written, which neither a fork nor mprotect forbids.
+    ASSERT(!entry.needs_copy && allows(entry.effective_protection(), vm_prot::write));
     pmap_table_pages alone;
     vm_amap* amap = entry.aref.amap();
     if (amap && uvm_rights_ahead_enabled.load(std::memory_order_relaxed)) {

@@ -262,7 +262,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         const bool have_table = at.make_tables(m);
         if (flags.if_absent && at.mapped())
             return fail(Errno::exist);
-        if ((entry & (pte_dirty | pte_wired)) && have_table && !at.table_writable()) [[unlikely]]
+        const bool to_write = (entry & pte_write) && (entry & (pte_dirty | pte_wired));
+        if (to_write && have_table && !at.table_writable()) [[unlikely]]
             return fail(Errno::again);
         if (have_table && pte_maps(at.value(), pte_frame(entry))) {
             change_rights(m, at, entry, flush);
@@ -491,6 +492,7 @@ void check_table(const pmap_machine& m, pte_t* table, unsigned level, uint64_t b
             continue;
         used++;
         ASSERT(entry & pte_user);
+        ASSERT(level <= 2 || (entry & pte_write));
         const uint64_t va = base + i * level_span(level);
         if (level > 1) {
             check_table(m, table_below(entry), level - 1, va, sum);

@@ -220,6 +220,10 @@ KTEST(pmap, a_table_is_write_protected_as_a_whole) {
     EXPECT(prot(3) == ro);
     status refused = p->enter(va(3), pages[3], rw, {.access = vm_prot::write});
     EXPECT(!refused && refused.error() == Errno::again);
+    // Nor does a wired one open it that may only be read.
+    EXPECT(p->enter(va(5), pages[5], ro, {.wired = true, .access = vm_prot::read}).has_value());
+    p->unwire(va(5));
+    EXPECT(prot(3) == ro);
     // Some get the right back, those that had none do not, the other table stays as it is.
     pmap_table_pages keep;
     keep.set(va(3));

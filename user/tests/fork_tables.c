@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 enum { PAGE = 4096, TABLE = 512 * PAGE, TABLES = 3, PAGES = TABLES * 512, THREADS = 3, FORKS = 12 };
 enum { RW = PROT_READ | PROT_WRITE };
@@ -139,10 +140,41 @@ static void rights_of_a_part(void) {
     need(munmap(at, PAGES * PAGE) == 0);
 }
 
+// A page that is read and locked comes into a table that may not be written: nothing else changes.
+static void locked_pages_open_no_table(void) {
+    char* at = map_tables();
+    need(munmap(at + 3 * PAGE, PAGE) == 0);
+    need(mmap(at + 3 * PAGE, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+         at + 3 * PAGE);
+    need(mprotect(at, TABLE, PROT_READ) == 0);
+    need(mlock(at, TABLE) == 0);
+    ok(at[3 * PAGE] == 0 && store_fault(at + 7 * PAGE).signo == SIGSEGV,
+       "what is read-only stays so when it is locked");
+    need(munlock(at, TABLE) == 0 && mprotect(at, TABLE, RW) == 0);
+    // After a fork, one that comes by a read; the child waits for a byte.
+    need(mprotect(at + 3 * PAGE, PAGE, PROT_NONE) == 0 && mprotect(at + 3 * PAGE, PAGE, RW) == 0);
+    int go[2];
+    need(pipe(go) == 0);
+    pid_t pid = fork();
+    need(pid >= 0);
+    if (pid == 0) {
+        char c;
+        need(read(go[0], &c, 1) == 1);
+        _exit(at[0] == 1 && at[7 * PAGE] == 1 ? 0 : 1);
+    }
+    need(syscall(SYS_mlock2, at, TABLE, 1 /* MLOCK_ONFAULT */) == 0);
+    ok(((volatile char*)at)[3 * PAGE] == 0, "a page is read that is locked as it comes");
+    at[0] = at[7 * PAGE] = 2;
+    need(write(go[1], "g", 1) == 1);
+    is_exit(reap(pid), 0, "the child has what there was");
+    need(munmap(at, PAGES * PAGE) == 0);
+}
+
 int main(void) {
     fault_catch(0);
     subtest("threads write while it forks", threads_write_while_it_forks);
     subtest("what a child has stays as it was", what_a_child_has_stays_as_it_was);
     subtest("rights of a part", rights_of_a_part);
+    subtest("locked pages open no table", locked_pages_open_no_table);
     return done();
 }
