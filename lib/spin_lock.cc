@@ -73,8 +73,10 @@ bool spin_lock::try_lock() {
 void spin_lock::unlock() {
     CHECK_ASSERT(held());
     change_record([&](held_locks& held) { held.pop(this); });
+    // Before: a lock on the stack of one who waits for this (disk_wait) may be gone afterwards.
+    const bool interrupts_off = taken_by_interrupts(rank_);
     owner_.store(0, std::memory_order_release);
-    if (taken_by_interrupts(rank_))
+    if (interrupts_off)
         cpu::interrupts_pop_off();
 }
 
