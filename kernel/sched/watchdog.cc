@@ -132,10 +132,19 @@ bool may_last(const char* reason) {
            std::ranges::any_of(lasting, [&](const char* l) { return strcmp(l, reason) == 0; });
 }
 
+// Whether a disk has to answer first, to it or to one that it waits for.
+bool waits_for_disk(const thread& t) {
+    const thread* at = &t;
+    for (unsigned n = 0; n < 16 && at; n++, at = waits_behind(*at))
+        if (!lock_wanted_by(*at))
+            return at->wait_reason && strcmp(at->wait_reason, "disk") == 0;
+    return false;
+}
+
 void look_at_thread(thread& t) REQUIRES(process_tree_lock) {
     const bool waits = t.state.load() == thread_state::sleeping &&
                        t.sleep.load() == sleep_kind::uninterruptible &&
-                       (lock_wanted_by(t) || !may_last(t.wait_reason));
+                       (lock_wanted_by(t) ? !waits_for_disk(t) : !may_last(t.wait_reason));
     auto& seen = t.watched;
     seen.looks = waits && seen.switches == switches_of(t) ? seen.looks + 1 : 0;
     seen.switches = switches_of(t);
