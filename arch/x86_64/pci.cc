@@ -37,7 +37,8 @@ void select(pci_address a, unsigned offset) REQUIRES(port_lock) {
 void pci_open_bus(uint8_t bus) {
     if (!acpi.ecam || bus < acpi.ecam_first_bus || bus > acpi.ecam_last_bus || ecam[bus])
         return;
-    const uint64_t at = acpi.ecam + (bus - acpi.ecam_first_bus) * ecam_bus_size;
+    const uint64_t at =
+        acpi.ecam + bus * ecam_bus_size; // it begins at bus 0, wherever the first one is
     if (auto mapped = machine_map_device(paddr_t(at), ecam_bus_size))
         ecam[bus] = static_cast<volatile uint32_t*>(*mapped);
 }

@@ -88,7 +88,7 @@ void pci_function::size_registers(unsigned count) {
         write(reg, ~0u);
         const uint32_t writable = read(reg);
         write(reg, was);
-        if ((writable & bar_is_io) || !(writable & ~bar_flags))
+        if (writable & bar_is_io)
             continue;
         uint64_t mask = writable & ~bar_flags, start = was & ~bar_flags;
         const unsigned bar = i;
@@ -100,10 +100,11 @@ void pci_function::size_registers(unsigned count) {
             mask |= uint64_t{read(reg + 4)} << 32;
             write(reg + 4, high);
             start |= uint64_t{high} << 32;
-        } else {
+        } else if (mask != 0) {
             mask |= ~uint64_t{0} << 32;
         }
-        bars_[bar] = {start, mask & -mask};
+        if (mask != 0)
+            bars_[bar] = {start, mask & -mask};
     }
     write(reg_command, command);
 }

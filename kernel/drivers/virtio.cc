@@ -40,8 +40,8 @@ bool virtio_device::is(const pci_function& f, kind what) {
 expected<volatile uint8_t*> virtio_device::structure(uint8_t type, size_t size, uint32_t* length,
                                                      uint32_t* multiplier) {
     const size_t whole = capability_size + (multiplier ? 4 : 0);
-    unsigned at = 0;
-    while ((at = function_->find_capability(capability_vendor, whole, at))) {
+    unsigned at = 0, looks = 0; // the list may be a circle
+    while (looks++ < 64 && (at = function_->find_capability(capability_vendor, whole, at))) {
         if (function_->read8(at + capability_type) != type ||
             function_->read8(at + 2) < whole) // its own length
             continue;

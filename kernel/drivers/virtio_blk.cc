@@ -77,7 +77,7 @@ private:
     disk_request* running_[virtqueue::most] GUARDED_BY(lock_) = {}; // by chain; the device's
     list<disk_request, &disk_request::waiting> waiting_ GUARDED_BY(lock_);
     uint32_t under_way_ GUARDED_BY(lock_) = 0;  // of running_
-    bool given_up_ GUARDED_BY(lock_) = false;   // everything is EIO
+    bool given_up_ GUARDED_BY(lock_) = true;    // everything is EIO; until there is a queue, too
     nanos_t errors_told_ GUARDED_BY(lock_) = 0; // when
     uint64_t errors_untold_ GUARDED_BY(lock_) = 0;
     timer_event more_; // when there was more to do than `at_once`
@@ -225,9 +225,10 @@ unsigned virtio_disk::serve() {
 }
 
 void virtio_disk::interrupt() {
-    if (!device_.interrupted() || serve() > 0)
+    if (!device_.interrupted())
         return;
-    // It was not for a request: that is said, too, when the device cannot go on.
+    serve();
+    // It may have been for this as well, when the device cannot go on.
     bool broken = false;
     {
         lock_guard guard(lock_);
@@ -256,7 +257,7 @@ expected<disk::facts> virtio_disk::read_facts() const {
     const bool segment_good =
         is.most_segments > 0 &&
         (!device_.has(feature_size_max) || device_.config<uint32_t>(config_size_max) >= page_size);
-    if (!block_good || !segment_good) {
+    if (!block_good || !segment_good || is.sectors > INT64_MAX / sector_size) {
         printk(
             "virtio_blk: a disk with blocks of %u bytes and %u segments in a request is not used",
             is.block_size, is.most_segments);
@@ -283,6 +284,7 @@ status virtio_disk::open(pci_function& f) {
     {
         lock_guard guard(lock_);
         TRY(device_.start_queue(queue_));
+        given_up_ = false;
         is.most_segments = std::min(is.most_segments, queue_.room() - 2);
         device_.start();
     }
