@@ -121,7 +121,9 @@ def test_cost_of_size(printed: dict[str, str]) -> None:
         assert pages <= cost[mib, "fork, copy"][1] < pages + few
         for way in ("fork, cow", "fork, cow+pte", "vfork, cow"):
             _, copies, faults, after = cost[mib, way]
-            assert copies < few and faults < few and pages <= after < pages + few, way
+            # A fault for a whole page table; the edges of the mapping go page by page.
+            assert copies < few and faults < few, way
+            assert pages // 512 <= after < min(pages, 1024) + pages // 512 + few, way
         for way in ("vfork, share", "afork"):
             _, copies, faults, after = cost[mib, way]
             assert copies < few and faults < few and after < few, way
