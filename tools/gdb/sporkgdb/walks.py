@@ -332,7 +332,7 @@ def status_of(walk: Walk) -> bool:
 
 
 def reaps(walk: Walk) -> bool:
-    process = at(argument("rdi"), "process")
+    process = at(argument("rsi"), "process")  # rdi is where the result goes
     walk.facts["status"] = f"{int(member(process, 'wait_status')):#06x}"
     return str(int(member(process, "pid"))) == walk.facts["pid"]
 
