@@ -127,8 +127,7 @@ public:
             successor->height = n->height; // as it was there
             replace_child(n->parent, n, successor);
             *n = avl_node{};
-            rebalance_from(lowest_changed);
-            rebalance_from(successor, true);
+            rebalance_from(lowest_changed, successor);
         } else {
             avl_node* parent = n->parent;
             replace_child(parent, n, n->left ? n->left : n->right);
@@ -176,10 +175,10 @@ private:
     }
     // What n says of the tree below it; returns whether that is something else now.
     static bool refresh(avl_node* n) {
-        const int before = n->height, l = height(n->left), r = height(n->right);
+        const int l = height(n->left), r = height(n->right), before = n->height;
         n->height = (l > r ? l : r) + 1;
-        return Augmentation::update(*owner(n), owner(n->left), owner(n->right)) ||
-               n->height != before;
+        const bool other = Augmentation::update(*owner(n), owner(n->left), owner(n->right));
+        return other | (n->height != before);
     }
     void replace_child(avl_node* parent, avl_node* old_child, avl_node* new_child) {
         if (!parent)
@@ -216,26 +215,28 @@ private:
         refresh(top);
         return top;
     }
-    // Restores heights, balance and augmentation from `n` up, as far as something changes. `moved`:
-    // those above have seen another element in the place of n.
-    void rebalance_from(avl_node* n, bool moved = false) {
-        for (bool changed = true; n && changed; n = n->parent) {
-            changed = refresh(n) || moved;
-            moved = false;
-            int balance = height(n->left) - height(n->right);
+    // Restores heights, balance and augmentation from `n` up, as far as something changes, and as
+    // far as `moved`: those above that have seen another element in its place.
+    void rebalance_from(avl_node* n, const avl_node* moved = nullptr) {
+        for (bool changed = true; n && (changed || moved); n = n->parent) {
+            const bool is_moved = n == moved;
+            const int balance = height(n->left) - height(n->right);
+            changed = true;
             if (balance > 1) {
                 ASSERT(n->left);
                 if (height(n->left->left) < height(n->left->right))
                     rotate_left(n->left);
                 n = rotate_right(n);
-                changed = true;
             } else if (balance < -1) {
                 ASSERT(n->right);
                 if (height(n->right->right) < height(n->right->left))
                     rotate_right(n->right);
                 n = rotate_left(n);
-                changed = true;
+            } else {
+                changed = refresh(n) || is_moved;
             }
+            if (is_moved)
+                moved = nullptr;
         }
     }
 

@@ -3,7 +3,6 @@
 #include "arch/memory.h"
 
 #include <algorithm>
-#include <utility>
 
 // Where the free space below an entry ends: a stack keeps its guard gap for itself.
 static vaddr_t space_ends_at(const vm_map_entry& e) {
@@ -19,13 +18,19 @@ static uint64_t gap_between(const vm_map_entry* before, const vm_map_entry& e) {
 }
 
 static uint64_t largest_of(const vm_map_entry& e, const vm_map_entry* l, const vm_map_entry* r) {
-    return std::max({e.gap, l ? l->largest_gap : 0, r ? r->largest_gap : 0});
+    uint64_t largest = e.gap;
+    if (l && l->largest_gap > largest)
+        largest = l->largest_gap;
+    if (r && r->largest_gap > largest)
+        largest = r->largest_gap;
+    return largest;
 }
 
 bool vm_map_tree::largest_gap::update(vm_map_entry& e, const vm_map_entry* l,
                                       const vm_map_entry* r) {
-    const uint64_t before = std::exchange(e.largest_gap, largest_of(e, l, r));
-    return e.largest_gap != before;
+    const uint64_t before = e.largest_gap, now = largest_of(e, l, r);
+    e.largest_gap = now;
+    return now != before;
 }
 
 bool vm_map_tree::largest_gap::correct(const vm_map_entry& e, const vm_map_entry* l,

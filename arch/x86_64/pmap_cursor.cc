@@ -32,17 +32,17 @@ pte_cursor::place pte_cursor::skip_clear(place at, uint64_t end) {
     return at;
 }
 
-pte_cursor::place pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64_t end) {
+pte_cursor::mapped_page pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64_t end) {
     place at = top(root, va);
     while (at.va < end) {
         at = descend(at);
         if (pte_load(*at.entry) & pte_present)
-            return at;
+            return {at.va, at.entry};
         at = skip_clear(at, end);
         if (table_index(at.va, at.level) == 0)
             at = top(root, at.va); // it is behind its table
     }
-    return {end, nullptr, 1, nullptr};
+    return {end, nullptr};
 }
 
 // As far as memory lasts.

@@ -52,8 +52,9 @@ public:
     // Inline, so that the cursor stays in registers: a fork goes to each resident page.
     // To the first page from here on that is mapped. False at the end of the range.
     [[gnu::always_inline]] bool find() {
-        at_ = find_mapped(root_, at_.va, end_);
-        if (!at_.entry)
+        const mapped_page found = find_mapped(root_, at_.va, end_);
+        at_ = {found.va, found.pte, 1, nullptr};
+        if (!found.pte)
             return false;
         const uint64_t table_end = (at_.va | (level_span(2) - 1)) + 1;
         table_end_ = end_ < table_end ? end_ : table_end;
@@ -69,10 +70,11 @@ public:
     }
     // How many pages the table maps, if the range, which began at `start`, has all of them, and they
     // are so many at least; or 0.
-    unsigned covers_table(uint64_t start, unsigned at_least) const {
+    unsigned covers_table(uint64_t start, unsigned at_least) {
         const uint64_t base = at_.va & ~(level_span(2) - 1);
         if (base < start || base + level_span(2) > end_)
             return 0;
+        at_ = descend(top(root_, at_.va)); // find() has not kept the entry above
         const unsigned in_use = pmap_entries_in_use(pte());
         return in_use < at_least ? 0 : in_use;
     }
@@ -120,8 +122,11 @@ private:
         }
         return p;
     }
-    // At `end` and without an entry, if there is none.
-    [[gnu::flatten]] static place find_mapped(pte_t* root, uint64_t va, uint64_t end);
+    struct mapped_page { // small enough to be returned in registers
+        uint64_t va;
+        pte_t* pte; // null at the end
+    };
+    [[gnu::flatten]] static mapped_page find_mapped(pte_t* root, uint64_t va, uint64_t end);
     static place skip_clear(place from, uint64_t end);
     static place make_missing_tables(pmap_machine& m, place at) REQUIRES(m.lock);
 
