@@ -110,7 +110,7 @@ uint64_t vmspace::commit_charge() const {
 // same. Of an object each entry has a share.
 uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS {
     const uint64_t mapped = pmap_->resident_pages();
-    uint64_t amaps = 0, anons = 0, shares = 0; // the last in bytes
+    uint64_t amaps = 0, anons = 0, shares = 0;   // the last in bytes
     const vm_amap* last = nullptr;               // what one mapping was split into has one
     const uint64_t entries = map_.entry_count(); // a single load
     if (map_.lock().try_lock()) {

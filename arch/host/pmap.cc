@@ -245,7 +245,7 @@ uint64_t pmap::write_protect(vaddr_t start, vaddr_t end) {
         return base >= start.value() && base + region_size <= end.value();
     };
     uint64_t lowered = 0;
-    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) REQUIRES(host_bus) {
         lowered += allows(pte_prot(pmap_granted(md_, va, pte)), vm_prot::write);
         if (whole(va))
             tlb::flush(md_, va);

@@ -39,7 +39,7 @@
     X(ptes_protected, "mappings whose rights were lowered")                                        \
     X(ptps_protected, "page-table pages that were write-protected as a whole")                     \
     X(ptps_unprotected, "of those, how many a write has opened again")                             \
-    X(rights_regained, "pages that may be written again since a neighbour was")                     \
+    X(rights_regained, "pages that may be written again since a neighbour was")                    \
     X(ptes_copied, "page-table entries copied from parent to child (fork mode cow+pte)")           \
     X(ptes_removed, "page-table entries removed")                                                  \
     X(flushes_local, "times that a CPU dropped translations from its own TLB")                     \
