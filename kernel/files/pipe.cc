@@ -154,7 +154,8 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
     }
 }
 
-// Puts in what there is room for now, of packets one; `whole`: all of it or nothing. `sent` counts.
+// Puts in what there is room for now (with `packets`, one packet); `whole`: all of it or nothing.
+// Adds to `sent` how many bytes went in.
 status pipe_channel::write_some(uio& io, bool whole, bool packets, uint64_t& sent) {
     lock_guard turn(write_lock_);
     uint64_t head, space;

@@ -53,11 +53,8 @@ struct smaps_line {
 };
 
 void print_lines(std::span<const smaps_line> lines, text_buffer& out) {
-    for (const smaps_line& l : lines) {
-        char name[24];
-        format_to(name, sizeof(name), "%s:", l.name);
-        out.print("%-15s %8llu kB\n", name, ull(l.bytes / 1024));
-    }
+    for (const smaps_line& l : lines)
+        print_kib(l.name, l.bytes / 1024, out);
 }
 
 uint64_t whole(uint64_t fractions) { return fractions >> vm_usage::fraction_bits; }

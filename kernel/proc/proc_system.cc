@@ -41,19 +41,6 @@ constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 10
 
 // ---- Memory ----------------------------------------------------------------------------------
 
-struct kib_line {
-    const char* name;
-    uint64_t kib;
-};
-
-void print_lines(std::span<const kib_line> lines, text_buffer& out) {
-    for (const kib_line& l : lines) {
-        char name[24];
-        format_to(name, sizeof(name), "%s:", l.name);
-        out.print("%-15s %8llu kB\n", name, ull(l.kib));
-    }
-}
-
 status show_meminfo(const proc_subject&, text_buffer& out) {
     vm_page_statistics p = vm_page_get_statistics();
     // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is
@@ -64,6 +51,10 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
     const uint64_t resident = kib_of_pages(p.anon + p.object);
     const uint64_t locked = std::min(kib_of_pages(vm_page_count_wired()), resident);
     const uint64_t slab = kernel > stacks ? kernel - stacks : 0;
+    struct kib_line {
+        const char* name;
+        uint64_t kib;
+    };
     const kib_line lines[] = {
         {"MemTotal", kib_of_pages(p.total)},
         {"MemFree", kib_of_pages(p.free)},
@@ -95,7 +86,8 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         {"CommitLimit", kib_of_pages(uvm_commit::commit_limit())},
         {"Committed_AS", kib_of_pages(uvm_commit::committed())},
     };
-    print_lines(lines, out);
+    for (const kib_line& l : lines)
+        print_kib(l.name, l.kib, out);
     return {};
 }
 

@@ -400,6 +400,12 @@ expected<file_system*> procfs_create() {
 
 // ---- Subjects --------------------------------------------------------------------------------
 
+void print_kib(const char* name, uint64_t kib, text_buffer& out) {
+    char with_colon[24];
+    format_to(with_colon, sizeof with_colon, "%s:", name);
+    out.print("%-15s %8llu kB\n", with_colon, static_cast<unsigned long long>(kib));
+}
+
 ref_ptr<process> proc_subject::find_process() const {
     ref_ptr<process> p = process_find(pid);
     return p && (!process_serial || p->serial.value() == process_serial) ? p : nullptr;

@@ -33,6 +33,9 @@ struct proc_subject {
     bool bind();
 };
 
+// A line of meminfo and smaps: "Name:      n kB".
+void print_kib(const char* name, uint64_t kib, text_buffer& out);
+
 struct proc_entry;
 
 // A directory whose further entries are numbers: processes, threads, descriptors.

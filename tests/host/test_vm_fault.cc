@@ -7,17 +7,6 @@
 
 namespace {
 
-ref_ptr<uvm_aobj> new_object(uint64_t count, uint8_t seed = 0) {
-    auto object = uvm_aobj::create(pages(count), "/tmp/file", uvm_aobj::charging::nothing);
-    REQUIRE(object);
-    for (uint64_t i = 0; seed && i < count; i++) {
-        auto held = (*object)->hold(i, uvm_aobj::purpose::write);
-        REQUIRE(held);
-        *held->data() = char(seed + i);
-    }
-    return *object;
-}
-
 struct no_fault_ahead {
     no_fault_ahead() { uvm_fault_ahead_enabled = false; }
     ~no_fault_ahead() { uvm_fault_ahead_enabled = true; }
@@ -66,7 +55,7 @@ TEST_CASE("fault: 2A, a page of an object", "[fault]") {
     vm_world world;
     no_fault_ahead off;
     vm_ref vm = new_space();
-    auto object = new_object(4, 10);
+    auto object = new_object(pages(4), 10);
     vaddr_t shared = map_object(vm, 0x100000, 4, object, true);
     vaddr_t priv = map_object(vm, 0x200000, 4, object, false);
     counted obj(uvm_counter::flt_obj), copied(uvm_counter::pages_copied);
@@ -84,7 +73,7 @@ TEST_CASE("fault: 2B, a private write promotes a copy, and zeros where there is 
     vm_world world;
     no_fault_ahead off;
     vm_ref vm = new_space();
-    auto object = new_object(4, 10);
+    auto object = new_object(pages(4), 10);
     vaddr_t file = map_object(vm, 0x100000, 4, object, false);
     vaddr_t memory = map_private(vm, 0x200000, 4);
     counted prcopy(uvm_counter::flt_prcopy), przero(uvm_counter::flt_przero);
@@ -132,7 +121,7 @@ TEST_CASE("fault: signals", "[fault]") {
 
 TEST_CASE("fault: neighbours are mapped by advice, and not when it is switched off", "[fault]") {
     vm_world world;
-    auto object = new_object(64, 1);
+    auto object = new_object(pages(64), 1);
     auto faults_for = [&](int advice, bool on) {
         uvm_fault_ahead_enabled = on;
         vm_ref vm = new_space();
@@ -248,7 +237,7 @@ TEST_CASE("fault: read_memory and write_memory see what the program sees", "[fau
     vm_world world;
     vm_ref vm = new_space();
     vaddr_t at = map_private(vm, 0x100000, 3);
-    auto object = new_object(1, 9);
+    auto object = new_object(pages(1), 9);
     vaddr_t text = map_object(vm, 0x200000, 1, object, false, 0, vm_prot::rx);
     char buffer[9000] = "hello";
     REQUIRE(vm->write_memory(at + 4000, buffer, 5000));

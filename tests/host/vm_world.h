@@ -72,6 +72,18 @@ inline size_t entry_count(vm_ref& vm) {
     return vm->map_for_tests().entry_count();
 }
 
+// A file's memory; with `seed`, each of its pages begins with a byte of its own.
+inline ref_ptr<uvm_aobj> new_object(uint64_t size, uint8_t seed = 0) {
+    auto object = uvm_aobj::create(size, "/tmp/file", uvm_aobj::charging::nothing);
+    REQUIRE(object);
+    for (uint64_t i = 0; seed && i < pages_of(size); i++) {
+        auto held = (*object)->hold(i, uvm_aobj::purpose::write);
+        REQUIRE(held);
+        *held->data() = char(seed + i);
+    }
+    return *object;
+}
+
 // How far a counter went up during the test.
 class counted {
 public:
