@@ -96,9 +96,9 @@ void timerfd_clock_was_set() {
 
 void timer_file::watch_clock(bool watch) {
     lock_guard guard(watchers_lock);
-    if (among_watchers.linked())
+    if (!watch && among_watchers.linked()) {
         watchers.remove(*this);
-    if (watch) {
+    } else if (watch && !among_watchers.linked()) { // one that is there keeps its turn to be told
         told = times_set;
         watchers.push_back(*this);
     }

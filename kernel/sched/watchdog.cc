@@ -144,9 +144,12 @@ bool waits_for_disk(const thread& t) {
 void look_at_thread(thread& t) REQUIRES(process_tree_lock) {
     const bool waits = t.state.load() == thread_state::sleeping &&
                        t.sleep.load() == sleep_kind::uninterruptible &&
-                       (lock_wanted_by(t) ? !waits_for_disk(t) : !may_last(t.wait_reason));
+                       (lock_wanted_by(t) || !may_last(t.wait_reason));
     auto& seen = t.watched;
-    seen.looks = waits && seen.switches == switches_of(t) ? seen.looks + 1 : 0;
+    // Whose lock it is takes a look at all threads, so that is asked last.
+    const bool stands =
+        waits && seen.switches == switches_of(t) && !(lock_wanted_by(t) && waits_for_disk(t));
+    seen.looks = stands ? seen.looks + 1 : 0;
     seen.switches = switches_of(t);
     if (seen.looks < looks_until_panic)
         return;
