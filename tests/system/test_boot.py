@@ -38,12 +38,13 @@ def test_memory(size: str, least: int, most: int) -> None:
     assert least <= look(("--mem", size))[1] <= most
 
 
-def test_the_least_memory_that_is_let_pass_is_enough() -> None:
-    refused = spork("true", options=("--mem", "1M"))
+@pytest.mark.parametrize("route", [(), ("--iso",), ("--uefi",)])
+def test_the_least_memory_that_is_let_pass_is_enough(route: tuple[str, ...]) -> None:
+    refused = spork("true", options=(*route, "--mem", "1M"))
     assert refused.status == 125
     least = re.search(rb"does not fit into 1M: --mem (\d+M) or more", refused.err)
     assert least, refused.err
-    assert succeeds("sh", "-c", "ls /tests | wc -l", options=("--mem", least[1].decode())) > "1"
+    assert succeeds("sh", "-c", "ls /tests | wc -l", options=(*route, "--mem", least[1].decode())) > "1"
 
 
 def test_a_shell_in_16_megabytes(tmp_path: Path) -> None:

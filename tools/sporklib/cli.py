@@ -18,7 +18,9 @@ from types import FrameType
 
 from .deaths import Deaths
 from .job import Job, find_program, parse_addition, parse_variable
-from .machine import DEFAULT_MEMORY, Config, Machine, check_words, gdb_on, gdb_on_core, memory_for, run_folder
+from .machine import (
+    DEFAULT_MEMORY, Config, Machine, Route, check_words, gdb_on, gdb_on_core, memory_for, run_folder,
+)
 from .paths import BUILD, ISO, KERNEL, ROOT, ROOT_CPIO, ToolError, refused
 from .session import (
     FAILURE_STATUS,
@@ -132,12 +134,14 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
     stays = ["onpanic=halt"] if arguments.core else []
     words = " ".join(arguments.append + checked + debugged + stays + trace_words(arguments))
     check_words(words)
+    route: Route = "uefi" if arguments.uefi else "bios" if arguments.iso else "direct"
     config = Config(
+        route=route,
         kernel=kernel,
         initrd=initrd,
         words=words,
         smp=arguments.smp,
-        memory=memory_for(arguments.mem, initrd.stat().st_size),
+        memory=memory_for(arguments.mem, initrd.stat().st_size, route),
         icount=arguments.icount,
         gdb=arguments.gdb or arguments.gdb_port is not None, gdb_port=arguments.gdb_port,
         trace=folder / "trace.raw" if getattr(arguments, "trace", None) else None,
@@ -145,8 +149,7 @@ def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Co
         disks=disks(arguments, folder),
         extra=arguments.qemu,
     )
-    if arguments.iso or arguments.uefi:
-        config.route = "uefi" if arguments.uefi else "bios"
+    if route != "direct":
         config.iso = folder / "spork.iso"
         from .iso import make_iso
         make_iso(config.iso, kernel, initrd, config.words, config.route)

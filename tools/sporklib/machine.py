@@ -30,6 +30,7 @@ CORE_LIMIT = 512 * MIB  # of what is in it
 UNITS = {"K": 1 << 10, "M": MIB, "G": 1 << 30}
 
 Route = Literal["direct", "bios", "uefi"]
+BOOT_MIB: dict[Route, int] = {"direct": 0, "bios": 4, "uefi": 64}  # firmware's and GRUB's share at boot
 
 
 @dataclass
@@ -83,13 +84,13 @@ def bytes_of(text: str, option: str) -> int:
     return int(match[1]) * UNITS[match[2] or "M"]
 
 
-def memory_for(wanted: str | None, initrd_size: int) -> str:
+def memory_for(wanted: str | None, initrd_size: int, route: Route = "direct") -> str:
     """The memory for a machine: what is wanted, else enough for the initrd and to work in.
 
     The kernel takes the initrd's pages for the files that it makes of them, so the initrd is in memory
-    once. What cannot hold it is refused here: the machine would only reset itself.
+    once. What cannot hold it is refused here: the machine would only reset itself, or GRUB boot without it.
     """
-    least = initrd_size // MIB + KERNEL_MIB
+    least = initrd_size // MIB + KERNEL_MIB + BOOT_MIB[route]
     if wanted is None:
         usual = int(DEFAULT_MEMORY.rstrip("M"))
         return DEFAULT_MEMORY if 4 * initrd_size <= usual * MIB else f"{least + initrd_size // MIB + usual // 2}M"
