@@ -3,6 +3,7 @@
 #include "tap.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <sys/random.h>
 
@@ -98,12 +99,17 @@ TAP_UNUSED static char proc_state(pid_t pid) {
     return end != NULL && end[1] == ' ' ? end[2] : 0;
 }
 
+// From root to user and group `id` for good, and out of the further groups that root may have: after
+// a login its own group is one of them.
+TAP_UNUSED static void become(uid_t id) {
+    need(setgroups(0, NULL) == 0);
+    need(setresgid(id, id, id) == 0 && setresuid(id, id, id) == 0);
+}
+
 // Runs as an ordinary user from here on, so that permissions count.
 TAP_UNUSED static void drop_root(void) {
-    if (geteuid() == 0) {
-        need(setgid(65534) == 0);
-        need(setuid(65534) == 0);
-    }
+    if (geteuid() == 0)
+        become(65534);
 }
 
 // A user to become: what a user has of some things is counted over all of his processes, and those of

@@ -28,7 +28,7 @@ static pid_t start(const char* program) {
     pid_t child = fork();
     need(child >= 0);
     if (child == 0) {
-        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        become(ANN);
         need(prctl(PR_SET_DUMPABLE, 1) == 0);
         execl(program, program, "end", NULL);
         _exit(99);
@@ -68,7 +68,7 @@ enum { ATTEMPTS = 7 };
 
 // How many of the attempts of a user ANN at `pid` succeed.
 static void attempts(void* pid) {
-    need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+    become(ANN);
     int succeeded = 0;
     for (int i = 0; i < ATTEMPTS; i++)
         succeeded += attempt(*(pid_t*)pid, i) == 0;
@@ -151,7 +151,7 @@ static pid_t start_stages(const char* first, const char* next) {
         const int fds[] = {started.fd[1], go.fd[0], finish.fd[0]};
         for (int i = 0; i < 3; i++)
             snprintf(fd[i], sizeof fd[i], "%d", fds[i]);
-        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        become(ANN);
         execl(first, first, fd[0], fd[1], fd[2], next, NULL);
         _exit(99);
     }
@@ -192,7 +192,7 @@ static bool look_held(const char* point, int n, const char* first, const char* n
     pid_t looker = fork();
     need(looker >= 0);
     if (looker == 0) {
-        need(setresgid(ANN, ANN, ANN) == 0 && setresuid(ANN, ANN, ANN) == 0);
+        become(ANN);
         gate_pass(&begin);
         look(pid, name, is_link);
         seen->done = true;

@@ -124,7 +124,7 @@ static void everybody(void) {
         ok(true, "left out: for root");
         return;
     }
-    need(setgid(NOBODY_ELSE) == 0 && setuid(NOBODY_ELSE) == 0);
+    become(NOBODY_ELSE);
     change_groups = true;
     for (int i = 0; i < ROUNDS; i++) {
         (void)light(bomb);

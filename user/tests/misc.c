@@ -222,7 +222,8 @@ static void processors(void) {
     are_its_own(child, "zombie");
     pid_t stranger = fork();
     if (stranger == 0) {
-        need(geteuid() != 0 || (setgid(3000) == 0 && setuid(3000) == 0));
+        if (geteuid() == 0)
+            become(3000);
         _exit(processors_of(child) != (long)one ||
               (getuid() == 3000 && set_processors(child, one) != -EPERM));
     }

@@ -12,7 +12,7 @@ static uid_t nobody_else;
 
 // That user, with room for LIMIT.
 static void become_limited(void) {
-    need(setgid(nobody_else) == 0 && setuid(nobody_else) == 0);
+    become(nobody_else);
     need(setrlimit(RLIMIT_NPROC, &(struct rlimit){LIMIT, LIMIT}) == 0);
 }
 

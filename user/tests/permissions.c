@@ -3,7 +3,6 @@
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 
-#include <grp.h>
 #include <sched.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -11,8 +10,8 @@
 
 enum { STUDENT = 1000, OTHER = 1001, GROUP = 2000 };
 
-// Becomes an ordinary user for the rest of the subtest.
-static void become(uid_t uid) {
+// Becomes an ordinary user, one of GROUP, for the rest of the subtest.
+static void become_member(uid_t uid) {
     gid_t group = GROUP;
     need(setgroups(1, &group) == 0);
     need(setgid(uid) == 0);
@@ -30,7 +29,7 @@ static void bits(void) {
     need(mkdir("closed", 0700) == 0 && mkdir("through", 0711) == 0);
     put_file("closed/file", 0666, "c");
     put_file("through/file", 0666, "t");
-    become(STUDENT);
+    become_member(STUDENT);
     ok(open("mine", O_RDWR) >= 0, "the owner's bits");
     ok(open("all", O_RDWR) >= 0, "everybody's bits");
     ok(open("group", O_RDWR) >= 0, "a supplementary group's bits");
@@ -73,7 +72,7 @@ static void owners(void) {
     is(st.st_mode & 07777, 0755, "a new owner: setuid goes");
     need(chmod("file", 06755) == 0);
     put_file("roots", 0644, "");
-    become(STUDENT);
+    become_member(STUDENT);
     is_errno(chmod("roots", 0777), EPERM, "chmod of another's file");
     is_errno(chown("roots", STUDENT, -1), EPERM, "chown to oneself");
     is_errno(chown("file", OTHER, -1), EPERM, "chown to another");
@@ -101,7 +100,7 @@ static void sticky(void) {
     put_file("tmp/others", 0666, "");
     put_file("tmp/mine", 0666, "");
     need(chown("tmp/others", OTHER, OTHER) == 0 && chown("tmp/mine", STUDENT, STUDENT) == 0);
-    become(STUDENT);
+    become_member(STUDENT);
     is_errno(unlink("tmp/others"), EPERM, "another's file in a sticky folder stays");
     is_errno(rename("tmp/others", "tmp/x"), EPERM, "under its name");
     is_errno(rename("tmp/mine", "tmp/others"), EPERM, "and is not replaced");
@@ -133,7 +132,7 @@ static void lent_group(void) {
     need(mkdir("lent", 0777) == 0 && chown("lent", 0, OTHER) == 0 && chmod("lent", 02777) == 0);
     need(mkdir("own", 0777) == 0 && chown("own", 0, GROUP) == 0 && chmod("own", 02777) == 0);
     umask(0);
-    become(STUDENT);
+    become_member(STUDENT);
     int fd = open("lent/program", O_CREAT | O_EXCL | O_RDWR, 02777);
     is(mode_of(fd), 0777, "a program made in another group's folder does not run as that group");
     is(mode_of(open("own/program", O_CREAT | O_RDWR, 02777)), 02777,
@@ -156,7 +155,7 @@ static int six(void) {
 // Whatever changes a file's contents or its owner takes its set-id bits.
 static void lost_privileges(void) {
     need(chmod(".", 0777) == 0);
-    become(STUDENT);
+    become_member(STUDENT);
     struct stat st;
     int fd = six();
     need(write(fd, "xy", 2) == 2);
@@ -204,7 +203,7 @@ static void folders_of_others(void) {
     need(mkdir("east", 0777) == 0 && chmod("east", 0777) == 0 && mkdir("east/closed", 0555) == 0);
     need(chown("west/own", STUDENT, STUDENT) == 0);
     need(chdir("unsearchable") == 0);
-    become(STUDENT);
+    become_member(STUDENT);
     is_errno(stat(".", &st), EACCES, "no way even to the folder itself");
     is_errno(stat("./", &st), EACCES, "with a slash");
     is_errno(open(".", O_RDONLY), EACCES, "or to open it");
@@ -222,7 +221,7 @@ static void strangers_chown(void) {
     put_file("plain", 0755, "");
     put_file("program", 0755, "");
     need(chmod("program", 04755) == 0);
-    become(STUDENT);
+    become_member(STUDENT);
     is(chown("plain", -1, -1), 0, "a chown that changes nothing is nobody's business");
     is_errno(chown("program", -1, -1), EPERM, "unless it would take set-id bits");
 }
@@ -238,7 +237,7 @@ static void owner_races_chmod(void) {
     if (child == 0) {
         close(stop[1]);
         need(fcntl(stop[0], F_SETFL, O_NONBLOCK) == 0);
-        become(STUDENT);
+        become_member(STUDENT);
         char c;
         while (read(stop[0], &c, 1) < 0)
             (void)chmod("program", 04755);

@@ -323,9 +323,8 @@ static void through_cat(void) {
 
 // Who has no other pipe.
 static void become_somebody(void) {
-    const uid_t who = some_user();
     if (geteuid() == 0)
-        need(setgid(who) == 0 && setuid(who) == 0);
+        become(some_user());
 }
 
 // What the pipes of one user have room for has a limit. Beyond it they are small.

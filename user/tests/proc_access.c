@@ -19,10 +19,6 @@ enum {
 
 static struct gate ready, go;
 
-static void become(uid_t uid) {
-    need(setresgid(uid, uid, uid) == 0 && setresuid(uid, uid, uid) == 0);
-}
-
 // A process of `uid` that waits for `go`.
 static pid_t waiting(uid_t uid, int dumpable) {
     ready = gate_make();
