@@ -198,7 +198,7 @@ test-gdb: $(tools_run) $(tools_test) ## try every GDB command and walk on a mach
 	$(Q)tests/run $(if $(T),-T '$(T)') gdb
 
 test-pairs: $(tools_run) ## try every two calls on one object from two threads, for MINUTES=N or all (long)
-	@$(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)for cpus in 1 2 4; do SPORK_NO_BUILD=1 tools/spork run --smp $$cpus -- /tests/pairs --seed $(or $(SEED),1) \
 	    $(if $(MINUTES),--seconds $$(($(MINUTES) * 60)),--all) || exit 1; done
 
@@ -298,7 +298,8 @@ test-web: $(tools_run) $(tools_test) $(tools_explore) $(tools_web) ## drive the 
 	$(call fetch,$(web_packages))
 	$(Q)tests/run $(if $(T),-T '$(T)') web
 
-lint: $(kernel_elf) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, rooms, mypy, flake8, tsc, biome
+lint: $(tools_run) $(tools_lint) ## clang-format, clang-tidy, the thread-safety analysis, rooms, mypy, flake8, tsc, biome
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf)
 	$(call fetch,$(web_packages))
 	$(Q)tools/lint
 

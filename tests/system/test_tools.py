@@ -351,3 +351,12 @@ def test_what_becomes_of_a_host_test_is_told(tmp_path: Path) -> None:
     assert passed.verdict == "passed"
     left = Result("vm", "4 more", "failed", "did not run", 0, "did not run", 4)
     assert tally([died, hung, passed, left]) == "3 ran, 1 failed, 1 hung, 4 did not run"
+
+
+def test_what_is_called_builds_under_the_lock() -> None:
+    """Two makes in one tree build one after the other only if no target builds what it needs by itself."""
+    part = (ROOT / "Makefile").read_text().split("\n# ---- What a user runs")[1].split("\n# ---- ")[0]
+    targets = dict(re.findall(r"^([a-z][a-z-]*):(.*?)(?:##.*)?$", part, re.MULTILINE))
+    assert {"all", "test", "lint"} < set(targets)
+    assert {name: needs for name, needs in targets.items() if re.sub(r"\$\(tools_\w+\)", "", needs).strip()} == {}
+    assert [line for line in part.splitlines() if "$(MAKE)" in line and "$(lock)" not in line] == []
