@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from guest import ROOT, spork
-from sporklib import suites
+from sporklib import endings, suites, user_suite
 from sporklib.job import Job
 
 
@@ -65,7 +65,7 @@ def test_core(options: tuple[str, ...]) -> None:
 
 def test_a_failed_check_in_the_kernel_leaves_a_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of the moment in which it failed; then the tests run again, all of them."""
-    monkeypatch.setattr(suites, "RESULTS", tmp_path)
+    monkeypatch.setattr(endings, "RESULTS", tmp_path)
     [failed] = suites._kernel_tests(1, "a_check_fails panic=check")
     said = failed.details
     assert failed.verdict == "failed" and "# ktest.a_check_fails_when_it_is_asked_to: tests/kernel/" in said, said
@@ -90,9 +90,9 @@ def test_a_failed_check_of_a_program_leaves_a_core(monkeypatch: pytest.MonkeyPat
     (tmp_path / "failing.c").write_text(FAILING)
     subprocess.run(["musl-gcc", "-static", "-g", "-O1", "-pthread", f"-I{ROOT}", "-o", "failing", "failing.c"],
                    cwd=tmp_path, check=True)
-    monkeypatch.setattr(suites, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(suites, "Job", functools.partial(Job, additions=[(tmp_path / "failing", "/tests/failing")]))
-    runs = suites._run_on_spork(["dup_fcntl", "failing", "fifo"])
+    monkeypatch.setattr(endings, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(user_suite, "Job", functools.partial(Job, additions=[(tmp_path / "failing", "/tests/failing")]))
+    runs = user_suite._run_on_spork(["dup_fcntl", "failing", "fifo"])
     assert [run.result("spork", name).verdict for name, run in runs.items()] == ["passed", "failed", "passed"]
     said = runs["failing"].result("spork", "failing").details
     assert said.count("2 + 2: got 4 (0x4), want 5 (0x5)") == 2 and "1 of 1 checks failed" in said, said

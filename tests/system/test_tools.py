@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sporklib import channel, cli, cpio, programs, results, suites, symbols
+from sporklib import channel, cli, cpio, programs, results, suites, symbols, user_suite
 from sporklib.iso import _menu, make_iso
 from sporklib.job import parse_addition, parse_variable
 from sporklib.machine import check_words, memory_for
@@ -203,9 +203,9 @@ def test_a_program_that_hangs_leaves_nobody_behind(tmp_path: Path, monkeypatch: 
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/bash\nset -m\nsleep 1000 &\necho $!\nwait\n")
     program.chmod(0o755)
-    monkeypatch.setattr(suites, "BUILD", tmp_path)
-    monkeypatch.setattr(suites, "PROGRAM_LIMIT", 1.0)
-    run = suites._run_on_linux("hangs", [])
+    monkeypatch.setattr(user_suite, "BUILD", tmp_path)
+    monkeypatch.setattr(user_suite, "PROGRAM_LIMIT", 1.0)
+    run = user_suite._run_on_linux("hangs", [])
     assert run is not None and run.died == "did not end in 1 s"
     # Who has closed its output is about to become a zombie, if it is not.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):

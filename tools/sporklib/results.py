@@ -28,6 +28,10 @@ class Result:
     tests: int = 1
 
 
+def progress(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
 def tally(results: list[Result]) -> str:
     """What became of them, in words."""
     def count(verdict: Verdict, *ends: End) -> int:
