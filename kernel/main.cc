@@ -28,6 +28,7 @@
 #include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/kernel_thread.h"
+#include "kernel/sched/load_average.h"
 #include "kernel/sched/sched.h"
 #include "kernel/sched/watchdog.h"
 #include "kernel/signal/signal.h"
@@ -164,6 +165,7 @@ void kernel_main(boot_info& info) {
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))
         panic("no memory for the first thread");
+    load_average_start();
     watchdog_start();
     sched_start();
 }

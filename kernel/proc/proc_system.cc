@@ -16,6 +16,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/process/usage.h"
 #include "kernel/process/utsname.h"
+#include "kernel/sched/load_average.h"
 #include "kernel/sched/sched.h"
 #include "kernel/sched/wall_clock.h"
 #include "lib/format.h"
@@ -217,15 +218,14 @@ status show_uptime(const proc_subject&, text_buffer& out) {
 }
 
 status show_loadavg(const proc_subject&, text_buffer& out) {
-    sched_statistics s = sched_get_statistics();
-    for (uint64_t load : s.load) {
+    for (uint64_t load : load_average()) {
         constexpr uint64_t one = uint64_t{1} << 16;
         out.print("%llu.%02llu ", ull(load / one), ull(load % one * 100 / one));
     }
     pid_t last = 0;
     for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
         last = p->pid;
-    out.print("%u/%u %d\n", count_running(), s.threads, last);
+    out.print("%u/%u %d\n", count_running(), sched_get_statistics().threads, last);
     return {};
 }
 

@@ -78,7 +78,6 @@ run_queue queues[max_cpus];
 std::atomic<uint32_t> idle_cpus{
     0}; // a bit for each CPU whose idle thread runs and that nobody has claimed
 std::atomic<unsigned> running_threads{0};
-std::atomic<uint64_t> load_averages[3];
 
 run_queue& my_queue() { return queues[cpu::id()]; }
 
@@ -318,26 +317,6 @@ void switch_away(bool requeue) {
     reap();
 }
 
-// Every 5 seconds, as Linux does: load = load * e^(-5 s / period) + runnable * (1 - e^...), in
-// fixed point.
-timer_event load_event;
-void update_load(void*) {
-    static constexpr uint64_t decay[3] = {60280, 64453,
-                                          65173}; // 2^16 * exp(-5/60), (-5/300), (-5/900)
-    uint64_t n = 0;
-    for (unsigned i = 0; i < cpu::count(); i++) {
-        run_queue& q = queues[i];
-        lock_guard guard(q.lock);
-        n += q.length.load(std::memory_order_relaxed) + (q.current && q.current != &q.idle);
-    }
-    for (int i = 0; i < 3; i++) {
-        uint64_t old = load_averages[i].load(std::memory_order_relaxed);
-        load_averages[i].store((old * decay[i] + (n << 16) * (65536 - decay[i])) >> 16,
-                               std::memory_order_relaxed);
-    }
-    load_event.set(now() + 5 * nanos_per_second, update_load, nullptr);
-}
-
 } // namespace
 
 void sched_make_runnable(thread& t) {
@@ -514,8 +493,6 @@ void sched_start() {
         lock_guard guard(q.lock);
         q.current = &idle;
     }
-    if (id == 0)
-        load_event.set(now() + 5 * nanos_per_second, update_load, nullptr);
 
     for (;;) {
         switch_away(true);
@@ -604,7 +581,5 @@ sched_statistics sched_get_statistics() {
             q.idle_time.load(std::memory_order_relaxed) + (idle ? time - q.idle_since : 0);
     }
     s.threads = running_threads.load(std::memory_order_relaxed);
-    for (int i = 0; i < 3; i++)
-        s.load[i] = load_averages[i].load(std::memory_order_relaxed);
     return s;
 }

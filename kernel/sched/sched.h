@@ -60,12 +60,11 @@ struct sched_waiting {
 };
 sched_waiting sched_first_waiting();
 
-// Loads (for /proc/loadavg) and counts.
+// At this moment.
 struct sched_statistics {
     uint64_t switches;
     unsigned runnable, threads;
     nanos_t idle_time[16];
-    uint64_t load[3]; // fixed point, 16 fractional bits
 };
 sched_statistics sched_get_statistics();
 

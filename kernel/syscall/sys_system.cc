@@ -6,7 +6,7 @@
 #include "kernel/lifecycle/seams.h"
 #include "kernel/observe/trace.h"
 #include "kernel/process/process.h"
-#include "kernel/sched/sched.h"
+#include "kernel/sched/load_average.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 
@@ -25,8 +25,7 @@ sysresult sys_sysinfo(user_ptr<void> out) {
     static_assert(sizeof(linux_sysinfo) == 112);
     linux_sysinfo info{};
     info.uptime = int64_t(now() / nanos_per_second);
-    sched_statistics s = sched_get_statistics();
-    std::copy(std::begin(s.load), std::end(s.load), info.loads);
+    std::ranges::copy(load_average(), info.loads);
     vm_page_statistics pages = vm_page_get_statistics();
     info.total_ram = pages.total * page_size;
     info.free_ram = pages.free * page_size;
