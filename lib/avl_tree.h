@@ -45,113 +45,24 @@ public:
     T* first() const { return root_ ? owner(leftmost(root_)) : nullptr; }
     T* last() const { return root_ ? owner(rightmost(root_)) : nullptr; }
 
-    static T* next(const T& x) {
-        const avl_node* n = &(x.*Node);
-        if (n->right)
-            return owner(leftmost(n->right));
-        while (n->parent && n->parent->right == n)
-            n = n->parent;
-        return owner(n->parent);
-    }
-    static T* prev(const T& x) {
-        const avl_node* n = &(x.*Node);
-        if (n->left)
-            return owner(rightmost(n->left));
-        while (n->parent && n->parent->left == n)
-            n = n->parent;
-        return owner(n->parent);
-    }
+    static T* next(const T& x);
+    static T* prev(const T& x);
 
     // The first element for which `reached` is true; null if there is none.
-    template <class Predicate> T* first_where(Predicate reached) const {
-        avl_node *n = root_, *best = nullptr;
-        while (n) {
-            if (reached(const_cast<const T&>(*owner(n)))) {
-                best = n;
-                n = n->left;
-            } else {
-                n = n->right;
-            }
-        }
-        return owner(best);
-    }
+    template <class Predicate> T* first_where(Predicate reached) const;
     // The last element for which `reached` is still false.
-    template <class Predicate> T* last_before(Predicate reached) const {
-        avl_node *n = root_, *best = nullptr;
-        while (n) {
-            if (reached(const_cast<const T&>(*owner(n)))) {
-                n = n->left;
-            } else {
-                best = n;
-                n = n->right;
-            }
-        }
-        return owner(best);
-    }
+    template <class Predicate> T* last_before(Predicate reached) const;
 
     // Puts `x` directly before `following`; null: at the end.
-    void insert_before(T* following, T& x) {
-        avl_node* n = &(x.*Node);
-        ASSERT(n->height == 0);
-        *n = avl_node{};
-        avl_node* at = following ? &(following->*Node) : nullptr;
-        if (!root_) {
-            ASSERT(!following);
-            root_ = n;
-        } else if (at && !at->left) {
-            at->left = n;
-            n->parent = at;
-        } else {
-            avl_node* before = rightmost(at ? at->left : root_);
-            before->right = n;
-            n->parent = before;
-        }
-        rebalance_from(n);
-    }
+    void insert_before(T* following, T& x);
 
-    void erase(T& x) {
-        avl_node* n = &(x.*Node);
-        ASSERT(n->height != 0);
-        if (n->left && n->right) {
-            avl_node* successor = leftmost(n->right);
-            avl_node* lowest_changed = successor->parent == n ? successor : successor->parent;
-            if (successor->parent != n) {
-                successor->parent->left = successor->right;
-                if (successor->right)
-                    successor->right->parent = successor->parent;
-                successor->right = n->right;
-                n->right->parent = successor;
-            }
-            successor->left = n->left;
-            n->left->parent = successor;
-            successor->height = n->height; // as it was there
-            replace_child(n->parent, n, successor);
-            *n = avl_node{};
-            rebalance_from(lowest_changed, successor);
-        } else {
-            avl_node* parent = n->parent;
-            replace_child(parent, n, n->left ? n->left : n->right);
-            *n = avl_node{};
-            rebalance_from(parent);
-        }
-    }
+    void erase(T& x);
 
     // To be called after the fields that the augmentation reads have changed in `x`.
     void changed(T& x) { rebalance_from(&(x.*Node)); }
 
     // Panics unless links, heights and augmentation are right. Linear.
-    void check() const {
-        ASSERT(!root_ || !root_->parent);
-        for (T* x = first(); x; x = next(*x)) {
-            const avl_node* n = &(x->*Node);
-            ASSERT(!n->left || n->left->parent == n);
-            ASSERT(!n->right || n->right->parent == n);
-            int l = height(n->left), r = height(n->right);
-            ASSERT(n->height == (l > r ? l : r) + 1);
-            ASSERT(l - r <= 1 && r - l <= 1);
-            ASSERT(Augmentation::correct(*x, owner(n->left), owner(n->right)));
-        }
-    }
+    void check() const;
 
 private:
     static T* owner(const avl_node* n) {
@@ -243,3 +154,115 @@ private:
     static constexpr uintptr_t nowhere = 4096;
     avl_node* root_ = nullptr;
 };
+
+template <class T, avl_node T::* Node, class Augmentation>
+inline T* avl_tree<T, Node, Augmentation>::next(const T& x) {
+    const avl_node* n = &(x.*Node);
+    if (n->right)
+        return owner(leftmost(n->right));
+    while (n->parent && n->parent->right == n)
+        n = n->parent;
+    return owner(n->parent);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+inline T* avl_tree<T, Node, Augmentation>::prev(const T& x) {
+    const avl_node* n = &(x.*Node);
+    if (n->left)
+        return owner(rightmost(n->left));
+    while (n->parent && n->parent->left == n)
+        n = n->parent;
+    return owner(n->parent);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+template <class Predicate>
+inline T* avl_tree<T, Node, Augmentation>::first_where(Predicate reached) const {
+    avl_node *n = root_, *best = nullptr;
+    while (n) {
+        if (reached(const_cast<const T&>(*owner(n)))) {
+            best = n;
+            n = n->left;
+        } else {
+            n = n->right;
+        }
+    }
+    return owner(best);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+template <class Predicate>
+inline T* avl_tree<T, Node, Augmentation>::last_before(Predicate reached) const {
+    avl_node *n = root_, *best = nullptr;
+    while (n) {
+        if (reached(const_cast<const T&>(*owner(n)))) {
+            n = n->left;
+        } else {
+            best = n;
+            n = n->right;
+        }
+    }
+    return owner(best);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+inline void avl_tree<T, Node, Augmentation>::insert_before(T* following, T& x) {
+    avl_node* n = &(x.*Node);
+    ASSERT(n->height == 0);
+    *n = avl_node{};
+    avl_node* at = following ? &(following->*Node) : nullptr;
+    if (!root_) {
+        ASSERT(!following);
+        root_ = n;
+    } else if (at && !at->left) {
+        at->left = n;
+        n->parent = at;
+    } else {
+        avl_node* before = rightmost(at ? at->left : root_);
+        before->right = n;
+        n->parent = before;
+    }
+    rebalance_from(n);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+inline void avl_tree<T, Node, Augmentation>::erase(T& x) {
+    avl_node* n = &(x.*Node);
+    ASSERT(n->height != 0);
+    if (n->left && n->right) {
+        avl_node* successor = leftmost(n->right);
+        avl_node* lowest_changed = successor->parent == n ? successor : successor->parent;
+        if (successor->parent != n) {
+            successor->parent->left = successor->right;
+            if (successor->right)
+                successor->right->parent = successor->parent;
+            successor->right = n->right;
+            n->right->parent = successor;
+        }
+        successor->left = n->left;
+        n->left->parent = successor;
+        successor->height = n->height; // as it was there
+        replace_child(n->parent, n, successor);
+        *n = avl_node{};
+        rebalance_from(lowest_changed, successor);
+    } else {
+        avl_node* parent = n->parent;
+        replace_child(parent, n, n->left ? n->left : n->right);
+        *n = avl_node{};
+        rebalance_from(parent);
+    }
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+inline void avl_tree<T, Node, Augmentation>::check() const {
+    ASSERT(!root_ || !root_->parent);
+    for (T* x = first(); x; x = next(*x)) {
+        const avl_node* n = &(x->*Node);
+        ASSERT(!n->left || n->left->parent == n);
+        ASSERT(!n->right || n->right->parent == n);
+        int l = height(n->left), r = height(n->right);
+        ASSERT(n->height == (l > r ? l : r) + 1);
+        ASSERT(l - r <= 1 && r - l <= 1);
+        ASSERT(Augmentation::correct(*x, owner(n->left), owner(n->right)));
+    }
+}

@@ -21,15 +21,7 @@ public:
     explicit home(Queue& first) : queue_(&first) {}
     home(const home&) = delete;
 
-    void lock() ACQUIRE() NO_THREAD_SAFETY_ANALYSIS {
-        for (;;) {
-            Queue* chosen = queue_.load(std::memory_order_acquire);
-            chosen->lock.lock();
-            if (queue_.load(std::memory_order_relaxed) == chosen)
-                return;
-            chosen->lock.unlock();
-        }
-    }
+    void lock() ACQUIRE() NO_THREAD_SAFETY_ANALYSIS;
     void unlock() RELEASE() NO_THREAD_SAFETY_ANALYSIS {
         queue_.load(std::memory_order_relaxed)->lock.unlock();
     }
@@ -53,3 +45,13 @@ public:
 private:
     std::atomic<Queue*> queue_;
 };
+
+template <class Queue> inline void home<Queue>::lock() {
+    for (;;) {
+        Queue* chosen = queue_.load(std::memory_order_acquire);
+        chosen->lock.lock();
+        if (queue_.load(std::memory_order_relaxed) == chosen)
+            return;
+        chosen->lock.unlock();
+    }
+}

@@ -62,17 +62,7 @@ public:
         return first;
     }
     // Moves all elements of `other` to this list's end.
-    void splice_back(list& other) {
-        if (other.empty())
-            return;
-        list_node *from = other.head_.next, *last = other.head_.prev;
-        other.head_.next = other.head_.prev = &other.head_;
-        close_ring();
-        from->prev = head_.prev;
-        head_.prev->next = from;
-        last->next = &head_;
-        head_.prev = last;
-    }
+    void splice_back(list& other);
     size_t size() const { // linear
         size_t n = 0;
         for (list_node* p = first(); p != &head_; p = p->next)
@@ -111,3 +101,15 @@ private:
     // points to itself is wrong in arrays under GCC 12, and a list of zeros lies in .bss.
     list_node head_;
 };
+
+template <class T, list_node T::* Node> inline void list<T, Node>::splice_back(list& other) {
+    if (other.empty())
+        return;
+    list_node *from = other.head_.next, *last = other.head_.prev;
+    other.head_.next = other.head_.prev = &other.head_;
+    close_ring();
+    from->prev = head_.prev;
+    head_.prev->next = from;
+    last->next = &head_;
+    head_.prev = last;
+}

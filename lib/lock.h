@@ -1,5 +1,5 @@
-// The kernel's locks. Each knows its rank (lib/lock_rank.h); take them through the guards at
-// the end of this file.
+// The kernel's locks. Each knows its rank (lib/lock_rank.h); take them through the guards,
+// lock_guard and read_guard.
 //
 //   spin_lock    short. Interrupts are off while one is held that interrupt handlers take too,
 //                and stay on with the others: its rank says which it is. A CPU that waits for one

@@ -18,68 +18,22 @@
 #include <cstdint>
 #include <utility>
 
-#if SPORK_CHECKS
-// Panics if a lock is held that forbids taking one of `lowest`.
-void assert_may_end(lock_rank lowest);
-// Around an end: until then no lock below `lowest` may be taken. One of a spin lock's rank keeps
-// interrupts off and may not sleep.
-class end_of_object {
-public:
-    explicit end_of_object(lock_rank lowest);
-    ~end_of_object();
-    end_of_object(const end_of_object&) = delete;
-
-private:
-    const bool spins_;
-};
-#else
-inline void assert_may_end(lock_rank) {}
-struct end_of_object {
-    explicit end_of_object(lock_rank) {}
-};
-#endif
-
 template <class T> class ref_counted {
 public:
     ref_counted() = default;
     ref_counted(const ref_counted&) = delete;
     ref_counted& operator=(const ref_counted&) = delete;
 
-    void add_reference() const {
-        [[maybe_unused]] uint32_t before = references_.fetch_add(1, std::memory_order_relaxed);
-        CHECK_ASSERT(before != 0);
-    }
-    void drop_reference() const {
-        assert_may_end(lowest());
-        uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
-        ASSERT(before != 0);
-        if (before != 1)
-            return;
-        [[maybe_unused]] end_of_object ending(lowest());
-        const_cast<T*>(static_cast<const T*>(this))->last_reference_gone();
-    }
+    void add_reference() const;
+    void drop_reference() const;
     // Of an object to which the caller keeps another reference until it returns: no end, so that
     // any lock may be held.
-    void drop_spare_reference() {
-        uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
-        ASSERT(before > 1);
-    }
+    void drop_spare_reference();
     // As drop_reference(), but leaves the end of the object to the caller: returns whether this was
     // the last reference. For chains of objects, which are freed in a loop.
-    [[nodiscard]] bool drop_reference_and_keep() {
-        assert_may_end(lowest());
-        uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
-        ASSERT(before != 0);
-        return before == 1;
-    }
+    [[nodiscard]] bool drop_reference_and_keep();
     // For look-ups in a table that does not own: takes a reference unless the last one is gone.
-    bool try_add_reference() {
-        uint32_t n = references_.load(std::memory_order_relaxed);
-        while (n != 0)
-            if (references_.compare_exchange_weak(n, n + 1, std::memory_order_acquire))
-                return true;
-        return false;
-    }
+    bool try_add_reference();
     uint32_t references() const { return references_.load(std::memory_order_acquire); }
 
 private:
@@ -180,3 +134,61 @@ public:
 private:
     T* object_ = nullptr;
 };
+
+// ---- How references are counted, and ends looked after
+
+#if SPORK_CHECKS
+// Panics if a lock is held that forbids taking one of `lowest`.
+void assert_may_end(lock_rank lowest);
+// Around an end: until then no lock below `lowest` may be taken. One of a spin lock's rank keeps
+// interrupts off and may not sleep.
+class end_of_object {
+public:
+    explicit end_of_object(lock_rank lowest);
+    ~end_of_object();
+    end_of_object(const end_of_object&) = delete;
+
+private:
+    const bool spins_;
+};
+#else
+inline void assert_may_end(lock_rank) {}
+struct end_of_object {
+    explicit end_of_object(lock_rank) {}
+};
+#endif
+
+template <class T> inline void ref_counted<T>::add_reference() const {
+    [[maybe_unused]] uint32_t before = references_.fetch_add(1, std::memory_order_relaxed);
+    CHECK_ASSERT(before != 0);
+}
+
+template <class T> inline void ref_counted<T>::drop_reference() const {
+    assert_may_end(lowest());
+    uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
+    ASSERT(before != 0);
+    if (before != 1)
+        return;
+    [[maybe_unused]] end_of_object ending(lowest());
+    const_cast<T*>(static_cast<const T*>(this))->last_reference_gone();
+}
+
+template <class T> inline void ref_counted<T>::drop_spare_reference() {
+    uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
+    ASSERT(before > 1);
+}
+
+template <class T> inline bool ref_counted<T>::drop_reference_and_keep() {
+    assert_may_end(lowest());
+    uint32_t before = references_.fetch_sub(1, std::memory_order_acq_rel);
+    ASSERT(before != 0);
+    return before == 1;
+}
+
+template <class T> inline bool ref_counted<T>::try_add_reference() {
+    uint32_t n = references_.load(std::memory_order_relaxed);
+    while (n != 0)
+        if (references_.compare_exchange_weak(n, n + 1, std::memory_order_acquire))
+            return true;
+    return false;
+}

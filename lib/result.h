@@ -19,13 +19,6 @@ using status = expected<void>;
 // return fail(Errno::nomem);
 [[nodiscard]] constexpr std::unexpected<Errno> fail(Errno e) { return std::unexpected<Errno>(e); }
 
-namespace detail {
-template <class T> constexpr T take(expected<T>& r) {
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*r);
-}
-} // namespace detail
-
 // The value of `expression`, or a return of its error from the enclosing function. Not beside
 // another TRY whose value has a destructor, in a list of arguments or of members: the return runs
 // no destructor of an object that is half made, or of an argument of a call not yet made.
@@ -36,3 +29,10 @@ template <class T> constexpr T take(expected<T>& r) {
             return std::unexpected<Errno>(try_result_.error());                                    \
         detail::take(try_result_);                                                                 \
     })
+
+namespace detail {
+template <class T> constexpr T take(expected<T>& r) {
+    if constexpr (!std::is_void_v<T>)
+        return std::move(*r);
+}
+} // namespace detail

@@ -24,13 +24,6 @@ enum class timer_clock : uint8_t; // kernel/sched/timer.h
 // What may end a sleep besides its wake-up.
 enum class sleep_kind : uint8_t { uninterruptible, killable, interruptible };
 
-// One sleeping thread; lives on its stack. Opaque to everybody but the scheduler.
-struct waiter {
-    list_node on_queue;
-    thread* sleeper = nullptr;
-    bool woken = false;
-};
-
 // Where in the queue a sleeper waits: the first is woken first.
 enum class wait_place : uint8_t { last, first };
 
@@ -67,23 +60,31 @@ public:
     }
     // wake_all() where interrupts are off under the guard: lets go of it after some. Those who come
     // meanwhile sleep on.
-    template <class Guard> void wake_all_in_parts(Guard& guard) NO_THREAD_SAFETY_ANALYSIS {
-        constexpr unsigned at_once = 16;
-        wait_queue those;
-        those.waiters_.splice_back(waiters_);
-        while (!those.empty()) {
-            for (unsigned i = 0; i < at_once && those.wake_one(); i++) {
-            }
-            guard.unlock();
-            guard.lock();
-        }
-    }
+    template <class Guard> void wake_all_in_parts(Guard& guard) NO_THREAD_SAFETY_ANALYSIS;
     bool empty() const { return waiters_.empty(); }
 
 private:
+    // One sleeping thread; lives on its stack.
+    struct waiter {
+        list_node on_queue;
+        thread* sleeper = nullptr;
+        bool woken = false;
+    };
     // Who knows how to sleep and to wake: kernel/sched, arch/host.
     status sleep(spin_lock& guard, sleep_kind kind, const char* why, nanos_t deadline,
                  timer_clock clock, wait_place place) REQUIRES(guard);
 
     list<waiter, &waiter::on_queue> waiters_;
 };
+
+template <class Guard> inline void wait_queue::wake_all_in_parts(Guard& guard) {
+    constexpr unsigned at_once = 16;
+    wait_queue those;
+    those.waiters_.splice_back(waiters_);
+    while (!those.empty()) {
+        for (unsigned i = 0; i < at_once && those.wake_one(); i++) {
+        }
+        guard.unlock();
+        guard.lock();
+    }
+}

@@ -1,40 +1,38 @@
 #include "vm/sparse_slots.h"
 
-#include "vm/phys/pool.h"
-
-static pool<sparse_chunk> chunk_pool{"sparse_chunk"};
+constinit pool<sparse_slots::chunk> sparse_slots::all_chunks{"sparse_chunk"};
 
 sparse_slots::~sparse_slots() { ASSERT(used_ == 0 && tree_.empty()); }
 
-sparse_chunk* sparse_slots::chunk_of(uint64_t index) const {
-    uint64_t first = index - index % sparse_chunk::slots;
+sparse_slots::chunk* sparse_slots::chunk_of(uint64_t index) const {
+    uint64_t first = index - index % chunk::slots;
     if (last_ && last_->first == first)
         return last_;
-    sparse_chunk* c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
+    chunk* c = tree_.first_where([&](const chunk& x) { return x.first >= first; });
     if (!c || c->first != first)
         return nullptr;
     return last_ = c;
 }
 
 void* sparse_slots::get(uint64_t index) const {
-    sparse_chunk* c = chunk_of(index);
-    return c ? c->slot[index % sparse_chunk::slots] : nullptr;
+    chunk* c = chunk_of(index);
+    return c ? c->slot[index % chunk::slots] : nullptr;
 }
 
 status sparse_slots::put(uint64_t index, void* value) {
     ASSERT(value);
-    sparse_chunk* c = chunk_of(index);
+    chunk* c = chunk_of(index);
     if (!c) {
-        c = chunk_pool.create();
+        c = all_chunks.create();
         if (!c)
             return fail(Errno::nomem);
-        c->first = index - index % sparse_chunk::slots;
-        tree_.insert_before(
-            tree_.first_where([&](const sparse_chunk& x) { return x.first > c->first; }), *c);
+        c->first = index - index % chunk::slots;
+        tree_.insert_before(tree_.first_where([&](const chunk& x) { return x.first > c->first; }),
+                            *c);
         chunks_++;
         last_ = c;
     }
-    void*& slot = c->slot[index % sparse_chunk::slots];
+    void*& slot = c->slot[index % chunk::slots];
     ASSERT(!slot);
     slot = value;
     c->used++;
@@ -43,23 +41,23 @@ status sparse_slots::put(uint64_t index, void* value) {
 }
 
 void* sparse_slots::replace(uint64_t index, void* value) {
-    sparse_chunk* c = chunk_of(index);
-    ASSERT(c && value && c->slot[index % sparse_chunk::slots]);
-    return std::exchange(c->slot[index % sparse_chunk::slots], value);
+    chunk* c = chunk_of(index);
+    ASSERT(c && value && c->slot[index % chunk::slots]);
+    return std::exchange(c->slot[index % chunk::slots], value);
 }
 
 void* sparse_slots::take(uint64_t index) {
-    sparse_chunk* c = chunk_of(index);
+    chunk* c = chunk_of(index);
     if (!c)
         return nullptr;
-    void* value = std::exchange(c->slot[index % sparse_chunk::slots], nullptr);
+    void* value = std::exchange(c->slot[index % chunk::slots], nullptr);
     if (!value)
         return nullptr;
     used_--;
     if (--c->used == 0) {
         last_ = nullptr;
         tree_.erase(*c);
-        chunk_pool.destroy(c);
+        all_chunks.destroy(c);
         chunks_--;
     }
     return value;
@@ -68,13 +66,13 @@ void* sparse_slots::take(uint64_t index) {
 void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
     if (index >= end)
         return nullptr;
-    uint64_t first = index - index % sparse_chunk::slots;
-    sparse_chunk* c = chunk_of(index);
+    uint64_t first = index - index % chunk::slots;
+    chunk* c = chunk_of(index);
     if (!c)
-        c = tree_.first_where([&](const sparse_chunk& x) { return x.first >= first; });
+        c = tree_.first_where([&](const chunk& x) { return x.first >= first; });
     for (; c && c->first < end; c = tree_.next(*c)) {
         uint64_t at = c->first < index ? index : c->first;
-        for (; at < c->first + sparse_chunk::slots && at < end; at++) {
+        for (; at < c->first + chunk::slots && at < end; at++) {
             if (void* value = c->slot[at - c->first]) {
                 index = at;
                 return value;
@@ -88,9 +86,9 @@ void sparse_slots::check() const {
     tree_.check();
     bool last_found = !last_;
     uint64_t used = 0, chunks = 0;
-    const sparse_chunk* before = nullptr;
-    for (sparse_chunk* c = tree_.first(); c; before = c, c = tree_.next(*c)) {
-        ASSERT(c->first % sparse_chunk::slots == 0);
+    const chunk* before = nullptr;
+    for (chunk* c = tree_.first(); c; before = c, c = tree_.next(*c)) {
+        ASSERT(c->first % chunk::slots == 0);
         ASSERT(!before || before->first < c->first);
         uint32_t filled = 0;
         for (void* value : c->slot)

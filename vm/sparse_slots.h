@@ -8,16 +8,9 @@
 
 #include "lib/avl_tree.h"
 #include "lib/result.h"
+#include "vm/phys/pool.h"
 
 #include <cstdint>
-
-struct sparse_chunk {
-    static constexpr uint64_t slots = 32;
-    avl_node node;
-    uint64_t first = 0; // the index of slot[0], a multiple of `slots`
-    uint32_t used = 0;
-    void* slot[slots] = {};
-};
 
 class sparse_slots {
 public:
@@ -45,20 +38,28 @@ public:
     void check() const;
 
 private:
-    sparse_chunk* chunk_of(uint64_t index) const;
+    struct chunk {
+        static constexpr uint64_t slots = 32;
+        avl_node node;
+        uint64_t first = 0; // the index of slot[0], a multiple of `slots`
+        uint32_t used = 0;
+        void* slot[slots] = {};
+    };
+    static pool<chunk> all_chunks;
+    chunk* chunk_of(uint64_t index) const;
 
-    avl_tree<sparse_chunk, &sparse_chunk::node> tree_;
-    mutable sparse_chunk* last_ = nullptr; // neighbours are mostly asked for one after the other
+    avl_tree<chunk, &chunk::node> tree_;
+    mutable chunk* last_ = nullptr; // neighbours are mostly asked for one after the other
     uint64_t used_ = 0;
     uint64_t chunks_ = 0;
 };
 
 template <class Visit> void sparse_slots::visit(uint64_t first, uint64_t end, Visit visit) const {
-    sparse_chunk* c = tree_.first_where(
-        [&](const sparse_chunk& x) { return x.first >= first - first % sparse_chunk::slots; });
+    chunk* c =
+        tree_.first_where([&](const chunk& x) { return x.first >= first - first % chunk::slots; });
     for (; c && c->first < end; c = tree_.next(*c)) {
         for (uint64_t i = c->first < first ? first - c->first : 0;
-             i < sparse_chunk::slots && c->first + i < end; i++)
+             i < chunk::slots && c->first + i < end; i++)
             if (void* value = c->slot[i]; value && !visit(c->first + i, value))
                 return;
     }

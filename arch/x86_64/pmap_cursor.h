@@ -51,47 +51,14 @@ public:
     //     }
     // Inline, so that the cursor stays in registers: a fork goes to each resident page.
     // To the first page from here on that is mapped. False at the end of the range.
-    [[gnu::always_inline]] bool find() {
-        const mapped_page found = find_mapped(root_, at_.va, end_);
-        at_ = {found.va, found.pte, 1, nullptr};
-        if (!found.pte)
-            return false;
-        const uint64_t table_end = (at_.va | (level_span(2) - 1)) + 1;
-        table_end_ = end_ < table_end ? end_ : table_end;
-        return true;
-    }
+    [[gnu::always_inline]] bool find();
     // To the next one in the same table. False if there is none: leave_table() comes next.
-    [[gnu::always_inline]] bool next() {
-        at_.va += page_size;
-        at_.entry++;
-        if (at_.va < table_end_ && !(pte_load(*at_.entry) & pte_present))
-            at_ = skip_clear(at_, table_end_);
-        return at_.va < table_end_;
-    }
+    [[gnu::always_inline]] bool next();
     // How many pages the table maps, if the range, which began at `start`, has all of them, and they
     // are so many at least; or 0.
-    unsigned covers_table(uint64_t start, unsigned at_least) {
-        const uint64_t base = at_.va & ~(level_span(2) - 1);
-        if (base < start || base + level_span(2) > end_)
-            return 0;
-        at_ = descend(top(root_, at_.va)); // find() has not kept the entry above
-        const unsigned in_use = pmap_entries_in_use(pte());
-        return in_use < at_least ? 0 : in_use;
-    }
+    unsigned covers_table(uint64_t start, unsigned at_least);
     // The same of the table just behind, where it goes on then; 0: it stays here.
-    unsigned next_covered_table(unsigned at_least) {
-        pte_t* above = at_.above + 1;
-        if (table_end_ + level_span(2) > end_ || table_index(table_end_, 2) == 0 ||
-            !(pte_load(*above) & pte_present))
-            return 0;
-        pte_t* first = table_below(pte_load(*above));
-        const unsigned in_use = pmap_entries_in_use(*first);
-        if (in_use < at_least)
-            return 0;
-        at_ = {table_end_, first, 1, above};
-        table_end_ += level_span(2);
-        return in_use;
-    }
+    unsigned next_covered_table(unsigned at_least);
     // Behind the table. The tables above may have been pruned meanwhile.
     void leave_table() { at_.va = table_end_; }
 
@@ -136,3 +103,44 @@ private:
         0; // of the range and of the table that find() came to, whichever is first
     place at_;
 };
+
+inline bool pte_cursor::find() {
+    const mapped_page found = find_mapped(root_, at_.va, end_);
+    at_ = {found.va, found.pte, 1, nullptr};
+    if (!found.pte)
+        return false;
+    const uint64_t table_end = (at_.va | (level_span(2) - 1)) + 1;
+    table_end_ = end_ < table_end ? end_ : table_end;
+    return true;
+}
+
+inline bool pte_cursor::next() {
+    at_.va += page_size;
+    at_.entry++;
+    if (at_.va < table_end_ && !(pte_load(*at_.entry) & pte_present))
+        at_ = skip_clear(at_, table_end_);
+    return at_.va < table_end_;
+}
+
+inline unsigned pte_cursor::covers_table(uint64_t start, unsigned at_least) {
+    const uint64_t base = at_.va & ~(level_span(2) - 1);
+    if (base < start || base + level_span(2) > end_)
+        return 0;
+    at_ = descend(top(root_, at_.va)); // find() has not kept the entry above
+    const unsigned in_use = pmap_entries_in_use(pte());
+    return in_use < at_least ? 0 : in_use;
+}
+
+inline unsigned pte_cursor::next_covered_table(unsigned at_least) {
+    pte_t* above = at_.above + 1;
+    if (table_end_ + level_span(2) > end_ || table_index(table_end_, 2) == 0 ||
+        !(pte_load(*above) & pte_present))
+        return 0;
+    pte_t* first = table_below(pte_load(*above));
+    const unsigned in_use = pmap_entries_in_use(*first);
+    if (in_use < at_least)
+        return 0;
+    at_ = {table_end_, first, 1, above};
+    table_end_ += level_span(2);
+    return in_use;
+}

@@ -33,3 +33,20 @@ enum : uint64_t { // auxv
 };
 
 } // namespace linux_abi
+
+// System V ABI, ELF-64 object file format.
+struct elf_header {
+    uint8_t ident[16];
+    uint16_t type, machine;
+    uint32_t version;
+    uint64_t entry, program_offset, section_offset;
+    uint32_t flags;
+    uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count,
+        names;
+};
+static_assert(sizeof(elf_header) == 64);
+struct elf_segment {
+    uint32_t type, flags;
+    uint64_t offset, virtual_address, physical_address, file_size, memory_size, alignment;
+};
+static_assert(sizeof(elf_segment) == 56);

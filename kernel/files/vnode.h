@@ -5,8 +5,8 @@
 //
 // Locks, outermost first (lib/lock_rank.h):
 //   the file system's own lock of its names (rank directory): taken inside the operations below
-//   vnode::lock()          contents: serialises writes and truncation; held over copies from the
-//   program attribute_lock_        mode, owner, times; a spin lock
+//   vnode::lock()          contents: one writes or truncates; held over copies from programs
+//   attribute_lock_        mode, owner, times; a spin lock
 #pragma once
 
 #include "kernel/abi/files.h"

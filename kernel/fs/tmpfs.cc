@@ -102,7 +102,7 @@ ref_ptr<tmpfs_node> tmpfs_node::detach(tmpfs_entry& entry) {
     } else {
         entry.node->links_--;
     }
-    return std::move(entry.node);
+    return entry.node.take();
 }
 
 ref_ptr<tmpfs_node> tmpfs_node::drop_name(tmpfs_entry& entry) {
@@ -130,7 +130,7 @@ expected<ref_ptr<vnode>> tmpfs_node::lookup(std::string_view name) {
     tmpfs_entry* entry = entries_.find(name);
     if (!entry)
         return fail(Errno::noent);
-    return ref_ptr<vnode>(entry->node);
+    return ref_ptr<tmpfs_node>(entry->node);
 }
 
 expected<tmpfs_node*> tmpfs_node::own(vnode& node) {
@@ -438,8 +438,10 @@ void tmpfs::destroy() {
             }
         }
     }
-    while (tmpfs_entry* entry = doomed.pop_front())
+    while (tmpfs_entry* entry = doomed.pop_front()) {
+        entry->node.reset();
         tmpfs_entry::destroy(entry);
+    }
     root_.reset();
     {
         lock_guard guard(nodes_lock_);

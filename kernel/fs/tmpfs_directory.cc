@@ -1,5 +1,4 @@
-// The entries of a tmpfs directory.
-#include "kernel/fs/tmpfs.h"
+#include "kernel/fs/tmpfs_directory.h"
 
 #include "lib/long_work.h"
 #include "lib/string.h"

@@ -1,6 +1,7 @@
 // ELF64 programs: reading the headers, and mapping the segments into an address space.
 #pragma once
 
+#include "kernel/abi/elf.h"
 #include "kernel/files/vfs.h"
 #include "lib/result.h"
 #include "lib/types.h"
@@ -11,23 +12,6 @@
 #include <optional>
 
 class vmspace;
-
-// System V ABI, ELF-64 object file format.
-struct elf_header {
-    uint8_t ident[16];
-    uint16_t type, machine;
-    uint32_t version;
-    uint64_t entry, program_offset, section_offset;
-    uint32_t flags;
-    uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count,
-        names;
-};
-static_assert(sizeof(elf_header) == 64);
-struct elf_segment {
-    uint32_t type, flags;
-    uint64_t offset, virtual_address, physical_address, file_size, memory_size, alignment;
-};
-static_assert(sizeof(elf_segment) == 56);
 
 // A program (or its interpreter) whose headers have been read and found in order: mapping it cannot
 // find anything wrong with the file any more.

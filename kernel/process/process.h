@@ -150,6 +150,9 @@ process* process_lookup(pid_t pid) REQUIRES(process_tree_lock); // without
 ref_ptr<thread> thread_find(pid_t tid);
 // Iterates in pid order: the first process with pid >= from, zombies too.
 ref_ptr<process> process_next(pid_t from);
+// The same without a reference; null at the end.
+process* process_look_next(pid_t from) REQUIRES(process_tree_lock);
+thread* thread_look_next(pid_t from) REQUIRES(process_tree_lock);
 // pids: allocated for processes and threads alike. 0 when there are none left.
 pid_t pid_allocate();
 inline constexpr pid_t pid_max = 32768;
@@ -157,9 +160,6 @@ void pid_release(pid_t pid);
 pid_t pid_allocate_for_init(); // 1
 // An empty process with default limits, nowhere published. Null when out of memory.
 process* process_allocate();
-// The same without a reference; null at the end.
-process* process_look_next(pid_t from) REQUIRES(process_tree_lock);
-thread* thread_look_next(pid_t from) REQUIRES(process_tree_lock);
 unsigned process_count();
 
 // Something has happened to `p` that its parent may wait for: the last of its parent's news.

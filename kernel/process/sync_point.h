@@ -39,10 +39,19 @@ enum class sync_point : uint8_t {
 #undef X
 };
 
+// The running thread has come there. No spin lock held; whoever holds a sleep lock keeps it
+// meanwhile.
+void at_sync_point(sync_point where);
+
+void sync_points_show(text_buffer& out);
+// EPERM, EINVAL; EOPNOTSUPP in builds without.
+status sync_points_store(std::string_view text);
+
+// ---- What a point costs that nobody holds
+
 #if SPORK_CHECKS
 extern std::atomic<uint32_t> sync_points_held; // a bit for each
 void sync_point_reached(sync_point where);
-// No spin lock held; whoever holds a sleep lock keeps it meanwhile.
 inline void at_sync_point(sync_point where) {
     if (sync_points_held.load(std::memory_order_relaxed) >> unsigned(where) & 1) [[unlikely]]
         sync_point_reached(where);
@@ -50,7 +59,3 @@ inline void at_sync_point(sync_point where) {
 #else
 inline void at_sync_point(sync_point) {}
 #endif
-
-void sync_points_show(text_buffer& out);
-// EPERM, EINVAL; EOPNOTSUPP in builds without.
-status sync_points_store(std::string_view text);

@@ -4,7 +4,6 @@
 
 #include "arch/prot.h"
 #include "arch/thread.h"
-#include "arch/timer.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/process/usage.h"
@@ -21,45 +20,6 @@ class vmspace;
 struct process;
 
 enum class thread_state : uint8_t { created, runnable, running, sleeping, dead };
-
-// A thread's processor time by mode, user's and kernel's, taken at each way in and out. In cycles,
-// which one instruction reads; now() costs several times as much. Its own thread's alone; others
-// read it as it was a moment ago. (How much there is in all says thread::cpu_clock.)
-class mode_times {
-public:
-    // Time in user mode ends here and time in the kernel begins, unless it has already.
-    void enter_kernel() {
-        if (in_kernel_)
-            return;
-        user_ += lap();
-        in_kernel_ = true;
-    }
-    // And back.
-    void leave_kernel() {
-        if (!in_kernel_)
-            return;
-        system_ += lap();
-        in_kernel_ = false;
-    }
-    // In the kernel, the thread is put on a processor, and taken from it.
-    void start() { since_ = cycle_count(); }
-    void stop() { system_ += lap(); }
-
-    nanos_t user() const { return nanos_of_cycles(user_); }
-    nanos_t system() const { return nanos_of_cycles(system_); }
-    // Which of the two what is not counted yet will be.
-    bool in_kernel() const { return in_kernel_; }
-
-private:
-    uint64_t lap() {
-        const uint64_t begun = since_;
-        since_ = cycle_count();
-        return since_ - begun;
-    }
-
-    uint64_t user_ = 0, system_ = 0, since_ = 0;
-    bool in_kernel_ = true;
-};
 
 struct thread : ref_counted<thread> {
     static constexpr auto end_takes = lock_rank::pmap; // its stack is unmapped

@@ -1,18 +1,17 @@
 #include "kernel/sched/poller.h"
 
 #include "lib/long_work.h"
-#include "vm/phys/pool.h"
 
-static constinit pool<poll_entry> poll_entries{"poll_entry"};
+constinit pool<poll_queue::entry> poll_queue::all_entries{"poll_entry"};
 
-poll_entry* poll_queue::first_from(const poller& p) {
-    return entries_.first_where([&](const poll_entry& e) { return e.owner >= &p; });
+poll_queue::entry* poll_queue::first_from(const poller& p) {
+    return entries_.first_where([&](const entry& e) { return e.owner >= &p; });
 }
 
 void poll_queue::notify() {
     lock_guard guard(lock_);
-    for (poll_entry* entry = entries_.first(); entry; entry = entries_.next(*entry)) {
-        poller& p = *entry->owner;
+    for (entry* e = entries_.first(); e; e = entries_.next(*e)) {
+        poller& p = *e->owner;
         lock_guard poller_guard(p.lock_);
         p.notified_ = true;
         p.sleeping_.wake_all();
@@ -20,14 +19,14 @@ void poll_queue::notify() {
 }
 
 poller::~poller() {
-    while (poll_entry* entry = entries_) {
+    while (poll_queue::entry* entry = entries_) {
         entries_ = entry->next;
         {
             poll_queue& queue = *entry->queue;
             lock_guard guard(queue.lock_);
             queue.entries_.erase(*entry);
         }
-        poll_entries.destroy(entry);
+        poll_queue::all_entries.destroy(entry);
         long_work::pause();
     }
 }
@@ -35,11 +34,11 @@ poller::~poller() {
 void poller::add(poll_queue& queue) {
     {
         lock_guard guard(queue.lock_);
-        const poll_entry* there = queue.first_from(*this);
+        const poll_queue::entry* there = queue.first_from(*this);
         if (there && there->owner == this)
             return;
     }
-    poll_entry* entry = poll_entries.create();
+    poll_queue::entry* entry = poll_queue::all_entries.create();
     if (!entry) {
         no_memory_ = true;
         return;

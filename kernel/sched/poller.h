@@ -7,18 +7,10 @@
 #include "lib/result.h"
 #include "lib/types.h"
 #include "lib/wait_queue.h"
+#include "vm/phys/pool.h"
 
 class poller;
-class poll_queue;
 struct thread;
-
-// The registration of one poller with one poll_queue.
-struct poll_entry {
-    avl_node on_queue; // under the queue's lock
-    poll_queue* queue = nullptr;
-    poller* owner = nullptr;
-    poll_entry* next = nullptr; // of the same poller
-};
 
 // Belongs to a file-like object; it calls notify() after every change that poll() could see.
 // The object must outlive its pollers' registrations: a poller holds references to its files.
@@ -28,13 +20,21 @@ public:
 
 private:
     friend class poller;
+    // The registration of one poller.
+    struct entry {
+        avl_node on_queue; // under the queue's lock
+        poll_queue* queue = nullptr;
+        poller* owner = nullptr;
+        entry* next = nullptr; // of the same poller
+    };
+    static pool<entry> all_entries;
     // The first whose poller is `p` or one behind it.
-    poll_entry* first_from(const poller& p) REQUIRES(lock_);
+    entry* first_from(const poller& p) REQUIRES(lock_);
 
     spin_lock lock_{lock_rank::poll, "poll_queue"};
     // By poller, of which each has one: as many as there are threads, also if they ask for one thing
     // a million times.
-    avl_tree<poll_entry, &poll_entry::on_queue> entries_ GUARDED_BY(lock_);
+    avl_tree<entry, &entry::on_queue> entries_ GUARDED_BY(lock_);
 };
 
 // One call of poll or select, on the caller's stack. Registers at the first scan, then sleeps, then
@@ -55,5 +55,5 @@ private:
     wait_queue sleeping_ GUARDED_BY(lock_);
     bool notified_ GUARDED_BY(lock_) = false;
     bool no_memory_ OWNED_BY_THREAD = false;
-    poll_entry* entries_ OWNED_BY_THREAD = nullptr;
+    poll_queue::entry* entries_ OWNED_BY_THREAD = nullptr;
 };

@@ -16,6 +16,16 @@
 
 #include <bit>
 
+#define EVENT(name, ...)                                                                           \
+    do {                                                                                           \
+        if constexpr (trace::counted<trace::event::name>)                                          \
+            trace::count(trace::event::name{__VA_ARGS__});                                         \
+        if (trace::on(trace::event::name::switched_by)) [[unlikely]]                               \
+            trace::record(trace::event::name{__VA_ARGS__});                                        \
+    } while (false)
+
+// ---- How it feeds the counters
+
 namespace trace {
 
 // Whether an event feeds a counter, and the feeding.
@@ -38,11 +48,3 @@ template <class Event> void count(const Event& event);
 #include "lib/trace_points.inc"
 
 } // namespace trace
-
-#define EVENT(name, ...)                                                                           \
-    do {                                                                                           \
-        if constexpr (trace::counted<trace::event::name>)                                          \
-            trace::count(trace::event::name{__VA_ARGS__});                                         \
-        if (trace::on(trace::event::name::switched_by)) [[unlikely]]                               \
-            trace::record(trace::event::name{__VA_ARGS__});                                        \
-    } while (false)

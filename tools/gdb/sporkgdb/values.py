@@ -192,7 +192,7 @@ def each_in_tree(tree: gdb.Value, type_name: str, node: str, limit: int = LIMIT)
 
 def each_slot(slots: gdb.Value, first: int = 0, end: int = 1 << 64) -> Iterator[tuple[int, int]]:
     """The filled slots of a sparse_slots in [first, end): number, and the address in it."""
-    for chunk in each_in_tree(member(slots, "tree_"), "sparse_chunk", "node"):
+    for chunk in each_in_tree(member(slots, "tree_"), "sparse_slots::chunk", "node"):
         base = int(member(chunk, "first"))
         array = member(chunk, "slot")
         size = array.type.range()[1] + 1

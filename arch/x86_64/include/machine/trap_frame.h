@@ -48,13 +48,15 @@ struct trap_frame {
     }
 
     // A program's first registers: all zero but these.
-    static trap_frame user_start(vaddr_t pc, vaddr_t sp) {
-        trap_frame f{};
-        f.rip = pc.value();
-        f.rsp = sp.value();
-        f.cs = USER_CS;
-        f.ss = USER_DS;
-        f.rflags = RFLAGS_FIXED | RFLAGS_IF;
-        return f;
-    }
+    static trap_frame user_start(vaddr_t pc, vaddr_t sp);
 };
+
+inline trap_frame trap_frame::user_start(vaddr_t pc, vaddr_t sp) {
+    trap_frame f{};
+    f.rip = pc.value();
+    f.rsp = sp.value();
+    f.cs = USER_CS;
+    f.ss = USER_DS;
+    f.rflags = RFLAGS_FIXED | RFLAGS_IF;
+    return f;
+}
