@@ -10,6 +10,7 @@
 #include "kernel/process/fork_mode.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/posix_timer.h"
+#include "kernel/process/process_report.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/security.h"
 #include "kernel/process/signal_state.h"
@@ -27,8 +28,6 @@ struct process_group; // kernel/process/process_group.h
 class vnode;
 enum class vm_limit : uint8_t; // vm/vmspace.h
 
-enum class process_state : uint8_t { alive, stopped, zombie };
-
 // Those of a process, on its clocks and on those of its threads.
 struct cpu_alarms {
     list<cpu_alarm, &cpu_alarm::of_process> all GUARDED_BY(process_tree_lock);
@@ -38,7 +37,7 @@ struct cpu_alarms {
         timer_call::deferred}; // for when one may be due; set by the process's own threads only
 };
 
-struct process : ref_counted<process> {
+struct process : ref_counted<process>, process_report {
     static constexpr auto end_takes = lock_rank::accounts;
     process();
     ~process();
@@ -74,7 +73,7 @@ struct process : ref_counted<process> {
     // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited.
     std::atomic<bool> no_new_privileges{false};
 
-    // The family.
+    // The family. No part of its own: what a list links is a member of what is on it.
     process* parent GUARDED_BY(process_tree_lock) = nullptr;
     std::atomic<pid_t> parent_pid{0}; // parent's, 0 without one: getppid reads it without the lock
     void set_parent(process* p) REQUIRES(process_tree_lock) {
@@ -105,25 +104,7 @@ struct process : ref_counted<process> {
     std::atomic<uint32_t> signals_to_many{0};
     bool subreaper GUARDED_BY(process_tree_lock) = false; // PR_SET_CHILD_SUBREAPER
 
-    // What others are told of it.
-    process_state state GUARDED_BY(process_tree_lock) = process_state::alive;
-    // setpgid by the parent is refused after exec.
-    bool executed GUARDED_BY(process_tree_lock) = false;
-    // SIGCHLD; it is that also if the parent runs another program by then.
-    int exit_signal GUARDED_BY(process_tree_lock) = 17;
-    // Its parent's security_context::program when that made this one.
-    uint64_t parent_program GUARDED_BY(process_tree_lock) = 0;
-    // What its threads leave with once signals.exiting, and then as wait4 reports it.
-    int group_exit_status GUARDED_BY(process_tree_lock) = 0;
-    int wait_status GUARDED_BY(process_tree_lock) = 0;
-    // comm of the last thread, for ps, once there is none any more.
-    char last_name[16] GUARDED_BY(process_tree_lock) = {};
-    int stop_signo GUARDED_BY(process_tree_lock) = 0; // what a stop is reported with
-    // What wait4 has told of the state.
-    bool stop_reported GUARDED_BY(process_tree_lock) = true;
-    bool continue_reported GUARDED_BY(process_tree_lock) = true;
-    usage own_usage GUARDED_BY(process_tree_lock); // of threads that have ended
-    usage child_usage GUARDED_BY(process_tree_lock);
+    usage child_usage GUARDED_BY(process_tree_lock);        // of those that it has waited for
     wait_queue child_changed GUARDED_BY(process_tree_lock); // wait4 sleeps here
     poll_queue end_pollers; // poll on its pidfds: notified when it becomes a zombie
 

@@ -21,7 +21,15 @@ struct process;
 
 enum class thread_state : uint8_t { created, runnable, running, sleeping, dead };
 
-struct thread : ref_counted<thread> {
+// A call that a signal interrupted and that restart_syscall continues: a part of its thread.
+struct interrupted_call {
+    enum class restart_kind : uint8_t { none, nanosleep, cpu_sleep, poll, futex };
+    restart_kind restart OWNED_BY_THREAD = restart_kind::none;
+    nanos_t restart_deadline OWNED_BY_THREAD = 0;
+    uint64_t restart_arguments[4] OWNED_BY_THREAD = {};
+};
+
+struct thread : ref_counted<thread>, interrupted_call {
     static constexpr auto end_takes = lock_rank::pmap; // its stack is unmapped
     thread();
     ~thread();
@@ -85,17 +93,6 @@ struct thread : ref_counted<thread> {
     // PR_SET_TIMERSLACK, and what it was when the thread was made; nothing here is that inexact.
     uint64_t timer_slack OWNED_BY_THREAD = 50'000, default_timer_slack OWNED_BY_THREAD = 50'000;
     linux_stack alt_stack OWNED_BY_THREAD{0, 2 /* SS_DISABLE */, 0, 0};
-    // A call that a signal interrupted and that restart_syscall continues.
-    nanos_t restart_deadline OWNED_BY_THREAD = 0;
-    uint64_t restart_arguments[4] OWNED_BY_THREAD = {};
-    enum class restart_kind : uint8_t {
-        none,
-        nanosleep,
-        cpu_sleep,
-        poll,
-        futex
-    } restart OWNED_BY_THREAD = restart_kind::none;
-
     // vfork: while this child borrows its parent's vmspace, who waits (see
     // kernel/lifecycle/fork.cc).
     early_ref<struct vfork_wait> vfork_parent OWNED_BY_THREAD;
