@@ -22,6 +22,17 @@ static unsigned descriptor_limit() {
     return unsigned(std::min<uint64_t>(process_limit(rlimit_nofile), most_descriptors));
 }
 
+ref_ptr<file> fd_table::slot::put(ref_ptr<file> f, bool close_on_exec) {
+    if (f)
+        f->add_descriptors(1);
+    if (open)
+        open->add_descriptors(-1);
+    std::swap(open, f);
+    cloexec = close_on_exec;
+    reserved = false;
+    return f;
+}
+
 status fd_table::slot_chunks::allocate(unsigned slots, unsigned first) {
     capacity = (slots + each - 1) / each * each;
     chunks = static_cast<slot**>(kmem_zalloc(count() * sizeof(slot*)));
@@ -126,7 +137,7 @@ expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
         const uint64_t before = changes_;
         for (unsigned fd = 0; fd < needed && changes_ == before; fd++) {
             if (at(fd).open) {
-                table->at(fd) = {at(fd).open, at(fd).cloexec};
+                (void)table->at(fd).put(at(fd).open, at(fd).cloexec); // nothing was there
                 table->now_in_use(fd);
             }
             if (fd % slot_chunks::each == slot_chunks::each - 1 && attempt < tries)
@@ -168,7 +179,7 @@ expected<int> fd_table::install(ref_ptr<file> f, bool close_on_exec, int from) {
 void fd_table::fill(int fd, ref_ptr<file> f, bool close_on_exec) {
     lock_guard guard(lock_);
     ASSERT(at(fd).reserved && !at(fd).open);
-    at(fd) = {std::move(f), close_on_exec};
+    (void)at(fd).put(std::move(f), close_on_exec); // nothing was there
     changes_++;
 }
 
@@ -215,8 +226,7 @@ status fd_table::install_at(int fd, ref_ptr<file> f, bool close_on_exec) {
             if (unsigned(fd) < capacity()) {
                 if (at(fd).reserved)
                     return fail(Errno::busy);
-                std::swap(at(fd).open, f);
-                at(fd).cloexec = close_on_exec;
+                f = at(fd).put(std::move(f), close_on_exec);
                 now_in_use(unsigned(fd));
                 installed = true;
             }
@@ -237,8 +247,7 @@ status fd_table::close(int fd) {
         lock_guard guard(lock_);
         if (!valid(fd))
             return fail(Errno::badf);
-        closed = std::move(at(fd).open);
-        at(fd).cloexec = false;
+        closed = at(fd).put(nullptr, false);
         last = now_free(unsigned(fd));
     }
     if (last)
@@ -258,9 +267,8 @@ status fd_table::install_pair(ref_ptr<file> a, ref_ptr<file> b, bool close_on_ex
             if (second >= limit)
                 return fail(Errno::mfile);
             if (second < capacity()) {
-                at(first).open = std::move(a);
-                at(second).open = std::move(b);
-                at(first).cloexec = at(second).cloexec = close_on_exec;
+                (void)at(first).put(std::move(a), close_on_exec); // free, both of them
+                (void)at(second).put(std::move(b), close_on_exec);
                 now_in_use(second);
                 out[0] = int(first);
                 out[1] = int(second);
@@ -331,7 +339,7 @@ unsigned fd_table::open_count() {
 
 uint64_t fd_table::footprint() {
     constexpr unsigned at_once = 64;
-    constexpr uint64_t open_file = 256; // about
+    constexpr uint64_t open_file = 512; // about
     uint64_t bytes = 0;
     for (unsigned from = 0;; from += at_once) {
         lock_guard guard(lock_);
@@ -340,7 +348,7 @@ uint64_t fd_table::footprint() {
         for (unsigned fd = from; fd < std::min(from + at_once, capacity()); fd++) {
             bytes += sizeof(slot);
             if (file* open = at(fd).open.get()) // a share of what others have, too
-                bytes += (open_file + open->held()) / open->references();
+                bytes += (open_file + open->held()) / std::max(1u, open->descriptors());
         }
     }
 }

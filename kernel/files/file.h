@@ -124,6 +124,11 @@ public:
 
     uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
     void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
+    // In all tables. Calls under way have references too, as many as their callers like.
+    uint32_t descriptors() const { return descriptors_.load(std::memory_order_relaxed); }
+    void add_descriptors(int32_t n) {
+        descriptors_.fetch_add(uint32_t(n), std::memory_order_relaxed);
+    }
     bool readable() const {
         return (flags() & linux_abi::o_accmode) != linux_abi::o_wronly &&
                !(flags() & linux_abi::o_path);
@@ -135,7 +140,7 @@ public:
     bool nonblocking() const { return flags() & linux_abi::o_nonblock; }
 
 private:
-    std::atomic<uint32_t> flags_;
+    std::atomic<uint32_t> flags_, descriptors_{0};
     const ref_ptr<vnode> node_;
 };
 
@@ -180,9 +185,15 @@ public:
 
 private:
     struct slot {
-        ref_ptr<file> open;
+        ref_ptr<file> open; // changed by put()
         bool cloexec = false;
         bool reserved = false; // and not open
+        ~slot() {
+            if (open)
+                open->add_descriptors(-1);
+        }
+        // Returns what was there.
+        [[nodiscard]] ref_ptr<file> put(ref_ptr<file> f, bool close_on_exec);
     };
     // Memory for the slots of a table that has outgrown its first ones, in chunks of a page, so that
     // it grows by pages and moves none: on its way into the table, in it, or on its way out.

@@ -62,6 +62,7 @@ void pipe_channel::empty_ring() {
     for (ring_page& page : ring_)
         if (page.data)
             kmem_free(std::exchange(page.data, nullptr), page_size);
+    pages_made_ = 0;
 }
 
 pipe_channel::~pipe_channel() { empty_ring(); }
@@ -91,8 +92,12 @@ status pipe_channel::take(uio& io, uint64_t& at, uint64_t head) {
 // Copies `n` bytes in at `at`, which moves on; they are within one page.
 status pipe_channel::put(uio& io, uint64_t& at, uint64_t n, bool packet) {
     ring_page& page = page_at(at);
-    if (!page.data && !(page.data = static_cast<char*>(kmem_alloc(page_size))))
-        return fail(Errno::nomem);
+    if (!page.data) {
+        page.data = static_cast<char*>(kmem_alloc(page_size));
+        if (!page.data)
+            return fail(Errno::nomem);
+        pages_made_++;
+    }
     const uint64_t before = io.moved();
     status copied = io.move(page.data + (at & page_mask), n);
     if (packet && !copied)
@@ -275,6 +280,7 @@ status pipe_channel::move_to(kmem_array<ring_page>& ring, char*& spare) {
     for (uint64_t page = first; page < last; page++)
         std::swap(ring[page % ring.size()], ring_[page % ring_.size()]);
     std::swap(ring, ring_);
+    pages_made_ = uint64_t(std::ranges::count_if(ring_, [](auto& page) { return page.data; }));
     write_waiters_.wake_all();
     return {};
 }
@@ -400,7 +406,7 @@ public:
         TRY(user_ptr<int32_t>(argument).write(int32_t(pipe_->available())));
         return 0;
     }
-    uint64_t held() override { return pipe_->available(); }
+    uint64_t held() override { return pipe_->held(); }
     expected<int64_t> pipe_size() override { return int64_t(pipe_->capacity()); }
     expected<int64_t> set_pipe_size(uint64_t size) override {
         return int64_t(TRY(pipe_->set_capacity(size)));

@@ -12,6 +12,8 @@
 #include "lib/lock.h"
 #include "vm/phys/pool.h"
 
+#include <atomic>
+
 // What an ordinary user may have (/proc/sys/fs/pipe-*): bytes of room in a pipe, a power of two;
 // pages of room in all of his pipes, 0 for no limit. Beyond pipe_user_pages_soft he gets pipes of
 // smallest_capacity, and makes none larger; beyond pipe_user_pages_hard he gets none.
@@ -37,6 +39,8 @@ public:
     expected<int64_t> write(uio& io, bool nonblocking, bool packets = false);
     uint32_t poll(poller* p, bool reader, bool writer, uint64_t hangup_mark);
     uint64_t available(); // bytes
+    // Bytes of its pages, whatever is in them.
+    uint64_t held() const { return pages_made_.load(std::memory_order_relaxed) * page_size; }
     uint64_t capacity();
     // Rounded up to a power of two pages. EBUSY: more is in it; EPERM if it grows beyond
     // pipe_max_size, or what its maker may have; ENOMEM.
@@ -74,6 +78,7 @@ private:
     // A page for each page_size of capacity. The array changes under both sleep locks and state_,
     // its elements under write_lock_.
     kmem_array<ring_page> ring_ GUARD_UNCHECKED(read_lock_, write_lock_, state_);
+    std::atomic<uint64_t> pages_made_{0}; // of ring_: they stay when they have been read
     // As many units as ring_ has pages.
     user_charge charge_ GUARD_UNCHECKED(read_lock_, write_lock_, state_);
 

@@ -7,11 +7,11 @@
 #include "arch/timer.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
 #include "lib/long_work.h"
-#include "vm/phys/pool.h"
 
 #include <algorithm>
 #include <optional>
@@ -27,7 +27,7 @@ public:
         polled_files p;
         if (count == 0)
             return p;
-        p.files_ = kmem_array<ref_ptr<file>>(count); // zeros: null
+        p.files_ = call_array<ref_ptr<file>>(count); // zeros: null
         if (!p.files_)
             return fail(Errno::nomem);
         return p;
@@ -49,7 +49,7 @@ public:
 
 private:
     polled_files() = default;
-    kmem_array<ref_ptr<file>> files_;
+    call_array<ref_ptr<file>> files_;
 };
 
 // Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline
@@ -57,6 +57,7 @@ private:
 template <class Scan> expected<int64_t> poll_until(nanos_t deadline, Scan scan) {
     poller p;
     int64_t ready = scan(&p);
+    const call_memory kept(p.bytes());
     while (ready == 0) {
         if (status woken = p.wait(deadline); !woken) {
             if (woken.error() != Errno::timedout)
@@ -93,7 +94,7 @@ linux_timespec time_left(nanos_t deadline) {
 expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t deadline) {
     if (count > process_limit(rlimit_nofile))
         return fail(Errno::inval);
-    kmem_array<linux_pollfd> fds(count);
+    call_array<linux_pollfd> fds(count);
     if (count && !fds)
         return fail(Errno::nomem);
     TRY(copy_in(fds.data(), user.address(), count * sizeof(linux_pollfd)));
@@ -127,7 +128,7 @@ expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t
 
 // The bits of select's three sets, in the order in, out, except; 1024 descriptors and more.
 struct select_sets {
-    kmem_array<uint64_t> words; // 3 * per_set asked for, then 3 * per_set results
+    call_array<uint64_t> words; // 3 * per_set asked for, then 3 * per_set results
     size_t per_set = 0;
     uint64_t& asked(unsigned set, size_t word) { return words[set * per_set + word]; }
     uint64_t& result(unsigned set, size_t word) { return words[(3 + set) * per_set + word]; }
@@ -149,7 +150,7 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
     select_sets sets;
     sets.per_set = (descriptors + 63) / 64;
     if (sets.per_set) {
-        sets.words = kmem_array<uint64_t>(6 * sets.per_set);
+        sets.words = call_array<uint64_t>(6 * sets.per_set);
         if (!sets.words)
             return fail(Errno::nomem);
     }

@@ -37,6 +37,7 @@ expected<exec_strings::chunk*> exec_strings::room() {
     void* memory = chunks.allocate();
     if (!memory)
         return fail(Errno::nomem);
+    kept_.add(sizeof(chunk));
     auto* fresh = new (memory) chunk; // its data stay as they are
     list_.push_back(*fresh);
     return fresh;
@@ -129,6 +130,7 @@ void exec_strings::take(exec_strings& other) {
     list_.splice_back(other.list_);
     count_ += std::exchange(other.count_, 0);
     bytes_ += std::exchange(other.bytes_, 0);
+    kept_.take(other.kept_);
 }
 
 status word_run::flush() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernel/base/user_ptr.h"
+#include "kernel/process/call_memory.h"
 #include "lib/list.h"
 #include "lib/result.h"
 #include "lib/types.h"
@@ -70,4 +71,5 @@ private:
     static constinit pool<chunk> chunks;
     list<chunk, &chunk::link> list_;
     uint64_t count_ = 0, bytes_ = 0;
+    call_memory kept_;
 };

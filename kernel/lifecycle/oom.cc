@@ -11,8 +11,8 @@
 //      tries again               <--  another was killed, or there is memory
 //
 // What a process holds is what would come free with it, in the kernel too: page tables, map
-// entries, amaps, threads' stacks, descriptors, what waits in pipes. About: nothing here may sleep
-// for a lock that the victim, or whoever faults in the kernel, has.
+// entries, amaps, threads' stacks, descriptors, the pages of pipes, what calls under way have copied
+// in. About: nothing here may sleep for a lock that the victim, or whoever faults in the kernel, has.
 //
 // A system call that runs out of kernel memory gets ENOMEM and nobody is killed for it, unless it
 // is the superuser's: what he starts to put things right needs memory too.
@@ -47,21 +47,38 @@ bool is_protected(const process& p) {
     return &p == init_process || p.oom_score_adj.load() == oom_score_adj_min;
 }
 
+// The thread of `p` behind `last`, which may have ended meanwhile; after null the first.
+ref_ptr<thread> thread_after(process& p, thread* last) {
+    lock_guard guard(process_tree_lock);
+    if (last && last->in_process.linked())
+        return ref_ptr<thread>(p.threads.next(*last));
+    for (thread& t : p.threads) // they are in the order in which they were made
+        if (!last || t.serial.value() > last->serial.value())
+            return ref_ptr<thread>(&t);
+    return nullptr;
+}
+
+// In bytes: its threads, and what they have open. Most have one table in common.
+uint64_t threads_hold(process& p) {
+    uint64_t bytes = 0;
+    ref_ptr<fd_table> files;
+    for (ref_ptr<thread> t = thread_after(p, nullptr); t; t = thread_after(p, t.get())) {
+        bytes += sizeof(thread) + machine_thread_bytes;
+        ref_ptr<fd_table> own;
+        {
+            lock_guard guard(t->lock);
+            own = t->files;
+        }
+        if (own && own != files)
+            bytes += own->footprint();
+        files = std::move(own);
+    }
+    return bytes;
+}
+
 // Pages that would come free with a process, about.
 uint64_t held_by(process& p) {
-    uint64_t bytes = sizeof(process), threads;
-    ref_ptr<fd_table> files;
-    {
-        lock_guard guard(process_tree_lock);
-        threads = p.threads.size();
-        if (thread* t = p.threads.front()) {
-            lock_guard own(t->lock);
-            files = t->files;
-        }
-    }
-    bytes += threads * (sizeof(thread) + machine_thread_bytes);
-    if (files)
-        bytes += files->footprint();
+    uint64_t bytes = process_bytes + p.call_bytes.load() + threads_hold(p);
     if (auto groups = process_credentials(p).supplementary) // two are a process's, this one ours
         bytes += groups->footprint() / std::max(1u, (groups->references() - 1) / 2);
     uint64_t pages = bytes / page_size;
@@ -92,16 +109,16 @@ void log_killing(process& p, const char* name, const char* why) {
            vm_page_get_statistics().free * kib);
 }
 
-// Whether `p` is ending, which gives its memory back by and by, and has not been at it for too
-// long: it may wait for a lock that whoever wants memory holds.
+// Whether `p` is ending, or has been told to, which gives its memory back by and by, and not for too
+// long already: it may wait for a lock that whoever wants memory holds.
 bool worth_waiting_for(process& p) {
     uint64_t threads;
     {
         lock_guard guard(process_tree_lock);
-        if (!p.signals.exiting || p.state == process_state::zombie)
-            return false;
         signal_guard signals(*p.handlers);
-        if (p.signals.survivor)
+        const bool told = p.signals.pending.set & sig_bit(sigkill); // and has not heard it yet
+        const bool ends = told || (p.signals.exiting && !p.signals.survivor);
+        if (!ends || p.state == process_state::zombie)
             return false;
         threads = p.threads.size();
     }

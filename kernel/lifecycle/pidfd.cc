@@ -25,6 +25,7 @@ public:
         return process_->state == process_state::zombie ? pollin | pollrdnorm : 0;
     }
     process* pidfd_process() override { return process_.get(); }
+    uint64_t held() override { return process_bytes; } // it may have been waited for long ago
 
 private:
     const ref_ptr<process> process_;

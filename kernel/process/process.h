@@ -64,6 +64,7 @@ struct process : ref_counted<process>, process_report {
     nanos_t start_time CONSTANT_ONCE_SHARED = 0;
     std::atomic<int> nice{0}; // -20..19: how long a slice is when others wait; inherited
     std::atomic<int16_t> oom_score_adj{0}; // /proc/PID/oom_score_adj; inherited
+    std::atomic<uint64_t> call_bytes{0};   // of its threads' call_memory
     // As searches for memory have seen it (kernel/lifecycle/oom.cc).
     struct {
         nanos_t since = 0;
@@ -117,6 +118,10 @@ struct process : ref_counted<process>, process_report {
     struct posix_timers posix_timers;
     struct cpu_alarms cpu_alarms;
 };
+
+// What the kernel keeps of one without threads, memory and files; about.
+inline constexpr uint64_t process_bytes =
+    sizeof(process) + sizeof(sig_handlers) + sizeof(security_context);
 
 extern process* init_process;
 // The owner of the kernel's own threads: pid 0, no address space, in no table.

@@ -47,6 +47,7 @@ void poller::add(poll_queue& queue) {
     entry->owner = this;
     entry->next = entries_;
     entries_ = entry;
+    count_++;
     lock_guard guard(queue.lock_);
     queue.entries_.insert_before(queue.first_from(*this), *entry);
 }

@@ -48,6 +48,8 @@ public:
     // Sleeps until some queue notifies (or has since the last wait), timedout at `deadline`, intr
     // on a signal.
     status wait(nanos_t deadline);
+    // Of its registrations.
+    uint64_t bytes() const { return count_ * sizeof(poll_queue::entry); }
 
 private:
     friend class poll_queue;
@@ -56,4 +58,5 @@ private:
     bool notified_ GUARDED_BY(lock_) = false;
     bool no_memory_ OWNED_BY_THREAD = false;
     poll_queue::entry* entries_ OWNED_BY_THREAD = nullptr;
+    uint64_t count_ OWNED_BY_THREAD = 0; // of them
 };

@@ -9,6 +9,7 @@
 #include "kernel/files/pipe.h"
 #include "kernel/files/vfs.h"
 #include "kernel/fs/device.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
@@ -107,7 +108,7 @@ public:
         if (count < 0 || count > most)
             return fail(Errno::inval);
         if (count > few) {
-            heap_ = kmem_array<uio_segment>(size_t(count));
+            heap_ = call_array<uio_segment>(size_t(count));
             if (!heap_)
                 return fail(Errno::nomem);
             segments_ = heap_.data();
@@ -131,7 +132,7 @@ public:
 private:
     static constexpr int64_t few = 8;
     uio_segment local_[few];
-    kmem_array<uio_segment> heap_;
+    call_array<uio_segment> heap_;
     uio_segment* segments_ = local_;
     size_t count_ = 0;
 };
@@ -209,7 +210,7 @@ struct copy_end {
 static expected<int64_t> copy_between(copy_end from, copy_end to, uint64_t size) {
     constexpr uint64_t buffer_size = 16 * page_size;
     size = std::min(size, uio_max);
-    kmem_array<char> buffer(std::min(page_round_up(std::max<uint64_t>(size, 1)), buffer_size));
+    call_array<char> buffer(std::min(page_round_up(std::max<uint64_t>(size, 1)), buffer_size));
     if (!buffer)
         return fail(Errno::nomem);
     uint64_t copied = 0;

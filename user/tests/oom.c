@@ -1,12 +1,18 @@
 // spork-only
 // Memory that has really run out, in mode 1: whoever holds most is killed, with a line in the log,
 // and the others live on; system calls get errors. And oom_score_adj.
+#include "../lib/clone.h"
 #include "../lib/proc.h"
 #include "../lib/scratch.h"
 #include "../lib/spork.h"
+#include "../lib/sync_points.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -22,13 +28,18 @@ static long meminfo_pages(const char* name) {
 
 static int log_fd;
 
-// Whether the log since the last call has a line with both.
-static bool logged(const char* a, const char* b) {
+static void follow_log(void) {
+    log_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+    need(log_fd >= 0 && lseek(log_fd, 0, SEEK_END) >= 0);
+}
+
+// How many lines of the log have both, since the last call.
+static int logged(const char* a, const char* b) {
     char record[1024];
-    bool found = false;
+    int found = 0;
     for (ssize_t n; (n = read(log_fd, record, sizeof record - 1)) > 0;) {
         record[n] = 0;
-        found |= strstr(record, a) != NULL && strstr(record, b) != NULL;
+        found += strstr(record, a) != NULL && strstr(record, b) != NULL;
     }
     return found;
 }
@@ -43,8 +54,7 @@ static void eat_all(void* unused) {
 }
 
 static void the_glutton_dies(void) {
-    log_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
-    need(log_fd >= 0 && lseek(log_fd, 0, SEEK_END) >= 0);
+    follow_log();
     char* mine = mmap(NULL, 100 * PAGE, RW, ANON, -1, 0);
     need(mine != MAP_FAILED);
     memset(mine, 'm', 100 * PAGE);
@@ -53,7 +63,7 @@ static void the_glutton_dies(void) {
     is_killed(reap(child), SIGKILL, "a process that touches more than there is is killed");
     char who[64];
     snprintf(who, sizeof who, "killed process %d (oom)", child);
-    ok(logged("out of memory", who), "the log says who");
+    is(logged("out of memory", who), 1, "the log says who");
     bool whole = true;
     for (int i = 0; i < 100 * PAGE; i++)
         whole = whole && mine[i] == 'm';
@@ -213,6 +223,7 @@ static void many_small_ones(void) {
 }
 
 static void hold_pages(void) { touch(700); }
+static void hold_less(void) { touch(350); }
 
 // A page in each page table.
 static void hold_page_tables(void) {
@@ -246,15 +257,16 @@ static void* wait_for_ever(void* unused) {
     return NULL;
 }
 
-static void hold_threads(void) {
-    enum { THREADS = 250 };
+static void start_threads(int count, void* (*body)(void*)) {
     pthread_attr_t small;
     pthread_t thread;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 16384);
-    for (int i = 0; i < THREADS; i++)
-        need(pthread_create(&thread, &small, wait_for_ever, NULL) == 0);
+    for (int i = 0; i < count; i++)
+        need(pthread_create(&thread, &small, body, NULL) == 0);
 }
+
+static void hold_threads(void) { start_threads(250, wait_for_ever); }
 
 static void hold_pipes(void) {
     enum { PIPES = 80, CAPACITY = 65536 };
@@ -262,6 +274,17 @@ static void hold_pipes(void) {
     for (int i = 0; i < PIPES; i++) {
         int fd[2];
         need(pipe(fd) == 0 && write(fd[1], full, CAPACITY) == CAPACITY);
+    }
+}
+
+// The pages of a pipe stay when what was in them has been read.
+static void hold_empty_pipes(void) {
+    enum { PIPES = 80, CAPACITY = 65536 };
+    static char full[CAPACITY];
+    for (int i = 0; i < PIPES; i++) {
+        int fd[2];
+        need(pipe(fd) == 0 && write(fd[1], full, CAPACITY) == CAPACITY);
+        need(read(fd[0], full, CAPACITY) == CAPACITY);
     }
 }
 
@@ -292,16 +315,137 @@ static void hold_shared(void) {
     need(madvise(at, HELD * PAGE, MADV_DONTNEED) == 0);
 }
 
+// ---- In calls that last -----------------------------------------------------------------------
+
+enum { ASKED = 65536 };
+static struct pollfd asked[ASKED];
+static int never_ready;
+
+static void* polls(void* unused) {
+    poll(asked, ASKED, -1);
+    return unused;
+}
+
+static void allow_descriptors(void) {
+    need(setrlimit(RLIMIT_NOFILE, &(struct rlimit){2 * ASKED, 1 << 20}) == 0);
+}
+
+static void ask_for(int fd, short events) {
+    for (int i = 0; i < ASKED; i++)
+        asked[i] = (struct pollfd){.fd = fd, .events = events};
+}
+
+static bool all_sleep(int threads, const char* in) {
+    int asleep = 0;
+    for (int tid = getpid(); asleep < threads && tid < getpid() + 4 * threads; tid++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/task/%d/wchan", tid);
+        asleep += access(path, R_OK) == 0 && strcmp(get_file(path), in) == 0;
+    }
+    return asleep == threads;
+}
+
+static void make_never_ready(void) {
+    int fd[2];
+    need(pipe(fd) == 0);
+    never_ready = fd[0];
+}
+
+static void hold_polls(void) {
+    enum { THREADS = 5 };
+    allow_descriptors();
+    make_never_ready();
+    ask_for(never_ready, POLLIN);
+    start_threads(THREADS, polls);
+    need(eventually(all_sleep(THREADS, "poll")));
+}
+
+static int source, full_pipe;
+
+static void* sends(void* unused) {
+    off_t from = 0;
+    sendfile(full_pipe, source, &from, 65536);
+    return unused;
+}
+
+static void hold_sendfiles(void) {
+    enum { THREADS = 70, CAPACITY = 65536 };
+    static char block[CAPACITY];
+    int fd[2];
+    source = memfd_create("source", 0);
+    need(pipe(fd) == 0 && write(source, block, CAPACITY) == CAPACITY);
+    need(write(fd[1], block, CAPACITY) == CAPACITY);
+    full_pipe = fd[1];
+    start_threads(THREADS, sends);
+    breathe();
+}
+
+// ---- Where nobody looks -----------------------------------------------------------------------
+
+// Calls under way refer to a file, too: they make its holder's share no smaller.
+static void hold_behind_references(void) {
+    hold_memory_file();
+    allow_descriptors();
+    ask_for(dup(0), 0);
+    for (int fd = 3, found = 0; !found; fd++)
+        if (lseek(fd, 0, SEEK_END) == (off_t)HELD * PAGE)
+            ask_for(fd, 0), found = 1;
+    make_never_ready();
+    asked[0] = (struct pollfd){.fd = never_ready, .events = POLLIN};
+    start_threads(1, polls);
+    need(eventually(all_sleep(1, "poll")));
+}
+
+static int with_own_table(void* unused) {
+    (void)unused;
+    hold_memory_file();
+    gate_open(&sleeps);
+    pause();
+    return 0;
+}
+
+// The sleeper's first thread goes on when the second one has what it holds.
+static void hold_in_second_table(void) {
+    static char stack[65536] __attribute__((aligned(16)));
+    struct gate ready = sleeps;
+    need(clone_call(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD, stack + sizeof stack,
+                    with_own_table, NULL) > 0);
+    gate_pass(&sleeps);
+    sleeps = ready;
+}
+
+// What is left of processes that have been waited for.
+static void hold_pidfds(void) {
+    enum { PROCESSES = 1200 };
+    need(setrlimit(RLIMIT_NOFILE, &(struct rlimit){2 * PROCESSES, 1 << 20}) == 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        pid_t child = vfork();
+        if (child == 0)
+            _exit(0);
+        need(syscall(SYS_pidfd_open, child, 0) >= 0);
+        reap(child);
+    }
+}
+
 // What the kernel keeps for a process counts like its own pages.
 static void kernels_memory(void) {
     static const struct {
         const char* what;
         void (*hold)(void);
     } hogs[] = {
-        {"page tables", hold_page_tables}, {"map entries", hold_map_entries},
-        {"threads", hold_threads},         {"pipes", hold_pipes},
-        {"texts of /proc", hold_texts},    {"a memory file", hold_memory_file},
+        {"page tables", hold_page_tables},
+        {"map entries", hold_map_entries},
+        {"threads", hold_threads},
+        {"pipes", hold_pipes},
+        {"texts of /proc", hold_texts},
+        {"a memory file", hold_memory_file},
         {"shared memory", hold_shared},
+        {"pipes that were read", hold_empty_pipes},
+        {"what poll asks for", hold_polls},
+        {"buffers of sendfile", hold_sendfiles},
+        {"a file that calls refer to", hold_behind_references},
+        {"a second thread's files", hold_in_second_table},
+        {"processes that have gone", hold_pidfds},
     };
     for (size_t i = 0; i < sizeof hogs / sizeof hogs[0]; i++) {
         sleeps = gate_make(), never = gate_make();
@@ -312,6 +456,49 @@ static void kernels_memory(void) {
         end(hog);
         end(innocent);
     }
+}
+
+// ---- Held on their way ------------------------------------------------------------------------
+
+static void* executes(void* unused) {
+    (void)unused;
+    enum { LONGEST = 128 * 1024, STRINGS = 40 };
+    static char text[LONGEST];
+    static char* arguments[STRINGS + 1];
+    memset(text, 'a', LONGEST - 1);
+    for (int i = 0; i < STRINGS; i++)
+        arguments[i] = text;
+    execv("/proc/self/exe", arguments);
+    return NULL;
+}
+
+static void exec_with_arguments(void* unused) {
+    need(setrlimit(RLIMIT_STACK, &(struct rlimit){64 << 20, 64 << 20}) == 0);
+    gate_pass(&sleeps);
+    executes(unused);
+}
+
+// Its arguments are in pages of the kernel's; so it is told to end. Where it is held it cannot: it is
+// told once, and given up after a while.
+static void exec_under_way(void) {
+    sleeps = gate_make(), never = gate_make();
+    follow_log();
+    pid_t hog = spawn(exec_with_arguments, NULL);
+    char point[64], who[64];
+    snprintf(point, sizeof point, "exec_is_ready %d 1", hog);
+    hold(point);
+    gate_open(&sleeps);
+    need(eventually(is_at(hog, "exec_is_ready")));
+    pid_t next = sleeper(hold_pages, 0), innocent = sleeper(hold_less, 0);
+    demand_memory(100);
+    snprintf(who, sizeof who, "killed process %d (oom)", hog);
+    is(logged("out of memory", who), 1, "who holds arguments of an exec is killed, once");
+    ok(is_at(hog, "exec_is_ready"), "it cannot end yet");
+    is_killed(reap(next), SIGKILL, "after a while the next one is killed");
+    ok(lives(innocent), "and no further one");
+    let_go("exec_is_ready");
+    is_killed(reap(hog), SIGKILL, "the first one comes to its end");
+    end(innocent);
 }
 
 // The pages of a parent that has gone are in no page table of the child's.
@@ -342,6 +529,7 @@ int main(void) {
     subtest("a protected process", protected_process);
     subtest("many small processes of one user", many_small_ones);
     subtest("memory of the kernel's", kernels_memory);
+    subtest("the arguments of an exec under way", exec_under_way);
     subtest("memory inherited from a parent", inherited_memory);
     return done();
 }

@@ -2,6 +2,7 @@
 #include "../lib/proc.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 static void die(void* how) {
@@ -23,6 +24,26 @@ static void statuses(void) {
     for (int i = 0; i < 7; i++) {
         int how = -signals[i];
         is(status_of(die, &how), signals[i], "killed by signal %d", signals[i]);
+    }
+}
+
+// Where there is none: the process is not dumpable, nor may there be a file of it.
+static void die_without_core(void* signo) {
+    need(prctl(PR_SET_DUMPABLE, 0) == 0);
+    need(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) == 0);
+    raise(*(int*)signo);
+}
+
+static void core_dumps(void) {
+    static const int signals[] = {SIGQUIT, SIGILL, SIGABRT, SIGFPE,
+                                  SIGSEGV, SIGBUS, SIGSYS,  SIGTRAP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        int signo = signals[i];
+        is(status_of(die_without_core, &signo), signo, "no WCOREDUMP without a core");
+        siginfo_t info;
+        pid_t child = spawn(die_without_core, &signo);
+        need(waitid(P_PID, (id_t)child, &info, WEXITED) == 0);
+        ok(info.si_code == CLD_KILLED && info.si_status == signo, "nor CLD_DUMPED");
     }
 }
 
@@ -257,6 +278,7 @@ static void a_crowd(void) {
 
 int main(void) {
     subtest("statuses", statuses);
+    subtest("no core", core_dumps);
     subtest("nobody to wait for", no_children);
     subtest("WNOHANG", no_hang);
     subtest("any child or one", any_and_one);
