@@ -29,7 +29,8 @@ def without(environment: dict[str, str], pattern: str, folder: Path) -> dict[str
     folder.mkdir()
     for place in environment["PATH"].split(":"):
         for tool in Path(place).glob("*"):
-            if not tool.match(pattern) and not (folder / tool.name).is_symlink():
+            hidden = tool.match(pattern) or tool.resolve().name == "ccache"  # which looks for the compiler in PATH
+            if not hidden and not (folder / tool.name).is_symlink():
                 (folder / tool.name).symlink_to(tool)
     return environment | {"PATH": str(folder)}
 
