@@ -9,7 +9,7 @@
 #include "lib/assert.h"
 #include "vm/phys/pool.h"
 
-#include <bitset>
+#include <iterator>
 
 namespace {
 
@@ -127,10 +127,9 @@ void pci_function::find_memory() {
 }
 
 void pci_scan() {
-    std::bitset<256> wanted;
-    wanted.set(0);
+    bool wanted[256] = {true};
     // A bridge leads to a bus with a greater number than its own; what says else is not followed.
-    for (unsigned bus = 0; bus < wanted.size(); bus++) {
+    for (unsigned bus = 0; bus < std::size(wanted); bus++) {
         if (!wanted[bus])
             continue;
         pci_open_bus(uint8_t(bus));
@@ -149,7 +148,7 @@ void pci_scan() {
             f->find_memory();
             const uint8_t header = f->read8(reg_header), next = f->read8(reg_buses + 1);
             if ((header & ~header_many) == header_bridge && next > bus)
-                wanted.set(next);
+                wanted[next] = true;
             n |= at.function == 0 && !(header & header_many) ? 7 : 0;
         }
     }
