@@ -92,6 +92,7 @@ tools_fuzz     := $(BUILD)/setup/fuzz
 tools_coverage := $(BUILD)/setup/coverage
 tools_growth   := $(BUILD)/setup/growth
 tools_tcc      := $(BUILD)/setup/tcc
+tools_lab      := $(BUILD)/setup/lab
 
 # ---- Flags ---------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ release: $(tools_run) ## the ISO, the kernel, the root file system and tools/spo
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
 	$(Q)tools/release
 
-test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) ## run every test
+test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) $(tools_lab) ## run every test
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests) $(bench_programs)
 	$(make_lean)
 	$(call fetch,$(musl) $(web_packages))
@@ -187,7 +188,7 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
-test-system: $(tools_run) $(tools_test) $(tools_libc) ## boot by every route and drive a real shell
+test-system: $(tools_run) $(tools_test) $(tools_libc) $(tools_lab) ## boot by every route and drive a real shell
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(bench_programs)
 	$(make_lean)
 	$(call fetch,$(musl))
@@ -237,6 +238,10 @@ test-faults: $(tools_run) $(tools_test) ## put known faults back, one after the 
 test-mutants: $(tools_run) ## make mistakes that a learner makes: the kernel must name each (long)
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/test-mutants $(T)
+
+test-labs: $(tools_run) $(tools_lab) ## prove each lab of docs/labs: starter, solutions, wrong and hostile submissions (long)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)SPORK_NO_BUILD=1 tools/lab prove $(T)
 
 docs: $(tools_run) $(tools_test) ## put what the pages quote of commands and of GDB into them anew
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
@@ -321,7 +326,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
         bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 

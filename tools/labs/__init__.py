@@ -1,0 +1,1 @@
+"""What tools/lab is made of: docs/labs/README.md says what a lab is."""
