@@ -102,6 +102,20 @@ def test_page(page: Path, words: set[str]) -> None:
     assert not faults, f"{page.relative_to(ROOT)}: " + "; ".join(faults)
 
 
+def test_names_are_in_their_files() -> None:
+    """A row of docs/names.md with a column of files: each of Spork's names is in one of them."""
+    faults = []
+    for row in (ROOT / "docs" / "names.md").read_text().splitlines():
+        _, _, ours, where, *_ = [*(cell.strip() for cell in row.split("|")), "", "", "", ""]
+        folder, text = "", ""
+        for name in where.split(", ") if "/" in where else []:
+            folder = name.rpartition("/")[0] or folder
+            text += (ROOT / folder / name.rpartition("/")[2]).read_text()
+        faults += [f"{name} is not in {where}" for name in re.findall(r"`([\w:]+)(?:\(\))?`", ours)
+                   if text and not re.search(rf"\b{name.split('::')[-1]}\b", text)]
+    assert not faults, "; ".join(faults)
+
+
 def test_quoted_output_is_this_kernels() -> None:
     """What the pages quote of runs that are the same each time is what these print now."""
     quoting = [page for page in PAGES if "<!-- docs, same:" in page.read_text()]
