@@ -6,13 +6,12 @@
 // lock is held for more than some dozen steps of it.
 #pragma once
 
-#include "lib/lock.h"
+#include "kernel/process/process_tree.h"
 #include "lib/types.h"
 
 struct process;
 struct thread;
 struct usage;
-extern spin_lock process_tree_lock;
 
 // A child that is complete and has not run: its memory, descriptors and first registers.
 // `shares_vm`, `shares_files`: as its maker asked.

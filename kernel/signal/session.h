@@ -13,5 +13,6 @@ void group_hang_up(pid_t id) EXCLUDES(process_tree_lock);
 // SIGHUP and SIGCONT.
 void session_process_exiting(process& p);
 
-// kernel/tty: the session's leader ends, and the terminal is let go of. No locks held.
+// kernel/tty's: the leader of `s` is ending. Its terminal becomes nobody's, SIGHUP and SIGCONT go to
+// the foreground group, and the descriptions that the session has opened are hung up. No locks held.
 void tty_session_ends(session& s);

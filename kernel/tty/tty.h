@@ -46,10 +46,6 @@ struct tty_facts {
 };
 tty_facts tty_of(process& p);
 
-// The leader of `s` is ending: its terminal becomes nobody's, SIGHUP and SIGCONT go to the
-// foreground group, and the descriptions that the session has opened are hung up. No locks held.
-void tty_session_ends(session& s);
-
 // An open description of a terminal.
 class tty_file final : public file {
 public:
