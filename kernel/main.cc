@@ -21,6 +21,7 @@
 #include "kernel/files/vnode.h"
 #include "kernel/fs/initial_tree.h"
 #include "kernel/lifecycle/exec.h"
+#include "kernel/lifecycle/oom.h"
 #include "kernel/memory/sysv_shm.h"
 #include "kernel/observe/strace.h"
 #include "kernel/observe/trace.h"
@@ -137,6 +138,7 @@ void start_up(void*) {
     drivers_start();
     vfs_init(the_boot_info);
     trace_init();
+    out_of_memory_init();
     char word[32];
     if (cmdline_value("panic=", word, sizeof word))
         fail_on_purpose(word);

@@ -7,4 +7,6 @@ file::file(vnode& node, uint32_t flags) : flags_(flags), node_(&node) {}
 
 expected<ref_ptr<uvm_object>> file::mmap_object() { return fail(Errno::nodev); }
 
+uint64_t file::held() { return node_->held(); }
+
 file::~file() { file_locks_closed(*node_, this); }

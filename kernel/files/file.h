@@ -105,9 +105,9 @@ public:
         return {};
     }
     virtual status sync() { return fail(Errno::inval); }
-    // Bytes that the kernel keeps for it: that wait in it, or come free with it. Called with an
-    // fd_table locked.
-    virtual uint64_t held() { return 0; }
+    // Bytes that the kernel keeps for it: that wait in it, or come free with it; if it does not say,
+    // its vnode's. Called with an fd_table locked.
+    virtual uint64_t held();
     // F_GETPIPE_SZ and F_SETPIPE_SZ: bytes. badf when it is no pipe.
     virtual expected<int64_t> pipe_size() { return fail(Errno::badf); }
     virtual expected<int64_t> set_pipe_size(uint64_t size) {

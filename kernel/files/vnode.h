@@ -201,6 +201,9 @@ public:
     virtual expected<ref_ptr<file>> open(uint32_t flags) = 0;
     // The contents of a regular file, if they are memory.
     virtual ref_ptr<uvm_aobj> memory();
+    // Bytes that come free when nothing refers to it any more, however it is referred to. Called
+    // with an fd_table locked.
+    virtual uint64_t held() { return 0; }
     virtual status truncate(uint64_t size) {
         (void)size;
         return fail(Errno::inval);

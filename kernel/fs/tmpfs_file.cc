@@ -47,7 +47,6 @@ public:
     expected<ref_ptr<uvm_object>> mmap_object() override;
     status limit_sharing(vm_prot prot, vm_prot& most) override;
     void stored() override;
-    uint64_t held() override { return memory_->share(); }
 
 protected:
     uint64_t size() override { return memory_->size(); }

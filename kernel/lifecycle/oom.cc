@@ -3,12 +3,15 @@
 // but one of the user whose processes hold most, and of these the one that holds most itself. So a
 // user who fills memory by many small processes loses those, and not the shell of another.
 //
-//      who faults                     the search, one at a time
-//      ----------                     -------------------------
+//      who faults                     the search, a thread of the kernel's
+//      ----------                     ------------------------------------
 //      has been killed: gives up
 //      waits while one is dying  <--  a process that ends has still its memory: for a while
 //      is killed                 <--  it is the one that holds most
 //      tries again               <--  another was killed, or there is memory
+//
+// Who faults in the kernel has locks. The search holds references to what it looks at, and one of
+// them may turn out to be the last, whose end takes locks, too: so another thread has them.
 //
 // What a process holds is what would come free with it, in the kernel too: page tables, map
 // entries, amaps, threads' stacks, descriptors, the pages of pipes, what calls under way have copied
@@ -20,11 +23,13 @@
 
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/base/panic.h"
 #include "kernel/base/printk.h"
 #include "kernel/files/file.h"
+#include "kernel/files/vnode.h"
 #include "kernel/process/process.h"
+#include "kernel/sched/kernel_thread.h"
 #include "kernel/signal/signal.h"
-#include "lib/format.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/vm_page.h"
 #include "vm/vmspace.h"
@@ -76,9 +81,18 @@ uint64_t threads_hold(process& p) {
     return bytes;
 }
 
+uint64_t executable_holds(process& p) {
+    ref_ptr<vnode> node;
+    {
+        lock_guard guard(p.lock);
+        node = p.executable;
+    }
+    return node ? node->held() : 0;
+}
+
 // Pages that would come free with a process, about.
 uint64_t held_by(process& p) {
-    uint64_t bytes = process_bytes + p.call_bytes.load() + threads_hold(p);
+    uint64_t bytes = process_bytes + p.call_bytes.load() + threads_hold(p) + executable_holds(p);
     if (auto groups = process_credentials(p).supplementary) // two are a process's, this one ours
         bytes += groups->footprint() / std::max(1u, (groups->references() - 1) / 2);
     uint64_t pages = bytes / page_size;
@@ -98,15 +112,24 @@ int64_t badness(process& p) {
                                     p.oom_score_adj.load() * total / oom_score_adj_max);
 }
 
-void log_killing(process& p, const char* name, const char* why) {
+void log_killing(process& p, const char* name) {
     vmspace::sizes held{};
     if (ref_ptr<vmspace> vm = process_vmspace(p))
         held = vm->get_sizes();
     constexpr ull kib = page_size / 1024;
-    printk("out of memory: killed process %d (%s), %s; it had %llu kB resident, %llu kB mapped and "
-           "%llu kB in all, %llu kB are free",
-           p.pid, name, why, held.resident_pages * kib, held.virtual_pages * kib, held_by(p) * kib,
+    printk("out of memory: killed process %d (%s), which holds most; it had %llu kB resident, %llu "
+           "kB mapped and %llu kB in all, %llu kB are free",
+           p.pid, name, held.resident_pages * kib, held.virtual_pages * kib, held_by(p) * kib,
            vm_page_get_statistics().free * kib);
+}
+
+// Of the running thread's process, by a thread that may hold any lock.
+void log_own_end(thread& self, vaddr_t address) {
+    constexpr ull kib = page_size / 1024;
+    printk("out of memory: killed process %d (%s), which needs a page for %#llx; it had %llu kB, "
+           "%llu kB are free",
+           self.proc->pid, self.name, ull(address.value()),
+           self.vm ? self.vm->footprint() * kib : 0, vm_page_get_statistics().free * kib);
 }
 
 // Whether `p` is ending, or has been told to, which gives its memory back by and by, and not for too
@@ -132,9 +155,8 @@ struct search_result {
     ref_ptr<process> victim; // null: nobody may be killed
 };
 
-// Of the search that is going on, as is process::dying. Users beyond the table's room count with
-// the one whose place they find.
-constinit std::atomic<bool> searching{false};
+// The searching thread's, as is process::dying. Users beyond the table's room count with the one
+// whose place they find.
 struct user_total {
     uint32_t uid = 0;
     int64_t held = 0, most = 0;
@@ -154,8 +176,6 @@ user_total& total_of(uint32_t uid) {
 }
 
 search_result search() {
-    if (searching.exchange(true, std::memory_order_acquire))
-        return {.wait = true, .victim = nullptr};
     search_result result;
     user_total* worst = nullptr;
     std::fill(std::begin(totals), std::end(totals), user_total{});
@@ -179,7 +199,6 @@ search_result search() {
     if (!result.wait && worst)
         result.victim = process_find(worst->worst);
     result.wait |= worst && !result.victim; // it has gone by itself
-    searching.store(false, std::memory_order_release);
     return result;
 }
 
@@ -193,12 +212,70 @@ void kill(process& victim) {
         thread* first = victim.threads.front();
         std::copy_n(first ? first->name : victim.last_name, sizeof name, name);
     }
-    log_killing(victim, name, "which holds most");
+    log_killing(victim, name);
     last_killing.store(now());
     ref_ptr<vmspace> vm = process_vmspace(victim);
     for (ref_ptr<process> p = process_next(1); p; p = process_next(p->pid + 1))
         if (vm && process_vmspace(*p) == vm && !is_protected(*p))
             signal_send_process(*p, sigkill, nullptr);
+}
+
+// What a search has come to for who has asked for it. `others`: one is dying, or has been killed.
+enum class verdict : uint8_t { others, own, nobody };
+
+// The question that the searching thread has, if any, and its last answer.
+struct {
+    spin_lock lock{lock_rank::wait, "memory search"};
+    wait_queue asked GUARDED_BY(lock), answered GUARDED_BY(lock);
+    bool busy GUARDED_BY(lock) = false;
+    uint64_t number GUARDED_BY(lock) = 0; // of the question
+    uint64_t asker GUARDED_BY(lock) = 0;  // process::serial
+    uint64_t answer_to GUARDED_BY(lock) = 0;
+    verdict answer GUARDED_BY(lock){};
+} question;
+
+verdict search_for(uint64_t asker) {
+    const search_result found = search();
+    if (found.victim && found.victim->serial.value() == asker)
+        return verdict::own;
+    if (found.victim)
+        kill(*found.victim);
+    return found.wait || found.victim ? verdict::others : verdict::nobody;
+}
+
+NO_ALLOC void search_when_asked(void*) {
+    for (;;) {
+        uint64_t asker;
+        {
+            lock_guard guard(question.lock);
+            while (!question.busy)
+                question.asked.wait(question.lock, "memory search");
+            asker = question.asker;
+        }
+        const verdict answer = search_for(asker);
+        lock_guard guard(question.lock);
+        question.busy = false;
+        question.answer_to = question.number;
+        question.answer = answer;
+        question.answered.wake_all();
+    }
+}
+
+// What others have asked is answered for them alone: who waited has the same right to wait on. Nor
+// is an answer waited for without end, since the search may want a lock that the asker holds.
+verdict ask_for(process& p) {
+    lock_guard guard(question.lock);
+    if (question.busy)
+        return verdict::others;
+    question.busy = true;
+    question.asker = p.serial.value();
+    const uint64_t mine = ++question.number;
+    question.asked.wake_all();
+    const nanos_t until = now() + patience;
+    while (question.answer_to < mine)
+        if (!question.answered.wait_killable(question.lock, "out of memory", until))
+            return verdict::others;
+    return question.answer_to == mine ? question.answer : verdict::others;
 }
 
 void wait_a_little() {
@@ -221,20 +298,15 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
             wait_a_little();
             return true; // it has had its effect since the page could not be had
         }
-        const search_result found = search();
-        if (!found.wait && (!found.victim || found.victim.get() == &p))
+        if (ask_for(p) != verdict::others)
             break;
-        if (found.victim)
-            kill(*found.victim);
         wait_a_little();
         if (vm_page_get_statistics().free != 0)
             return true;
     }
     if (is_protected(p) && !user_mode)
         return false;
-    char why[64];
-    format_to(why, sizeof why, "which needs a page for %#llx", ull(address.value()));
-    log_killing(p, self.name, why);
+    log_own_end(self, address);
     signal_force(self, sigkill, si_kernel, 0);
     return false;
 }
@@ -243,13 +315,15 @@ bool out_of_memory_in_call(thread& self) {
     if (vm_page_get_statistics().free >= few_pages || signal_kill_pending(self) ||
         !current_credentials().superuser())
         return false;
-    const search_result found = search();
-    if (!found.wait && (!found.victim || found.victim == self.proc))
+    if (ask_for(*self.proc) != verdict::others)
         return false;
-    if (found.victim)
-        kill(*found.victim);
     wait_a_little();
     return true;
+}
+
+void out_of_memory_init() {
+    if (!kernel_thread_start("memory search", search_when_asked, nullptr))
+        panic("no memory for the search for memory");
 }
 
 unsigned oom_score(process& p) {

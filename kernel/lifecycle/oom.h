@@ -4,10 +4,12 @@
 #include "kernel/process/thread.h"
 #include "lib/no_alloc.h"
 
+void out_of_memory_init(); // starts the thread that searches
+
 // Called by a thread whose access to `address` needs a page that cannot be had. A process of the
 // user that holds most is killed, which the log says, and the access is to be tried again: true. If
 // that process is the caller's own, or there is none, false. Init, and whoever has oom_score_adj
-// -1000, is never chosen. May sleep; takes no sleep lock.
+// -1000, is never chosen. May sleep, also under sleep locks; takes none and drops no reference.
 NO_ALLOC bool out_of_memory(thread& self, vaddr_t address, bool user_mode);
 
 // A system call has failed for want of memory. If memory is out and the caller is the superuser,

@@ -72,6 +72,36 @@ static void the_glutton_dies(void) {
     ok(labs(meminfo_pages("MemFree:") - free_before) < 64, "and the memory");
 }
 
+static void write_for_ever(void* end) {
+    static char block[16 * PAGE];
+    while (write(*(int*)end, block, sizeof block) > 0)
+        continue;
+}
+
+// Takes the last pages in a call, which has the pipe's lock meanwhile.
+static void eat_in_call(void* unused) {
+    (void)unused;
+    enum { LAST = 2000 };
+    int pipe_ends[2];
+    need(pipe(pipe_ends) == 0);
+    spawn(write_for_ever, &pipe_ends[1]);
+    const size_t pages = (size_t)meminfo_pages("MemTotal:") + LAST;
+    const size_t first = (size_t)meminfo_pages("MemFree:") - LAST;
+    char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < first; i++)
+        at[i * PAGE] = 1;
+    for (size_t done = first * PAGE; done < pages * PAGE;) {
+        ssize_t n = read(pipe_ends[0], at + done, 16 * PAGE);
+        need(n > 0);
+        done += (size_t)n;
+    }
+}
+
+static void the_glutton_reads(void) {
+    is_killed(status_of(eat_in_call, NULL), SIGKILL, "who reads more than there is is killed");
+}
+
 // All but a few pages of memory are in a file, of a kind that has no limit. A fork in mode copy
 // then wants more than there is, and its parent has nothing to fault on.
 static void system_calls_fail(void) {
@@ -396,6 +426,19 @@ static void hold_behind_references(void) {
     need(eventually(all_sleep(1, "poll")));
 }
 
+// A descriptor for the path alone keeps the file.
+static void hold_by_path(void) {
+    hold_memory_file();
+    for (int fd = 3;; fd++) {
+        char path[64];
+        if (lseek(fd, 0, SEEK_END) != (off_t)HELD * PAGE)
+            continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        need(open(path, O_PATH) >= 0 && close(fd) == 0);
+        break;
+    }
+}
+
 static int with_own_table(void* unused) {
     (void)unused;
     hold_memory_file();
@@ -444,6 +487,7 @@ static void kernels_memory(void) {
         {"what poll asks for", hold_polls},
         {"buffers of sendfile", hold_sendfiles},
         {"a file that calls refer to", hold_behind_references},
+        {"a file by its path", hold_by_path},
         {"a second thread's files", hold_in_second_table},
         {"processes that have gone", hold_pidfds},
     };
@@ -524,6 +568,7 @@ static void inherited_memory(void) {
 int main(void) {
     scratch_begin();
     subtest("a process that takes all", the_glutton_dies);
+    subtest("a process that reads all", the_glutton_reads);
     subtest("system calls without memory", system_calls_fail);
     subtest("oom_score_adj", adjusting);
     subtest("a protected process", protected_process);
