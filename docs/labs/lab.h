@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LAB_PAGE = 4096, LAB_WORDS = 8, LAB_SECONDS = 100 };
+enum { LAB_PAGE = 4096, LAB_WORDS = 8, LAB_SECONDS = 60 };
 
 static inline uint64_t lab_word(uint64_t seed, uint64_t generation, uint64_t page, uint64_t word) {
     uint64_t z = seed + (generation << 40 | page << 8 | word) * 0x9e3779b97f4a7c15u;
