@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
@@ -143,7 +144,7 @@ def result_of(*marks: grade.Mark) -> grade.Result:
 def test_no_report_tells_of_a_hidden_test() -> None:
     result = result_of(grade.Mark("seen", 17, 20, "g", False, True, "", ""),
                        grade.Mark("secret", 3, 40, "secret group", True, False, "secret rule", "secret trace"),
-                       grade.Mark("bad", 0, 40, "g", False, False, "which rule", "a trace \x1b[0m"))
+                       grade.Mark("bad", 0, 40, "g", False, False, "which rule", "a trace"))
     for name, (_, text_of) in reports.FORMATS.items():
         assert ("secret" in text_of(result)) == (name == "json"), name
     scope = json.loads(reports.gradescope(result))
@@ -164,6 +165,18 @@ def test_what_must_be_seen_is_told_when_it_is_not() -> None:
     assert "times to the stage" in grade.faults_of(test, machine.Ran(0), 5)[0]
     good.status = 124
     assert grade.faults_of(test, good, 5) == ["it did not end in time"]
+
+
+def test_what_a_stranger_prints_stops_no_grading(tmp_path: Path) -> None:
+    """A machine that is gone when it is looked at, a number that is none, a name of bytes."""
+    says = "echo stage forked; echo stage forked; echo value a " + "9" * 5000 + "; echo value b 7"
+    looks = [spec.Look("forked", range(2), 0, 1)]
+    process = subprocess.Popen(["sh", "-c", says], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ran = machine._converse(process, tmp_path, 5, looks, time.monotonic() + 60)
+    assert (ran.status, ran.values, ran.stages) == (0, {"b": 7}, ["forked", "forked"])
+    assert len(ran.faults) == 1 and "memory cannot be looked at" in ran.faults[0]
+    assert kernels.printable("a\n\udcffb") == "a??b"
+    assert grade.plain("\x1b[0m a\tb") == "?[0m a\tb"
 
 
 def test_the_starter_fails_what_it_is_to_fail(tmp_path: Path) -> None:

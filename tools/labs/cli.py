@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sporklib import cli
@@ -44,22 +45,30 @@ def update(arguments: argparse.Namespace) -> int:
 def grade(arguments: argparse.Namespace) -> int:
     cli.build(KERNEL, ROOT_CPIO)
     lab = load(arguments.lab)
-    grader = Grader(lab, arguments.limit, arguments.visible)
-    results = []
     for submission in arguments.submission:
         if not submission.is_dir():
             raise ToolError(f"{submission}: a submission is a folder")
-        out = arguments.output / submission.resolve().name
+    outs = [arguments.output / submission.resolve().name for submission in arguments.submission]
+    if len(set(outs)) != len(outs):
+        raise ToolError("two submissions have one name")
+    grader = Grader(lab, arguments.limit, arguments.visible)
 
-        def keep(result: Result, out: Path = out) -> None:
+    def one(submission: Path, out: Path) -> Result:
+        def keep(result: Result) -> None:
             out.mkdir(parents=True, exist_ok=True)
             for file, text_of in reports.FORMATS.values():
                 new = out / f"{file}.new"
                 new.write_text(text_of(result))
                 new.replace(out / file)
 
-        results.append(grader.grade(submission, keep))
-        sys.stdout.write(reports.page(results[-1]))
+        return grader.grade(submission, keep)
+
+    results = []
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for result in pool.map(one, arguments.submission, outs):
+            results.append(result)
+            sys.stdout.write(reports.page(result))
+            sys.stdout.flush()
     (arguments.output / "marks.csv").write_text(reports.table(results))
     return 0
 
@@ -93,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     each.add_argument("submission", type=Path, nargs="+")
     each.add_argument("-o", "--output", type=Path, default=BUILD / "labs" / "results", metavar="DIR",
                       help="a folder for each submission's results (build/labs/results)")
+    each.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="so many side by side (1)")
     each.add_argument("--visible", action="store_true", help="the tests alone that a handout has, too")
     each.add_argument("--limit", type=float, default=LIMIT, metavar="S", help=f"seconds for one machine ({LIMIT:.0f})")
     each.set_defaults(action=grade)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sporklib.results import UNPRINTABLE
+
 from . import machine
 from .kernels import Kernel, Pristine, build, pristine
 from .sandbox import works
@@ -71,6 +73,11 @@ class Result:
         return json.dumps(asdict(self) | {"points": self.points, "most": self.most}, indent=1) + "\n"
 
 
+def plain(text: str) -> str:
+    """What a stranger's kernel has printed, fit for every format."""
+    return UNPRINTABLE.sub("?", text)
+
+
 def first_words(text: str) -> str:
     for pattern in TELLING:
         if found := re.search(pattern, text):
@@ -106,12 +113,13 @@ class Grader:
         works()
         self.lab = lab
         self.limit = limit
+        self.clean = pristine(lab)
         self.tests = [test for test in lab.tests if not (only_visible and test.hidden)]
 
     def grade(self, submission: Path, seen: Seen = lambda _: None) -> Result:
         """Builds and runs it. `seen` is told the result after each test."""
-        clean = pristine(self.lab)
-        result = Result(self.lab.name, self.lab.title, submission.name, clean.hash,
+        clean = self.clean
+        result = Result(self.lab.name, self.lab.title, submission.resolve().name, clean.hash,
                         [Mark(test.name, 0, test.points, test.group, test.hidden) for test in self.tests])
         with tempfile.TemporaryDirectory(prefix="lab-") as work:
             kernel = build(self.lab, clean, submission, Path(work))
@@ -127,7 +135,7 @@ class Grader:
         for test in self.tests:
             mark = marks[test.name]
             if kernel.elf is None:
-                mark.first, mark.report = "the kernel cannot be built", kernel.said[:TEXT]
+                mark.first, mark.report = "the kernel cannot be built", plain(kernel.said[:TEXT])
             elif test.after is not None and not marks[test.after].passed:
                 mark.first = f"not run: it counts when {test.after!r} passes"
             elif time.monotonic() - started > WHOLE_LIMIT:
@@ -152,8 +160,9 @@ class Grader:
             if "panic: " in again.said:
                 said = again.said
         told = first_words(said)
-        mark.first = told if told and "panic: " in said else faults[0]
-        mark.report = "\n".join([*faults, *([f"the kernel says: {told}"] if told else []), "", said[-TEXT:]]).strip()
+        mark.first = plain(told if told and "panic: " in said else faults[0])
+        mark.report = plain("\n".join([*faults, *([f"the kernel says: {told}"] if told else []), "",
+                                       said[-TEXT:]]).strip())
 
     def _machine(self, clean: Pristine, elf: Path, test: Test, seed: int, check: bool) -> machine.Ran:
         options = ["--icount", "--append", "norandmaps"] if test.icount else ["--smp", str(test.smp)]

@@ -117,6 +117,11 @@ def object_name(name: str) -> str:
     return name.replace("/", "_") + ".o"
 
 
+def printable(name: str) -> str:
+    """A stranger's name of a file, fit for a report."""
+    return "".join(each if each.isprintable() else "?" for each in name)[:200]
+
+
 def find(submission: Path, name: str) -> Path | None:
     """A file of the submission; where it came without its folders, by its last name."""
     for path in (submission / name, submission / Path(name).name):
@@ -149,7 +154,7 @@ def take_in(lab: Lab, clean: Pristine, submission: Path, folder: Path) -> tuple[
             continue
         if path.is_symlink() or not path.is_file() or not (clean.tree / name).is_file() or \
                 not filecmp.cmp(path, clean.tree / name, shallow=False):
-            ignored.append(name)
+            ignored.append(printable(name))
     notes += [f"{name} has no effect: it is not to be handed in" for name in ignored[:IGNORED]]
     if len(ignored) > IGNORED:
         notes.append(f"nor have {len(ignored) - IGNORED} more files")

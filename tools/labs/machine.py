@@ -158,14 +158,17 @@ def _converse(process: subprocess.Popen[bytes], out: Path, seed: int, looks: lis
             ran.output += data.decode(errors="replace")
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                if match := re.fullmatch(rb"value (\w+) (\d+)\r?", line):
+                if match := re.fullmatch(rb"value (\w{1,40}) (\d{1,20})\r?", line):
                     ran.values[match[1].decode()] = int(match[2])
-                elif match := re.fullmatch(rb"stage ([\w-]+)\r?", line):
+                elif match := re.fullmatch(rb"stage ([\w-]{1,40})\r?", line):
                     ran.stages.append(match[1].decode())
                     here = [each for each in looks if each.stage == ran.stages[-1]]
-                    if here:
-                        monitor = monitor or Monitor(out / "qmp")
-                        ran.faults += look(monitor, out, seed, here)
+                    if here and ran.stages.count(here[0].stage) == 1:
+                        try:
+                            monitor = monitor or Monitor(out / "qmp")
+                            ran.faults += look(monitor, out, seed, here)
+                        except (OSError, ValueError) as error:  # the machine has ended, or is no machine any more
+                            ran.faults.append(f"at {here[0].stage}: memory cannot be looked at: {error}")
                     _go_on(process.stdin)
             if not data:
                 with contextlib.suppress(subprocess.TimeoutExpired):

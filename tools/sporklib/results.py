@@ -11,7 +11,7 @@ Verdict = Literal["passed", "failed", "skipped"]
 End = Literal["", "died", "hung", "did not run"]
 
 # Control characters that XML cannot hold.
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
 
 
 @dataclass
@@ -58,7 +58,7 @@ def write_junit(path: Path, suite: str, results: list[Result]) -> None:
             top, "testcase", classname=f"{suite}.{result.group}" if result.group else suite,
             name=result.name, time=f"{result.seconds:.3f}",
         )
-        details = _UNPRINTABLE.sub("?", result.details)
+        details = UNPRINTABLE.sub("?", result.details)
         if result.verdict == "failed":
             message = (details.strip().splitlines() or ["failed"])[0]
             xml.SubElement(case, "failure", message=message).text = details
