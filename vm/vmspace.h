@@ -238,8 +238,7 @@ public:
     };
     sizes get_sizes();
     uint64_t commit_charge() const; // pages
-    // Pages that would come free with it, about, with what the kernel keeps for it. Waits for no
-    // lock: while somebody changes the map, what is not in the page table is left out.
+    // Pages that would come free with it, about, with what the kernel keeps for it.
     uint64_t footprint();
     // What the byte at `va` is, by whatever addresses it is mapped (futexes). Memory that a child
     // is going to share by inheritance counts as shared. EFAULT; ENOMEM.

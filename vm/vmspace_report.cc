@@ -108,22 +108,20 @@ uint64_t vmspace::commit_charge() const {
 
 // Memory that a fork or an madvise has taken out of the page table is in amaps and objects all the
 // same. Of an object each entry has a share.
-uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS {
+uint64_t vmspace::footprint() {
     const uint64_t mapped = pmap_->resident_pages();
-    uint64_t amaps = 0, anons = 0, shares = 0;   // the last in bytes
-    const vm_amap* last = nullptr;               // what one mapping was split into has one
-    const uint64_t entries = map_.entry_count(); // a single load
-    if (map_.lock().try_lock()) {
-        for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
-            const vm_amap* amap = e->aref.amap();
-            if (amap && amap != last) {
-                amaps++;
-                anons += amap->used(); // as seen
-            }
-            last = amap;
-            shares += e->object ? e->object->share() : 0;
+    uint64_t amaps = 0, anons = 0, shares = 0; // the last in bytes
+    const vm_amap* last = nullptr;             // what one mapping was split into has one
+    read_guard guard(map_.lock());
+    const uint64_t entries = map_.entry_count();
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e)) {
+        const vm_amap* amap = e->aref.amap();
+        if (amap && amap != last) {
+            amaps++;
+            anons += amap->used(); // as seen
         }
-        map_.lock().unlock();
+        last = amap;
+        shares += e->object ? e->object->share() : 0;
     }
     const uint64_t bytes = entries * sizeof(vm_map_entry) +
                            amaps * (sizeof(vm_amap) + sizeof(amap_lock)) + anons * sizeof(vm_anon);

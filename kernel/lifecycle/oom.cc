@@ -15,12 +15,14 @@
 //
 // What a process holds is what would come free with it, in the kernel too: page tables, map
 // entries, amaps, threads' stacks, descriptors, the pages of pipes, what calls under way have copied
-// in. About: nothing here may sleep for a lock that the victim, or whoever faults in the kernel, has.
+// in. The search waits for maps, which their threads could else keep from it: who holds one never
+// waits for memory here.
 //
 // A system call that runs out of kernel memory gets ENOMEM and nobody is killed for it, unless it
 // is the superuser's: what he starts to put things right needs memory too.
 #include "kernel/lifecycle/oom.h"
 
+#include "arch/pmap.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
 #include "kernel/base/panic.h"
@@ -126,10 +128,11 @@ void log_killing(process& p, const char* name) {
 // Of the running thread's process, by a thread that may hold any lock.
 void log_own_end(thread& self, vaddr_t address) {
     constexpr ull kib = page_size / 1024;
-    printk("out of memory: killed process %d (%s), which needs a page for %#llx; it had %llu kB, "
-           "%llu kB are free",
+    printk("out of memory: killed process %d (%s), which needs a page for %#llx; it had %llu kB "
+           "resident, %llu kB are free",
            self.proc->pid, self.name, ull(address.value()),
-           self.vm ? self.vm->footprint() * kib : 0, vm_page_get_statistics().free * kib);
+           self.vm ? self.vm->physical_map().resident_pages() * kib : 0,
+           vm_page_get_statistics().free * kib);
 }
 
 // Whether `p` is ending, or has been told to, which gives its memory back by and by, and not for too
@@ -204,6 +207,11 @@ search_result search() {
 
 constinit std::atomic<nanos_t> last_killing{0};
 
+// Whether the last killing has brought pages since some could not be had.
+bool has_had_effect() {
+    return vm_page_get_statistics().free >= few_pages && now() - last_killing.load() < patience;
+}
+
 // With those that share its memory.
 void kill(process& victim) {
     char name[sizeof victim.last_name];
@@ -236,6 +244,8 @@ struct {
 
 verdict search_for(uint64_t asker) {
     const search_result found = search();
+    if (has_had_effect()) // one that was dying has gone while it was looked at
+        return verdict::others;
     if (found.victim && found.victim->serial.value() == asker)
         return verdict::own;
     if (found.victim)
@@ -294,9 +304,9 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
     for (unsigned i = 0; real && (user_mode || i < most_retries); i++) {
         if (signal_kill_pending(self))
             return false; // chosen before, or for another reason
-        if (vm_page_get_statistics().free >= few_pages && now() - last_killing.load() < patience) {
+        if (has_had_effect()) {
             wait_a_little();
-            return true; // it has had its effect since the page could not be had
+            return true;
         }
         if (ask_for(p) != verdict::others)
             break;

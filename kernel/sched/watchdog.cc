@@ -123,10 +123,11 @@ void describe_waiting(const thread& t, char* out, size_t size) {
 // ends is a step that another thread takes soon.
 bool may_last(const char* reason) {
     constexpr const char* lasting[] = {
-        "sleep",   // until a time
-        "stopped", // until SIGCONT
-        "tty",     // for work
-        "disk",    // until a device has answered, which takes as long as its host likes
+        "sleep",         // until a time
+        "stopped",       // until SIGCONT
+        "tty",           // for work
+        "memory search", // likewise: until memory is out
+        "disk",          // until a device has answered, which takes as long as its host likes
     };
     return !reason ||
            std::ranges::any_of(lasting, [&](const char* l) { return strcmp(l, reason) == 0; });

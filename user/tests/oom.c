@@ -457,6 +457,20 @@ static void hold_in_second_table(void) {
     sleeps = ready;
 }
 
+static void* map_for_ever(void* unused) {
+    for (;;) {
+        char* at = mmap(NULL, (size_t)64 << 20, RW, ANON | MAP_NORESERVE, -1, 0);
+        need(at != MAP_FAILED && munmap(at, (size_t)64 << 20) == 0);
+    }
+    return unused;
+}
+
+// Where the map is hardly ever free.
+static void hold_in_busy_map(void) {
+    hold_shared();
+    start_threads(3, map_for_ever);
+}
+
 // What is left of processes that have been waited for.
 static void hold_pidfds(void) {
     enum { PROCESSES = 1200 };
@@ -487,6 +501,7 @@ static void kernels_memory(void) {
         {"what poll asks for", hold_polls},
         {"buffers of sendfile", hold_sendfiles},
         {"a file that calls refer to", hold_behind_references},
+        {"memory in a busy map", hold_in_busy_map},
         {"a file by its path", hold_by_path},
         {"a second thread's files", hold_in_second_table},
         {"processes that have gone", hold_pidfds},
