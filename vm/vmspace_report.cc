@@ -108,7 +108,7 @@ uint64_t vmspace::commit_charge() const {
 
 // Memory that a fork or an madvise has taken out of the page table is in amaps and objects all the
 // same. Of an object each entry has a share.
-uint64_t vmspace::footprint() {
+uint64_t vmspace::footprint() NO_THREAD_SAFETY_ANALYSIS { // amaps are not locked
     const uint64_t mapped = pmap_->resident_pages();
     uint64_t amaps = 0, anons = 0, shares = 0; // the last in bytes
     const vm_amap* last = nullptr;             // what one mapping was split into has one
@@ -118,7 +118,7 @@ uint64_t vmspace::footprint() {
         const vm_amap* amap = e->aref.amap();
         if (amap && amap != last) {
             amaps++;
-            anons += amap->used(); // as seen
+            anons += amap->used();
         }
         last = amap;
         shares += e->object ? e->object->share() : 0;
