@@ -36,6 +36,9 @@ def test_each_lab_is_what_it_says(name: str) -> None:
     lab = spec.load(name)
     assert sum(test.points for test in lab.tests) == lab.points > 0
     assert (lab.folder / "README.md").is_file() and any(test.hidden for test in lab.tests)
+    for each in lab.submissions:
+        assert each.patch is None or (ROOT / each.patch).is_file(), f"no patch {each.patch}"
+        assert each.bodies is None or cut.bodies_in(lab.folder / "hidden" / each.bodies), f"nothing in {each.bodies}"
     index = (ROOT / "docs" / "labs" / "README.md").read_text()
     assert f"| [{name}]({name}/README.md) | {lab.points} | {lab.hours} |" in index
 
