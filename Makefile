@@ -7,10 +7,12 @@
 #   MODES=F:V       with libc-build: the fork and vfork modes to build under, by spaces
 #   FILES=PATTERN   with libc-build: only the sources that match, relative to musl's src
 #   WERROR=1        let a compiler's warning stop the build, as CI does
+#   SANITIZE=KIND   a kernel with run-time checks by the compiler: undefined, address, thread
 #   DEBUG_CHECKS=0  leave the structures' check() calls and the lock order checker out of the kernel
 
 CROSS        ?= x86_64-linux-gnu-
 DEBUG_CHECKS ?= 1
+SANITIZE     ?=
 BUILD        := build
 PYTHON       := /usr/bin/python3
 
@@ -55,7 +57,11 @@ user_explore   := $(sort $(wildcard user/explore/*.c))
 user_init      := $(sort $(wildcard user/init/*.c))
 user_headers   := $(sort $(wildcard user/*/*.h))
 
-kernel_objects := $(patsubst %,$(BUILD)/kernel/%.o,$(kernel_sources))
+# A kernel with a sanitizer has a folder of its own, and two sources more:
+# the sanitizer's run-time, and bugs that it must find.
+kernel_build   := $(BUILD)/$(SANITIZE:%=%/)kernel
+sanitizer      := $(SANITIZE:%=arch/x86_64/sanitize/%.cc) $(SANITIZE:%=tests/kernel/planted/%.cc)
+kernel_objects := $(patsubst %,$(kernel_build)/%.o,$(kernel_sources) $(sanitizer))
 host_objects   := $(patsubst %,$(BUILD)/host/%.o,$(host_sources))
 test_programs  := $(patsubst user/tests/%.c,$(BUILD)/user/tests/%,$(user_tests))
 demo_programs  := $(patsubst user/demos/%.c,$(BUILD)/user/demos/%,$(user_demos))
@@ -64,7 +70,7 @@ explore_programs := $(patsubst user/explore/%.c,$(BUILD)/user/explore/%,$(user_e
 programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(demo_programs) \
                     $(explore_programs)
 
-kernel_elf := $(BUILD)/kernel/spork.elf
+kernel_elf := $(kernel_build)/spork.elf
 host_tests := $(BUILD)/host/vm_tests
 bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/tiny
 model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,$(host_sources)) \
@@ -115,6 +121,18 @@ warnings     := -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -Wno-unused-pa
 # GCC 12's <atomic> brings std::atomic's wait() in a freestanding program too, and for that system
 # calls, mutexes and strings: a quarter of the time that a file of the kernel takes to compile.
 no_atomic_wait := -D_GLIBCXX_ATOMIC_WAIT_H
+# The sanitizers' run-times are the kernel's own (arch/x86_64/sanitize), and are not watched themselves.
+# What the address sanitizer thinks of a byte is at (address >> 3) + its offset.
+sanitize_undefined := -fsanitize=undefined -fno-sanitize=vptr
+sanitize_address := -fsanitize=kernel-address -fasan-shadow-offset=0xdffffc0000000000 \
+    --param asan-stack=1 --param asan-globals=1 --param asan-instrumentation-with-call-threshold=0
+sanitize_thread := -fsanitize=thread --param tsan-distinguish-volatile=1 \
+    --param tsan-instrument-func-entry-exit=0 -Wno-tsan
+ifneq ($(SANITIZE),)
+$(if $(sanitize_$(SANITIZE)),,$(error There is no SANITIZE=$(SANITIZE)))
+kernel_flags += -DSPORK_SANITIZE=1 -DSPORK_SANITIZE_$(SANITIZE)=1
+unit_sanitize = $(if $(filter arch/x86_64/sanitize/%,$<),,$(sanitize_$(SANITIZE)))
+endif
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(no_atomic_wait) $(whole_program)
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
@@ -140,7 +158,7 @@ user_c       := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(if $(filter 1,$(
 lock := mkdir -p $(BUILD) && flock -o $(BUILD)/lock
 
 # The kernel without its run-time checks, in a build folder of its own, for what is measured.
-make_lean = @+$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 \
+make_lean = @+$(lock) $(MAKE) --no-print-directory BUILD=$(BUILD)/lean DEBUG_CHECKS=0 SANITIZE= \
             $(BUILD)/lean/kernel/spork.elf
 
 # What the tests need from the network. Without one, those that need it are skipped and say so.
@@ -176,6 +194,16 @@ test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) $(t
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(lock) $(MAKE) --no-print-directory $(host_tests)
 	$(Q)tests/run $(if $(T),-T '$(T)') host
+
+# Each on 1, 2 and 4 processors. S=KIND: one of them.
+sanitizers := $(or $(S),undefined address thread)
+test-sanitize: $(tools_run) $(tools_test) ## kernel and user tests under each sanitizer, and bugs that each must find (long)
+	@$(lock) $(MAKE) --no-print-directory $(root_cpio) $(sanitizers:%=sanitize-%)
+	$(Q)for s in $(sanitizers); do echo "SANITIZE=$$s"; \
+	    SANITIZE=$$s tests/run $(if $(T),-T '$(T)') kernel user planted || exit 1; done
+
+sanitize-%: FORCE
+	@$(MAKE) --no-print-directory SANITIZE=$* $(BUILD)/$*/kernel/spork.elf
 
 test-models: $(tools_test) ## search all states of the models of protocols (spin)
 	$(Q)tests/run $(if $(T),-T '$(T)') models
@@ -326,7 +354,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
         bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth fault-ahead lint format setup \
         clean distclean help FORCE
 
@@ -347,8 +375,8 @@ $(1): FORCE
 	@mkdir -p $$(@D)
 	@printf '%s\n' '$(2)' | cmp -s - $$@ || printf '%s\n' '$(2)' >$$@
 endef
-$(eval $(call remember,$(BUILD)/kernel/flags,$(KCXX) $(kernel_cxx)))
-$(eval $(call remember,$(BUILD)/kernel/objects,$(kernel_link) $(kernel_objects)))
+$(eval $(call remember,$(kernel_build)/flags,$(KCXX) $(kernel_cxx) $(sanitize_$(SANITIZE))))
+$(eval $(call remember,$(kernel_build)/objects,$(kernel_link) $(kernel_objects)))
 $(eval $(call remember,$(BUILD)/host/flags,$(HOSTCXX) $(host_cxx)))
 $(eval $(call remember,$(BUILD)/host/objects,$(host_objects)))
 $(eval $(call remember,$(BUILD)/model/flags,$(HOSTCXX) $(model_cxx)))
@@ -362,19 +390,19 @@ FORCE:
 
 # ---- Kernel --------------------------------------------------------------------------------
 
-$(BUILD)/kernel/%.cc.o: %.cc $(BUILD)/kernel/flags | $(tools_run)
+$(kernel_build)/%.cc.o: %.cc $(kernel_build)/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)
-	$(Q)$(KCXX) $(kernel_cxx) -c $< -o $@
+	$(Q)$(KCXX) $(kernel_cxx) $(unit_sanitize) -c $< -o $@
 
-$(BUILD)/kernel/%.S.o: %.S $(BUILD)/kernel/flags | $(tools_run)
+$(kernel_build)/%.S.o: %.S $(kernel_build)/flags | $(tools_run)
 	@mkdir -p $(@D)
 	$(call say,AS,$<)
 	$(Q)$(KCC) $(kernel_flags) -c $< -o $@
 
-$(kernel_elf): $(kernel_objects) boot/kernel.ld $(BUILD)/kernel/objects
+$(kernel_elf): $(kernel_objects) boot/kernel.ld $(kernel_build)/objects
 	$(call say,LINK,$@)
-	$(Q)$(KCXX) $(if $(whole_program),$(kernel_cxx)) $(kernel_link) -Wl,-Map=$(BUILD)/kernel/spork.map $(kernel_objects) -lgcc -o $@
+	$(Q)$(KCXX) $(if $(whole_program),$(kernel_cxx)) $(kernel_link) -Wl,-Map=$(kernel_build)/spork.map $(kernel_objects) -lgcc -o $@
 
 # ---- Host tests ----------------------------------------------------------------------------
 

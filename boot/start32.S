@@ -96,6 +96,14 @@ enable_long_mode:
 boot_entry64:
         movabsq $boot_stack_top, %rsp
         xorl    %ebp, %ebp
+#if SPORK_SANITIZE_address
+        movl    %edi, %ebx              // preserved, as is r12
+        movl    %esi, %r12d
+        movabsq $shadow_map_early, %rax
+        call    *%rax
+        movl    %ebx, %edi
+        movl    %r12d, %esi
+#endif
         movl    %edi, %edi
         movl    %esi, %esi
         movabsq $boot_processor_main, %rax
@@ -155,7 +163,7 @@ boot32_stack_top:
         .align  4096
         .globl  boot_stack_guard, boot_stack, boot_stack_top
 boot_stack_guard: .skip 4096
-boot_stack:     .skip 16384
+boot_stack:     .skip BOOT_STACK_SIZE
 boot_stack_top:
 
         // Its stack is only in the kernel's own page tables, which do not have the code above.

@@ -142,6 +142,8 @@ void start_up(void*) {
     char word[32];
     if (cmdline_value("panic=", word, sizeof word))
         fail_on_purpose(word);
+    if (plant_bug && cmdline_value("plant=", word, sizeof word))
+        plant_bug(word);
     if (cmdline_has("ktest") || cmdline_value("ktest=", word, sizeof word))
         run_tests();
     if (status s = start_init(); !s)

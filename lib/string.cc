@@ -6,6 +6,8 @@
 // memmove share the code.
 #if __STDC_HOSTED__ == 0
 
+#include "lib/sanitize.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -71,6 +73,8 @@ void move_down(char* to, const char* from, size_t n) {
 extern "C" {
 
 void* memcpy(void* to, const void* from, size_t n) {
+    sanitize_read(from, n);
+    sanitize_write(to, n);
     if (n < 16)
         move_small(static_cast<char*>(to), static_cast<const char*>(from), n);
     else
@@ -80,6 +84,8 @@ void* memcpy(void* to, const void* from, size_t n) {
 
 void* memmove(void* to, const void* from, size_t n) {
     auto distance = reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from);
+    sanitize_read(from, n);
+    sanitize_write(to, n);
     if (n < 16)
         move_small(static_cast<char*>(to), static_cast<const char*>(from), n);
     else if (distance >= n) // also when `to` lies below: the difference wraps round
@@ -90,13 +96,14 @@ void* memmove(void* to, const void* from, size_t n) {
 }
 
 void* memset(void* to, int byte, size_t n) {
+    sanitize_write(to, n);
     auto* p = static_cast<unsigned char*>(to);
     if (n < 8) {
         for (size_t i = 0; i < n; i++)
             p[i] = static_cast<unsigned char>(byte);
         return to;
     }
-    uint64_t pattern = 0x0101'0101'0101'0101 * static_cast<unsigned char>(byte);
+    uint64_t pattern = uint64_t{0x0101'0101'0101'0101} * static_cast<unsigned char>(byte);
     unsigned char* end = p + n - 8;
     size_t words = n / 8;
     asm volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(pattern) : "memory");

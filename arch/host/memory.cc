@@ -2,7 +2,7 @@
 //
 // It begins at machine_base, as a PC's usable memory does at 1 MiB, and has a hole in the
 // middle, so that frames which are not RAM lie among those that are. vm/ tells the address
-// sanitizer which pages are free (vm/phys/sanitize.h).
+// sanitizer which pages are free (lib/sanitize.h).
 #include "arch/memory.h"
 
 #include "arch/boot_info.h"

@@ -124,16 +124,17 @@ void read_multiboot2(uint32_t info) {
 
 // ---- PVH (Xen's public/arch-x86/hvm/start_info.h) --------------------------------------------
 
-struct pvh_start_info {
+// QEMU's qboot aligns none of them.
+struct [[gnu::packed]] pvh_start_info {
     uint32_t magic, version, flags, module_count;
     uint64_t modules, command_line, rsdp;
     uint64_t memory_map; // since version 1
     uint32_t memory_map_count, reserved;
 };
-struct pvh_module {
+struct [[gnu::packed]] pvh_module {
     uint64_t start, size, command_line, reserved;
 };
-struct pvh_memory {
+struct [[gnu::packed]] pvh_memory {
     uint64_t start, size;
     uint32_t type, reserved;
 };

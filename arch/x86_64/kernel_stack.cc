@@ -12,6 +12,7 @@
 #include "arch/machine.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/sanitize.h"
 #include "vm/phys/vm_page.h"
 
 #include <bit>
@@ -20,7 +21,7 @@
 
 namespace {
 
-constexpr size_t max_slots = 16384;
+constexpr size_t max_slots = kernel_stack_slots;
 constexpr size_t max_cached = 64;
 constexpr size_t unmapped_at_once = max_cached / 2;
 static_assert(kernel_stacks_base + max_slots * kernel_stack_slot <= kernel_mappings_end);
@@ -95,9 +96,7 @@ bool map_pages(uint64_t base) {
     return true;
 }
 
-} // namespace
-
-expected<uint64_t> kernel_stack_allocate() {
+expected<uint64_t> take_stack() {
     uint64_t base;
     {
         lock_guard guard(stacks_lock);
@@ -112,7 +111,17 @@ expected<uint64_t> kernel_stack_allocate() {
     return base;
 }
 
+} // namespace
+
+expected<uint64_t> kernel_stack_allocate() {
+    auto base = take_stack();
+    if (base)
+        sanitize_unpoison(reinterpret_cast<void*>(*base), kernel_stack_size);
+    return base;
+}
+
 void kernel_stack_free(uint64_t base) {
+    sanitize_poison(reinterpret_cast<void*>(base), kernel_stack_size);
     for (;;) {
         {
             lock_guard guard(stacks_lock);

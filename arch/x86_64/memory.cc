@@ -2,6 +2,7 @@
 #include "arch/memory.h"
 
 #include "lib/assert.h"
+#include "lib/sanitize.h"
 
 #include <machine/layout.h>
 
@@ -17,11 +18,14 @@ paddr_t direct_map_address(const void* p) {
 }
 
 void zero_page(void* page) {
+    sanitize_write(page, page_size);
     size_t words = page_size / 8;
     asm volatile("rep stosq" : "+D"(page), "+c"(words) : "a"(0) : "memory");
 }
 
 void copy_page(void* to, const void* from) {
+    sanitize_read(from, page_size);
+    sanitize_write(to, page_size);
     size_t words = page_size / 8;
     asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words)::"memory");
 }

@@ -14,6 +14,7 @@
 #include <machine/cpu_features.h>
 #include <machine/instructions.h>
 #include <machine/layout.h>
+#include <machine/sanitize.h>
 
 namespace {
 
@@ -123,7 +124,12 @@ void paging_initialize(const memory_range* ram, size_t count) {
         map_directly(ram[i].start.value(), ram[i].start.value() + ram[i].size);
     // Slots that every pmap shares must exist before the first pmap does.
     entry_of(kernel_mappings_base, 3);
+    shadow_map(
+        ram, count,
+        {.entry = [](uint64_t va) -> uint64_t& { return entry_of(va, 1); }, .page = early_page},
+        read_write);
     paging_load();
+    shadow_use();
 }
 
 void paging_load() { write_cr3(root.value()); }

@@ -37,7 +37,7 @@ uint64_t starting_cpu_page_table;
 namespace {
 
 constexpr nanos_t millisecond = 1'000'000;
-constexpr unsigned ist_order = 3; // pages of one CPU's IST stacks, as a power of two
+constexpr unsigned ist_order = 2 + STACK_SCALE; // pages of one CPU's IST stacks, as a power of two
 static_assert((page_size << ist_order) >= ist_stack_count * ist_stack_size);
 
 unsigned starting_id;

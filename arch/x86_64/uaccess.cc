@@ -5,6 +5,7 @@
 #include "arch/memory.h"
 #include "lib/assert.h"
 #include "lib/lock.h"
+#include "lib/sanitize.h"
 
 #include <algorithm>
 #include <machine/asm.h>
@@ -36,32 +37,42 @@ struct no_faults {
 
 template <class T> T* user_address(vaddr_t a) { return reinterpret_cast<T*>(a.value()); }
 
+size_t copy_from_user(void* to, vaddr_t from, size_t size) {
+    sanitize_write(to, size);
+    return user_copy(to, user_address<const void>(from), size);
+}
+
+size_t copy_to_user(vaddr_t to, const void* from, size_t size) {
+    sanitize_read(from, size);
+    return user_copy(user_address<void>(to), from, size);
+}
+
 } // namespace
 
 size_t copy_in_partial(void* to, vaddr_t from, size_t size) {
     assert_may_sleep();
     if (!in_user_half(from, size))
         return 0;
-    return size - user_copy(to, user_address<const void>(from), size);
+    return size - copy_from_user(to, from, size);
 }
 
 size_t copy_out_partial(vaddr_t to, const void* from, size_t size) {
     assert_may_sleep();
     if (!in_user_half(to, size))
         return 0;
-    return size - user_copy(user_address<void>(to), from, size);
+    return size - copy_to_user(to, from, size);
 }
 
 status copy_in(void* to, vaddr_t from, size_t size) {
     assert_may_sleep();
-    if (!in_user_half(from, size) || user_copy(to, user_address<const void>(from), size) != 0)
+    if (!in_user_half(from, size) || copy_from_user(to, from, size) != 0)
         return fail(Errno::fault);
     return {};
 }
 
 status copy_out(vaddr_t to, const void* from, size_t size) {
     assert_may_sleep();
-    if (!in_user_half(to, size) || user_copy(user_address<void>(to), from, size) != 0)
+    if (!in_user_half(to, size) || copy_to_user(to, from, size) != 0)
         return fail(Errno::fault);
     return {};
 }
@@ -78,6 +89,7 @@ expected<size_t> copy_in_string(char* to, vaddr_t from, size_t size) {
     if (!in_user_half(from, 1))
         return fail(Errno::fault);
     size_t readable = std::min<uint64_t>(size, user_max.value() - from.value());
+    sanitize_write(to, readable);
     int64_t length = user_copy_string(to, user_address<const char>(from), readable);
     if (length >= 0)
         return static_cast<size_t>(length);

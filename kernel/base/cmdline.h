@@ -27,6 +27,7 @@
     X("onpanic=", "`halt`: stay after a panic instead of powering off")                            \
     X("ktest_seed=", "a number: what shuffles the tests, as a failed run has printed it")          \
     X("ktest_stop", "a failed check of an in-kernel test is a panic")                              \
+    X("plant=", "with a sanitizer: make this mistake (tests/kernel/planted)")                      \
     X("panic=", "`test`, `check`, `deadlock`, `lost-wake-up`, `loop`, `loop-interrupts-off` or "   \
                 "`sleeper`: fail so when everything is up (tests/kernel/hang.h)")
 

@@ -13,6 +13,7 @@
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/lock.h"
+#include "lib/sanitize.h"
 
 #include <atomic>
 #include <cstring>
@@ -146,6 +147,8 @@ bool told_to_halt() {
     }
     panic_print_address(frame.rip);
     print_backtrace(frame.rbp);
+    if (panic_describe_memory)
+        panic_describe_memory();
     print_locks("the CPU", cpus[self].spin_locks);
     if (cpu::current())
         print_locks("the thread", thread_held_locks());
@@ -205,7 +208,7 @@ bool panic_stop_this_cpu(const trap_frame& frame) {
     stop_this_cpu(frame);
 }
 
-size_t backtrace_from(uint64_t rbp, std::span<uint64_t> out) {
+NO_SANITIZE_ADDRESS size_t backtrace_from(uint64_t rbp, std::span<uint64_t> out) {
     size_t n = 0;
     while (n < out.size() && rbp % 8 == 0 && kernel_address_mapped(rbp) &&
            kernel_address_mapped(rbp + 8)) {

@@ -25,6 +25,9 @@ struct trap_frame;
 [[noreturn]] void panic_hang_with_frame(const trap_frame& frame, const char* format, ...)
     __attribute__((format(printf, 2, 3)));
 
+// What a sanitizer knows besides: whose memory it was. In builds that have one.
+[[gnu::weak]] void panic_describe_memory();
+
 // The tracer: no more events, and what is left is written. Waits for nobody.
 void trace_finish_in_panic();
 

@@ -13,3 +13,7 @@
 //
 // Anything else does nothing.
 void fail_on_purpose(const char* how);
+
+// The command line's `plant=`: makes the mistake of this name (tests/kernel/planted). In builds with a
+// sanitizer alone.
+[[gnu::weak]] void plant_bug(const char* name);

@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
-KERNEL = BUILD / "kernel" / "spork.elf"
+SANITIZE = os.environ.get("SANITIZE", "")  # as in the Makefile: whose kernel is the one meant
+KERNEL = BUILD / SANITIZE / "kernel" / "spork.elf"
 ROOT_CPIO = BUILD / "root.cpio"
 ISO = BUILD / "spork.iso"
 

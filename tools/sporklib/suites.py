@@ -16,13 +16,13 @@ from .endings import RESULTS, core_file, how_it_ended, why_it_ended
 from .explore import TEMPLATE, explore
 from .explore_page import write_long_page
 from .machine import Config, Machine, run_folder
-from .paths import BUILD, ROOT, ROOT_CPIO, ToolError
+from .paths import BUILD, ROOT, ROOT_CPIO, SANITIZE, ToolError
 from .results import Result, Tap, Verdict, progress, read_junit, tally
 from .session import Outcome, Session
 
 HOST_LIMIT = 900.0  # seconds for all of the host tests
 KERNEL_LIMIT = 600.0  # for one boot with the tests inside the kernel
-KERNEL_CPUS = (1, 4)
+KERNEL_CPUS = (1, 2, 4) if SANITIZE else (1, 4)
 MODEL_LIMIT = 120.0  # for the search through the states of one model
 NOT_FETCHED = "not fetched"  # the reason of what is skipped for want of a network
 OWN_COMMAND = "/explore/done 'a | b'"  # what the page's test records beside the built-in scenarios

@@ -15,11 +15,12 @@ from pathlib import Path
 from .endings import CORES_KEPT, core_file, how_it_ended, why_it_ended
 from .job import Job
 from .machine import Config, Machine, gdb_on_core, run_folder
-from .paths import BUILD, KERNEL, ROOT
-from .results import End, Result, Tap, progress
+from .paths import BUILD, KERNEL, ROOT, SANITIZE
+from .results import End, Result, Tap, progress, tally
 from .session import Captured, Outcome
 
-PROGRAM_LIMIT = 120.0  # for one program
+PROGRAM_LIMIT = 360.0 if SANITIZE else 120.0  # for one program
+SANITIZED_CPUS = (1, 2, 4)
 
 
 class _Run:
@@ -67,9 +68,11 @@ class _Run:
 
 
 def user(pattern: str | None) -> list[Result]:
-    """Each program of user/tests on Linux and on Spork; both must pass."""
+    """Each program of user/tests on Linux and on Spork; both must pass. With a sanitizer, on Spork alone."""
     names = sorted(path.stem for path in (ROOT / "user" / "tests").glob("*.c"))
     names = [name for name in names if not pattern or pattern in name]
+    if SANITIZE:
+        return [result for cpus in SANITIZED_CPUS for result in _user_sanitized(names, cpus)]
     alone = {name for name in names if _is_marked(name, "spork-only")}
     as_root, no_root = _root_command()
     on_spork = _run_on_spork(names)
@@ -86,6 +89,13 @@ def user(pattern: str | None) -> list[Result]:
                 _show_differences(name, linux, spork)
         results += both
         progress(f"{name}: " + ", ".join(f"{r.verdict} on {r.group.title()}" for r in both))
+    return results
+
+
+def _user_sanitized(names: list[str], cpus: int) -> list[Result]:
+    started = time.monotonic()
+    results = [run.result(f"smp{cpus}", name) for name, run in _run_on_spork(names, cpus).items()]
+    progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {tally(results)}, in {time.monotonic() - started:.1f} s")
     return results
 
 
@@ -158,7 +168,7 @@ done
 """
 
 
-def _run_on_spork(names: list[str]) -> dict[str, _Run]:
+def _run_on_spork(names: list[str], cpus: int = 2) -> dict[str, _Run]:
     """Runs the programs in one machine, and in a new one what a dying machine left over. The first failed
     check of a program, of CORES_KEPT programs at most, stops the machine for its core; the program then
     runs again to its end, in a machine of its own."""
@@ -167,7 +177,7 @@ def _run_on_spork(names: list[str]) -> dict[str, _Run]:
     while left:
         again = runs[left[0]].stopped is not None
         stop = not again and sum(run.stopped is not None for run in runs.values()) < CORES_KEPT
-        outcome, ended = _spork_boot(left[:1] if again else left, runs, stop)
+        outcome, ended = _spork_boot(left[:1] if again else left, runs, stop, cpus)
         left = left[ended:]
         if left and not again and runs[left[0]].stopped is not None:
             continue
@@ -177,7 +187,7 @@ def _run_on_spork(names: list[str]) -> dict[str, _Run]:
     return runs
 
 
-def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool) -> tuple[Outcome, int]:
+def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool, cpus: int) -> tuple[Outcome, int]:
     """One boot, until a check fails if it is to `stop` there; gives how it ended and how many of the programs
     are done with."""
     pending = b""
@@ -213,7 +223,7 @@ def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool) -> tuple[Ou
     folder = run_folder()
     job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names], {"TAP_STOP": "1"} if stop else {})
     core = core_file("user")
-    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", core=core)
+    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", smp=cpus, core=core)
     with Machine(config, folder) as machine:
         session = Captured(machine, output, PROGRAM_LIMIT)
         outcome = session.run()

@@ -1,10 +1,12 @@
 // kmem(9): memory of any size. Up to 2 KiB from pools of graded sizes, above that whole pages.
 #include "lib/assert.h"
+#include "lib/sanitize.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 
 #include "lib/string.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace {
@@ -43,13 +45,22 @@ void* allocate_pages(size_t size) {
         return nullptr;
     for (uint64_t i = wanted; i < uint64_t{1} << order; i++)
         vm_page_free(block + i);
+    sanitize_unpoison(block->data(), size, wanted << page_shift);
     return block->data();
+}
+
+void* allocate_from_pool(size_t size) {
+    pool_base& pool = pool_for(size);
+    void* memory = pool.allocate();
+    if (memory)
+        sanitize_unpoison(memory, std::max<size_t>(size, 1), pool.object_size());
+    return memory;
 }
 
 } // namespace
 
 void* kmem_alloc(size_t size) {
-    void* memory = size <= largest_class ? pool_for(size).allocate() : allocate_pages(size);
+    void* memory = size <= largest_class ? allocate_from_pool(size) : allocate_pages(size);
     if (memory)
         bytes_in_use.fetch_add(size, std::memory_order_relaxed);
     return memory;

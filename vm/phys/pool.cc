@@ -12,8 +12,8 @@
 #include "vm/phys/pool.h"
 
 #include "lib/assert.h"
+#include "lib/sanitize.h"
 #include "vm/phys/alloc_fail.h"
-#include "vm/phys/sanitize.h"
 #include "vm/phys/vm_page.h"
 
 #include <algorithm>
@@ -44,10 +44,38 @@ struct pool_base::slab {
     uint16_t carved; // objects that were ever handed out: the others are not linked yet
 
     char* first_object() { return reinterpret_cast<char*>(this) + owner->first_offset(); }
+
+    // Takes one off the list of freed objects: the one that was freed last, which is in the caches;
+    // or, for a sanitizer, the one that was freed first, and none while there are new ones.
+    NO_SANITIZE_ADDRESS freed_object* take_freed() {
+        if (sanitize_delays_reuse && carved < owner->capacity_)
+            return nullptr;
+        freed_object** link = &freed;
+        if (sanitize_delays_reuse)
+            while (*link && (*link)->next)
+                link = &(*link)->next;
+        freed_object* f = *link;
+        if (f)
+            *link = f->next;
+        return f;
+    }
+    // False, in builds with checks, if it is there already.
+    NO_SANITIZE_ADDRESS bool add_freed(freed_object* f) {
+#if SPORK_CHECKS
+        const uintptr_t mark = freed_mark ^ reinterpret_cast<uintptr_t>(f);
+        if (f->mark == mark) [[unlikely]]
+            return false;
+        f->mark = mark;
+#endif
+        f->next = freed;
+        freed = f;
+        return true;
+    }
+    NO_SANITIZE_ADDRESS static freed_object* next_of(freed_object* f) { return f->next; }
 };
 
 constexpr size_t pool_base::first_offset() const {
-    return round_up(sizeof(slab), std::max<size_t>(align_, 16));
+    return round_up(sizeof(slab), std::max<size_t>({align_, 16, sanitize_granule}));
 }
 
 namespace {
@@ -75,8 +103,8 @@ template <class Slab> void unlink(Slab*& head, Slab* s) {
 // Chooses the size of slabs and puts the pool on the list of all pools. At the first allocation.
 void pool_base::enlist() {
     registered_ = true;
-    const size_t align = std::max<size_t>(align_, alignof(freed_object));
-    const size_t stride = round_up(std::max(size_, sizeof(freed_object)), align);
+    const size_t align = std::max({align_, alignof(freed_object), sanitize_granule});
+    const size_t stride = round_up(std::max(size_, sizeof(freed_object)) + sanitize_redzone, align);
     ASSERT(stride <= UINT16_MAX && align_ <= page_size);
     // The smallest block that wastes at most an eighth.
     unsigned order = 0;
@@ -144,14 +172,13 @@ void* pool_base::allocate() {
         push(partial_, s);
     }
     void* object;
-    if (freed_object* f = s->freed) {
+    if (freed_object* f = s->take_freed()) {
         sanitize_unpoison(f, stride_);
 #if SPORK_CHECKS
         if (f->mark != (freed_mark ^ reinterpret_cast<uintptr_t>(f))) [[unlikely]]
             panic("pool %s: object %p was written after it was freed", name_, f);
         f->mark = 0;
 #endif
-        s->freed = f->next;
         object = f;
     } else {
         object = s->first_object() + size_t{s->carved} * stride_;
@@ -161,6 +188,7 @@ void* pool_base::allocate() {
         static_cast<freed_object*>(object)->mark = 0; // an earlier slab's here may have left one
 #endif
     }
+    sanitize_unpoison(object, size_, stride_);
     if (++s->used == capacity_)
         unlink(partial_, s);
     live_.store(live_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -171,16 +199,13 @@ void pool_base::deallocate(void* object) {
     slab* s = slab_of(object);
     auto* f = static_cast<freed_object*>(object);
     lock_guard guard(lock_);
+    sanitize_write(object, 1);
 #if SPORK_CHECKS
     if (s->owner != this) [[unlikely]]
         panic("pool %s: %p is not of this pool", name_, object);
-    const uintptr_t mark = freed_mark ^ reinterpret_cast<uintptr_t>(f);
-    if (f->mark == mark) [[unlikely]]
-        panic("pool %s: object %p freed twice", name_, object);
-    f->mark = mark;
 #endif
-    f->next = s->freed;
-    s->freed = f;
+    if (!s->add_freed(f)) [[unlikely]]
+        panic("pool %s: object %p freed twice", name_, object);
     sanitize_poison(object, stride_);
     live_.store(live_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     if (s->used == capacity_)
@@ -211,15 +236,11 @@ void pool_base::check() {
     auto check_slab = [&](slab* s) {
         ASSERT(s->owner == this && s->carved <= capacity_ && s->used <= s->carved);
         unsigned freed = 0;
-        for (freed_object* f = s->freed; f; freed++) {
+        for (freed_object* f = s->freed; f; f = slab::next_of(f), freed++) {
             ASSERT(freed < capacity_ && slab_of(f) == s);
             ASSERT((static_cast<size_t>(reinterpret_cast<char*>(f) - s->first_object())) %
                        stride_ ==
                    0);
-            sanitize_unpoison(f, sizeof(*f));
-            freed_object* next = f->next;
-            sanitize_poison(f, sizeof(*f));
-            f = next;
         }
         ASSERT(s->used + freed == s->carved);
         listed++;

@@ -18,9 +18,9 @@
 #include "arch/pmap.h"
 #include "lib/assert.h"
 #include "lib/long_work.h"
+#include "lib/sanitize.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/event.h"
-#include "vm/phys/sanitize.h"
 
 #include <algorithm>
 #include <bit>
@@ -458,13 +458,18 @@ uint64_t vm_page_count_wired() {
     return n;
 }
 
+NO_SANITIZE_ADDRESS static bool is_zero(const uint64_t* word) {
+    for (size_t i = 0; i < page_size / sizeof *word; i++)
+        if (word[i] != 0)
+            return false;
+    return true;
+}
+
 static bool zeroed_pages_are_zero() {
-    constexpr uint64_t words = page_size / sizeof(uint64_t);
     for (page_stock& stock : stocks)
         for (const auto& slot : stock.zeroed.slots)
             if (const vm_page* page = slot.load(std::memory_order_acquire))
-                if (auto word = static_cast<uint64_t*>(page->data());
-                    std::any_of(word, word + words, [](uint64_t w) { return w != 0; }))
+                if (!is_zero(static_cast<uint64_t*>(page->data())))
                     return false;
     return true;
 }

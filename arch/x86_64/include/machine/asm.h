@@ -1,6 +1,14 @@
 // Numbers that assembly and C++ share. cpu.cc holds the static_asserts that keep them true.
 #pragma once
 
+// By how much stacks are larger than usual.
+#if SPORK_SANITIZE
+#define STACK_SCALE 2
+#else
+#define STACK_SCALE 1
+#endif
+#define BOOT_STACK_SIZE (16384 * STACK_SCALE)
+
 // Segment selectors. The order is what SYSCALL and SYSRET ask for (Intel SDM vol. 3, 5.8.8), and
 // the user values are those that programs see on Linux.
 #define KERNEL_CS 0x10

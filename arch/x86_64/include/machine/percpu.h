@@ -61,7 +61,7 @@ inline cpu_data* this_cpu() {
 
 // Fills `c` and makes it the calling CPU's: GDT, TSS, IDT, %gs. `ist_stacks` is the lowest address
 // of ist_stack_count stacks of ist_stack_size.
-inline constexpr uint64_t ist_stack_size = 8192;
+inline constexpr uint64_t ist_stack_size = 8192 * STACK_SCALE;
 void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stack_top,
                  uint64_t ist_stacks);
 // NMI: whether it was the question of cpu::ask_interrupts(), which is answered then.
