@@ -126,6 +126,8 @@ status start_init() {
 void run_tests() {
     char pattern[128] = "";
     cmdline_value("ktest=", pattern, sizeof pattern);
+    if (!kernel_thread_start("memory search", out_of_memory_search, nullptr))
+        panic("no memory for the search for memory");
     int failed = ktest_run(pattern);
     trace_finish();
     machine_power_off(failed != 0);
@@ -138,7 +140,6 @@ void start_up(void*) {
     drivers_start();
     vfs_init(the_boot_info);
     trace_init();
-    out_of_memory_init();
     char word[32];
     if (cmdline_value("panic=", word, sizeof word))
         fail_on_purpose(word);
@@ -148,6 +149,7 @@ void start_up(void*) {
         run_tests();
     if (status s = start_init(); !s)
         panic("no memory for init");
+    out_of_memory_search(nullptr); // this thread has nothing else to do any more
 }
 
 } // namespace

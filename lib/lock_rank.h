@@ -34,6 +34,8 @@ enum class lock_rank : uint8_t {
     vm_commit,      // the commit account
     pmap,           // pmap::lock_
     pv,             // pv lists of pages
+    paging,         // the queue of the pages that may be put out: vm/uvm_pdpolicy.h
+    swap,           // the slots of swap areas: vm/uvm_swap.cc
     process_tree,   // the pid table, parents, children, groups, sessions
     pipe_state,     // pipe::state_
     signal,         // sig_handlers::lock_, pending signals

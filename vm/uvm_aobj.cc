@@ -4,6 +4,8 @@
 #include "lib/long_work.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_commit.h"
+#include "vm/uvm_pager.h"
+#include "vm/uvm_pdaemon.h"
 
 #include "lib/string.h"
 #include "vm/phys/vm_page.h"
@@ -49,7 +51,7 @@ expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, ch
 
 uvm_aobj::~uvm_aobj() {
     lock_guard guard(lock_);
-    free_pages(0, UINT64_MAX, [](vm_page&) { return true; });
+    free_pages(0, UINT64_MAX, [](place) { return true; });
     ASSERT(orphans_ == 0);
     if (charged_by_size())
         uncharge(pages_of(size_));
@@ -66,7 +68,10 @@ void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
 }
 
 vm_page* uvm_aobj::resident_from(uint64_t& index) const NO_THREAD_SAFETY_ANALYSIS {
-    return static_cast<vm_page*>(pages_.find_from(index, UINT64_MAX));
+    for (; place found = next_place(index, UINT64_MAX); index++)
+        if (found.page())
+            return found.page();
+    return nullptr;
 }
 
 uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_acquire); }
@@ -81,10 +86,20 @@ uint64_t uvm_aobj::inode() const { return inode_; }
 
 // ---- Pages ----------------------------------------------------------------------------------
 
-vm_page* uvm_aobj::lookup(uint64_t index) { return static_cast<vm_page*>(pages_.get(index)); }
+vm_page* uvm_aobj::place::in_memory() const {
+    vm_page* p = page();
+    return p && !p->busy ? p : nullptr;
+}
+
+bool uvm_aobj::place::clean() const { return page() ? page()->clean : word_ & 2; }
+
+vm_page* uvm_aobj::lookup(uint64_t index) { return at(index).in_memory(); }
 
 vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
-    return static_cast<vm_page*>(pages_.find_from(index, end));
+    for (; place found = next_place(index, end); index++)
+        if (found.in_memory())
+            return found.page();
+    return nullptr;
 }
 
 status uvm_aobj::charge_pages(uint64_t pages) {
@@ -115,14 +130,19 @@ expected<vm_page*> uvm_aobj::make_page(uint64_t index) {
     TRY(pages_.put(index, fresh.get()));
     fresh->object = this;
     fresh->index = index;
+    uvm_pdpolicy::enqueue(*fresh.get());
     return fresh.release();
 }
 
-// The page at `index`: null for a hole unless `make` is set.
+// The page at `index`: null for a hole unless `make` is set. EAGAIN: it is not in memory.
 expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
-    vm_page* page = lookup(index);
-    if (page || !make)
-        return page;
+    const place found = at(index);
+    if (found && !found.in_memory())
+        return fail(Errno::again);
+    if (found && !found.page()->queued)
+        uvm_pdpolicy::enqueue(*found.page()); // made before there was swap
+    if (found || !make)
+        return found.page();
     TRY(charge_pages(1));
     auto made = make_page(index);
     if (!made)
@@ -139,6 +159,67 @@ expected<vm_page*> uvm_aobj::get(uint64_t index, bool write) {
     if (write)
         page->clean = false;
     return page;
+}
+
+// ---- In memory, and out ----------------------------------------------------------------------
+
+status uvm_aobj::bring_in(uint64_t index, page_in& later) {
+    const place found = at(index);
+    if (!found || found.in_memory())
+        return {};
+    if (vm_page* busy = found.page()) {
+        later.wait_for(*busy);
+        return fail(Errno::again);
+    }
+    vm_page* page = vm_page_alloc(page_owner::object);
+    if (!page)
+        return fail(Errno::nomem);
+    page->object = this;
+    page->index = index;
+    page->clean = found.clean();
+    page_set_busy(*page);
+    (void)pages_.replace(index, page);
+    later.begin(*page, found.slot(), page_owner_lock(ref_ptr<uvm_object>(this)));
+    return fail(Errno::again);
+}
+
+void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read) {
+    page_clear_busy(page);
+    if (!page.released && !read) {
+        (void)pages_.replace(page.index, place(slot, page.clean).word());
+        vm_page_free(&page);
+        return;
+    }
+    uvm_swap::free(slot);
+    if (page.released)
+        free_orphan(page);
+    else
+        uvm_pdpolicy::enqueue(page);
+}
+
+bool uvm_aobj::page_went(vm_page& page, swap_slot slot) {
+    const bool goes = slot && !page.wanted && !page.released;
+    page_clear_busy(page);
+    if (goes) {
+        (void)pages_.replace(page.index, place(slot, page.clean).word());
+        vm_page_free(&page);
+        return true;
+    }
+    if (slot)
+        uvm_swap::free(slot);
+    if (page.released)
+        free_orphan(page);
+    else
+        uvm_pdpolicy::enqueue(page);
+    return false;
+}
+
+// The slot's page may be on its way at this moment; or has come, and the slot is another's by now.
+status uvm_aobj::leave_swap(uint64_t index, swap_slot slot, page_in& later) {
+    const place found = at(index);
+    if (found.slot() == slot || (found.page() && !found.in_memory()))
+        TRY(bring_in(index, later));
+    return fail(Errno::again);
 }
 
 // There is nowhere to write to; but the next store shall be a fault again.
@@ -167,27 +248,60 @@ uint64_t uvm_aobj::share() const NO_THREAD_SAFETY_ANALYSIS {
 // ---- Size -----------------------------------------------------------------------------------
 
 void uvm_aobj::remove_page(uint64_t index) {
-    auto page = static_cast<vm_page*>(pages_.take(index));
-    pmap::page_protect(*page, vm_prot::none);
-    if (page->wire_count == 0) {
-        vm_page_free(page);
-    } else {
-        page->object = nullptr; // let_go() frees it
-        orphans_++;
+    const place was(pages_.take(index));
+    vm_page* page = was.page();
+    if (!page) {
+        uvm_swap::free(was.slot());
+        return;
     }
+    pmap::page_protect(*page, vm_prot::none);
+    uvm_pdpolicy::dequeue(*page);
+    if (page->wire_count == 0 && !page->busy) {
+        vm_page_free(page);
+        return;
+    }
+    page->released = page->busy; // who moves it frees it, or else let_go()
+    page->object = nullptr;
+    orphans_++;
+}
+
+void uvm_aobj::free_orphan(vm_page& page) {
+    orphans_--;
+    vm_page_free(&page);
 }
 
 // Removes the wanted pages of [first, end), from every mapping too.
 template <class Wanted> void uvm_aobj::free_pages(uint64_t first, uint64_t end, Wanted wanted) {
     uint64_t freed = 0;
-    for (; vm_page* page = next_resident(first, end); first++) {
-        if (wanted(*page)) {
+    for (; place found = next_place(first, end); first++) {
+        if (wanted(found)) {
             remove_page(first);
             freed++;
         }
         long_work::pause();
     }
     uncharge_pages(freed);
+}
+
+// Calls change() under the lock when no page of which only a part is in [start, end) is out: what
+// stays of it would come back as it was.
+template <class Change> status uvm_aobj::with_edges(uint64_t start, uint64_t end, Change change) {
+    for (;;) {
+        page_in later;
+        status there;
+        {
+            lock_guard guard(lock_);
+            for (uint64_t edge : {start, end})
+                if (there && (edge & page_mask) != 0)
+                    there = bring_in(edge >> page_shift, later);
+            if (there)
+                return change();
+        }
+        TRY(page_in_finish(later));
+        TRY(long_work::go_on());
+        if (there.error() == Errno::nomem && !uvm_pdaemon::wait_for_memory())
+            return there;
+    }
 }
 
 // [start, end) lies within one page.
@@ -198,12 +312,11 @@ void uvm_aobj::zero(uint64_t start, uint64_t end) {
 }
 
 status uvm_aobj::resize(uint64_t new_size) {
-    bool shrinks;
-    {
-        lock_guard guard(lock_);
+    bool shrinks = false;
+    TRY(with_edges(new_size, new_size, [&]() REQUIRES(lock_) {
         shrinks = pages_of(new_size) < pages_of(size());
-        TRY(resize_locked(new_size));
-    }
+        return resize_locked(new_size);
+    }));
     // From now on no page past the end can be copied.
     if (shrinks)
         drop_private_copies(pages_of(new_size));
@@ -219,7 +332,7 @@ status uvm_aobj::resize_locked(uint64_t new_size) {
     size_.store(new_size, std::memory_order_release);
     if (grows)
         return {};
-    free_pages(after, UINT64_MAX, [](vm_page&) { return true; });
+    free_pages(after, UINT64_MAX, [](place) { return true; });
     zero(new_size, page_round_up(new_size));
     if (charged_by_size())
         uncharge(before - after);
@@ -236,7 +349,7 @@ void uvm_aobj::grow(uint64_t new_size) {
 
 void uvm_aobj::trim() {
     lock_guard guard(lock_);
-    free_pages(pages_of(size()), UINT64_MAX, [](vm_page& page) { return !page.clean; });
+    free_pages(pages_of(size()), UINT64_MAX, [](place found) { return !found.clean(); });
 }
 
 // All is charged for before the first page is made, so that want of space is found out while there
@@ -245,7 +358,7 @@ status uvm_aobj::allocate(uint64_t first, uint64_t end) {
     uint64_t missing = end - first;
     {
         lock_guard guard(lock_);
-        for (uint64_t index = first; next_resident(index, end); index++)
+        for (uint64_t index = first; next_place(index, end); index++)
             missing--;
     }
     TRY(charge_pages(missing));
@@ -253,19 +366,26 @@ status uvm_aobj::allocate(uint64_t first, uint64_t end) {
     for (uint64_t index = first; index < end && made; index++) {
         made = long_work::go_on();
         lock_guard guard(lock_);
-        if (!made || lookup(index))
+        if (!made || at(index))
             continue;
         if (auto page = make_page(index))
             missing--;
         else
             made = fail(page.error());
+        guard.unlock();
+        if (!made && made.error() == Errno::nomem && uvm_pdaemon::wait_for_memory()) {
+            made = {};
+            index--;
+        }
     }
     uncharge_pages(missing);
     if (!made) {
         // What nobody has written to or mapped reads as a hole does.
         lock_guard guard(lock_);
-        free_pages(first, end, [](vm_page& page) {
-            return page.clean && page.wire_count == 0 && pmap::mapping_count(page) == 0;
+        free_pages(first, end, [](place found) {
+            vm_page* page = found.page();
+            return found.clean() &&
+                   (!page || (page->wire_count == 0 && pmap::mapping_count(*page) == 0));
         });
     }
     return made;
@@ -274,13 +394,15 @@ status uvm_aobj::allocate(uint64_t first, uint64_t end) {
 //      start                                   end
 //        |  zeroed |  freed  |  freed  | zeroed |
 //   -----+---------+---------+---------+--------+---     pages
-void uvm_aobj::punch(uint64_t start, uint64_t end) {
-    const uint64_t first = pages_of(start), last = end >> page_shift;
-    lock_guard guard(lock_);
-    zero(start, std::min(end, first << page_shift));
-    free_pages(first, last, [](vm_page&) { return true; });
-    if (last >= first)
-        zero(last << page_shift, end);
+status uvm_aobj::punch(uint64_t start, uint64_t end) {
+    return with_edges(start, end, [&]() REQUIRES(lock_) {
+        const uint64_t first = pages_of(start), last = end >> page_shift;
+        zero(start, std::min(end, first << page_shift));
+        free_pages(first, last, [](place) { return true; });
+        if (last >= first)
+            zero(last << page_shift, end);
+        return status();
+    });
 }
 
 uint64_t uvm_aobj::next(contents wanted, uint64_t offset) {
@@ -288,14 +410,14 @@ uint64_t uvm_aobj::next(contents wanted, uint64_t offset) {
     const uint64_t bytes = size(), end = pages_of(bytes);
     uint64_t index = offset >> page_shift;
     if (wanted == contents::data) {
-        vm_page* page = next_resident(index, end);
-        while (page && page->clean)
-            page = next_resident(++index, end);
-        if (!page)
+        place found = next_place(index, end);
+        while (found && found.clean())
+            found = next_place(++index, end);
+        if (!found)
             return bytes;
     } else {
         for (; index < end; index++)
-            if (vm_page* page = lookup(index); !page || page->clean)
+            if (const place found = at(index); !found || found.clean())
                 break;
     }
     return std::min(bytes, std::max(offset, index << page_shift));
@@ -304,10 +426,25 @@ uint64_t uvm_aobj::next(contents wanted, uint64_t offset) {
 // ---- Held pages -----------------------------------------------------------------------------
 
 expected<held_page> uvm_aobj::hold(uint64_t index, purpose what_for) {
+    for (;;) {
+        page_in later;
+        expected<held_page> held = try_hold(index, what_for, later);
+        if (held)
+            return held;
+        TRY(page_in_finish(later));
+        const bool out = held.error() == Errno::again;
+        if (!out && !(held.error() == Errno::nomem && uvm_pdaemon::wait_for_memory()))
+            return held;
+        TRY(long_work::go_on());
+    }
+}
+
+expected<held_page> uvm_aobj::try_hold(uint64_t index, purpose what_for, page_in& later) {
     const bool writes = what_for != purpose::read;
     lock_guard guard(lock_);
     if (what_for != purpose::extend && index >= pages_of(size()))
         return fail(Errno::fault);
+    TRY(bring_in(index, later));
     vm_page* page = TRY(page_at(index, writes));
     if (!page)
         return held_page();
@@ -320,10 +457,8 @@ expected<held_page> uvm_aobj::hold(uint64_t index, purpose what_for) {
 void uvm_aobj::let_go(vm_page* page) {
     lock_guard guard(lock_);
     ASSERT(page->wire_count > 0);
-    if (--page->wire_count == 0 && !page->object) {
-        orphans_--;
-        vm_page_free(page);
-    }
+    if (--page->wire_count == 0 && !page->object)
+        free_orphan(*page);
 }
 
 held_page::held_page(ref_ptr<uvm_aobj> object, vm_page* page)
@@ -351,10 +486,12 @@ void uvm_aobj::check() {
     lock_guard guard(lock_);
     pages_.check();
     uint64_t index = 0;
-    for (; void* p = pages_.find_from(index, UINT64_MAX); index++) {
-        auto page = static_cast<vm_page*>(p);
+    for (; place found = next_place(index, UINT64_MAX); index++) {
+        ASSERT(!charged_by_size() || index < pages_of(size()));
+        const vm_page* page = found.page();
+        if (!page)
+            continue;
         ASSERT(page->owner_kind == page_owner::object);
         ASSERT(page->object == this && page->index == index);
-        ASSERT(!charged_by_size() || index < pages_of(size()));
     }
 }

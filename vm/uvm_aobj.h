@@ -54,15 +54,17 @@ public:
     // or none has been made: nospc, nomem, and intr when the caller is killed. As grow().
     status allocate(uint64_t first, uint64_t end);
     // Bytes [start, end) read as zeros from now on; whole pages are freed, also where they are
-    // mapped.
-    void punch(uint64_t start, uint64_t end);
+    // mapped. EIO, ENOMEM, EINTR: what is left of a page at the edge could not be had from swap, and
+    // nothing has changed.
+    status punch(uint64_t start, uint64_t end);
     // The next byte from `offset` on, which lies before the end, that has been written, or that has
     // not. The end of the object if there is none.
     enum class contents : uint8_t { data, hole };
     uint64_t next(contents wanted, uint64_t offset);
     // Sets the size in bytes. Shrinking unmaps and frees the pages past it from every mapping, with
     // what private mappings have made of them, and zeroes the rest of the last page; growing reads
-    // as zeros. ENOMEM (only when charged). Callers take turns; no VM lock is held.
+    // as zeros. ENOMEM (when charged, or as punch()), EIO, EINTR. Callers take turns; no VM lock is
+    // held.
     status resize(uint64_t size);
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
@@ -76,6 +78,7 @@ public:
     vm_page* lookup(uint64_t index) override REQUIRES(lock_);
     vm_page* resident_from(uint64_t& index) const override;
     vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
+    status bring_in(uint64_t index, page_in& later) override REQUIRES(lock_);
     status put(uint64_t first, uint64_t last) override;
     uint64_t share() const override;
     bool needs_handle() const override { return bool(quota_); }
@@ -84,6 +87,10 @@ public:
     const char* kind() const override;
     uint64_t device() const override;
     uint64_t inode() const override;
+    void page_came(vm_page& page, swap_slot slot, const status& read) override REQUIRES(lock_);
+    bool page_went(vm_page& page, swap_slot slot) override REQUIRES(lock_);
+    status leave_swap(uint64_t index, swap_slot slot, page_in& later) override REQUIRES(lock_);
+
     // Panics unless every page in it says that it belongs here and the counts agree.
     void check();
 
@@ -92,6 +99,27 @@ public:
 
 private:
     friend class held_page;
+
+    // What there is of a page: in memory, busy too; or in a slot. The word that pages_ has for it.
+    class place {
+    public:
+        explicit place(void* word) : word_(reinterpret_cast<uintptr_t>(word)) {}
+        place(swap_slot slot, bool clean) : word_(uintptr_t{slot} << 2 | clean << 1 | 1) {}
+        void* word() const { return reinterpret_cast<void*>(word_); }
+        explicit operator bool() const { return word_ != 0; }
+        vm_page* page() const { return word_ & 1 ? nullptr : reinterpret_cast<vm_page*>(word_); }
+        vm_page* in_memory() const; // and not on its way
+        swap_slot slot() const { return word_ & 1 ? swap_slot(word_ >> 2) : 0; }
+        bool clean() const; // vm_page::clean
+
+    private:
+        uintptr_t word_;
+    };
+    place at(uint64_t index) const REQUIRES(lock_) { return place(pages_.get(index)); }
+    // The first one from `index` on.
+    place next_place(uint64_t& index, uint64_t end) const REQUIRES(lock_) {
+        return place(pages_.find_from(index, end));
+    }
 
     // For pages that are counted one by one, if they are. ENOSPC.
     status charge_pages(uint64_t pages);
@@ -102,12 +130,15 @@ private:
     template <class Wanted>
     void free_pages(uint64_t first, uint64_t end, Wanted wanted) REQUIRES(lock_);
     void zero(uint64_t start, uint64_t end) REQUIRES(lock_);
+    template <class Change> status with_edges(uint64_t start, uint64_t end, Change change);
     status resize_locked(uint64_t size) REQUIRES(lock_);
+    expected<held_page> try_hold(uint64_t index, purpose what_for, page_in& later);
     void let_go(vm_page* page);
+    void free_orphan(vm_page& page) REQUIRES(lock_);
 
     static constexpr size_t name_size = 64;
 
-    sparse_slots pages_ GUARDED_BY(lock_);   // of vm_page*
+    sparse_slots pages_ GUARDED_BY(lock_);   // of places
     std::atomic<uint64_t> size_;             // bytes; changed under lock_
     uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
     const charging charging_;                // what of it is in the commit account

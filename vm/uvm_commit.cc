@@ -4,6 +4,7 @@
 #include "lib/types.h"
 #include "vm/phys/event.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_swap.h"
 
 #include <utility>
 
@@ -19,7 +20,7 @@ uint64_t committed_pages GUARDED_BY(account_lock) = 0;
 uint64_t limit_locked() REQUIRES(account_lock) {
     if (limit_kib != 0)
         return limit_kib / (page_size / 1024);
-    return vm_page_total() * ratio_percent / 100;
+    return vm_page_total() * ratio_percent / 100 + uvm_swap::pages();
 }
 status refuse(uint64_t pages) REQUIRES(account_lock) {
     EVENT(commit_refused, .pages = pages, .committed = committed_pages);
@@ -66,7 +67,7 @@ status charge(uint64_t pages) {
     uint64_t limit = UINT64_MAX;
     switch (current_mode) {
     case mode::heuristic:
-        if (pages > vm_page_total())
+        if (pages > vm_page_total() + uvm_swap::pages())
             return refuse(pages);
         break;
     case mode::always: break;

@@ -26,7 +26,7 @@ enum class mode : uint8_t { heuristic = 0, always = 1, strict = 2 };
 
 mode get_mode();
 void set_mode(mode m);
-uint64_t ratio();                 // percent of RAM that strict mode promises; 50 at first
+uint64_t ratio(); // percent of RAM that strict mode promises besides swap; 50 at first
 void set_ratio(uint64_t percent); // from now on the ratio counts, not the KiB
 uint64_t kbytes();                // if not 0: the limit in KiB, in place of the ratio
 void set_kbytes(uint64_t kib);    // the ratio is 0 from now on, as on Linux

@@ -37,6 +37,8 @@
 #include "vm/phys/event.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
+#include "vm/uvm_pager.h"
+#include "vm/uvm_pdaemon.h"
 #include "vm/vmspace.h"
 
 using trace::fault_kind;
@@ -45,7 +47,8 @@ std::atomic<bool> uvm_fault_ahead_enabled{true};
 std::atomic<bool> uvm_rights_ahead_enabled{true};
 std::atomic<bool> uvm_zero_page_enabled{true};
 
-// The outcome, or nothing: the map has to change first (needs_copy), and the fault starts again.
+// The outcome, or nothing: the map has to change first (needs_copy), or the page to come from swap
+// (`out`), and the fault starts again.
 using fault_result = std::optional<fault_outcome>;
 
 struct uvm_faultinfo {
@@ -56,6 +59,7 @@ struct uvm_faultinfo {
     const bool maybe_mapped;
     vm_map_entry& entry;
     std::optional<pmap_mapping> mapping{}; // what was there when the fault began
+    bool out = false;                      // the page is not in memory
 
     // Whether it is a write that only lacks the right to a page that is mapped.
     bool lacks_right(const vm_page& page) const {
@@ -66,15 +70,15 @@ struct uvm_faultinfo {
     bool allowed() const;
 
     fault_result resolve() REQUIRES_SHARED(vm.map_.lock());
-    fault_outcome upper(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
+    fault_result upper(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
         REQUIRES(amap.lock());
-    fault_outcome map_anon(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
-        REQUIRES(amap.lock());
-    fault_outcome copy_anon(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
-        REQUIRES(amap.lock());
+    fault_outcome map_anon(vm_amap& amap, vm_anon& anon, vm_page& page)
+        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
+    fault_outcome copy_anon(vm_amap& amap, vm_anon& anon, vm_page& page)
+        REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
     // The amap may be missing in these; if there is one, it is locked.
     fault_result lower(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
-    fault_outcome lower_object(vm_amap* amap, uvm_object& object) REQUIRES_SHARED(vm.map_.lock());
+    fault_result lower_object(vm_amap* amap, uvm_object& object) REQUIRES_SHARED(vm.map_.lock());
     fault_result lower_zero(vm_amap* amap) REQUIRES_SHARED(vm.map_.lock());
     vm_page* zeros_for_reader(vm_amap* amap) const;
     fault_outcome promote(vm_amap& amap, vm_page* contents) REQUIRES_SHARED(vm.map_.lock());
@@ -130,8 +134,10 @@ fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped)
 }
 
 fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped) {
-    for (;;) {
-        bool mapped = false;
+    constexpr unsigned most_waits = 1000; // for what is short though pages are free
+    for (unsigned waits = 0;;) {
+        fault_outcome outcome = fault_outcome::resolved;
+        bool mapped = false, out = false;
         {
             read_guard guard(map_.lock());
             if (vm_map_entry* entry = map_.lookup(page)) {
@@ -140,18 +146,41 @@ fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool
                 if (!ufi.allowed())
                     return fault_outcome::accerr;
                 ufi.vm.map_.lock().assert_held_shared(); // the guard's, by another name
-                if (fault_result result = ufi.resolve())
-                    return *result;
+                if (fault_result result = ufi.resolve()) {
+                    if (*result != fault_outcome::nomem)
+                        return *result;
+                    outcome = *result;
+                }
+                out = ufi.out;
             }
         }
-        if (!mapped) {
-            fault_outcome grown = grow_stack(page);
-            if (grown != fault_outcome::resolved)
-                return grown;
-        } else if (!resolve_needs_copy(page)) {
-            return fault_outcome::nomem;
-        }
+        if (!mapped)
+            outcome = grow_stack(page);
+        else if (out)
+            outcome = bring_in(page);
+        else if (outcome == fault_outcome::resolved && !resolve_needs_copy(page))
+            outcome = fault_outcome::nomem;
+        if (outcome == fault_outcome::nomem && waits++ < most_waits &&
+            uvm_pdaemon::wait_for_memory())
+            continue;
+        if (outcome != fault_outcome::resolved)
+            return outcome;
     }
+}
+
+// The page at `page`, which a fault has found to be out, comes to memory; without locks meanwhile.
+// By now it may have come, or gone: the fault that is tried again sees to it.
+fault_outcome vmspace::bring_in(vaddr_t page) {
+    page_in later;
+    status there;
+    {
+        read_guard guard(map_.lock());
+        if (vm_map_entry* entry = map_.lookup(page))
+            there = entry->bring_in(page, later);
+    }
+    if (!page_in_finish(later))
+        return fault_outcome::io_error;
+    return there || there.error() == Errno::again ? fault_outcome::resolved : fault_outcome::nomem;
 }
 
 // As Linux: what can be written or executed can be read. A forced store only goes where it stays
@@ -215,19 +244,28 @@ fault_result uvm_faultinfo::resolve() {
 
 // ---- Case 1: the upper layer has the page ----------------------------------------------------
 
-fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
+fault_result uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
+    vm_page* page = anon.page();
+    if (!page) {
+        out = true;
+        return std::nullopt;
+    }
     if (write() && anon.references() > 1)
-        return copy_anon(amap, anon);
-    return map_anon(amap, anon);
+        return copy_anon(amap, anon, *page);
+    return map_anon(amap, anon, *page);
 }
 
-// 1A.
-fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
-    fault_outcome outcome = enter(anon.page(), anon_protection(anon));
-    if (lacks_right(anon.page()))
-        tell(fault_kind::takeover, anon.page());
+// 1A. A page that may be written has no use for what swap has of it; a wired one does not go there.
+fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon, vm_page& page) {
+    if (write() || entry.wired_count)
+        anon.drop_slot();
+    if (!page.queued)
+        uvm_pdpolicy::enqueue(page);
+    fault_outcome outcome = enter(page, anon_protection(anon));
+    if (lacks_right(page))
+        tell(fault_kind::takeover, page);
     else
-        tell(fault_kind::case_1a, anon.page());
+        tell(fault_kind::case_1a, page);
     // Where a page was mapped with fewer rights, its neighbours have had their turn before.
     if (!mapping)
         ahead_anons(amap);
@@ -235,28 +273,29 @@ fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon) {
 }
 
 // 1B.
-fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {
-    auto copy = vm_anon::create_copy(amap.lock(), anon.page());
+fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon, vm_page& original) {
+    auto copy = vm_anon::create_copy(amap.lock(), original);
     if (!copy)
         return fault_outcome::nomem;
     vm.check_copy(entry, va, anon, **copy);
     // Whoever writes to this amap too must see the copy from now on, not the page it was made of.
     if (amap.shared(slot(), slot() + 1))
-        pmap::page_protect(anon.page(), vm_prot::none);
+        pmap::page_protect(original, vm_prot::none);
     // The mapping first: it may fail, and the old page then stays in its slot.
-    fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());
+    vm_page& page = *(*copy)->page();
+    fault_outcome outcome = enter(page, entry.effective_protection());
     if (outcome == fault_outcome::resolved) {
-        vm_page& page = (*copy)->page();
         amap.replace(slot(), std::move(*copy));
-        tell(fault_kind::case_1b, page, anon.page());
+        tell(fault_kind::case_1b, page, original);
     }
     return outcome;
 }
 
-// What an anon may be mapped with: writable only for one who is alone with it.
+// What an anon may be mapped with: writable only for one who is alone with it, swap included.
 vm_prot uvm_faultinfo::anon_protection(const vm_anon& anon) const {
     vm_prot prot = entry.effective_protection();
-    return anon.references() > 1 || entry.needs_copy ? prot & ~vm_prot::write : prot;
+    const bool alone = anon.references() == 1 && !entry.needs_copy && !anon.slot();
+    return alone ? prot : prot & ~vm_prot::write;
 }
 
 // ---- Case 2: the lower layer -----------------------------------------------------------------
@@ -267,10 +306,14 @@ fault_result uvm_faultinfo::lower(vm_amap* amap) {
     return lower_zero(amap);
 }
 
-fault_outcome uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
+fault_result uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     lock_guard guard(object.lock());
     expected<vm_page*> page = object.get(entry.object_index(va), write() && !entry.copy_on_write);
     if (!page) {
+        if (page.error() == Errno::again) {
+            out = true;
+            return std::nullopt;
+        }
         if (page.error() == Errno::nomem)
             return fault_outcome::nomem;
         return page.error() == Errno::fault ? fault_outcome::adrerr : fault_outcome::io_error;
@@ -324,7 +367,7 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
                          : vm_anon::create_zeroed(amap.lock());
     if (!anon)
         return fault_outcome::nomem;
-    vm_page& page = (*anon)->page();
+    vm_page& page = *(*anon)->page();
     if (!amap.add(slot(), std::move(*anon)))
         return fault_outcome::nomem;
     // As in 1B: a process that shares this amap may have the object's page mapped in this slot.
@@ -373,7 +416,7 @@ void uvm_faultinfo::unprotect_table() {
         amap->each_anon(entry.slot_of(std::max(table, entry.start)),
                         entry.slot_of(std::min(table + span, entry.end)),
                         [&](slot_t slot, const vm_anon& anon) {
-                            if (anon.references() == 1)
+                            if (anon.references() == 1 && !anon.slot())
                                 alone.set(entry.address_of(slot));
                         });
     }
@@ -401,10 +444,11 @@ void uvm_faultinfo::ahead_anons(vm_amap& amap) {
     uint32_t entered = 0;
     for (vaddr_t at = w.first; at < w.end; at += page_size) {
         vm_anon* anon = at == va ? nullptr : amap.lookup(entry.slot_of(at));
-        if (!anon)
+        vm_page* page = anon ? anon->page() : nullptr;
+        if (!page)
             continue;
         pmap_enter_flags flags{.wired = entry.wired_count > 0, .if_absent = true};
-        if (vm.pmap_->enter(at, anon->page(), anon_protection(*anon), flags))
+        if (vm.pmap_->enter(at, *page, anon_protection(*anon), flags))
             entered++;
     }
     if (entered)

@@ -1,6 +1,8 @@
 // What an object knows of the private copies of its pages, and of who stores into them.
 #include "vm/uvm_object.h"
 
+#include "lib/assert.h"
+
 static constexpr int64_t forbidden = INT64_MIN;
 
 status uvm_object::begin_storing() {
@@ -28,3 +30,10 @@ void uvm_object::remove_shadow(amap_shadow& shadow) {
     lock_guard guard(shadows_lock_);
     shadows_.remove(shadow);
 }
+
+// ---- Objects that are never out --------------------------------------------------------------
+
+status uvm_object::bring_in(uint64_t, page_in&) { return {}; }
+void uvm_object::page_came(vm_page&, swap_slot, const status&) { ASSERT(false); }
+bool uvm_object::page_went(vm_page&, swap_slot) { ASSERT(false); }
+status uvm_object::leave_swap(uint64_t, swap_slot, page_in&) { ASSERT(false); }

@@ -10,7 +10,9 @@
 #include "lib/result.h"
 #include "lib/serial.h"
 #include "vm/snapshot_mark.h"
+#include "vm/uvm_swap.h"
 
+class page_in;
 class uvm_object;
 class vm_amap;
 struct vm_page;
@@ -32,11 +34,18 @@ public:
     virtual ~uvm_object() = default;
     virtual void last_reference_gone() = 0;
 
-    // The pager's get: the page at page number `index`, made resident if need be. Caller holds
-    // lock(). `page` is valid while the lock is held. Errors: fault beyond the end (the faulting
-    // program gets SIGBUS), nomem, io. May sleep (the lock is kept). `write`: the page is about to
-    // be written through a shared mapping.
+    // The pager's get: the page at page number `index`, made if need be. Caller holds lock(). The
+    // page is valid while the lock is held. Errors: fault beyond the end (the faulting program gets
+    // SIGBUS), nomem; again: it is not in memory, and bring_in() has to come first. Does not sleep.
+    // `write`: the page is about to be written through a shared mapping.
     virtual expected<vm_page*> get(uint64_t index, bool write) REQUIRES(lock_) = 0;
+    // As vm_anon::bring_in(), of a page that there is.
+    virtual status bring_in(uint64_t index, page_in& later) REQUIRES(lock_);
+    // For the pager, which has moved a page of its; and for swapoff: as vm_anon's. Of objects whose
+    // pages are queued for the page daemon. A page that is in memory has no slot.
+    virtual void page_came(vm_page& page, swap_slot slot, const status& read) REQUIRES(lock_);
+    virtual bool page_went(vm_page& page, swap_slot slot) REQUIRES(lock_);
+    virtual status leave_swap(uint64_t index, swap_slot slot, page_in& later) REQUIRES(lock_);
     // The page only if it is resident: for fault-ahead and mincore.
     virtual vm_page* lookup(uint64_t index) REQUIRES(lock_) = 0;
     // The first resident page from `index` on: sets `index` to it. Null when there is none. For

@@ -83,7 +83,8 @@ void vm_amap::wipe(slot_t first, slot_t end) {
 void vm_amap::wipe_everywhere(slot_t first) {
     slot_t slot = first;
     for (; vm_anon* anon = find_from(slot, UINT64_MAX); slot++) {
-        pmap::page_protect(anon->page(), vm_prot::none);
+        if (vm_page* page = anon->page())
+            pmap::page_protect(*page, vm_prot::none);
         wipe(slot, slot + 1);
     }
 }
@@ -108,13 +109,19 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     return result;
 }
 
+// What is not in memory is not read in for it: both share it, and whoever writes to it first copies.
+status vm_amap::add_copy(slot_t slot, vm_anon& original) {
+    if (vm_page* page = original.page())
+        return add(slot, TRY(vm_anon::create_copy(lock(), *page)));
+    return add(slot, ref_ptr<vm_anon>(&original));
+}
+
 status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
     lock().assert_held(); // as above
     status result;
     slot_t slot = first;
     for (; vm_anon* anon = result ? from.find_from(slot, end) : nullptr; slot++) {
-        auto copy = vm_anon::create_copy(lock(), anon->page());
-        result = copy ? add(slot, std::move(*copy)) : status(fail(copy.error()));
+        result = add_copy(slot, *anon);
         if (result)
             result = long_work::go_on();
     }
@@ -228,7 +235,8 @@ void vm_amap::check() {
         ASSERT(referenced(slot, slot + 1));
         ASSERT(&anon->lock() == &lock());
         anon->check_references();
-        ASSERT(anon->page().owner_kind == page_owner::anon && anon->page().anon == anon);
+        const vm_page* page = anon->page();
+        ASSERT(page ? page->owner_kind == page_owner::anon && page->anon == anon : true);
         slot++;
     }
 }

@@ -125,6 +125,7 @@ public:
 private:
     friend class vm_aref;
 
+    status add_copy(slot_t slot, vm_anon& original) REQUIRES(*lock_);
     void take_edges_of(vm_aref& aref) REQUIRES(*lock_);
     void give_edges_to(vm_aref& aref) REQUIRES(*lock_);
     amap_edge& edge_at(slot_t slot) REQUIRES(*lock_);

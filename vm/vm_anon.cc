@@ -4,12 +4,16 @@
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_busy.h"
 
 static pool<vm_anon> anon_pool{"vm_anon"};
 
 vm_anon::vm_anon(amap_lock& lock, vm_page* page) : lock_(lock), page_(page) { page->anon = this; }
 
-paddr_t vm_anon::physical() const { return page_->physical(); }
+paddr_t vm_anon::physical() const {
+    constexpr uint64_t beyond = uint64_t{1} << 51;
+    return page_ ? page_->physical() : paddr_t(beyond + (uint64_t{slot_} << page_shift));
+}
 
 expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
     if (!page)
@@ -17,7 +21,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
     vm_anon* anon = anon_pool.create(lock, page.get());
     if (!anon)
         return fail(Errno::nomem);
-    (void)page.release();
+    uvm_pdpolicy::enqueue(*page.release());
     EVENT(anon_created, .anon = anon, .page = anon->physical());
     return ref_ptr<vm_anon>::adopt(anon);
 }
@@ -28,7 +32,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create_zeroed(amap_lock& lock) {
 
 expected<ref_ptr<vm_anon>> vm_anon::create_copy(amap_lock& lock, const vm_page& contents) {
     auto anon = TRY(create(lock, owned_page(vm_page_alloc(page_owner::anon))));
-    copy_page(anon->page().data(), contents.data());
+    copy_page(anon->page()->data(), contents.data());
     EVENT(anon_copied, .anon = anon.get(), .from_page = contents.physical(),
           .page = anon->physical());
     return anon;
@@ -36,11 +40,101 @@ expected<ref_ptr<vm_anon>> vm_anon::create_copy(amap_lock& lock, const vm_page& 
 
 void vm_anon::last_reference_gone() {
     lock_.assert_held();
-    const trace::addr page = page_->physical();
-    pmap::page_protect(*page_, vm_prot::none);
-    vm_page_free(page_);
+    if (page_ && page_->busy)
+        page_->released = true; // who moves it ends the anon
+    else
+        end();
+}
+
+void vm_anon::end() {
+    lock_.assert_held();
+    const trace::addr page = physical();
+    if (page_) {
+        pmap::page_protect(*page_, vm_prot::none);
+        uvm_pdpolicy::dequeue(*page_);
+        vm_page_free(page_);
+    }
+    if (slot_)
+        uvm_swap::free(slot_);
     anon_pool.destroy(this);
     EVENT(anon_destroyed, .anon = this, .page = page);
+}
+
+// ---- In memory, and out ----------------------------------------------------------------------
+
+vm_page* vm_anon::page() const {
+    lock_.assert_held();
+    return page_ && !page_->busy ? page_ : nullptr;
+}
+
+status vm_anon::bring_in(page_in& later) {
+    lock_.assert_held();
+    if (page_ && !page_->busy)
+        return {};
+    if (page_) {
+        later.wait_for(*page_);
+        return fail(Errno::again);
+    }
+    page_ = vm_page_alloc(page_owner::anon);
+    if (!page_)
+        return fail(Errno::nomem);
+    page_->anon = this;
+    page_set_busy(*page_);
+    later.begin(*page_, slot_, page_owner_lock(lock_), this);
+    return fail(Errno::again);
+}
+
+void vm_anon::drop_slot() {
+    lock_.assert_held();
+    ASSERT(page_ && !page_->busy);
+    if (slot_)
+        uvm_swap::free(std::exchange(slot_, 0));
+}
+
+void vm_anon::leave_memory() {
+    lock_.assert_held();
+    ASSERT(slot_);
+    vm_page_free(std::exchange(page_, nullptr));
+}
+
+status vm_anon::leave_swap(page_in& later) {
+    TRY(bring_in(later));
+    drop_slot();
+    return {};
+}
+
+void vm_anon::page_came(vm_page& page, const status& read) {
+    lock_.assert_held();
+    page_clear_busy(page);
+    if (page.released) {
+        end();
+    } else if (read) {
+        uvm_pdpolicy::enqueue(page);
+        EVENT(anon_paged_in, .anon = this, .page = page.physical(), .slot = slot_);
+    } else {
+        page_ = nullptr;
+        vm_page_free(&page);
+    }
+}
+
+bool vm_anon::page_went(vm_page& page, swap_slot slot) {
+    lock_.assert_held();
+    slot_ = slot;
+    const bool goes = slot && !page.wanted;
+    page_clear_busy(page);
+    if (slot)
+        EVENT(anon_paged_out, .anon = this, .page = page.physical(), .slot = slot_);
+    if (page.released) {
+        end();
+        return true;
+    }
+    if (goes) {
+        page_ = nullptr;
+        vm_page_free(&page);
+    } else {
+        uvm_pdpolicy::enqueue(page);
+    }
+    return goes;
 }
 
 void vm_anon::check_references() const {
@@ -49,7 +143,7 @@ void vm_anon::check_references() const {
     if (references() != slots_) [[unlikely]]
         panic("broken rule: amaps: an anon has a reference for each slot that it is in: it has %u, "
               "and is in %u slots; anon %p, physical 0x%lx",
-              references(), slots_, static_cast<const void*>(this), page_->physical().value());
+              references(), slots_, static_cast<const void*>(this), physical().value());
 #endif
 }
 

@@ -7,13 +7,25 @@
 // the page, what is mapped of it, and the references: who holds it and sees references() == 1 is
 // alone with the anon and stays so.
 //
-// Invariants: the page of an anon with more than one reference is mapped writable by nobody; there
-// is a reference for each slot that the anon is in, and while the lock is free no other one.
+// The page is in memory, or in a slot of a swap area (vm/uvm_swap.h), or in both while nobody has
+// written to it since it came from there:
+//
+//      page()   slot()
+//      yes      none      written to since it was made or came in
+//      yes      yes       the slot has the same: it goes without being written
+//      busy               on its way in, or out (vm/uvm_pager.h)
+//      none     yes       out
+//
+// Invariants: the page of an anon with more than one reference, or with a slot, is mapped writable
+// by nobody; there is a reference for each slot that the anon is in, and while the lock is free no
+// other one.
 #pragma once
 
 #include "vm/amap_lock.h"
+#include "vm/uvm_swap.h"
 
 class owned_page;
+class page_in;
 struct vm_page;
 
 class vm_anon final : public ref_counted<vm_anon> {
@@ -26,12 +38,25 @@ public:
         REQUIRES(lock);
 
     amap_lock& lock() const RETURN_CAPABILITY(lock_) { return lock_; }
-    // The page. The caller holds the lock, for the most part as that of an amap.
-    vm_page& page() const {
+    // The page, if it is in memory and stays there while the caller holds the lock (for the most
+    // part as that of an amap); else null.
+    vm_page* page() const;
+    // Sees to it that the page comes to memory, if it is not there. EAGAIN: `later` is to be waited
+    // for, without locks, and then everything looked up again. ENOMEM.
+    status bring_in(page_in& later);
+    // Where it is put out, or none.
+    swap_slot slot() const {
         lock_.assert_held();
-        return *page_;
+        return slot_;
     }
-    // Where the page is. For snapshots: nothing changes meanwhile.
+    // The page, which is in memory, is about to be written to: what the slot has is of no use any
+    // more.
+    void drop_slot();
+    // The page, which has no mapping, is freed: the slot, which there is, has the same.
+    void leave_memory();
+    // As bring_in(), and it has no slot from then on: for swapoff.
+    status leave_swap(page_in& later);
+    // Where the page is; out: beyond all memory, by its slot. For snapshots: nothing changes meanwhile.
     paddr_t physical() const NO_THREAD_SAFETY_ANALYSIS;
 
     // The anon has been put into a slot, whose reference this is.
@@ -43,14 +68,21 @@ public:
     // Removes the page from every pmap and gives it back. The lock is held.
     void last_reference_gone();
 
+    // For the pager, which has moved the page. The lock is held.
+    void page_came(vm_page& page, const status& read);
+    // Whether the page has been freed. No slot: it could not be written, and stays.
+    bool page_went(vm_page& page, swap_slot slot);
+
     vm_anon(amap_lock& lock, vm_page* page);
 
 private:
     static expected<ref_ptr<vm_anon>> create(amap_lock& lock, owned_page page);
+    void end();
 
+    swap_slot slot_ GUARDED_BY(lock_) = 0;
 #if SPORK_CHECKS
     uint32_t slots_ GUARDED_BY(lock_) = 0; // that it is in
 #endif
     amap_lock& lock_;
-    vm_page* const page_ GUARDED_BY(lock_);
+    vm_page* page_ GUARDED_BY(lock_); // busy, too
 };

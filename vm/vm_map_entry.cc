@@ -148,3 +148,20 @@ void vm_map_entry::check() const {
         ASSERT(!needs_copy || !amap->shared_by_inheritance());
     }
 }
+
+status vm_map_entry::bring_in(vaddr_t va, page_in& later) {
+    if (vm_amap* amap = aref.amap()) {
+        lock_guard guard(amap->lock());
+        if (vm_anon* anon = amap->lookup(slot_of(va)))
+            return anon->bring_in(later);
+    }
+    if (!object)
+        return {};
+    lock_guard guard(object->lock());
+    return object->bring_in(object_index(va), later);
+}
+
+bool vm_map_entry::shared_by_inheritance() const {
+    lock_guard guard(aref.amap()->lock());
+    return aref.amap()->shared_by_inheritance();
+}

@@ -104,6 +104,11 @@ struct vm_map_entry : vm_attributes {
     // Gives the entry, whose needs_copy is clear, an amap that no other entry uses for other slots
     // either. ENOMEM leaves everything as it was. The map is locked for writing.
     status separate_amap();
+    // Whether others write to its amap, which there is. Takes the amap's lock.
+    bool shared_by_inheritance() const;
+    // Begins to bring in the page at `va`, if that is in swap: as vm_anon::bring_in(). The map is
+    // locked.
+    status bring_in(vaddr_t va, page_in& later);
     // Panics when a field contradicts another.
     void check() const;
 };

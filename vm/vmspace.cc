@@ -146,9 +146,12 @@ template <class Use> bool vmspace::with_resident_page(vaddr_t va, bool write, bo
     if (vm_amap* amap = entry->aref.amap()) {
         lock_guard amap_guard(amap->lock());
         if (vm_anon* anon = amap->lookup(entry->slot_of(va.page_down()))) {
-            if (write && anon->references() > 1)
+            vm_page* page = anon->page();
+            if (!page || (write && anon->references() > 1))
                 return false;
-            use(static_cast<char*>(anon->page().data()) + va.page_offset());
+            if (write)
+                anon->drop_slot();
+            use(static_cast<char*>(page->data()) + va.page_offset());
             return true;
         }
     }
@@ -278,11 +281,16 @@ void vmspace::check_mapping(vm_map_entry& entry, vaddr_t va, vm_anon* anon) {
     RULE(page == uvm_zero_page() || mapping->wired == (entry.wired_count > 0),
          "a page is wired in the page table if its entry is wired, and only then");
     if (anon) {
-        RULE(page == &anon->page(), "what is mapped is the page that the amap has");
+        RULE(page == anon->page(), "what is mapped is the page that the amap has");
+        RULE(!writable || !anon->slot(),
+             "paging: a page of which swap has a copy is mapped writable by nobody, or it would go "
+             "without what was stored");
         RULE(!writable || anon->references() == 1,
              "copy on write: a page that others have, too, is mapped writable by nobody");
     } else if (entry.object) {
         lock_guard guard(entry.object->lock());
+        if (!pmap_->lookup(va)) // put out, or truncated, before the object was locked
+            return;
         RULE(page == entry.object->lookup(entry.object_index(va)),
              "what is mapped is the page that the object has, where the amap has none");
         RULE(!writable || !entry.copy_on_write,
@@ -299,7 +307,7 @@ void vmspace::check_copy(const vm_map_entry& entry, vaddr_t va, const vm_anon& o
 #if SPORK_CHECKS
     const vm_anon* anon = &original;
     if (uvm_check_at_seams.load(std::memory_order_relaxed))
-        RULE(memcmp(copy.page().data(), original.page().data(), page_size) == 0,
+        RULE(memcmp(copy.page()->data(), original.page()->data(), page_size) == 0,
              "copy on write: the copy of a page has what the page has");
 #endif
 }

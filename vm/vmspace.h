@@ -279,6 +279,7 @@ private:
     fault_outcome fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped = true)
         EXCLUDES(map_.lock());
     status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
+    fault_outcome bring_in(vaddr_t page) EXCLUDES(map_.lock());
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
     // vmspace_fork.cc

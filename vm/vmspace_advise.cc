@@ -209,8 +209,8 @@ status vmspace::mincore(vaddr_t start, uint64_t size, uint8_t* vec) {
 bool vmspace::page_resident(vm_map_entry& e, vaddr_t va) {
     if (vm_amap* amap = e.aref.amap()) {
         lock_guard guard(amap->lock());
-        if (amap->lookup(e.slot_of(va)))
-            return true;
+        if (vm_anon* anon = amap->lookup(e.slot_of(va)))
+            return anon->page();
     }
     if (!e.object)
         return false;

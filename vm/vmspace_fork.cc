@@ -140,15 +140,10 @@ expected<vmspace::inherit_outcome> vmspace::copy_pages(vm_map_entry& e, vm_map_e
 
 // ---- cow: at the first write -----------------------------------------------------------------
 
-static bool shared_by_inheritance(const vm_map_entry& e) {
-    lock_guard guard(e.aref.amap()->lock());
-    return e.aref.amap()->shared_by_inheritance();
-}
-
 // Whether the child's copy of the entry's memory is put off. It cannot be when the parent may not
 // take faults on it (wired pages stay as they are), nor when a third process writes to the amap.
 bool vmspace::copy_is_deferred(const vm_map_entry& e, fork_mode mode) {
-    return copy_has_the_same_anons(e, mode) && !shared_by_inheritance(e);
+    return copy_has_the_same_anons(e, mode) && !e.shared_by_inheritance();
 }
 
 // Whether the child's copy begins with the parent's anons, in the same amap or in one of its own.
@@ -180,7 +175,8 @@ status vmspace::copy_references(vm_map_entry& e, vm_map_entry& c) {
     TRY(c.aref.amap()->share_anons(amap, e.aref.first(), e.slot_end()));
     slot_t slot = e.aref.first();
     for (; vm_anon* anon = amap.find_from(slot, e.slot_end()); slot++) {
-        pmap::page_protect(anon->page(), vm_prot::rx);
+        if (vm_page* page = anon->page())
+            pmap::page_protect(*page, vm_prot::rx);
         long_work::pause();
     }
     return {};
@@ -230,7 +226,7 @@ void vmspace::seed_page_tables(vmspace& parent) {
 status vmspace::make_amap_shared(vm_map_entry& e) {
     if (e.needs_copy)
         TRY(e.copy_for_write());
-    if (shared_by_inheritance(e))
+    if (e.shared_by_inheritance())
         return {};
     TRY(e.separate_amap());
     // A page of zeros that is mapped would hide a child's stores.
@@ -247,38 +243,4 @@ status vmspace::share_amap(vmspace& parent, vm_map_entry& e, vm_map_entry& c) {
     c.needs_copy = false;
     c.aref.attach(ref_ptr<vm_amap>(e.aref.amap()), e.aref.first(), e.pages());
     return {};
-}
-
-// ---- Identity --------------------------------------------------------------------------------
-
-// Null for memory that is private, also if a child is yet to share it.
-std::optional<memory_place> vmspace::shared_place(vm_map_entry& e, vaddr_t va) {
-    if (!e.copy_on_write)
-        return memory_place{e.object->serial.value(), e.offset + (va - e.start)};
-    if (e.aref && !e.needs_copy && shared_by_inheritance(e))
-        return memory_place{e.aref.amap()->serial.value(),
-                            (e.slot_of(va) << page_shift) + va.page_offset()};
-    return {};
-}
-
-// Who waits for a word must be found by a child that comes later: what the child is going to share
-// is made shared now.
-expected<memory_place> vmspace::place_of(vaddr_t va) {
-    {
-        read_guard guard(map_.lock());
-        vm_map_entry* e = map_.lookup(va);
-        if (!e)
-            return fail(Errno::fault);
-        if (auto place = shared_place(*e, va))
-            return *place;
-        if (e->inheritance != vm_inherit::share)
-            return memory_place{0, va.value()};
-    }
-    lock_guard guard(map_.lock());
-    vm_map_entry* e = map_.lookup(va);
-    if (!e)
-        return fail(Errno::fault);
-    if (e->copy_on_write && e->inheritance == vm_inherit::share)
-        TRY(make_amap_shared(*e));
-    return shared_place(*e, va).value_or(memory_place{0, va.value()});
 }

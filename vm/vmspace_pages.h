@@ -18,7 +18,8 @@ template <class Visit> void vmspace::for_each_mapped_page(vm_map_entry& e, Visit
         lock_guard guard(amap->lock());
         slot_t slot = e.aref.first();
         for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++) {
-            look(e.start + ((slot - e.aref.first()) << page_shift), anon->page());
+            if (vm_page* page = anon->page())
+                look(e.start + ((slot - e.aref.first()) << page_shift), *page);
             long_work::pause();
         }
     }

@@ -51,9 +51,9 @@ status vmspace::lock_at_once(vaddr_t start, vaddr_t end) {
     if (!brought_in && (brought_in.error() == Errno::again || brought_in.error() == Errno::intr))
         return brought_in;
     TRY(set_wired(start, end, wiring::at_once));
-    // What another thread has taken away meanwhile is wired when it is touched again.
-    (void)populate(start, end);
-    return brought_in;
+    // What another thread has taken away meanwhile, or the page daemon.
+    const status again = whole ? populate(start, end) : status();
+    return brought_in && !again && again.error() == Errno::nomem ? again : brought_in;
 }
 
 // RLIMIT_MEMLOCK for a range, holes and all: ENOMEM.

@@ -92,10 +92,11 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
                                                    tlb::batch& flush) {
     uint64_t lowered = 0;
     do {
-        if (const pte_t before = pte_lower(at.pte(), prot)) {
+        // Also without the accessed bit: clear_referenced() may just have taken it, and its flush be
+        // under way.
+        if (pte_lower(at.pte(), prot)) {
             lowered++;
-            if (before & pte_accessed) // otherwise it is in no TLB
-                flush.add(at.va());
+            flush.add(at.va());
         }
     } while (at.next());
     return lowered;
@@ -225,7 +226,7 @@ void change_rights(pmap_machine& m, const pte_cursor& at, pte_t entry, tlb::batc
     while (!pte_compare_exchange(at.pte(), old, changed));
     if ((entry ^ old) & pte_wired) [[unlikely]]
         pmap_add(m.wired, entry & pte_wired ? 1 : -1);
-    if (pte_needs_flush(old, changed))
+    if (pte_needs_flush(old, changed) || (old & ~changed & pte_write)) // as lower_pages()
         flush.add(at.va());
     else if (tlb::loaded_here(m))
         tlb::invalidate_here(at.va()); // spares this CPU a spurious fault

@@ -184,7 +184,7 @@ status memory_file::punch(uint64_t offset, uint64_t size) {
     lock_guard guard(node()->lock());
     if (memory_node().sealed(tmpfs_node::no_writing | tmpfs_node::no_new_writing))
         return fail(Errno::perm);
-    memory_->punch(offset, offset + size);
+    TRY(memory_->punch(offset, offset + size));
     contents_changed(*node());
     return {};
 }

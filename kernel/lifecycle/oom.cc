@@ -1,6 +1,6 @@
-// Out of memory. Spork has no swap and promises more than it has in modes 0 and 1, so a page
-// fault may find no page. Then a process is killed, as on Linux: not the one that happens to fault,
-// but one of the user whose processes hold most, and of these the one that holds most itself. So a
+// Out of memory. Spork promises more than it has in modes 0 and 1, so a page fault may find no page,
+// and the page daemon none to put out: there is no swap, or it is full. Then a process is killed, as
+// on Linux: not the one that happens to fault, but one of the user whose processes hold most, and of these the one that holds most itself. So a
 // user who fills memory by many small processes loses those, and not the shell of another.
 //
 //      who faults                     the search, a thread of the kernel's
@@ -32,8 +32,10 @@
 #include "kernel/process/process.h"
 #include "kernel/sched/kernel_thread.h"
 #include "kernel/signal/signal.h"
+#include "lib/string.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_pdaemon.h"
 #include "vm/vmspace.h"
 
 #include <algorithm>
@@ -209,7 +211,7 @@ constinit std::atomic<nanos_t> last_killing{0};
 
 // Whether the last killing has brought pages since some could not be had.
 bool has_had_effect() {
-    return vm_page_get_statistics().free >= few_pages && now() - last_killing.load() < patience;
+    return uvm_pdaemon::spare_pages() >= few_pages && now() - last_killing.load() < patience;
 }
 
 // With those that share its memory.
@@ -253,7 +255,10 @@ verdict search_for(uint64_t asker) {
     return found.wait || found.victim ? verdict::others : verdict::nobody;
 }
 
-NO_ALLOC void search_when_asked(void*) {
+} // namespace
+
+void out_of_memory_search(void*) {
+    copy_string(current_thread().name, sizeof(thread::name), "memory search");
     for (;;) {
         uint64_t asker;
         {
@@ -270,6 +275,8 @@ NO_ALLOC void search_when_asked(void*) {
         question.answered.wake_all();
     }
 }
+
+namespace {
 
 // What others have asked is answered for them alone: who waited has the same right to wait on. Nor
 // is an answer waited for without end, since the search may want a lock that the asker holds.
@@ -311,7 +318,7 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
         if (ask_for(p) != verdict::others)
             break;
         wait_a_little();
-        if (vm_page_get_statistics().free != 0)
+        if (uvm_pdaemon::spare_pages() != 0)
             return true;
     }
     if (is_protected(p) && !user_mode)
@@ -322,18 +329,15 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
 }
 
 bool out_of_memory_in_call(thread& self) {
-    if (vm_page_get_statistics().free >= few_pages || signal_kill_pending(self) ||
+    if (uvm_pdaemon::is_short() && uvm_pdaemon::wait_for_memory())
+        return true;
+    if (vm_page_count_free() >= few_pages || signal_kill_pending(self) ||
         !current_credentials().superuser())
         return false;
     if (ask_for(*self.proc) != verdict::others)
         return false;
     wait_a_little();
     return true;
-}
-
-void out_of_memory_init() {
-    if (!kernel_thread_start("memory search", search_when_asked, nullptr))
-        panic("no memory for the search for memory");
 }
 
 unsigned oom_score(process& p) {

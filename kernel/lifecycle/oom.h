@@ -4,7 +4,8 @@
 #include "kernel/process/thread.h"
 #include "lib/no_alloc.h"
 
-void out_of_memory_init(); // starts the thread that searches
+// The thread that searches, which holds no lock: one, from boot on.
+[[noreturn]] void out_of_memory_search(void*);
 
 // Called by a thread whose access to `address` needs a page that cannot be had. A process of the
 // user that holds most is killed, which the log says, and the access is to be tried again: true. If
@@ -12,7 +13,8 @@ void out_of_memory_init(); // starts the thread that searches
 // -1000, is never chosen. May sleep, also under sleep locks; takes none and drops no reference.
 NO_ALLOC bool out_of_memory(thread& self, vaddr_t address, bool user_mode);
 
-// A system call has failed for want of memory. If memory is out and the caller is the superuser,
+// A system call has failed for want of memory. If the page daemon can have some, the call is to be
+// made again, whoever makes it. If memory is out and the caller is the superuser,
 // who must be able to get in, the same, and whether the call is to be made again. Others get
 // ENOMEM.
 NO_ALLOC bool out_of_memory_in_call(thread& self);

@@ -25,6 +25,8 @@
 #include "vm/phys/uvmexp.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
+#include "vm/uvm_pdpolicy.h"
+#include "vm/uvm_swap.h"
 #include "vm/vmspace.h"
 
 #include <algorithm>
@@ -52,6 +54,7 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
     const uint64_t resident = kib_of_pages(p.anon + p.object);
     const uint64_t locked = std::min(kib_of_pages(vm_page_count_wired()), resident);
     const uint64_t slab = kernel > stacks ? kernel - stacks : 0;
+    const uvm_swap::totals swap = uvm_swap::total();
     struct kib_line {
         const char* name;
         uint64_t kib;
@@ -71,8 +74,8 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         {"Inactive(file)", 0},
         {"Unevictable", locked},
         {"Mlocked", locked},
-        {"SwapTotal", 0},
-        {"SwapFree", 0},
+        {"SwapTotal", kib_of_pages(swap.pages)},
+        {"SwapFree", kib_of_pages(swap.free)},
         {"Dirty", 0},
         {"Writeback", 0},
         {"AnonPages", kib_of_pages(p.anon)},
@@ -257,6 +260,29 @@ status show_partitions(const proc_subject&, text_buffer& out) {
         out.print("%4u  %7u %10llu %s\n", device_major(d->is.number), device_minor(d->is.number),
                   (ull)d->is.sectors / 2, d->is.name);
     return {};
+}
+
+status show_swaps(const proc_subject&, text_buffer& out) {
+    out.append("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+    uvm_swap::facts area;
+    for (unsigned i = 0; uvm_swap::look(i, area); i++)
+        out.print("/dev/%-34s partition\t%llu\t\t%llu\t\t%d\n", area.area->is.name,
+                  ull(kib_of_pages(area.pages)), ull(kib_of_pages(area.used)), area.priority);
+    return {};
+}
+
+status show_page_policy(const proc_subject&, text_buffer& out) {
+    for (const char* name : uvm_pdpolicy::names())
+        out.print(name == uvm_pdpolicy::name() ? "[%s] " : "%s ", name);
+    out.append('\n');
+    return {};
+}
+
+status store_page_policy(const proc_subject&, std::string_view text) {
+    for (const char* name : uvm_pdpolicy::names())
+        if (text == name)
+            return uvm_pdpolicy::choose(name);
+    return fail(Errno::inval);
 }
 
 status show_filesystems(const proc_subject&, text_buffer& out) {
@@ -484,6 +510,7 @@ constexpr proc_entry vm_entries[] = {
      .mode = file_644,
      .show = show_flag<uvm_fault_ahead_enabled>,
      .store = store_flag<uvm_fault_ahead_enabled>},
+    {.name = "page_policy", .mode = file_644, .show = show_page_policy, .store = store_page_policy},
     {.name = "rights_ahead",
      .mode = file_644,
      .show = show_flag<uvm_rights_ahead_enabled>,
@@ -537,6 +564,7 @@ constexpr proc_entry root_entries[] = {
     {.name = "cpuinfo", .mode = file_444, .show = show_cpuinfo},
     {.name = "filesystems", .mode = file_444, .show = show_filesystems},
     {.name = "partitions", .mode = file_444, .show = show_partitions},
+    {.name = "swaps", .mode = file_444, .show = show_swaps},
     {.name = "uvmexp", .mode = file_444, .show = show_uvmexp},
     {.name = "vmspaces.json", .mode = file_444, .show = show_all_vmspaces_json},
     {.name = "uvmexp_cpu", .mode = file_444, .show = show_uvmexp_cpu},

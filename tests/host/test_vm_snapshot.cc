@@ -107,7 +107,7 @@ vm_page* anon_page(vm_map_entry& e, vaddr_t at) {
     lock_guard guard(e.aref.amap()->lock());
     vm_anon* anon = e.aref.amap()->lookup(e.slot_of(at));
     REQUIRE(anon);
-    return &anon->page();
+    return anon->page();
 }
 
 } // namespace

@@ -23,7 +23,7 @@ real_page look(vm_map_entry& entry, vaddr_t at) {
     if (vm_amap* amap = entry.aref.amap()) {
         lock_guard guard(amap->lock());
         if (vm_anon* anon = amap->lookup(entry.slot_of(at)))
-            return {.anon = true, .data = static_cast<const uint8_t*>(anon->page().data())};
+            return {.anon = true, .data = static_cast<const uint8_t*>(anon->page()->data())};
     }
     if (!entry.object)
         return {};

@@ -98,7 +98,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option("--disk", action="append", default=[], metavar="FILE[:SIZE]",
            help="a raw file as a disk (/dev/vda, then vdb, ...); with SIZE it is made, empty, if it is missing")
     option("--swap", metavar="SIZE",
-           help="a further disk, fresh and with mkswap's header, gone with the machine; nothing swaps to it yet")
+           help="a further disk, fresh and with mkswap's header, for swapon; gone with the machine")
     option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
 

@@ -537,6 +537,9 @@ static void exec_with_arguments(void* unused) {
     executes(unused);
 }
 
+// Less than those arguments, and enough for what the demand costs in the kernel.
+static void hold_more(void) { touch(1000); }
+
 // Its arguments are in pages of the kernel's; so it is told to end. Where it is held it cannot: it is
 // told once, and given up after a while.
 static void exec_under_way(void) {
@@ -548,7 +551,7 @@ static void exec_under_way(void) {
     hold(point);
     gate_open(&sleeps);
     need(eventually(is_at(hog, "exec_is_ready")));
-    pid_t next = sleeper(hold_pages, 0), innocent = sleeper(hold_less, 0);
+    pid_t next = sleeper(hold_more, 0), innocent = sleeper(hold_less, 0);
     demand_memory(100);
     snprintf(who, sizeof who, "killed process %d (oom)", hog);
     is(logged("out of memory", who), 1, "who holds arguments of an exec is killed, once");

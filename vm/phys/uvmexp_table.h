@@ -47,4 +47,13 @@
     X(shootdowns_sent, "CPUs that were asked so")                                                  \
     X(shootdown_interrupts, "interrupts taken to answer such a request")                           \
     X(commit_charged, "pages taken into the commit account")                                       \
-    X(commit_returned, "pages given back to the commit account")
+    X(commit_returned, "pages given back to the commit account")                                   \
+    X(pageins, "page faults and others that waited for a page from swap")                          \
+    X(pgswapin, "pages that came from swap")                                                       \
+    X(pgswapout, "pages that were written to swap")                                                \
+    X(pdpageouts, "requests that wrote them")                                                      \
+    X(pdwoke, "turns of the page daemon")                                                          \
+    X(pdscans, "pages that it looked at")                                                          \
+    X(pdreact, "of those, how many stayed: used since the last look, or wired")                    \
+    X(pdbusy, "pages that it passed by, since their owner was locked")                             \
+    X(pdfreed, "pages that it has freed")

@@ -42,6 +42,7 @@ constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 vm_page* pages;                    // set once at boot
 uint64_t first_frame, frame_count; // what pages[] covers
 std::atomic<uint64_t> total_pages; // of them, those that are not reserved
+std::atomic<uint64_t> reserve;     // vm_page_set_reserve()
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
@@ -157,9 +158,18 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
     return page;
 }
 
+// Whether what is free is the kernel's alone.
+bool is_reserved_from(page_owner kind) {
+    const uint64_t kept = reserve.load(std::memory_order_relaxed);
+    return kept != 0 && (kind == page_owner::anon || kind == page_owner::object) &&
+           counted(page_owner::free) <= kept;
+}
+
 // A page for a processor whose stock is empty, and with it more of them; null if there is no free
 // memory. Out of line, so that the usual case saves no registers for it.
-[[gnu::noinline, gnu::cold]] vm_page* refill(const own_stock& stock) {
+[[gnu::noinline, gnu::cold]] vm_page* refill(const own_stock& stock, page_owner kind) {
+    if (is_reserved_from(kind))
+        return nullptr;
     {
         lock_guard guard(queue_lock);
         for (unsigned order = refill_order + 1; order-- > 0;) {
@@ -326,7 +336,7 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
         if (zeroed)
             page = stock->zeroed.pop();
         is_zero = page;
-        if (!page && !(page = stock->used.pop()) && !(page = refill(stock))) [[unlikely]]
+        if (!page && !(page = stock->used.pop()) && !(page = refill(stock, kind))) [[unlikely]]
             return nullptr;
         stock->recount(page_owner::free, kind);
         become_owned(*page, kind);
@@ -407,6 +417,10 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
     EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
           .pages = uint32_t(n));
 }
+
+uint64_t vm_page_count_free() { return counted(page_owner::free); }
+uint64_t vm_page_get_reserve() { return reserve.load(std::memory_order_relaxed); }
+void vm_page_set_reserve(uint64_t pages) { reserve.store(pages, std::memory_order_relaxed); }
 
 paddr_t vm_page::physical() const { return paddr_t(frame_of(*this) << page_shift); }
 

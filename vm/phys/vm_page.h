@@ -27,9 +27,16 @@ enum class page_owner : uint8_t { free, kernel, page_table, anon, object, reserv
 
 struct vm_page {
     page_owner owner_kind = page_owner::free;
-    bool mappings_unlisted = false; // the page of zeros: its mappings cannot be found from it
-    bool clean = true;              // object pages: not written since the pager last wrote it
-    uint8_t block_order = 0;        // free pages only, for the allocator: see vm_page.cc
+    bool mappings_unlisted : 1 = false; // the page of zeros: its mappings cannot be found from it
+    // Under the owner's lock, from here to `busy`.
+    bool clean : 1 = true;     // object pages: not written since the pager last wrote it
+    bool queued : 1 = false;   // the page daemon may choose it (vm/uvm_pdpolicy.h)
+    bool wanted : 1 = false;   // while busy: somebody waits for it
+    bool released : 1 = false; // while busy: nobody has it any more
+    // On its way between memory and a disk (vm/uvm_pager.h): its contents are the disk's, it has no
+    // mapping, and it stays its owner's.
+    std::atomic<bool> busy{false};
+    uint8_t block_order = 0; // free pages only, for the allocator: see vm_page.cc
     // Mappings that must stay, plus holds by code that uses the page without the owner's lock.
     // Under the owner's lock.
     uint32_t wire_count = 0;
@@ -38,8 +45,8 @@ struct vm_page {
         uvm_object* object; // owner_kind object
     };
     uint64_t index = 0; // object: page number within it
-    list_node queue;    // free list, or a list of its owner
-    page_machine md;    // pv list head; belongs to pmap
+    list_node queue; // free list, or a list of its owner: of anons and objects, the page daemon's
+    page_machine md; // pv list head; belongs to pmap
 
     paddr_t physical() const;
     void* data() const { return direct_map(physical()); }
@@ -74,6 +81,12 @@ struct vm_page_statistics {
 };
 // Takes no lock: exact while nothing changes; the total always is.
 vm_page_statistics vm_page_get_statistics();
+// Those that are free: exact while nothing changes.
+uint64_t vm_page_count_free();
+// Below so many free pages, programs' pages (of anons and objects) are not to be had: what is left
+// is the kernel's. 0 at first.
+void vm_page_set_reserve(uint64_t pages);
+uint64_t vm_page_get_reserve();
 // How many of the free pages wait with a processor: see vm_page.cc.
 uint64_t vm_page_in_stocks();
 // Pages of objects that some address space has mapped. Walks all pages, without their locks.

@@ -11,6 +11,7 @@ from . import kernel
 from .values import (
     SporkError,
     at,
+    atomic,
     each,
     each_in_tree,
     each_slot,
@@ -155,8 +156,14 @@ def slot_references(amap: gdb.Value, slot: int) -> int:
 
 def describe_anon(anon: gdb.Value) -> str:
     refs = references(anon)
-    frame = frame_of(member(anon, "page_"))
-    return f"anon {int(anon.address):#x}, {plural(refs, 'reference')}, page {frame:#x}"
+    page, slot = member(anon, "page_"), int(member(anon, "slot_"))
+    where = []
+    if int(page):
+        busy = ", busy" if int(atomic(member(page.dereference(), "busy"))) else ""
+        where.append(f"page {frame_of(page):#x}{busy}")
+    if slot:
+        where.append(f"in slot {slot:#x} of swap")
+    return f"anon {int(anon.address):#x}, {plural(refs, 'reference')}, {', '.join(where)}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -119,6 +119,8 @@ class Anon(Command):
             raise self.usage()
         anon = at(evaluate(words[0]), "vm_anon")
         say(memory.describe_anon(anon))
+        if not int(member(anon, "page_")):
+            return
         page = member(anon, "page_").dereference()
         if number(member(page, "anon")) != int(anon.address):
             say("  but that page says that it belongs to another: this is no live anon")

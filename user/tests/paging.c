@@ -1,0 +1,174 @@
+// Memory that is more than there is: what was stored is there when it is looked at again, whoever
+// has it, and by whichever way. With a number of MiB, for a machine that has less and swap
+// (tests/system/test_paging.py); without, a little, which is the same test without pressure.
+#include "../lib/fault.h"
+#include "../lib/proc.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), RW = PROT_READ | PROT_WRITE };
+
+static size_t pages = 512;
+
+static uint64_t* map_pages(size_t n, int flags) {
+    uint64_t* at = mmap(NULL, n * PAGE, RW, flags | MAP_ANONYMOUS, -1, 0);
+    need(at != MAP_FAILED);
+    return at;
+}
+
+// A page's first and last word say which it is, and which round.
+static void store(uint64_t* at, size_t n, uint64_t round) {
+    for (size_t i = 0; i < n; i++) {
+        at[i * WORDS] = i * 1000 + round;
+        at[i * WORDS + WORDS - 1] = ~(i * 1000 + round);
+    }
+}
+
+static size_t wrong(const uint64_t* at, size_t n, uint64_t round) {
+    size_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad +=
+            at[i * WORDS] != i * 1000 + round || at[i * WORDS + WORDS - 1] != ~(i * 1000 + round);
+    return bad;
+}
+
+static void private_memory(void) {
+    uint64_t* at = map_pages(pages, MAP_PRIVATE);
+    store(at, pages, 1);
+    is(wrong(at, pages, 1), 0, "what was stored is there");
+    is(wrong(at, pages, 1), 0, "also after it has been read");
+    store(at, pages, 2);
+    is(wrong(at, pages, 2), 0, "the second store is seen, not the first");
+}
+
+static void after_a_fork(void) {
+    const size_t n = pages / 2;
+    uint64_t* at = map_pages(n, MAP_PRIVATE);
+    store(at, n, 1);
+    const pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(wrong(at, n, 1) == 0);
+        store(at, n, 2);
+        need(wrong(at, n, 2) == 0);
+        _exit(0);
+    }
+    is(wrong(at, n, 1), 0, "the parent has what it had");
+    ok(exited_with(reap(child), 0), "the child has that, and then its own");
+    is(wrong(at, n, 1), 0, "the child's stores are not the parent's");
+    store(at, n, 3);
+    is(wrong(at, n, 3), 0, "the parent stores again");
+}
+
+static void shared_memory(void) {
+    const size_t n = pages / 2;
+    uint64_t* at = map_pages(n, MAP_SHARED);
+    store(at, n, 1);
+    const pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(wrong(at, n, 1) == 0);
+        store(at, n, 2);
+        _exit(0);
+    }
+    ok(exited_with(reap(child), 0), "a child finds what is shared");
+    is(wrong(at, n, 2), 0, "and its stores are seen");
+}
+
+// The rest of a page past the end of a file that was cut off, and grew again, is zeros.
+static void a_file(void) {
+    const size_t n = 256;
+    const int fd = open("/tmp/paging.data", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    need(fd >= 0);
+    unlink("/tmp/paging.data");
+    uint64_t page[WORDS];
+    for (size_t i = 0; i < n; i++) {
+        memset(page, 0x55, sizeof page);
+        page[0] = i;
+        need(pwrite(fd, page, PAGE, (off_t)(i * PAGE)) == PAGE);
+    }
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    store(other, pages, 1);
+    need(ftruncate(fd, 100 * PAGE + 10) == 0 && ftruncate(fd, (off_t)(n * PAGE)) == 0);
+    size_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        need(pread(fd, page, PAGE, (off_t)(i * PAGE)) == PAGE);
+        bad += i < 100 ? page[0] != i || page[9] != 0x5555555555555555 : page[9] != 0;
+        bad += i == 100 ? page[0] != i : 0;
+        bad += i > 100 ? page[0] != 0 : 0;
+    }
+    is(bad, 0, "a file has what was written, and zeros where it was cut off");
+    is(wrong(other, pages, 1), 0, "and so has the memory that drove it out");
+}
+
+static void buffers(void) {
+    enum { N = 8 };
+    uint64_t* buffer = map_pages(N, MAP_PRIVATE);
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    int ends[2];
+    need(pipe(ends) == 0);
+    store(buffer, N, 1);
+    store(other, pages, 1);
+    is(write(ends[1], buffer, N * PAGE), N * PAGE, "write from what may be out");
+    store(buffer, N, 2);
+    store(other, pages, 2);
+    is(read(ends[0], buffer, N * PAGE), N * PAGE, "read to what may be out");
+    is(wrong(buffer, N, 1), 0, "what was read is what was written");
+}
+
+static void wired(void) {
+    enum { N = 16 };
+    uint64_t* mine = map_pages(N, MAP_PRIVATE);
+    store(mine, N, 1);
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    store(other, pages, 1);
+    need(mlock(mine, N * PAGE) == 0);
+    store(other, pages, 2);
+    unsigned char in[N];
+    need(mincore(mine, N * PAGE, in) == 0);
+    int there = 0;
+    for (int i = 0; i < N; i++)
+        there += in[i] & 1;
+    is(there, N, "wired pages stay in memory");
+    is(wrong(mine, N, 1), 0, "with what they had");
+}
+
+// Counters of several threads in each page: a page that goes while one of them stores would lose it.
+enum { THREADS = 4, ROUNDS = 3 };
+static uint64_t* counted;
+
+static void* count(void* word) {
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < pages; i++)
+            counted[i * WORDS + (size_t)(uintptr_t)word]++;
+    return NULL;
+}
+
+static void counters(void) {
+    pthread_t threads[THREADS];
+    counted = map_pages(pages, MAP_PRIVATE);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        need(pthread_create(&threads[i], NULL, count, (void*)i) == 0);
+    for (int i = 0; i < THREADS; i++)
+        need(pthread_join(threads[i], NULL) == 0);
+    size_t bad = 0;
+    for (size_t i = 0; i < pages; i++)
+        for (size_t k = 0; k < THREADS; k++)
+            bad += counted[i * WORDS + k] != ROUNDS;
+    is(bad, 0, "no increment is lost");
+}
+
+int main(int argc, char** argv) {
+    if (argc > 1)
+        pages = (size_t)atoi(argv[1]) * 256;
+    subtest("private memory", private_memory);
+    subtest("after a fork", after_a_fork);
+    subtest("shared memory", shared_memory);
+    subtest("a file", a_file);
+    subtest("buffers of system calls", buffers);
+    subtest("wired memory", wired);
+    subtest("counters of several threads", counters);
+    return done();
+}

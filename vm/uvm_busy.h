@@ -1,0 +1,47 @@
+// Pages on their way between memory and a swap area.
+//
+// Such a page is busy: vm_page::busy, under its owner's lock. It has no mapping, and nobody reads
+// or writes it but the disk. Who wants it lets go of all his locks, the map's, too, for a writer
+// who waits for that would stop the whole address space; waits, and looks everything up again. An
+// owner that ends meanwhile leaves the page `released`: who moves it frees both.
+//
+//     page_in later;
+//     {
+//         lock_guard guard(...);                       // the map, the amap
+//         status there = anon.bring_in(later);         // EAGAIN: it has to come first
+//         ...
+//     }
+//     status came = page_in_finish(later);             // no lock is held. Then again from the start
+#pragma once
+
+#include "vm/uvm_pdpolicy.h"
+#include "vm/uvm_swap.h"
+
+class vm_anon;
+
+// Marks a page as on its way; as there again. The owner's lock is held, and the page has no mapping.
+void page_set_busy(vm_page& page);
+void page_clear_busy(vm_page& page);
+// Waits until it is, without a lock. Sleeps.
+void page_wait_idle(vm_page& page);
+
+// What one thread waits for, on its stack: a page that it brings in, or that somebody else moves.
+class page_in {
+public:
+    page_in() = default;
+    page_in(const page_in&) = delete;
+    ~page_in() { ASSERT(!page_); }
+
+    // The page is busy. Its owner's lock is held.
+    void wait_for(vm_page& busy);
+    // Begins to bring in what `slot` has, for the anon, or for the object that the owner is. `page` is
+    // the memory for it, busy, and its owner's already.
+    void begin(vm_page& page, swap_slot slot, page_owner_lock owner, vm_anon* anon = nullptr);
+
+private:
+    friend status page_in_finish(page_in& way);
+    vm_page* page_ = nullptr;
+    swap_slot slot_ = 0; // 0: somebody else moves it
+    vm_anon* anon_ = nullptr;
+    page_owner_lock owner_;
+};

@@ -1,0 +1,30 @@
+// The pager: moves pages between memory and swap areas, without locks, and tells their owners.
+#pragma once
+
+#include "vm/uvm_busy.h"
+
+// Waits for what `way` has begun: brings the page in, or waits until somebody else has moved it.
+// Sleeps; no lock is held. EIO: the page could not be read. Nothing to wait for is no error.
+status page_in_finish(page_in& way);
+
+// Writes pages out, many at once: the page daemon's.
+class page_out {
+public:
+    // The page has no mapping and no slot, its owner is locked: it is busy from now on. There is
+    // room.
+    void add(vm_page& page, page_owner_lock owner);
+    unsigned count() const { return count_; }
+    bool full() const { return count_ == uvm_swap::cluster; }
+    // Writes them and frees those that nobody has asked for meanwhile; how many. Sleeps. Those for
+    // which there is no slot, or whose slot cannot be written, stay.
+    unsigned finish();
+
+private:
+    unsigned write(unsigned first, unsigned& freed);
+    bool end(unsigned n, swap_slot slot, const status& written);
+
+    vm_page* pages_[uvm_swap::cluster] = {};
+    uvm_swap::slot_owner owners_[uvm_swap::cluster];
+    page_owner_lock locks_[uvm_swap::cluster];
+    unsigned count_ = 0;
+};

@@ -1,0 +1,154 @@
+#include "vm/uvm_pdaemon.h"
+
+#include "arch/cpu.h"
+#include "arch/pmap.h"
+#include "lib/long_work.h"
+#include "lib/wait_queue.h"
+#include "vm/phys/alloc_fail.h"
+#include "vm/phys/event.h"
+#include "vm/phys/vm_page.h"
+#include "vm/uvm_pager.h"
+#include "vm/uvm_pdpolicy.h"
+#include "vm/vm_anon.h"
+
+#include <algorithm>
+
+namespace uvm_pdaemon {
+
+namespace {
+
+struct daemon_state {
+    spin_lock lock{lock_rank::wait, "page daemon"};
+    wait_queue idle GUARDED_BY(lock);     // the daemon
+    wait_queue waiting GUARDED_BY(lock);  // who wants memory
+    uint64_t wanted GUARDED_BY(lock) = 0; // the turn that somebody waits for
+    uint64_t turns GUARDED_BY(lock) = 0;  // that have ended
+    bool helped GUARDED_BY(lock) = false; // the last one
+    bool running GUARDED_BY(lock) = false, at_work GUARDED_BY(lock) = false;
+};
+constinit daemon_state daemon;
+
+enum class fate : uint8_t { stays, freed, to_be_written };
+
+// What becomes of a candidate, whose owner is locked. One that goes has no mapping any more.
+fate put_out(vm_page& page) {
+    if (page.wire_count != 0 || pmap::is_wired(page))
+        return fate::stays;
+    const bool has_slot = page.owner_kind == page_owner::anon && page.anon->slot();
+    if (!has_slot && uvm_swap::full())
+        return fate::stays;
+    if (uvm_pdpolicy::spares(pmap::clear_referenced(page)))
+        return fate::stays;
+    pmap::page_protect(page, vm_prot::none);
+    if (has_slot) {
+        page.anon->leave_memory();
+        return fate::freed;
+    }
+    return fate::to_be_written;
+}
+
+page_owner_lock owner_of(const vm_page& page) {
+    if (page.owner_kind == page_owner::anon)
+        return page_owner_lock(page.anon->lock());
+    return page_owner_lock(ref_ptr<uvm_object>::unless_ending(page.object));
+}
+
+struct progress {
+    uint64_t freed = 0, passed = 0;
+};
+
+void look_at_next(page_out& out, progress& so_far) {
+    uvm_pdpolicy::candidate next = uvm_pdpolicy::next_candidate(owner_of);
+    if (!next.page) {
+        so_far.passed += next.owner && !uvm_swap::full();
+        EVENT(daemon_passed, .pages = bool(next.owner));
+        return;
+    }
+    sleep_lock& lock = next.owner.get();
+    lock.assert_held();
+    const fate outcome = put_out(*next.page);
+    EVENT(daemon_looked, .page = next.page->physical(), .spared = outcome == fate::stays);
+    if (outcome == fate::stays)
+        uvm_pdpolicy::enqueue(*next.page);
+    else if (outcome == fate::to_be_written)
+        out.add(*next.page, next.owner);
+    lock.unlock();
+    so_far.freed += outcome == fate::freed;
+}
+
+} // namespace
+
+// What waits with the processors is given out without a look at it.
+uint64_t reserve() {
+    return std::clamp<uint64_t>(vm_page_total() / 64, 64, 1024) + 64 * cpu::count();
+}
+
+uint64_t target() { return 2 * reserve(); }
+
+void begin_paging() {
+    vm_page_set_reserve(reserve());
+    uvm_pdpolicy::paging.store(true);
+    lock_guard guard(daemon.lock);
+    daemon.running = true;
+}
+
+// Ends when nothing is left to be looked at: a page that was spared has its bit cleared, and goes
+// when its turn comes again; so two rounds show whatever can go.
+bool turn(uint64_t target) {
+    page_out out;
+    EVENT(daemon_woken, .free = vm_page_count_free(), .target = target);
+    progress so_far;
+    for (uint64_t left = 2 * uvm_pdpolicy::queued_pages() + 1; left != 0; left--) {
+        if (vm_page_count_free() + out.count() >= target)
+            break;
+        look_at_next(out, so_far);
+        if (out.full())
+            so_far.freed += out.finish();
+        long_work::pause();
+    }
+    so_far.freed += out.finish();
+    EVENT(daemon_done, .free = vm_page_count_free(), .freed = so_far.freed);
+    // Whose owner was locked may go the next time.
+    return so_far.freed != 0 || so_far.passed != 0;
+}
+
+void run() {
+    lock_guard guard(daemon.lock);
+    for (;;) {
+        while (daemon.wanted <= daemon.turns)
+            daemon.idle.wait(daemon.lock, "page daemon");
+        daemon.at_work = true;
+        guard.unlock();
+        const bool helped = turn(target()) || vm_page_count_free() > reserve();
+        guard.lock();
+        daemon.at_work = false;
+        daemon.helped = helped;
+        daemon.turns++;
+        daemon.waiting.wake_all();
+    }
+}
+
+uint64_t spare_pages() {
+    const uint64_t free = vm_page_count_free(), kept = vm_page_get_reserve();
+    return free > kept ? free - kept : 0;
+}
+
+bool is_short() { return vm_page_count_free() < vm_page_get_reserve() / 2; }
+
+bool wait_for_memory() {
+    if (!uvm_pdpolicy::paging.load(std::memory_order_relaxed) ||
+        alloc_fail_armed.load(std::memory_order_relaxed))
+        return false;
+    lock_guard guard(daemon.lock);
+    if (!daemon.running)
+        return false;
+    // The turn that is going on may help; if it does not, it may have begun too early.
+    const uint64_t before = daemon.turns, mine = before + (daemon.at_work ? 2 : 1);
+    daemon.wanted = std::max(daemon.wanted, mine);
+    daemon.idle.wake_one();
+    while (daemon.turns < mine && !(daemon.turns > before && daemon.helped))
+        daemon.waiting.wait(daemon.lock, "memory");
+    return daemon.helped;
+}
+
+} // namespace uvm_pdaemon

@@ -1,0 +1,44 @@
+// The page daemon: keeps some memory free by putting pages out to swap, and frees them.
+//
+// After uvm_pageout(9). There is none before the first swapon: then nothing is queued, and nothing
+// here costs anything.
+//
+//      free pages
+//      |
+//      | target    the daemon stops here
+//      |
+//      | reserve   pages of programs are not given out below this (vm_page_alloc fails): who wants
+//      |           one waits, with no lock held. Here the daemon begins
+//      0           the kernel's own (page tables, pv entries, pools) are, down to nothing
+//
+// The daemon itself takes no page: what it needs to write is there beforehand.
+#pragma once
+
+#include <cstdint>
+
+namespace uvm_pdaemon {
+
+// The first swapon: pages are queued from now on, and run() has a thread.
+void begin_paging();
+// The daemon's thread, which never ends: (kernel/main.cc)
+[[noreturn]] void run();
+// One turn, until `target` pages are free or all that there is has been looked at: whether it has
+// freed pages, or the next one may. Sleeps. By run(), and by tests that have no thread for it.
+bool turn(uint64_t target);
+
+// A page was not to be had. Waits for the daemon's next turn: true if it has freed pages, or there
+// are free ones anyway, and what has failed is worth another try. No lock may be held that ranks
+// behind vm_map, or is one. Also for a thread that is to die: its end wants memory, too, and a turn
+// ends.
+bool wait_for_memory();
+
+// Whether the kernel itself has less than half of the reserve, and the daemon should begin.
+bool is_short();
+
+// What is free beyond the reserve.
+uint64_t spare_pages();
+
+uint64_t reserve();
+uint64_t target();
+
+} // namespace uvm_pdaemon
