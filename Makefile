@@ -202,9 +202,6 @@ test-sanitize: $(tools_run) $(tools_test) ## kernel and user tests under each sa
 	$(Q)for s in $(sanitizers); do echo "SANITIZE=$$s"; \
 	    SANITIZE=$$s tests/run $(if $(T),-T '$(T)') kernel user planted || exit 1; done
 
-sanitize-%: FORCE
-	@$(MAKE) --no-print-directory SANITIZE=$* $(BUILD)/$*/kernel/spork.elf
-
 test-models: $(tools_test) ## search all states of the models of protocols (spin)
 	$(Q)tests/run $(if $(T),-T '$(T)') models
 
@@ -359,6 +356,10 @@ help: ## list these targets
         clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
+
+# Of test-sanitize, which holds the lock.
+sanitize-%: FORCE
+	@$(MAKE) --no-print-directory SANITIZE=$* $(BUILD)/$*/kernel/spork.elf
 
 # A stamp for each group of packages. What a user calls looks again each time, since a tool may have
 # gone; the script is quick when nothing is missing. tools/spork, which calls make before each run,

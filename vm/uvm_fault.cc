@@ -70,7 +70,7 @@ struct uvm_faultinfo {
     bool allowed() const;
 
     fault_result resolve() REQUIRES_SHARED(vm.map_.lock());
-    fault_result upper(vm_amap& amap, vm_anon& anon) REQUIRES_SHARED(vm.map_.lock())
+    fault_outcome upper(vm_amap& amap, vm_anon& anon, vm_page& page) REQUIRES_SHARED(vm.map_.lock())
         REQUIRES(amap.lock());
     fault_outcome map_anon(vm_amap& amap, vm_anon& anon, vm_page& page)
         REQUIRES_SHARED(vm.map_.lock()) REQUIRES(amap.lock());
@@ -237,22 +237,21 @@ fault_result uvm_faultinfo::resolve() {
     if (!amap)
         return lower(nullptr);
     lock_guard guard(amap->lock());
-    if (vm_anon* anon = amap->lookup(slot()))
-        return upper(*amap, *anon);
-    return lower(amap);
+    vm_anon* anon = amap->lookup(slot());
+    if (!anon)
+        return lower(amap);
+    if (vm_page* page = anon->page())
+        return upper(*amap, *anon, *page);
+    out = true;
+    return std::nullopt;
 }
 
 // ---- Case 1: the upper layer has the page ----------------------------------------------------
 
-fault_result uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon) {
-    vm_page* page = anon.page();
-    if (!page) {
-        out = true;
-        return std::nullopt;
-    }
+fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon, vm_page& page) {
     if (write() && anon.references() > 1)
-        return copy_anon(amap, anon, *page);
-    return map_anon(amap, anon, *page);
+        return copy_anon(amap, anon, page);
+    return map_anon(amap, anon, page);
 }
 
 // 1A. A page that may be written has no use for what swap has of it; a wired one does not go there.

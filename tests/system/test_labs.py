@@ -49,7 +49,7 @@ def test_a_handout_is_a_fresh_repository_without_answers(given: Path) -> None:
     for name in ("tests/mutants", "tests/faults", "docs/labs/cow-fork/hidden", "docs/labs/cow-fork/starter"):
         assert not (given / name).exists()
     text = (given / "vm/uvm_fault.cc").read_text()
-    assert "fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon) {\n    panic(" in text
+    assert "uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon, vm_page& original) {\n    panic(" in text
     assert "create_copy(amap.lock(), *contents)" in text  # case 2B stays
     assert spec.load("cow-fork", given / "docs/labs").submissions == []
 

@@ -62,9 +62,9 @@ ACTS = {
 CASES = {
     "fault_case": ("kind", {
         "case_1a": ("Case 1A: the amap has the page. It was mapped: read-only if others have it, too.",
-                    "enter(anon.page(), anon_protection(anon))"),
+                    "enter(page, anon_protection(anon))"),
         "case_1b": ("Case 1B: a write to a page that others have, too. It was copied, and the copy was mapped.",
-                    "vm_anon::create_copy(amap.lock(), anon.page())"),
+                    "vm_anon::create_copy(amap.lock(), original)"),
         "case_2a": ("Case 2A: the amap has nothing here, the object has the page. It was mapped.",
                     "enter(**page, write() ? prot"),
         "case_2b_copy": ("Case 2B: a write to an object's page that is private here. It was copied into the amap.",
@@ -74,7 +74,7 @@ CASES = {
         "zero_page": ("A read of what nobody has written yet: the one page of zeros was mapped, read-only.",
                       "enter(*zeros,"),
         "takeover": ("The kernel finds the page to be this process's alone: it may be written now, without a copy.",
-                     "enter(anon.page(), anon_protection(anon))"),
+                     "enter(page, anon_protection(anon))"),
         "spurious": ("Nothing to do: the page is mapped with this right already.",
                      "if (mapping && allows(mapping->prot"),
     }),

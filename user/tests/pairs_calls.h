@@ -496,6 +496,7 @@ static const struct {
      "waits for a signal of the calling thread, or ends such a wait"},
     {"setxattr lsetxattr fsetxattr", "there are no attributes to set: getxattr is among the pairs"},
     {"reboot", "ends the machine"},
+    {"swapon swapoff", "the object is a disk, which these machines have not"},
     {"getsid", "of another process: among the pairs"},
     {"spork_forkmode afork clone3", "fork in another form: clone is among the pairs"},
 };
