@@ -58,8 +58,7 @@ struct candidate {
     vm_page* page = nullptr;
     page_owner_lock owner;
 };
-NO_ALLOC candidate next_candidate(page_owner_lock owner_of(const vm_page&))
-    NO_THREAD_SAFETY_ANALYSIS;
+candidate next_candidate(page_owner_lock owner_of(const vm_page&)) NO_THREAD_SAFETY_ANALYSIS;
 // Whether a candidate stays, by whether it was referenced since it was last looked at. Its owner is
 // locked.
 bool spares(bool referenced);
