@@ -357,10 +357,6 @@ help: ## list these targets
 
 # ---- Tools that must be there --------------------------------------------------------------
 
-# Of test-sanitize, which holds the lock.
-sanitize-%: FORCE
-	@$(MAKE) --no-print-directory SANITIZE=$* $(BUILD)/$*/kernel/spork.elf
-
 # A stamp for each group of packages. What a user calls looks again each time, since a tool may have
 # gone; the script is quick when nothing is missing. tools/spork, which calls make before each run,
 # says SETUP=stamp.
@@ -390,6 +386,10 @@ $(eval $(call remember,$(BUILD)/user/programs,$(programs) $(wildcard /bin/busybo
 FORCE:
 
 # ---- Kernel --------------------------------------------------------------------------------
+
+# Of test-sanitize, which holds the lock.
+sanitize-%: FORCE
+	@$(MAKE) --no-print-directory SANITIZE=$* $(BUILD)/$*/kernel/spork.elf
 
 $(kernel_build)/%.cc.o: %.cc $(kernel_build)/flags | $(tools_run)
 	@mkdir -p $(@D)

@@ -130,7 +130,8 @@ expected<vm_page*> uvm_aobj::make_page(uint64_t index) {
     TRY(pages_.put(index, fresh.get()));
     fresh->object = this;
     fresh->index = index;
-    uvm_pdpolicy::enqueue(*fresh.get());
+    if (uvm_pdpolicy::on())
+        uvm_pdpolicy::enqueue(*fresh.get());
     return fresh.release();
 }
 
@@ -139,7 +140,7 @@ expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
     const place found = at(index);
     if (found && !found.in_memory())
         return fail(Errno::again);
-    if (found && !found.page()->queued)
+    if (found && uvm_pdpolicy::on())
         uvm_pdpolicy::enqueue(*found.page()); // made before there was swap
     if (found || !make)
         return found.page();
@@ -255,7 +256,8 @@ void uvm_aobj::remove_page(uint64_t index) {
         return;
     }
     pmap::page_protect(*page, vm_prot::none);
-    uvm_pdpolicy::dequeue(*page);
+    if (page->queued)
+        uvm_pdpolicy::dequeue(*page);
     if (page->wire_count == 0 && !page->busy) {
         vm_page_free(page);
         return;
@@ -444,8 +446,10 @@ expected<held_page> uvm_aobj::try_hold(uint64_t index, purpose what_for, page_in
     lock_guard guard(lock_);
     if (what_for != purpose::extend && index >= pages_of(size()))
         return fail(Errno::fault);
-    TRY(bring_in(index, later));
-    vm_page* page = TRY(page_at(index, writes));
+    expected<vm_page*> found = page_at(index, writes);
+    if (!found && found.error() == Errno::again)
+        TRY(bring_in(index, later));
+    vm_page* page = TRY(found);
     if (!page)
         return held_page();
     page->wire_count++;

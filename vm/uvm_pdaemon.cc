@@ -136,8 +136,7 @@ uint64_t spare_pages() {
 bool is_short() { return vm_page_count_free() < vm_page_get_reserve() / 2; }
 
 bool wait_for_memory() {
-    if (!uvm_pdpolicy::paging.load(std::memory_order_relaxed) ||
-        alloc_fail_armed.load(std::memory_order_relaxed))
+    if (!uvm_pdpolicy::on() || alloc_fail_armed.load(std::memory_order_relaxed))
         return false;
     lock_guard guard(daemon.lock);
     if (!daemon.running)

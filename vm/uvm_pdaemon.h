@@ -20,7 +20,7 @@ namespace uvm_pdaemon {
 
 // The first swapon: pages are queued from now on, and run() has a thread.
 void begin_paging();
-// The daemon's thread, which never ends: (kernel/main.cc)
+// The daemon's thread, which never ends (kernel/syscall/sys_swap.cc).
 [[noreturn]] void run();
 // One turn, until `target` pages are free or all that there is has been looked at: whether it has
 // freed pages, or the next one may. Sleeps. By run(), and by tests that have no thread for it.

@@ -66,7 +66,7 @@ void take(vm_page& page) REQUIRES(queue_lock) {
 } // namespace
 
 void enqueue(vm_page& page) {
-    if (page.queued || !paging.load(std::memory_order_relaxed))
+    if (page.queued || !on())
         return;
     page.queued = true;
     lock_guard guard(queue_lock);

@@ -46,6 +46,7 @@ namespace uvm_pdpolicy {
 
 // Whether there is a page daemon, so that pages are queued. Set once, by the first swapon.
 extern std::atomic<bool> paging;
+inline bool on() { return paging.load(std::memory_order_relaxed); }
 
 // The page may be put out from now on; no more. The owner's lock is held. Both may be said twice.
 NO_ALLOC void enqueue(vm_page& page);

@@ -39,6 +39,7 @@ struct header {
 static_assert(offsetof(header, bad) == 1536);
 
 constexpr size_t owners_in_page = page_size / sizeof(slot_owner);
+
 struct area {
     disk* on = nullptr; // null: the place is free
     int priority = 0;
@@ -57,7 +58,7 @@ constinit spin_lock swap_lock{lock_rank::swap, "swap"};
 area areas[most_areas] GUARDED_BY(swap_lock);
 int lowest_priority GUARDED_BY(swap_lock) = -1;  // of the next area that asks for none
 constinit std::atomic<uint64_t> usable_pages{0}; // of all areas that are not closing
-constinit std::atomic<uint64_t> used_slots{0};   // of all areas
+constinit std::atomic<uint64_t> free_slots{0};   // of them
 
 area& area_of(swap_slot slot) REQUIRES(swap_lock) { return areas[(slot >> area_shift) - 1]; }
 uint32_t place_of(swap_slot slot) { return slot & ((uint32_t{1} << area_shift) - 1); }
@@ -136,7 +137,7 @@ slots allocate(std::span<const slot_owner> owners) {
     for (uint32_t i = 0; i < found.count; i++)
         a->owner(found.first + i) = owners[i];
     a->used += found.count;
-    used_slots += found.count;
+    free_slots -= found.count;
     a->hint = found.first + found.count;
     return {number(*a, found.first), found.count};
 }
@@ -148,7 +149,8 @@ void free(swap_slot slot) {
     ASSERT(owner && owner != slot_owner::unusable());
     owner = slot_owner();
     a.used--;
-    used_slots--;
+    if (!a.closing)
+        free_slots++;
 }
 
 void give_up(swap_slot slot) {
@@ -156,7 +158,6 @@ void give_up(swap_slot slot) {
     area& a = area_of(slot);
     a.owner(place_of(slot)) = slot_owner::unusable();
     a.used--;
-    used_slots--;
     a.usable--;
     if (!a.closing)
         usable_pages--;
@@ -268,6 +269,7 @@ status begin(disk& d, int priority, area& made) {
         return fail(Errno::perm);
     made.priority = priority >= 0 ? priority : lowest_priority--;
     usable_pages += made.usable;
+    free_slots += made.usable;
     *place = std::exchange(made, area{});
     return {};
 }
@@ -293,6 +295,7 @@ expected<slot_range> begin_off(disk& d) {
         return fail(Errno::busy);
     a->closing = true;
     usable_pages -= a->usable;
+    free_slots -= a->usable - a->used;
     return slot_range{number(*a, 1), number(*a, a->slots)};
 }
 
@@ -307,6 +310,7 @@ void end_off(disk& d, bool emptied) {
         } else {
             a.closing = false;
             usable_pages += a.usable;
+            free_slots += a.usable - a.used;
         }
     }
     free_owners(gone);
@@ -320,11 +324,6 @@ void look_at_owner(swap_slot slot, void look(void* context, slot_owner owner), v
 
 // ---- Looking ---------------------------------------------------------------------------------
 
-bool uses(const disk& d) {
-    lock_guard guard(swap_lock);
-    return find(d) != nullptr;
-}
-
 bool look(unsigned n, facts& found) {
     lock_guard guard(swap_lock);
     for (const area& a : areas) {
@@ -337,15 +336,8 @@ bool look(unsigned n, facts& found) {
 }
 
 uint64_t pages() { return usable_pages.load(std::memory_order_relaxed); }
-bool full() { return used_slots.load(std::memory_order_relaxed) >= pages(); }
+bool full() { return free_slots.load(std::memory_order_relaxed) == 0; }
 
-totals total() {
-    lock_guard guard(swap_lock);
-    totals sum{};
-    for (const area& a : areas)
-        if (a.on && !a.closing)
-            sum = {sum.pages + a.usable, sum.free + a.usable - a.used};
-    return sum;
-}
+totals total() { return {pages(), free_slots.load(std::memory_order_relaxed)}; }
 
 } // namespace uvm_swap

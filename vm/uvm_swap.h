@@ -80,7 +80,6 @@ expected<slot_range> begin_off(disk& area);
 void end_off(disk& area, bool emptied);
 // Calls look() with the slot's owner, who does not end meanwhile: a spin lock is held.
 void look_at_owner(swap_slot slot, void look(void* context, slot_owner owner), void* context);
-bool uses(const disk& area);
 
 struct facts {
     const disk* area;
@@ -93,7 +92,7 @@ struct totals {
     uint64_t pages, free;
 };
 totals total();
-uint64_t pages(); // of total(), without a lock
-bool full();      // likewise: whether no slot may be had
+uint64_t pages(); // of total()
+bool full();      // whether no slot may be had
 
 } // namespace uvm_swap

@@ -21,7 +21,9 @@ expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
     vm_anon* anon = anon_pool.create(lock, page.get());
     if (!anon)
         return fail(Errno::nomem);
-    uvm_pdpolicy::enqueue(*page.release());
+    vm_page* const owned = page.release();
+    if (uvm_pdpolicy::on())
+        uvm_pdpolicy::enqueue(*owned);
     EVENT(anon_created, .anon = anon, .page = anon->physical());
     return ref_ptr<vm_anon>::adopt(anon);
 }
@@ -51,7 +53,8 @@ void vm_anon::end() {
     const trace::addr page = physical();
     if (page_) {
         pmap::page_protect(*page_, vm_prot::none);
-        uvm_pdpolicy::dequeue(*page_);
+        if (page_->queued)
+            uvm_pdpolicy::dequeue(*page_);
         vm_page_free(page_);
     }
     if (slot_)

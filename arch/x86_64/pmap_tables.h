@@ -91,7 +91,8 @@ inline pte_t pte_take_write(pte_t& pte) {
     return __atomic_fetch_and(&pte, ~pte_write, __ATOMIC_SEQ_CST);
 }
 // Whether the change from `before` to `after` takes something away that a TLB may still grant.
-// An entry that was never accessed is in no TLB.
+// An entry that was never accessed is in no TLB; one whose bit clear_referenced() has just taken may
+// be until that has flushed it, which who goes by the pv lock waits for.
 constexpr bool pte_needs_flush(pte_t before, pte_t after) {
     if (!(before & pte_present) || !(before & pte_accessed))
         return false;

@@ -137,7 +137,10 @@ expected<ref_ptr<fd_table>> fd_table::copy() NO_THREAD_SAFETY_ANALYSIS {
         const uint64_t before = changes_;
         for (unsigned fd = 0; fd < needed && changes_ == before; fd++) {
             if (at(fd).open) {
-                (void)table->at(fd).put(at(fd).open, at(fd).cloexec); // nothing was there
+                slot& fresh = table->at(fd);
+                fresh.open = at(fd).open;
+                fresh.open->add_descriptors(1);
+                fresh.cloexec = at(fd).cloexec;
                 table->now_in_use(fd);
             }
             if (fd % slot_chunks::each == slot_chunks::each - 1 && attempt < tries)

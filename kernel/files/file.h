@@ -185,7 +185,7 @@ public:
 
 private:
     struct slot {
-        ref_ptr<file> open; // changed by put()
+        ref_ptr<file> open; // changed by put(), and counted; a copy of a table fills fresh ones
         bool cloexec = false;
         bool reserved = false; // and not open
         ~slot() {

@@ -1,7 +1,8 @@
 // Out of memory. Spork promises more than it has in modes 0 and 1, so a page fault may find no page,
 // and the page daemon none to put out: there is no swap, or it is full. Then a process is killed, as
-// on Linux: not the one that happens to fault, but one of the user whose processes hold most, and of these the one that holds most itself. So a
-// user who fills memory by many small processes loses those, and not the shell of another.
+// on Linux: not the one that happens to fault, but one of the user whose processes hold most, and of
+// these the one that holds most itself. So a user who fills memory by many small processes loses
+// those, and not the shell of another.
 //
 //      who faults                     the search, a thread of the kernel's
 //      ----------                     ------------------------------------
@@ -329,10 +330,12 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
 }
 
 bool out_of_memory_in_call(thread& self) {
-    if (uvm_pdaemon::is_short() && uvm_pdaemon::wait_for_memory())
+    if (signal_kill_pending(self))
+        return false;
+    if (uvm_pdaemon::is_short() && uvm_pdaemon::wait_for_memory() &&
+        uvm_pdaemon::spare_pages() != 0)
         return true;
-    if (vm_page_count_free() >= few_pages || signal_kill_pending(self) ||
-        !current_credentials().superuser())
+    if (vm_page_count_free() >= few_pages || !current_credentials().superuser())
         return false;
     if (ask_for(*self.proc) != verdict::others)
         return false;

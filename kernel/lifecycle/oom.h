@@ -4,8 +4,9 @@
 #include "kernel/process/thread.h"
 #include "lib/no_alloc.h"
 
-// The thread that searches, which holds no lock: one, from boot on.
-[[noreturn]] void out_of_memory_search(void*);
+// The thread that searches, which holds no lock: start_up (kernel/main.cc), when it has nothing else
+// to do any more. Never returns.
+NO_ALLOC void out_of_memory_search(void*);
 
 // Called by a thread whose access to `address` needs a page that cannot be had. A process of the
 // user that holds most is killed, which the log says, and the access is to be tried again: true. If
@@ -13,10 +14,9 @@
 // -1000, is never chosen. May sleep, also under sleep locks; takes none and drops no reference.
 NO_ALLOC bool out_of_memory(thread& self, vaddr_t address, bool user_mode);
 
-// A system call has failed for want of memory. If the page daemon can have some, the call is to be
-// made again, whoever makes it. If memory is out and the caller is the superuser,
-// who must be able to get in, the same, and whether the call is to be made again. Others get
-// ENOMEM.
+// A system call has failed for want of memory: whether it is to be made again. So it is, whoever
+// makes it, if the page daemon has freed pages. If memory is out and the caller is the superuser, who
+// must be able to get in, a process is killed as above first. Others get ENOMEM.
 NO_ALLOC bool out_of_memory_in_call(thread& self);
 
 // How much would be had by killing it, in thousandths of memory, with its oom_score_adj added;

@@ -59,7 +59,8 @@ void print_lines(std::span<const smaps_line> lines, text_buffer& out) {
 
 uint64_t whole(uint64_t fractions) { return fractions >> vm_usage::fraction_bits; }
 
-// What smaps and its sum have in common. There are no huge pages, no swap and no merged pages.
+// What smaps and its sum have in common. There are no huge pages and no
+// merged pages; what is in swap is not counted.
 void print_usage(const vm_usage& u, uint64_t locked, bool rollup, text_buffer& out) {
     print_lines({{{"Rss", u.resident},
                   {"Pss", whole(u.proportional)},

@@ -46,9 +46,8 @@ constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 10
 
 status show_meminfo(const proc_subject&, text_buffer& out) {
     vm_page_statistics p = vm_page_get_statistics();
-    // Pages of objects are files' contents and shared memory; nothing is swapped, so only what is
-    // free is available. MemFree, AnonPages, Cached, Slab, KernelStack and PageTables are all there
-    // is.
+    // Pages of objects are files' contents and shared memory. MemFree, AnonPages, Cached, Slab,
+    // KernelStack and PageTables are all there is.
     const uint64_t stacks = machine_kernel_stack_bytes() / 1024;
     const uint64_t tables = kib_of_pages(p.page_table), kernel = kib_of_pages(p.kernel);
     const uint64_t resident = kib_of_pages(p.anon + p.object);

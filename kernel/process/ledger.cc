@@ -57,7 +57,7 @@ void print_entry(const ledger_entry& e, text_buffer& out) {
         pairs shown(out);
         shown.add("cycles", e.cycles);
         shown.add("blocked_ns", e.blocked);
-        for (unsigned i = 0; i < uvm_counters; i++)
+        for (unsigned i = 0; i < uvm_ledger_counters; i++)
             if (uvm_counter(i) != not_of_the_call)
                 shown.add_unless_zero(uvm_counter_name(uvm_counter(i)), e.counters[i]);
     }
@@ -165,7 +165,7 @@ void entry_json(const ledger_entry& e, text_sink& out) {
     out.append(",\"counters\":");
     {
         counts_json counts(out);
-        for (unsigned i = 0; i < uvm_counters; i++)
+        for (unsigned i = 0; i < uvm_ledger_counters; i++)
             if (uvm_counter(i) != not_of_the_call)
                 counts.add_unless_zero(uvm_counter_name(uvm_counter(i)), e.counters[i]);
     }

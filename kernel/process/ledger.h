@@ -41,7 +41,7 @@ struct ledger_entry {
     const char* mode = nullptr; // of a creation: how the child got its address space; static
     pid_t pid = 0, child = 0;   // who called; whom it made
     char name[16] = {};         // of the program that called, or of the one that exec began
-    uint64_t counters[uvm_counters] = {};
+    uint64_t counters[uvm_ledger_counters] = {};
     uint64_t cycles = 0;             // of the TSC, while its thread was on a CPU
     nanos_t blocked = 0;             // vfork: the time that the maker waited
     ref_ptr<vm_aftermath> aftermath; // of a creation that copied an address space

@@ -58,7 +58,7 @@ void ledger_call::end() {
     }
     cpu::interrupts_push_off();
     entry->cycles += cycle_count();
-    cpu::add_counters(entry->counters, uvm_counters);
+    cpu::add_counters(entry->counters, uvm_ledger_counters);
     self.measured = nullptr;
     cpu::interrupts_pop_off();
     if (kept_)
@@ -71,10 +71,10 @@ void ledger_call::end() {
 // when the thread came to it; unsigned numbers that wrap, until the thread leaves.
 void ledger_call::pause() {
     entry_->cycles += cycle_count();
-    cpu::add_counters(entry_->counters, uvm_counters);
+    cpu::add_counters(entry_->counters, uvm_ledger_counters);
 }
 
 void ledger_call::resume() {
-    cpu::subtract_counters(entry_->counters, uvm_counters);
+    cpu::subtract_counters(entry_->counters, uvm_ledger_counters);
     entry_->cycles -= cycle_count();
 }

@@ -127,7 +127,10 @@ bool may_last(const char* reason) {
         "stopped",       // until SIGCONT
         "tty",           // for work
         "memory search", // likewise: until memory is out
-        "disk",          // until a device has answered, which takes as long as its host likes
+        "page daemon",   // until memory is short
+        "memory", // until the page daemon has had its turn, which ends with a device's answer
+        "page",   // until a device has answered
+        "disk",   // until a device has answered, which takes as long as its host likes
     };
     return !reason ||
            std::ranges::any_of(lasting, [&](const char* l) { return strcmp(l, reason) == 0; });

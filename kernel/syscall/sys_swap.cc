@@ -46,8 +46,11 @@ sysresult sys_swapon(sys_path path, sys_hex flags) {
     if (!is_superuser())
         return fail(Errno::perm);
     disk& d = *TRY(disk_at(path));
-    TRY(start_daemon());
     TRY(uvm_swap::on(d, flags.value & swap_prefer ? int(flags.value & swap_priority) : -1));
+    if (const status started = start_daemon(); !started) {
+        (void)uvm_swapoff(d); // nothing has gone there yet
+        return fail(started.error());
+    }
     uvm_pdaemon::begin_paging();
     return 0;
 }

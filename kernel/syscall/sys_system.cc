@@ -9,6 +9,7 @@
 #include "kernel/sched/load_average.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_swap.h"
 
 #include <algorithm>
 #include <atomic>
@@ -29,6 +30,8 @@ sysresult sys_sysinfo(user_ptr<void> out) {
     vm_page_statistics pages = vm_page_get_statistics();
     info.total_ram = pages.total * page_size;
     info.free_ram = pages.free * page_size;
+    info.total_swap = uvm_swap::total().pages * page_size;
+    info.free_swap = uvm_swap::total().free * page_size;
     info.shared_ram = pages.object * page_size;
     info.processes = uint16_t(process_count());
     info.unit = 1;

@@ -23,18 +23,20 @@ WHO = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
 
 
 def git(tree: Path, *words: str) -> bytes:
-    """git, with nobody's settings."""
-    environment = os.environ | WHO | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    done = subprocess.run(["git", *words], cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                          check=False)
+    """git, with nobody's settings, in this tree: also when called by a git that works on another."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment = mine | WHO | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(["git", "-c", "safe.directory=*", *words], cwd=tree, env=environment,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
         raise LabError(f"git {words[0]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
 def copy_sources(tree: Path) -> None:
-    """Every source as it is now, with its time: what was built of it need not be built again."""
-    for name in git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0"):
+    """Every source that git knows, as it is now, with its time: what was built of it need not be built again. What
+    else lies about, submissions or somebody's copy of an answer, stays where it is."""
+    for name in git(ROOT, "ls-files", "-z", "--cached").decode().split("\0"):
         if name and (ROOT / name).exists():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)

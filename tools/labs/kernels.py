@@ -51,7 +51,7 @@ class Kernel:
 def hash_of(lab: Lab) -> str:
     """Of lab, tests and tool: everything in the tree, but for what is not asked for."""
     whole = hashlib.sha256(lab.name.encode())
-    for name in sorted(git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0")):
+    for name in sorted(git(ROOT, "ls-files", "-z", "--cached").decode().split("\0")):
         if name and (ROOT / name).is_file():
             whole.update(f"{name}\0".encode() + hashlib.sha256((ROOT / name).read_bytes()).digest())
     return whole.hexdigest()

@@ -83,7 +83,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Submission:
-    """One that CI grades: what is changed in the solution, and the points that it deserves."""
+    """One that `tools/lab prove` grades: what is changed in the solution, and the points that it deserves."""
 
     name: str
     points: int
@@ -108,10 +108,6 @@ class Lab:
     expected_fail: list[str]
     leave_out: list[str]
     harmless: list[str]
-
-    def files(self) -> list[Path]:
-        """Everything that the marks depend on."""
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
 
 def numbers(text: str) -> range:

@@ -17,6 +17,8 @@ enum class uvm_counter : uint8_t {
 };
 inline constexpr unsigned uvm_counters = unsigned(uvm_counter::count);
 static_assert(uvm_counters <= cpu::counter_count);
+// The first so many are those that a ledger has: the rest is the page daemon's own work.
+inline constexpr unsigned uvm_ledger_counters = unsigned(uvm_counter::pgswapin) + 1;
 
 // Adds to the calling CPU's counter. Any context.
 inline void uvm_count(uvm_counter counter, uint64_t n = 1) { cpu::count(unsigned(counter), n); }

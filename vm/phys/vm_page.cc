@@ -218,6 +218,8 @@ void drain_stocks() REQUIRES(queue_lock) {
 
 void become_owned(vm_page& page, page_owner kind) {
     page.owner_kind = kind;
+    page.mappings_unlisted = page.queued = page.wanted = page.released = false;
+    page.unused_flags = 0;
     page.clean = true;
     page.anon = nullptr;
     page.index = 0;

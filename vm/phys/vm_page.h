@@ -29,10 +29,11 @@ struct vm_page {
     page_owner owner_kind = page_owner::free;
     bool mappings_unlisted : 1 = false; // the page of zeros: its mappings cannot be found from it
     // Under the owner's lock, from here to `busy`.
-    bool clean : 1 = true;     // object pages: not written since the pager last wrote it
-    bool queued : 1 = false;   // the page daemon may choose it (vm/uvm_pdpolicy.h)
-    bool wanted : 1 = false;   // while busy: somebody waits for it
-    bool released : 1 = false; // while busy: nobody has it any more
+    bool clean : 1 = true;        // object pages: not written since the pager last wrote it
+    bool queued : 1 = false;      // the page daemon may choose it (vm/uvm_pdpolicy.h)
+    bool wanted : 1 = false;      // while busy: somebody waits for it
+    bool released : 1 = false;    // while busy: nobody has it any more
+    uint8_t unused_flags : 3 = 0; // so that the byte is written at once, and not changed bit by bit
     // On its way between memory and a disk (vm/uvm_pager.h): its contents are the disk's, it has no
     // mapping, and it stays its owner's.
     std::atomic<bool> busy{false};
