@@ -14,6 +14,7 @@
 #include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
 #include "kernel/base/random.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/drivers/drivers.h"
 #include "kernel/files/file.h"
 #include "kernel/files/fs_context.h"
@@ -39,6 +40,7 @@
 #include "tests/kernel/ktest.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_aobj.h"
+#include "vm/uvm_pdpolicy.h"
 #include "vm/vmspace.h"
 
 #include <machine/trap_frame.h>
@@ -138,6 +140,7 @@ void start_up(void*) {
     printk("smp: %u processor%s", cpu::count(), cpu::count() == 1 ? "" : "s");
     tty_init();
     drivers_start();
+    uvm_pdpolicy::paging.store(disk_next(nullptr) != nullptr);
     vfs_init(the_boot_info);
     trace_init();
     char word[32];

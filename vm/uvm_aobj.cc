@@ -131,7 +131,7 @@ expected<vm_page*> uvm_aobj::make_page(uint64_t index) {
     fresh->object = this;
     fresh->index = index;
     if (uvm_pdpolicy::on())
-        uvm_pdpolicy::enqueue(*fresh.get());
+        uvm_pdaemon::enqueue_new(*fresh.get());
     return fresh.release();
 }
 
@@ -140,8 +140,6 @@ expected<vm_page*> uvm_aobj::page_at(uint64_t index, bool make) {
     const place found = at(index);
     if (found && !found.in_memory())
         return fail(Errno::again);
-    if (found && uvm_pdpolicy::on())
-        uvm_pdpolicy::enqueue(*found.page()); // made before there was swap
     if (found || !make)
         return found.page();
     TRY(charge_pages(1));

@@ -258,8 +258,6 @@ fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon, vm_page& page) 
 fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon, vm_page& page) {
     if (write() || entry.wired_count)
         anon.drop_slot();
-    if (uvm_pdpolicy::on()) // made before there was swap
-        uvm_pdpolicy::enqueue(page);
     fault_outcome outcome = enter(page, anon_protection(anon));
     if (lacks_right(page))
         tell(fault_kind::takeover, page);

@@ -23,7 +23,7 @@ struct daemon_state {
     wait_queue waiting GUARDED_BY(lock);  // who wants memory
     uint64_t wanted GUARDED_BY(lock) = 0; // the turn that somebody waits for
     uint64_t turns GUARDED_BY(lock) = 0;  // that have ended
-    bool helped GUARDED_BY(lock) = false; // the last one
+    bool helped GUARDED_BY(lock) = true;  // the last one
     bool running GUARDED_BY(lock) = false, at_work GUARDED_BY(lock) = false;
 };
 constinit daemon_state daemon;
@@ -86,8 +86,7 @@ uint64_t reserve() {
 uint64_t target() { return 2 * reserve(); }
 
 void begin_paging() {
-    vm_page_set_reserve(reserve());
-    uvm_pdpolicy::paging.store(true);
+    vm_page_set_reserve({.reserve = reserve(), .low = reserve() + reserve() / 2});
     lock_guard guard(daemon.lock);
     daemon.running = true;
 }
@@ -124,8 +123,24 @@ void run() {
         daemon.at_work = false;
         daemon.helped = helped;
         daemon.turns++;
+        vm_page_are_low.store(false, std::memory_order_relaxed);
         daemon.waiting.wake_all();
     }
+}
+
+// Asks for a turn, unless there is or will be one, or the last one was of no use.
+static void begin_turn() {
+    lock_guard guard(daemon.lock);
+    if (!daemon.running || daemon.at_work || daemon.wanted > daemon.turns || !daemon.helped)
+        return;
+    daemon.wanted = daemon.turns + 1;
+    daemon.idle.wake_one();
+}
+
+void enqueue_new(vm_page& page) {
+    uvm_pdpolicy::enqueue(page);
+    if (vm_page_are_low.load(std::memory_order_relaxed))
+        begin_turn();
 }
 
 uint64_t spare_pages() {

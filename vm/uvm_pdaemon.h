@@ -1,25 +1,34 @@
 // The page daemon: keeps some memory free by putting pages out to swap, and frees them.
 //
-// After uvm_pageout(9). There is none before the first swapon: then nothing is queued, and nothing
-// here costs anything.
+// After uvm_pageout(9). There is none before the first swapon; on a machine without a disk nothing is
+// queued either, and nothing here costs anything.
 //
 //      free pages
 //      |
 //      | target    the daemon stops here
 //      |
+//      | low       and begins here
+//      |
 //      | reserve   pages of programs are not given out below this (vm_page_alloc fails): who wants
-//      |           one waits, with no lock held. Here the daemon begins
+//      |           one waits, with no lock held
 //      0           the kernel's own (page tables, pv entries, pools) are, down to nothing
 //
 // The daemon itself takes no page: what it needs to write is there beforehand.
 #pragma once
 
+#include "lib/no_alloc.h"
+
 #include <cstdint>
+
+struct vm_page;
 
 namespace uvm_pdaemon {
 
-// The first swapon: pages are queued from now on, and run() has a thread.
+// The first swapon: run() has a thread.
 void begin_paging();
+// A new page of an anon or an object, whose lock is held: queued, and the daemon woken if such pages
+// have become few.
+NO_ALLOC void enqueue_new(vm_page& page);
 // The daemon's thread, which never ends (kernel/syscall/sys_swap.cc).
 [[noreturn]] void run();
 // One turn, until `target` pages are free or all that there is has been looked at: whether it has

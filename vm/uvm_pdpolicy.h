@@ -44,7 +44,8 @@ private:
 
 namespace uvm_pdpolicy {
 
-// Whether there is a page daemon, so that pages are queued. Set once, by the first swapon.
+// Whether pages are queued. Set once, at boot, before there are programs: if there is a disk, which
+// may be swapped to one day; what is not queued from its beginning is never found.
 extern std::atomic<bool> paging;
 inline bool on() { return paging.load(std::memory_order_relaxed); }
 

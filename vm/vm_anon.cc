@@ -5,6 +5,7 @@
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_busy.h"
+#include "vm/uvm_pdaemon.h"
 
 static pool<vm_anon> anon_pool{"vm_anon"};
 
@@ -23,7 +24,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
         return fail(Errno::nomem);
     vm_page* const owned = page.release();
     if (uvm_pdpolicy::on())
-        uvm_pdpolicy::enqueue(*owned);
+        uvm_pdaemon::enqueue_new(*owned);
     EVENT(anon_created, .anon = anon, .page = anon->physical());
     return ref_ptr<vm_anon>::adopt(anon);
 }

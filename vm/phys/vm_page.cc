@@ -27,6 +27,8 @@
 #include <new>
 #include <span>
 
+constinit std::atomic<bool> vm_page_are_low{false};
+
 namespace {
 
 using page_list = list<vm_page, &vm_page::queue>;
@@ -42,7 +44,7 @@ constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 vm_page* pages;                    // set once at boot
 uint64_t first_frame, frame_count; // what pages[] covers
 std::atomic<uint64_t> total_pages; // of them, those that are not reserved
-std::atomic<uint64_t> reserve;     // vm_page_set_reserve()
+std::atomic<uint64_t> reserve, low; // vm_page_set_reserve()
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
@@ -161,8 +163,12 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
 // Whether what is free is the kernel's alone.
 bool is_reserved_from(page_owner kind) {
     const uint64_t kept = reserve.load(std::memory_order_relaxed);
-    return kept != 0 && (kind == page_owner::anon || kind == page_owner::object) &&
-           counted(page_owner::free) <= kept;
+    if (kept == 0 || (kind != page_owner::anon && kind != page_owner::object))
+        return false;
+    const uint64_t free = counted(page_owner::free);
+    if (free <= low.load(std::memory_order_relaxed))
+        vm_page_are_low.store(true, std::memory_order_relaxed);
+    return free <= kept;
 }
 
 // A page for a processor whose stock is empty, and with it more of them; null if there is no free
@@ -422,7 +428,10 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
 
 uint64_t vm_page_count_free() { return counted(page_owner::free); }
 uint64_t vm_page_get_reserve() { return reserve.load(std::memory_order_relaxed); }
-void vm_page_set_reserve(uint64_t pages) { reserve.store(pages, std::memory_order_relaxed); }
+void vm_page_set_reserve(vm_page_marks marks) {
+    low.store(marks.low, std::memory_order_relaxed);
+    reserve.store(marks.reserve, std::memory_order_relaxed);
+}
 
 paddr_t vm_page::physical() const { return paddr_t(frame_of(*this) << page_shift); }
 

@@ -84,10 +84,14 @@ struct vm_page_statistics {
 vm_page_statistics vm_page_get_statistics();
 // Those that are free: exact while nothing changes.
 uint64_t vm_page_count_free();
-// Below so many free pages, programs' pages (of anons and objects) are not to be had: what is left
-// is the kernel's. 0 at first.
-void vm_page_set_reserve(uint64_t pages);
+// Below `reserve` free pages, programs' pages (of anons and objects) are not to be had: what is left
+// is the kernel's. Below `low`, vm_page_are_low is set, which whoever sees to that clears. 0 at first.
+struct vm_page_marks {
+    uint64_t reserve = 0, low = 0;
+};
+void vm_page_set_reserve(vm_page_marks marks);
 uint64_t vm_page_get_reserve();
+extern std::atomic<bool> vm_page_are_low;
 // How many of the free pages wait with a processor: see vm_page.cc.
 uint64_t vm_page_in_stocks();
 // Pages of objects that some address space has mapped. Walks all pages, without their locks.
