@@ -24,7 +24,7 @@ def test_all_is_there_that_was_stored(cpus: int, policy: str) -> None:
         echo {policy} >/proc/sys/vm/page_policy
         cat /proc/sys/vm/page_policy
         swapon /dev/vda
-        /tests/paging 18 && echo all is there
+        /tests/paging 22 && echo all is there
         grep -E 'pgswap|pdfreed' /proc/uvmexp
         swapoff /dev/vda && cat /proc/swaps
         """, "--mem", "24M", "--swap", "64M", "--smp", str(cpus))
