@@ -119,6 +119,7 @@ void exec_strings::drop_first() {
         if (c->first == c->used) {
             list_.remove(*c);
             chunks.destroy(c);
+            kept_.drop(sizeof(chunk));
         }
         if (end)
             break;

@@ -15,8 +15,8 @@
 // them may turn out to be the last, whose end takes locks, too: so another thread has them.
 //
 // What a process holds is what would come free with it, in the kernel too: page tables, map
-// entries, amaps, threads' stacks, descriptors, the pages of pipes, what calls under way have copied
-// in. The search waits for maps, which their threads could else keep from it: who holds one never
+// entries, amaps, threads' stacks, descriptors, the pages of pipes, the ledger, what calls under way
+// have copied in. The search waits for maps, which their threads could else keep from it: who holds one never
 // waits for memory here.
 //
 // A system call that runs out of kernel memory gets ENOMEM and nobody is killed for it, unless it
@@ -68,9 +68,17 @@ ref_ptr<thread> thread_after(process& p, thread* last) {
     return nullptr;
 }
 
+// Of a table that `threads` of a process have, perhaps with threads of others.
+uint64_t share_of(const ref_ptr<fd_table>& files, uint64_t threads) {
+    if (!files)
+        return 0;
+    const uint64_t all = files->references() - 1; // this one is ours
+    return files->footprint() * threads / std::max(threads, all);
+}
+
 // In bytes: its threads, and what they have open. Most have one table in common.
 uint64_t threads_hold(process& p) {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, having = 0;
     ref_ptr<fd_table> files;
     for (ref_ptr<thread> t = thread_after(p, nullptr); t; t = thread_after(p, t.get())) {
         bytes += sizeof(thread) + machine_thread_bytes;
@@ -79,11 +87,14 @@ uint64_t threads_hold(process& p) {
             lock_guard guard(t->lock);
             own = t->files;
         }
-        if (own && own != files)
-            bytes += own->footprint();
-        files = std::move(own);
+        if (own != files) {
+            bytes += share_of(files, having);
+            having = 0;
+            files = std::move(own);
+        }
+        having++;
     }
-    return bytes;
+    return bytes + share_of(files, having);
 }
 
 uint64_t executable_holds(process& p) {
@@ -97,7 +108,8 @@ uint64_t executable_holds(process& p) {
 
 // Pages that would come free with a process, about.
 uint64_t held_by(process& p) {
-    uint64_t bytes = process_bytes + p.call_bytes.load() + threads_hold(p) + executable_holds(p);
+    uint64_t bytes = process_bytes + p.call_bytes.load() + p.costs.footprint() + threads_hold(p) +
+                     executable_holds(p);
     if (auto groups = process_credentials(p).supplementary) // two are a process's, this one ours
         bytes += groups->footprint() / std::max(1u, (groups->references() - 1) / 2);
     uint64_t pages = bytes / page_size;

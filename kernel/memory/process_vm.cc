@@ -1,9 +1,9 @@
 // process_vm_readv(2), process_vm_writev(2): from the memory of one process to that of another.
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/uio.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/process.h"
 #include "lib/long_work.h"
-#include "vm/phys/pool.h"
 #include "vm/vmspace.h"
 
 #include <algorithm>
@@ -13,10 +13,10 @@ namespace {
 constexpr uint64_t most_segments = 1024; // IOV_MAX
 
 // EINVAL, EFAULT, ENOMEM.
-expected<kmem_array<uio_segment>> copy_segments(user_ptr<const linux_iovec> from, uint64_t count) {
+expected<call_array<uio_segment>> copy_segments(user_ptr<const linux_iovec> from, uint64_t count) {
     if (count > most_segments)
         return fail(Errno::inval);
-    kmem_array<uio_segment> segments(std::max<uint64_t>(count, 1));
+    call_array<uio_segment> segments(std::max<uint64_t>(count, 1));
     if (!segments)
         return fail(Errno::nomem);
     static_assert(sizeof(uio_segment) == sizeof(linux_iovec));
@@ -51,13 +51,13 @@ sysresult transfer(uio::direction way, pid_t pid, user_ptr<const linux_iovec> lo
                    uint64_t flags) {
     if (flags != 0)
         return fail(Errno::inval);
-    kmem_array<uio_segment> mine = TRY(copy_segments(local, local_count));
+    call_array<uio_segment> mine = TRY(copy_segments(local, local_count));
     uio io(way, mine.data(), local_count);
     if (io.remaining() == 0)
         return 0;
-    kmem_array<uio_segment> theirs = TRY(copy_segments(remote, remote_count));
+    call_array<uio_segment> theirs = TRY(copy_segments(remote, remote_count));
     ref_ptr<vmspace> vm = TRY(memory_of(pid));
-    kmem_array<char> page(page_size);
+    call_array<char> page(page_size);
     if (!page)
         return fail(Errno::nomem);
     status moved;

@@ -25,6 +25,10 @@ public:
         current_process().call_bytes += bytes;
         bytes_ += bytes;
     }
+    void drop(uint64_t bytes) {
+        current_process().call_bytes -= bytes;
+        bytes_ -= bytes;
+    }
     // Of the same thread.
     void take(call_memory& other) { bytes_ += std::exchange(other.bytes_, 0); }
 

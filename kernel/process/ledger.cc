@@ -131,6 +131,11 @@ void ledger::clear() {
         ledger_entry::destroy(entry);
 }
 
+uint64_t ledger::footprint() {
+    lock_guard guard(lock_);
+    return count_ * (sizeof(ledger_entry) + sizeof(vm_aftermath));
+}
+
 void ledger::print(text_buffer& out) {
     lock_guard guard(lock_);
     out.print("# %u entries; %llu older ones forgotten, %llu lost for want of memory\n", count_,

@@ -64,6 +64,8 @@ public:
     // Forgets all.
     void clear() EXCLUDES(lock_);
     void print(text_buffer& out) EXCLUDES(lock_);
+    // Bytes of the kernel's that the entries are, about.
+    uint64_t footprint() EXCLUDES(lock_);
     // The entries as a JSON array (docs/explorer-format.md), without the times: a machine that is
     // being looked at is slow. No lock is taken; the machine stands still
     // (kernel/sched/standstill.h).

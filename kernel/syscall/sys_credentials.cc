@@ -1,6 +1,7 @@
 // Users and groups: Linux's rules for who may become whom, without capabilities (effective user 0
 // may everything).
 #include "kernel/abi/syscalls.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "vm/vmspace.h"
@@ -182,7 +183,7 @@ sysresult sys_setgroups(int32_t size, user_ptr<const uint32_t> list) {
         return fail(Errno::inval);
     ref_ptr<const group_list> next;
     if (size != 0) {
-        kmem_array<uint32_t> groups{size_t(size)};
+        call_array<uint32_t> groups{size_t(size)};
         if (!groups)
             return fail(Errno::nomem);
         TRY(copy_in(groups.data(), list.address(), groups.size() * sizeof groups[0]));

@@ -7,6 +7,7 @@
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/vfs.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/thread.h"
 #include "lib/string.h"
@@ -293,7 +294,7 @@ private:
 sysresult read_entries(int fd, user_ptr<void> out, uint32_t size, bool old_format) {
     constexpr uint32_t most = 32 * 1024;
     auto f = TRY(current_thread().files->get(fd));
-    kmem_array<char> buffer(size < most ? size : most);
+    call_array<char> buffer(size < most ? size : most);
     if (size && !buffer)
         return fail(Errno::nomem);
     dirent_writer writer(buffer, out, old_format);

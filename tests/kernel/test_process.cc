@@ -107,6 +107,42 @@ KTEST(exec_strings, strings_longer_than_a_page) {
     EXPECT_EQ(s.bytes(), 5u);
 }
 
+KTEST(exec_strings, count_for_the_process_while_they_are_kept) {
+    const std::atomic<uint64_t>& counted = current_process().call_bytes;
+    const uint64_t before = counted.load();
+    {
+        exec_strings s;
+        uint64_t budget = 1 << 20;
+        static char big[10000];
+        memset(big, 'z', sizeof big);
+        EXPECT(s.append({big, sizeof big}, budget).has_value());
+        EXPECT(s.append("tail", budget).has_value());
+        const uint64_t three_pages = counted.load() - before;
+        EXPECT(three_pages > 2 * page_size && three_pages <= 3 * page_size);
+        s.drop_first();
+        EXPECT_EQ(counted.load() - before, three_pages / 3);
+    }
+    EXPECT_EQ(counted.load(), before);
+}
+
+KTEST(ledger, its_entries_count) {
+    ledger costs, childs;
+    EXPECT_EQ(costs.footprint(), 0u);
+    for (unsigned i = 0; i < ledger_limit + 3; i++) {
+        ledger_entry* entry = ledger_entry::create();
+        REQUIRE(entry);
+        (i < 3 ? childs : costs).enter(*entry);
+    }
+    const uint64_t full = costs.footprint();
+    EXPECT(full >= ledger_limit * sizeof(ledger_entry));
+    EXPECT_EQ(childs.footprint(), full / ledger_limit * 3);
+    costs.inherit(childs);
+    EXPECT_EQ(costs.footprint(), full); // the oldest have made room
+    EXPECT_EQ(childs.footprint(), 0u);
+    costs.clear();
+    EXPECT_EQ(costs.footprint(), 0u);
+}
+
 KTEST(cmdline, words) {
     char value[32];
     EXPECT(!cmdline_has("there-is-no-such-word"));

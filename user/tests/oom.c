@@ -517,6 +517,117 @@ static void kernels_memory(void) {
     }
 }
 
+// ---- As oom_score has it ----------------------------------------------------------------------
+
+static long score(void) { return atol(get_file("/proc/self/oom_score")); }
+
+// Holding `pages` is as many points.
+static long points(long pages) { return pages * 1000 / meminfo_pages("MemTotal:") * 2 / 3; }
+
+static int directory;
+
+static void list(void* unused) {
+    static char entries[32768];
+    (void)unused;
+    syscall(SYS_getdents64, directory, entries, sizeof entries);
+}
+
+// Whoever lists it waits for a child, which stands still in the midst of that.
+static pid_t busy_directory(void) {
+    directory = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
+    need(directory >= 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char point[64];
+        snprintf(point, sizeof point, "object_found %d 2", getpid()); // after the descriptor
+        hold(point);
+        list(NULL);
+        _exit(0);
+    }
+    need(eventually(is_at(child, "object_found")));
+    return child;
+}
+
+static void* lists(void* unused) {
+    list(unused);
+    return unused;
+}
+
+static void* reads_itself(void* unused) {
+    enum { PIECES = 1024 };
+    static char buffer[PAGE];
+    static struct iovec pieces[PIECES];
+    for (int i = 0; i < PIECES; i++)
+        pieces[i] = (struct iovec){buffer, sizeof buffer};
+    for (;;)
+        syscall(SYS_process_vm_readv, getpid(), pieces, PIECES, pieces, PIECES, 0);
+    return unused;
+}
+
+static void* sets_groups(void* unused) {
+    enum { GROUPS = 65536 };
+    static gid_t groups[GROUPS];
+    for (;;)
+        syscall(SYS_setgroups, GROUPS, groups);
+    return unused;
+}
+
+// Buffers that are there for no longer than their call.
+static void buffers_of_calls(void) {
+    static const struct {
+        const char* name;
+        pid_t (*in_the_way)(void);
+        void* (*calls)(void*);
+        int threads;
+        long pages; // that each has, most of the time
+    } kinds[] = {{"getdents", busy_directory, lists, 100, 8},
+                 {"process_vm_readv", NULL, reads_itself, 100, 8},
+                 {"setgroups", NULL, sets_groups, 12, 64}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            const pid_t other = kinds[i].in_the_way != NULL ? kinds[i].in_the_way() : 0;
+            long with_none = score();
+            start_threads(kinds[i].threads, wait_for_ever);
+            const long with_threads = 2 * score() - with_none;
+            start_threads(kinds[i].threads, kinds[i].calls);
+            const long want = with_threads + points(kinds[i].threads * kinds[i].pages * 2 / 3);
+            const bool counted = eventually(score() >= want);
+            if (other != 0)
+                end(other);
+            _exit(counted ? 5 : 0);
+        }
+        is_exit(reap(child), 5, "the buffers of %s count", kinds[i].name);
+    }
+}
+
+static int hold_table(void* unused) {
+    (void)unused;
+    pause();
+    return 0;
+}
+
+// Of a table that others have too, each has a share.
+static void shared_tables(void) {
+    enum { SHARERS = 9 };
+    static char stacks[SHARERS][8192] __attribute__((aligned(16)));
+    const long without = score();
+    hold_memory_file();
+    const long alone = score() - without;
+    pid_t sharers[SHARERS];
+    for (int i = 0; i < SHARERS; i++) {
+        sharers[i] =
+            clone_call(CLONE_FILES | SIGCHLD, stacks[i] + sizeof stacks[i], hold_table, NULL);
+        need(sharers[i] > 0);
+    }
+    const long shared = score() - without;
+    ok(alone >= points(HELD) - 1, "a memory file is worth %ld points", alone);
+    ok(shared <= alone * 2 / (SHARERS + 1) + 1, "and %ld as one of %d", shared, SHARERS + 1);
+    for (int i = 0; i < SHARERS; i++)
+        end(sharers[i]);
+    ok(score() - without >= alone - 1, "and all of it when the others have gone");
+}
+
 // ---- Held on their way ------------------------------------------------------------------------
 
 static void* executes(void* unused) {
@@ -592,6 +703,8 @@ int main(void) {
     subtest("a protected process", protected_process);
     subtest("many small processes of one user", many_small_ones);
     subtest("memory of the kernel's", kernels_memory);
+    subtest("buffers of calls", buffers_of_calls);
+    subtest("descriptors that processes share", shared_tables);
     subtest("the arguments of an exec under way", exec_under_way);
     subtest("memory inherited from a parent", inherited_memory);
     return done();
