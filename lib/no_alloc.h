@@ -6,5 +6,10 @@
 // (make lint) finds both by the sections that they put functions into, and follows the calls.
 #pragma once
 
+#if SPORK_HOST // is not searched; and inline functions and others may not share a section there
+#define NO_ALLOC
+#define MAY_LOSE(why)
+#else
 #define NO_ALLOC [[gnu::noinline, gnu::section(".text.no_alloc")]]
 #define MAY_LOSE(why) [[gnu::noinline, gnu::section(".text.may_lose")]]
+#endif

@@ -491,8 +491,10 @@ void uvm_aobj::check() {
     for (; place found = next_place(index, UINT64_MAX); index++) {
         ASSERT(!charged_by_size() || index < pages_of(size()));
         const vm_page* page = found.page();
-        if (!page)
+        if (!page) {
+            uvm_swap::check_owner(found.slot(), uvm_swap::slot_owner(*this, index));
             continue;
+        }
         ASSERT(page->owner_kind == page_owner::object);
         ASSERT(page->object == this && page->index == index);
     }

@@ -69,6 +69,8 @@ public:
     // What /proc/PID/maps shows; the string is copied (truncated at 63 characters).
     void set_identity(const char* name, uint64_t device, uint64_t inode);
     uint64_t resident_pages() const;
+    // Where the page is, if it is nowhere but in swap; or 0.
+    swap_slot slot_of(uint64_t index) const REQUIRES(lock_) { return at(index).slot(); }
     static uint64_t charged_pages(); // what the commit account is charged for all of them
     bool charged_by_size() const { return charging_ == charging::size; }
     bool charged_by_pages() const { return charging_ == charging::pages; }

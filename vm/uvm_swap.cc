@@ -163,21 +163,22 @@ void give_up(swap_slot slot) {
         usable_pages--;
 }
 
+slot_place place(swap_slot slot) {
+    lock_guard guard(swap_lock);
+    return {area_of(slot).on, place_of(slot)};
+}
+
 status transfer(disk_operation operation, swap_slot first, std::span<vm_page* const> pages) {
     disk_segment segments[cluster];
     ASSERT(pages.size() <= cluster);
     for (size_t i = 0; i < pages.size(); i++)
         segments[i] = {pages[i]->physical(), page_size};
-    disk* on;
-    {
-        lock_guard guard(swap_lock);
-        on = area_of(first).on;
-    }
+    const slot_place at = place(first);
     disk_request r{.operation = operation,
-                   .sector = uint64_t{place_of(first)} * (page_size / sector_size),
+                   .sector = at.page * (page_size / sector_size),
                    .segments = {segments, pages.size()}};
     disk_wait wait;
-    wait.submit(*on, r);
+    wait.submit(*at.area, r);
     return wait.all();
 }
 
@@ -337,6 +338,35 @@ bool look(unsigned n, facts& found) {
 
 uint64_t pages() { return usable_pages.load(std::memory_order_relaxed); }
 bool full() { return free_slots.load(std::memory_order_relaxed) == 0; }
+
+// ---- Checking --------------------------------------------------------------------------------
+
+void check() {
+    lock_guard guard(swap_lock);
+    uint64_t usable = 0, free = 0;
+    for (area& a : areas) {
+        uint64_t good = 0, used = 0;
+        for (uint32_t n = 0; n < a.slots; n++) {
+            good += a.owner(n) != slot_owner::unusable();
+            used += a.taken(n) && a.owner(n) != slot_owner::unusable();
+        }
+        ASSERT(good == a.usable && used == a.used);
+        if (a.on && !a.closing) {
+            usable += good;
+            free += good - used;
+        }
+    }
+    ASSERT(usable == usable_pages.load() && free == free_slots.load());
+}
+
+void check_owner(swap_slot slot, slot_owner owner) {
+    lock_guard guard(swap_lock);
+    const area& a = area_of(slot);
+    if (!a.on || area_of(slot).owner(place_of(slot)) != owner) [[unlikely]]
+        panic("broken rule: swap: a slot is of the one page that was put out to it: slot %u is not "
+              "of who has it",
+              slot);
+}
 
 totals total() { return {pages(), free_slots.load(std::memory_order_relaxed)}; }
 

@@ -63,6 +63,13 @@ NO_ALLOC void free(swap_slot slot);
 // A slot that could not be written: nobody gets it again.
 NO_ALLOC void give_up(swap_slot slot);
 
+// Where a slot lies.
+struct slot_place {
+    disk* area;
+    uint64_t page;
+};
+slot_place place(swap_slot slot);
+
 // Moves pages from or to slots that lie in a row. Sleeps. EIO.
 NO_ALLOC status transfer(disk_operation operation, swap_slot first,
                          std::span<vm_page* const> pages);
@@ -94,5 +101,10 @@ struct totals {
 totals total();
 uint64_t pages(); // of total()
 bool full();      // whether no slot may be had
+
+// Panics unless the slots of each area are counted as they are.
+void check();
+// Panics unless the slot belongs to whoever says that it does.
+void check_owner(swap_slot slot, slot_owner owner);
 
 } // namespace uvm_swap

@@ -237,6 +237,8 @@ void vm_amap::check() {
         anon->check_references();
         const vm_page* page = anon->page();
         ASSERT(page ? page->owner_kind == page_owner::anon && page->anon == anon : true);
+        if (anon->slot())
+            uvm_swap::check_owner(anon->slot(), uvm_swap::slot_owner(*anon));
         slot++;
     }
 }

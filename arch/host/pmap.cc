@@ -157,6 +157,7 @@ void pmap::destroy() {
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
     ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none);
     ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::page_table);
+    ASSERT(!page.busy); // the disk's
     pte_t entry = page.physical().value() | pte_of_prot(prot);
     if (flags.wired)
         entry |= pte_wired;

@@ -41,9 +41,9 @@ constexpr unsigned spilled = stock_size / 2; // what a full one gives back at on
 constexpr uint8_t inside_block = 0xff, in_stock = 0xfe;
 constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
-vm_page* pages;                    // set once at boot
-uint64_t first_frame, frame_count; // what pages[] covers
-std::atomic<uint64_t> total_pages; // of them, those that are not reserved
+vm_page* pages;                     // set once at boot
+uint64_t first_frame, frame_count;  // what pages[] covers
+std::atomic<uint64_t> total_pages;  // of them, those that are not reserved
 std::atomic<uint64_t> reserve, low; // vm_page_set_reserve()
 
 constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
@@ -508,7 +508,7 @@ static bool agree() {
         const vm_page& page = pages[i];
         seen[size_t(page.owner_kind)]++;
         if (page.owner_kind == page_owner::free) {
-            if (page.wire_count != 0 || page.md.mapped() ||
+            if (page.wire_count != 0 || page.md.mapped() || page.busy ||
                 page.queue.linked() != (page.block_order <= max_order))
                 return false;
             stocked += page.block_order == in_stock;
