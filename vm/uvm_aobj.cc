@@ -170,16 +170,33 @@ status uvm_aobj::bring_in(uint64_t index, page_in& later) {
         later.wait_for(*busy);
         return fail(Errno::again);
     }
-    vm_page* page = vm_page_alloc(page_owner::object);
+    vm_page* page = make_room(index, found.clean());
     if (!page)
         return fail(Errno::nomem);
+    later.begin(*page, found.slot(), page_owner_lock(ref_ptr<uvm_object>(this)));
+    uint64_t next = index + 1;
+    for (unsigned more = ahead_.begin(index); --more != 0; next++) {
+        const place behind = at(next);
+        page = later.continues(behind.slot()) ? make_room(next, behind.clean()) : nullptr;
+        if (!page)
+            break;
+        later.add(*page);
+    }
+    ahead_.end(next);
+    return fail(Errno::again);
+}
+
+// A page for what is in the slot, busy until that has come; or null.
+vm_page* uvm_aobj::make_room(uint64_t index, bool clean) {
+    vm_page* page = vm_page_alloc(page_owner::object);
+    if (!page)
+        return nullptr;
     page->object = this;
     page->index = index;
-    page->clean = found.clean();
+    page->clean = clean;
     page_set_busy(*page);
     (void)pages_.replace(index, page);
-    later.begin(*page, found.slot(), page_owner_lock(ref_ptr<uvm_object>(this)));
-    return fail(Errno::again);
+    return page;
 }
 
 void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read) {

@@ -127,6 +127,7 @@ private:
     status charge_pages(uint64_t pages);
     void uncharge_pages(uint64_t pages);
     expected<vm_page*> make_page(uint64_t index) REQUIRES(lock_);
+    vm_page* make_room(uint64_t index, bool clean) REQUIRES(lock_);
     expected<vm_page*> page_at(uint64_t index, bool make) REQUIRES(lock_);
     void remove_page(uint64_t index) REQUIRES(lock_);
     template <class Wanted>
@@ -143,6 +144,7 @@ private:
     sparse_slots pages_ GUARDED_BY(lock_);   // of places
     std::atomic<uint64_t> size_;             // bytes; changed under lock_
     uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
+    uvm_swap::read_ahead ahead_ GUARDED_BY(lock_);
     const charging charging_;                // what of it is in the commit account
     const ref_ptr<page_quota> quota_;        // the pages that there are; null unless a file
     char name_[name_size];                   // set before the object is shared

@@ -45,12 +45,17 @@ void page_wait_idle(vm_page& page) {
 
 void page_in::wait_for(vm_page& busy) {
     busy.wanted = true;
-    page_ = &busy;
+    slot_ = 0;
+    add(busy);
 }
 
 void page_in::begin(vm_page& page, swap_slot slot, page_owner_lock owner, vm_anon* anon) {
-    page_ = &page;
     slot_ = slot;
     owner_ = std::move(owner);
-    anon_ = anon;
+    add(page, anon);
+}
+
+void page_in::add(vm_page& page, vm_anon* anon) {
+    pages_[count_] = &page;
+    anons_[count_++] = anon;
 }

@@ -25,23 +25,32 @@ void page_clear_busy(vm_page& page);
 // Waits until it is, without a lock. Sleeps.
 void page_wait_idle(vm_page& page);
 
-// What one thread waits for, on its stack: a page that it brings in, or that somebody else moves.
+// What one thread waits for, on its stack: pages that it brings in, or one that somebody else moves.
 class page_in {
 public:
     page_in() = default;
     page_in(const page_in&) = delete;
-    ~page_in() { ASSERT(!page_); }
+    ~page_in() { ASSERT(count_ == 0); }
 
     // The page is busy. Its owner's lock is held.
     void wait_for(vm_page& busy);
     // Begins to bring in what `slot` has, for the anon, or for the object that the owner is. `page` is
     // the memory for it, busy, and its owner's already.
     void begin(vm_page& page, swap_slot slot, page_owner_lock owner, vm_anon* anon = nullptr);
+    // Whether what `slot` has may come with them, by add(): it lies behind, and there is room. The
+    // page is of the same family of anons, or of the same object.
+    bool continues(swap_slot slot) const {
+        return slot_ != 0 && count_ < uvm_swap::read_ahead::most && slot == slot_ + count_;
+    }
+    void add(vm_page& page, vm_anon* anon = nullptr);
 
 private:
     friend status page_in_finish(page_in& way);
-    vm_page* page_ = nullptr;
-    swap_slot slot_ = 0; // 0: somebody else moves it
-    vm_anon* anon_ = nullptr;
+    void came(unsigned n, const status& read);
+
+    vm_page* pages_[uvm_swap::read_ahead::most] = {}; // the first is the one that is wanted
+    vm_anon* anons_[uvm_swap::read_ahead::most] = {};
+    unsigned count_ = 0;
+    swap_slot slot_ = 0; // of the first; 0: somebody else moves it
     page_owner_lock owner_;
 };

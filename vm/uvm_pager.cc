@@ -8,26 +8,38 @@
 // ---- In --------------------------------------------------------------------------------------
 
 status page_in_finish(page_in& way) {
-    vm_page* const page = std::exchange(way.page_, nullptr);
-    if (!page)
+    const unsigned count = way.count_;
+    if (count == 0)
         return {};
-    EVENT(page_waited_for, .page = page->physical(), .slot = way.slot_);
+    vm_page& wanted = *way.pages_[0];
+    EVENT(page_waited_for, .page = wanted.physical(), .slot = way.slot_, .pages = count);
     if (way.slot_ == 0) {
-        page_wait_idle(*page);
+        way.count_ = 0;
+        page_wait_idle(wanted);
         return {};
     }
-    const status read = uvm_swap::transfer(disk_operation::read, way.slot_, {&page, 1});
+    const auto read = [&](unsigned pages) {
+        return uvm_swap::transfer(disk_operation::read, way.slot_, {way.pages_, pages});
+    };
+    status first = read(count), others = first;
+    if (!first && count > 1) // it may be another one that cannot be read
+        first = read(1);
     {
         lock_guard guard(way.owner_.get());
-        if (way.anon_) {
-            way.anon_->page_came(*page, read);
-        } else {
-            way.owner_.object()->lock().assert_held();
-            way.owner_.object()->page_came(*page, way.slot_, read);
-        }
+        for (unsigned n = 0; n < count; n++)
+            way.came(n, n == 0 ? first : others);
     }
+    way.count_ = 0;
     way.owner_ = {};
-    return read;
+    return first;
+}
+
+void page_in::came(unsigned n, const status& read) {
+    if (anons_[n])
+        return anons_[n]->page_came(*pages_[n], read);
+    uvm_object& object = *owner_.object();
+    object.lock().assert_held();
+    object.page_came(*pages_[n], slot_ + n, read);
 }
 
 // ---- Out -------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ void look_at_next(page_out& out, progress& so_far) {
     if (!next.page) {
         so_far.passed += next.owner && !uvm_swap::full();
         EVENT(daemon_passed, .pages = bool(next.owner));
+        if (next.owner) // the next page is likely to be his, too
+            lock_guard wait(next.owner.get());
         return;
     }
     sleep_lock& lock = next.owner.get();

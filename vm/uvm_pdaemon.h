@@ -16,7 +16,6 @@
 // The daemon itself takes no page: what it needs to write is there beforehand.
 #pragma once
 
-#include "lib/no_alloc.h"
 
 #include <cstdint>
 
@@ -28,7 +27,7 @@ namespace uvm_pdaemon {
 void begin_paging();
 // A new page of an anon or an object, whose lock is held: queued, and the daemon woken if such pages
 // have become few.
-NO_ALLOC void enqueue_new(vm_page& page);
+void enqueue_new(vm_page& page);
 // The daemon's thread, which never ends (kernel/syscall/sys_swap.cc).
 [[noreturn]] void run();
 // One turn, until `target` pages are free or all that there is has been looked at: whether it has

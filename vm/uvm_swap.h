@@ -13,6 +13,7 @@
 #include "lib/no_alloc.h"
 #include "lib/result.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -26,6 +27,23 @@ namespace uvm_swap {
 
 inline constexpr unsigned cluster =
     16; // pages that are written at once, if their slots lie in a row
+
+// How many pages of an amap or object come in at once: one, and twice as many each time that the
+// next one wanted is the one behind them. Who reads here and there brings in nothing for nothing.
+// UVM reads one page; the doubling is from Linux's file read-ahead.
+class read_ahead {
+public:
+    static constexpr unsigned most = 8;
+    unsigned begin(uint64_t at) { // page or slot number of the first
+        width_ = at == next_ ? std::min<unsigned>(2 * width_, most) : 1;
+        return width_;
+    }
+    void end(uint64_t next) { next_ = next; }
+
+private:
+    uint64_t next_ = 0;
+    unsigned width_ = 1;
+};
 
 // Who a slot belongs to.
 class slot_owner {

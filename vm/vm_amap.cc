@@ -130,6 +130,21 @@ status vm_amap::copy_anons(vm_amap& from, slot_t first, slot_t end) {
     return result;
 }
 
+status vm_amap::bring_in(slot_t slot, slot_t end, page_in& later) {
+    vm_anon* anon = lookup(slot);
+    const status there = anon ? anon->bring_in(later) : status();
+    if (there || there.error() != Errno::again)
+        return there;
+    slot_t next = slot + 1;
+    for (unsigned more = ahead_.begin(slot); --more != 0 && next < end; next++) {
+        vm_anon* behind = lookup(next);
+        if (!behind || !behind->come_along(later))
+            break;
+    }
+    ahead_.end(next);
+    return there;
+}
+
 // ---- Edges: how often each slot is referenced -----------------------------------------------
 
 const amap_edge* vm_amap::edge_covering(slot_t slot) const {

@@ -97,6 +97,10 @@ public:
     bool held_once() const REQUIRES(*lock_) { return attached_ == 1; }
     // How many slots some entry refers to. Linear in the edges.
     uint64_t referenced_slots() const REQUIRES(*lock_);
+    // As vm_anon::bring_in(), of the anon in `slot`, if there is one; with it come those in the next
+    // slots before `end` that were put out together with it, as far as reading ahead has been of use
+    // in this amap.
+    status bring_in(slot_t slot, slot_t end, page_in& later) REQUIRES(*lock_);
     // Anons in all slots.
     uint64_t used() const REQUIRES(*lock_) { return slots_.used(); }
 
@@ -140,6 +144,7 @@ private:
     uint64_t edge_total_ GUARDED_BY(*lock_) = 0; // in the tree and spare
     uint64_t attached_ GUARDED_BY(*lock_) = 0;   // vm_arefs
     bool shared_by_inheritance_ GUARDED_BY(*lock_) = false;
+    uvm_swap::read_ahead ahead_ GUARDED_BY(*lock_);
     amap_shadow shadow_ GUARD_UNCHECKED(uvm_object::shadows_); // constant, but for its links
 };
 

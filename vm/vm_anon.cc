@@ -79,13 +79,29 @@ status vm_anon::bring_in(page_in& later) {
         later.wait_for(*page_);
         return fail(Errno::again);
     }
-    page_ = vm_page_alloc(page_owner::anon);
-    if (!page_)
+    if (!make_room())
         return fail(Errno::nomem);
-    page_->anon = this;
-    page_set_busy(*page_);
     later.begin(*page_, slot_, page_owner_lock(lock_), this);
     return fail(Errno::again);
+}
+
+bool vm_anon::come_along(page_in& later) {
+    lock_.assert_held();
+    if (page_ || !later.continues(slot_) || !make_room())
+        return false;
+    later.add(*page_, this);
+    return true;
+}
+
+// A page for what is in the slot, busy until that has come.
+bool vm_anon::make_room() {
+    lock_.assert_held();
+    page_ = vm_page_alloc(page_owner::anon);
+    if (!page_)
+        return false;
+    page_->anon = this;
+    page_set_busy(*page_);
+    return true;
 }
 
 void vm_anon::drop_slot() {

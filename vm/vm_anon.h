@@ -44,6 +44,8 @@ public:
     // Sees to it that the page comes to memory, if it is not there. EAGAIN: `later` is to be waited
     // for, without locks, and then everything looked up again. ENOMEM.
     status bring_in(page_in& later);
+    // The page comes with what `later` brings in, if its slot is the next one: whether it does.
+    bool come_along(page_in& later);
     // Where it is put out, or none.
     swap_slot slot() const {
         lock_.assert_held();
@@ -77,6 +79,7 @@ public:
 
 private:
     static expected<ref_ptr<vm_anon>> create(amap_lock& lock, owned_page page);
+    bool make_room();
     void end();
 
     swap_slot slot_ GUARDED_BY(lock_) = 0;

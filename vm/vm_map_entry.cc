@@ -152,8 +152,8 @@ void vm_map_entry::check() const {
 status vm_map_entry::bring_in(vaddr_t va, page_in& later) {
     if (vm_amap* amap = aref.amap()) {
         lock_guard guard(amap->lock());
-        if (vm_anon* anon = amap->lookup(slot_of(va)))
-            return anon->bring_in(later);
+        if (amap->lookup(slot_of(va)))
+            return amap->bring_in(slot_of(va), slot_end(), later);
     }
     if (!object)
         return {};
