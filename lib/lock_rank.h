@@ -11,6 +11,7 @@ enum class lock_rank : uint8_t {
     // Sleep locks.
     file_position,  // vnode_file::position_lock_
     generated_text, // proc_file::lock_, while its text is made or read
+    page_policy,    // who chooses the page daemon's policy
     standstill,     // one at a time stops the other CPUs
     mount,          // the mount table
     directory,      // the names of one file system: tmpfs::names_

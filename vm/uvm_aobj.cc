@@ -210,13 +210,14 @@ void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read) {
     if (page.released)
         free_orphan(page);
     else
-        uvm_pdpolicy::enqueue(page);
+        uvm_pdpolicy::enqueue(page, slot);
 }
 
 bool uvm_aobj::page_went(vm_page& page, swap_slot slot) {
     const bool goes = slot && !page.wanted && !page.released;
     page_clear_busy(page);
     if (goes) {
+        uvm_pdpolicy::went(page, slot);
         (void)pages_.replace(page.index, place(slot, page.clean).word());
         vm_page_free(&page);
         return true;

@@ -32,12 +32,12 @@ enum class fate : uint8_t { stays, freed, to_be_written };
 
 // What becomes of a candidate, whose owner is locked. One that goes has no mapping any more.
 fate put_out(vm_page& page) {
-    if (page.wire_count != 0 || pmap::is_wired(page))
-        return fate::stays;
     const bool has_slot = page.owner_kind == page_owner::anon && page.anon->slot();
-    if (!has_slot && uvm_swap::full())
+    if (page.wire_count != 0 || pmap::is_wired(page) || (!has_slot && uvm_swap::full())) {
+        uvm_pdpolicy::skip(page);
         return fate::stays;
-    if (uvm_pdpolicy::spares(pmap::clear_referenced(page)))
+    }
+    if (uvm_pdpolicy::spares(page, pmap::clear_referenced(page)))
         return fate::stays;
     pmap::page_protect(page, vm_prot::none);
     if (has_slot) {
@@ -70,9 +70,7 @@ void look_at_next(page_out& out, progress& so_far) {
     lock.assert_held();
     const fate outcome = put_out(*next.page);
     EVENT(daemon_looked, .page = next.page->physical(), .spared = outcome == fate::stays);
-    if (outcome == fate::stays)
-        uvm_pdpolicy::enqueue(*next.page);
-    else if (outcome == fate::to_be_written)
+    if (outcome == fate::to_be_written)
         out.add(*next.page, next.owner);
     lock.unlock();
     so_far.freed += outcome == fate::freed;

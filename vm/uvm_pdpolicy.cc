@@ -1,7 +1,7 @@
 #include "vm/uvm_pdpolicy.h"
 
-#include "lib/string.h"
-#include "vm/phys/vm_page.h"
+#include "lib/long_work.h"
+#include "vm/uvm_pdpolicy_impl.h"
 
 #include <iterator>
 
@@ -15,62 +15,51 @@ constinit std::atomic<bool> paging{false};
 
 namespace {
 
-using page_list = list<vm_page, &vm_page::queue>;
+// The policies, by the number that a page's mark has: first the one for the pages that were
+// deactivated, which go before all others; then those that can be chosen, the default first.
+page_policy& deactivated_pages() {
+    static constinit second_chance policy("deactivated");
+    return policy;
+}
+constexpr page_policy& (*policies[])() = {deactivated_pages, second_chance_policy, fifo_policy,
+                                          random_policy};
+constexpr uint32_t deactivated = 0, first_choice = 1, policies_end = std::size(policies);
 
+page_policy& policy(uint32_t number) { return policies[number](); }
+
+// Who chooses a policy: one at a time.
+sleep_lock choosing{lock_rank::page_policy, "page policy"};
 constinit spin_lock queue_lock{lock_rank::paging, "page queue"};
-constinit page_list pages GUARDED_BY(queue_lock); // the one that came first is at the front
+// Where pages go that are queued; written under both locks.
+constinit std::atomic<uint32_t> chosen{first_choice};
 uint64_t count GUARDED_BY(queue_lock) = 0;
-uint64_t random_state GUARDED_BY(queue_lock) = 1;
 
-// ---- The policies ----------------------------------------------------------------------------
-
-struct policy {
-    const char* name;
-    // Where the daemon looks next: some page of the queue.
-    vm_page* (*next)();
-    bool (*spares)(bool referenced);
-};
-
-vm_page* oldest() REQUIRES(queue_lock) { return pages.front(); }
-
-// One of the next few: so a page may wait long, and the queue need not be gone through.
-vm_page* one_of_the_oldest() REQUIRES(queue_lock) {
-    random_state = random_state * 6364136223846793005 + 1442695040888963407; // Knuth's MMIX
-    vm_page* page = pages.front();
-    for (uint64_t n = random_state >> 58; page && n != 0; n--)
-        if (vm_page* after = pages.next(*page))
-            page = after;
-    return page;
+void put(vm_page& page, uint32_t number, swap_slot from) REQUIRES(queue_lock) {
+    page.policy.number = number;
+    policy(number).enqueue(page, from);
 }
 
-constexpr policy policies[] = {
-    // A page that was used since its last turn gets another one (Corbato 1968: the clock).
-    {"second-chance", oldest, [](bool referenced) { return referenced; }},
-    // First in, first out, used or not (Belady, Nelson and Shedler 1969: its anomaly).
-    {"fifo", oldest, [](bool) { return false; }},
-    {"random", one_of_the_oldest, [](bool) { return false; }},
-};
-constexpr const char* policy_names[] = {policies[0].name, policies[1].name, policies[2].name};
-constinit std::atomic<const policy*> chosen{&policies[0]};
+void take(vm_page& page) REQUIRES(queue_lock) { policy(page.policy.number).dequeue(page); }
 
-void append(vm_page& page) REQUIRES(queue_lock) {
-    pages.push_back(page);
-    count++;
-}
-
-void take(vm_page& page) REQUIRES(queue_lock) {
-    pages.remove(page);
-    count--;
+// One that was deactivated is as good as any other from then on.
+void pass_over(vm_page& page) REQUIRES(queue_lock) {
+    if (page.policy.number != deactivated) {
+        policy(page.policy.number).skip(page);
+    } else {
+        take(page);
+        put(page, chosen, 0);
+    }
 }
 
 } // namespace
 
-void enqueue(vm_page& page) {
+void enqueue(vm_page& page, swap_slot from) {
     if (page.queued || !on())
         return;
     page.queued = true;
     lock_guard guard(queue_lock);
-    append(page);
+    put(page, chosen, from);
+    count++;
 }
 
 void dequeue(vm_page& page) {
@@ -79,41 +68,103 @@ void dequeue(vm_page& page) {
     page.queued = false;
     lock_guard guard(queue_lock);
     take(page);
+    count--;
+}
+
+void deactivate(vm_page& page) {
+    if (!page.queued)
+        return;
+    lock_guard guard(queue_lock);
+    take(page);
+    put(page, deactivated, 0);
+}
+
+void went(vm_page& page, swap_slot to) {
+    lock_guard guard(queue_lock);
+    if (page.policy.number == chosen)
+        policy(chosen).went(page, to);
 }
 
 candidate next_candidate(page_owner_lock owner_of(const vm_page&)) {
     lock_guard guard(queue_lock);
-    candidate found{.page = chosen.load(std::memory_order_relaxed)->next(), .owner = {}};
+    candidate found;
+    found.page = policy(deactivated).select_victim();
+    if (!found.page)
+        found.page = policy(chosen).select_victim();
     if (!found.page)
         return found;
     found.owner = owner_of(*found.page);
-    take(*found.page);
-    if (found.owner && found.owner.get().try_lock()) {
-        found.page->queued = false;
-    } else {
-        append(*found.page);
-        found.page = nullptr;
-    }
+    if (found.owner && found.owner.get().try_lock())
+        return found;
+    pass_over(*found.page);
+    found.page = nullptr;
     return found;
 }
 
-bool spares(bool referenced) { return chosen.load(std::memory_order_relaxed)->spares(referenced); }
+void skip(vm_page& page) {
+    lock_guard guard(queue_lock);
+    pass_over(page);
+}
+
+bool spares(vm_page& page, bool referenced) {
+    lock_guard guard(queue_lock);
+    if (policy(page.policy.number).spares(page, referenced)) {
+        if (page.policy.number == deactivated)
+            pass_over(page);
+        return true;
+    }
+    take(page);
+    page.queued = false;
+    count--;
+    if (page.policy.number == deactivated)
+        page.policy = {.number = chosen, .kind = 0, .when = 0}; // which knows nothing of it
+    return false;
+}
 
 uint64_t queued_pages() {
     lock_guard guard(queue_lock);
     return count;
 }
 
-std::span<const char* const> names() { return policy_names; }
-const char* name() { return chosen.load(std::memory_order_relaxed)->name; }
+const char* name(unsigned n) {
+    return first_choice + n < policies_end ? policy(first_choice + n).name() : nullptr;
+}
 
-status choose(const char* name) {
-    for (const policy& p : policies)
-        if (strcmp(p.name, name) == 0) {
-            chosen.store(&p, std::memory_order_relaxed);
-            return {};
-        }
-    return fail(Errno::inval);
+const char* name() { return policy(chosen).name(); }
+
+// A few of the pages of a policy that is no longer chosen go to the one that is; false: there were
+// none.
+static bool hand_over(page_policy& from) {
+    lock_guard guard(queue_lock);
+    for (unsigned n = 0; n < 32; n++) {
+        vm_page* page = from.select_victim();
+        if (!page)
+            return false;
+        from.dequeue(*page);
+        put(*page, chosen, 0);
+    }
+    return true;
+}
+
+status choose(std::string_view name) {
+    uint32_t number = first_choice;
+    while (number != policies_end && name != policy(number).name())
+        number++;
+    if (number == policies_end)
+        return fail(Errno::inval);
+    lock_guard choice(choosing);
+    if (number == chosen)
+        return {};
+    page_policy& before = policy(chosen);
+    TRY(policy(number).begin(vm_page_total()));
+    {
+        lock_guard guard(queue_lock);
+        chosen = number;
+    }
+    while (hand_over(before))
+        long_work::pause();
+    before.end();
+    return {};
 }
 
 } // namespace uvm_pdpolicy

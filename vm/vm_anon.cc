@@ -114,6 +114,7 @@ void vm_anon::drop_slot() {
 void vm_anon::leave_memory() {
     lock_.assert_held();
     ASSERT(slot_);
+    uvm_pdpolicy::went(*page_, slot_);
     vm_page_free(std::exchange(page_, nullptr));
 }
 
@@ -129,7 +130,7 @@ void vm_anon::page_came(vm_page& page, const status& read) {
     if (page.released) {
         end();
     } else if (read) {
-        uvm_pdpolicy::enqueue(page);
+        uvm_pdpolicy::enqueue(page, slot_);
         EVENT(anon_paged_in, .anon = this, .page = page.physical(), .slot = slot_);
     } else {
         page_ = nullptr;
@@ -149,6 +150,7 @@ bool vm_anon::page_went(vm_page& page, swap_slot slot) {
         return true;
     }
     if (goes) {
+        uvm_pdpolicy::went(page, slot);
         page_ = nullptr;
         vm_page_free(&page);
     } else {

@@ -271,17 +271,14 @@ status show_swaps(const proc_subject&, text_buffer& out) {
 }
 
 status show_page_policy(const proc_subject&, text_buffer& out) {
-    for (const char* name : uvm_pdpolicy::names())
+    for (unsigned n = 0; const char* name = uvm_pdpolicy::name(n); n++)
         out.print(name == uvm_pdpolicy::name() ? "[%s] " : "%s ", name);
     out.append('\n');
     return {};
 }
 
 status store_page_policy(const proc_subject&, std::string_view text) {
-    for (const char* name : uvm_pdpolicy::names())
-        if (text == name)
-            return uvm_pdpolicy::choose(name);
-    return fail(Errno::inval);
+    return uvm_pdpolicy::choose(text);
 }
 
 status show_filesystems(const proc_subject&, text_buffer& out) {

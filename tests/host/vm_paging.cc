@@ -14,7 +14,7 @@ static void end_paging() {
     uvm_pdpolicy::paging = false;
     vm_page_set_reserve({});
     vm_page_are_low = false;
-    (void)uvm_pdpolicy::choose(uvm_pdpolicy::names().front());
+    (void)uvm_pdpolicy::choose(uvm_pdpolicy::name(0));
 }
 
 // ---- Taking turns ----------------------------------------------------------------------------

@@ -47,7 +47,14 @@ struct vm_page {
     };
     uint64_t index = 0; // object: page number within it
     list_node queue; // free list, or a list of its owner: of anons and objects, the page daemon's
-    page_machine md; // pv list head; belongs to pmap
+    [[no_unique_address]] page_machine md; // pv list head; belongs to pmap
+    // Of the page daemon's policy, under its lock: which one has the page (vm/uvm_pdpolicy.cc), and
+    // what that knows of it. In what would be padding of `md`.
+    struct {
+        uint32_t number : 3 = 0;
+        uint32_t kind : 3 = 0;
+        uint32_t when : 26 = 0;
+    } policy;
 
     paddr_t physical() const;
     void* data() const { return direct_map(physical()); }
