@@ -82,7 +82,7 @@ races_objects := $(patsubst %,$(BUILD)/races/%.o,$(filter-out tests/host/test_%,
 fuzz_objects := $(patsubst %,$(BUILD)/fuzz/%.o,$(filter-out tests/host/test_% tests/host/main.cc, \
                     $(host_sources)) tests/host/fuzz/fuzz_vm.cc)
 root_cpio  := $(BUILD)/root.cpio
-iso        := $(BUILD)/spork.iso
+iso        := $(BUILD)/$(SANITIZE:%=%/)spork.iso
 musl       := $(BUILD)/libc/musl/.patched
 
 # Each is there when the tools of its group are (tools/setup).

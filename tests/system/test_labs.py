@@ -2,22 +2,28 @@
 proves each lab in full; here is what takes seconds."""
 from __future__ import annotations
 
+import dataclasses
+import errno
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import pytest
+from sporklib import sources
 from sporklib.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
-from labs import cut, grade, handout, kernels, leaks, machine, prove, reports, spec  # noqa: E402
+from labs import cli, cut, grade, handout, kernels, leaks, machine, prove, reports, sandbox, spec  # noqa: E402
 
 LABS = spec.names()
 ANSWER = "fault_outcome outcome = enter((*copy)->page(), entry.effective_protection());"
@@ -57,6 +63,22 @@ def test_a_handout_is_a_fresh_repository_without_answers(given: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in LABS if name != "cow-fork"])
 def test_each_other_lab_can_be_handed_out(name: str, tmp_path: Path) -> None:
     assert "rows of eight tokens is left" in handout.cut(spec.load(name), tmp_path / "handout")
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_each_submission_that_is_kept_can_be_made_from_the_tree(name: str) -> None:
+    lab = spec.load(name)
+    with prove.submissions(lab) as all_of_them:
+        assert len(all_of_them) == len(lab.submissions) + 2
+
+
+def test_no_link_of_a_handout_leads_to_what_was_left_out(given: Path) -> None:
+    text = (given / "docs/labs/README.md").read_text()
+    assert "[cow-fork](cow-fork/README.md)" in text and "| vfork | 100 |" in text
+    dead = [f"{page.relative_to(given)}: {link[2]}" for page in given.rglob("*.md")
+            for link in handout.LINK.finditer(page.read_text()) if not (page.parent / link[2]).exists()
+            and (ROOT / page.relative_to(given).parent / link[2]).exists()]
+    assert dead == []
 
 
 def test_the_search_finds_the_answer_wherever_it_is(given: Path) -> None:
@@ -195,3 +217,122 @@ def test_the_starter_fails_what_it_is_to_fail(tmp_path: Path) -> None:
     assert [(mark.points, mark.passed) for mark in result.tests] == [(0, True), (0, False), (0, False)]
     assert "512 of them are there 2 to 2 times" in result.tests[1].first
     assert result.tests[2].first.startswith("not run: it counts when")
+
+
+# ---- Strangers' files -------------------------------------------------------------------------
+
+
+def test_no_link_that_a_sandbox_leaves_is_followed(tmp_path: Path) -> None:
+    """Neither where something is copied out of it, nor where the next command's words are written."""
+    tree, out, mine = (tmp_path / name for name in ("tree", "out", "mine"))
+    tree.mkdir()
+    out.mkdir()
+    mine.write_text("secret")
+    box = sandbox.Sandbox(tree, out)
+    status, _ = box.run(["sh", "-c", f"echo plain >/out/plain; mkfifo /out/fifo; ln -s {mine} /out/said; "
+                                     f"ln -s {mine} /out/link"])
+    assert status == 0
+    assert box.run(["echo", "other words"]) == (0, "other words\n")
+    assert mine.read_text() == "secret"
+    assert sandbox.read_plain(out / "plain") == b"plain\n"
+    assert [sandbox.read_plain(out / name) for name in ("link", "said", "fifo", "nothing", ".")] == [None] * 5
+    assert sandbox.read_plain(out / "plain", 5) is None
+
+
+def as_nobody(body: Callable[[Path], None]) -> None:
+    """In a folder of its own, as somebody to whom permissions mean something."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-"))
+    folder.chmod(0o777)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        body(folder)
+    finally:
+        if root:
+            os.seteuid(0)
+        subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
+        shutil.rmtree(folder)
+
+
+def test_what_cannot_be_read_counts_as_not_handed_in() -> None:
+    lab = spec.load("cow-fork")
+
+    def body(folder: Path) -> None:
+        submission, given_files = folder / "anna", folder / "given"
+        for name in (*lab.submit, "notes", "closed/inner"):
+            (submission / name).parent.mkdir(parents=True, exist_ok=True)
+            (submission / name).write_text("mine\n")
+        given_files.mkdir()
+        clean = kernels.Pristine(folder / "clean", folder, "", {}, "")
+        clean.tree.mkdir()
+        (clean.tree / "notes").write_text("mine\n")
+        for name in (lab.submit[0], "notes"):
+            (submission / name).chmod(0)
+        (submission / "closed").chmod(0)
+        taken, notes = kernels.take_in(lab, clean, submission, given_files)
+        assert list(taken) == lab.submit[1:]
+        assert notes[0].startswith(f"{lab.submit[0]} is no plain file") and "notes has no effect" in notes[1]
+        (submission / "vm").chmod(0)
+        taken, notes = kernels.take_in(lab, clean, submission, given_files)
+        assert taken == {} and len(notes) == len(lab.submit) + 1
+
+    as_nobody(body)
+
+
+def test_one_that_cannot_be_graded_costs_no_other_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    class Half(grade.Grader):
+        def __init__(self, lab: spec.Lab, *_: object) -> None:
+            self.lab, self.tests, self.clean = lab, lab.tests, kernels.Pristine(tmp_path, tmp_path, "hash", {}, "")
+
+        def grade(self, submission: Path, seen: grade.Seen = lambda _: None) -> grade.Result:
+            if submission.name == "anna":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), "vm/uvm_fault.cc")
+            result = self.nothing(submission)
+            result.complete = True
+            seen(result)
+            return result
+
+    monkeypatch.setattr(cli, "Grader", Half)
+    monkeypatch.setattr("sporklib.cli.build", lambda *_: None)
+    for name in ("anna", "bert"):
+        (tmp_path / name).mkdir()
+    words = ["grade", "cow-fork", "-o", str(tmp_path / "out"), str(tmp_path / "anna"), str(tmp_path / "bert")]
+    assert cli.main(words) == 1
+    assert "could not be graded: Input/output error: vm/uvm_fault.cc" in capsys.readouterr().out
+    anna, bert = (tmp_path / "out/marks.csv").read_text().splitlines()[1:]
+    assert anna.startswith("anna,,,") and bert.startswith("bert,0,100,")
+    assert (tmp_path / "out/anna/page.md").is_file()
+
+
+def test_a_test_that_git_does_not_know_yet_changes_the_hash() -> None:
+    lab = spec.load("cow-fork")
+    before = kernels.hash_of(lab)
+    new = ROOT / "docs/labs/cow-fork/tests/not_known.c"
+    new.write_text("int main(void) { return 0; }\n")
+    try:
+        assert kernels.hash_of(lab) != before
+        assert str(new.relative_to(ROOT)) not in sources.listed(known=True)
+    finally:
+        new.unlink()
+    assert kernels.hash_of(lab) == before
+
+
+def test_an_included_hidden_file_would_be_seen(tmp_path: Path) -> None:
+    """The submission that includes it is right but for that: what a file gives that is there, shows that the proof
+    can fail."""
+    lab = spec.load("cow-fork")
+    hostile, = (each for each in lab.submissions if each.add)
+    clean = kernels.pristine(lab)
+    hidden = "docs/labs/cow-fork/hidden/lab.toml"
+    assert hostile.points == 0 and hostile.add and hidden in hostile.add and (ROOT / hidden).is_file()
+    for number, path in enumerate((hidden, "docs/labs/cow-fork/lab.toml")):
+        folder, work = tmp_path / f"submission{number}", tmp_path / f"work{number}"
+        for each in (folder, work):
+            each.mkdir()
+        prove.copy_files(lab, ROOT, folder)
+        prove.change(lab, dataclasses.replace(hostile, add=hostile.add.replace(hidden, path)), folder)
+        built = kernels.build(lab, clean, folder, work)
+        assert (built.elf is None) == (path == hidden)
+        assert ("file not found" in built.said) == (path == hidden)

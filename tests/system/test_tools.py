@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import os
 import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -252,6 +254,18 @@ def test_every_file_is_checked_out_with_plain_line_ends() -> None:
     assert listing
     right = re.compile(r"i/(lf|none) +w/(lf|none|) +attr/text=auto eol=lf|i/-text +w/(-text|) +attr/-text")
     assert not [line for line in listing if not right.match(line)]
+
+
+@pytest.mark.parametrize("kind", ["", "undefined"])
+def test_the_image_of_a_kernel_is_beside_it(kind: str) -> None:
+    """Of each its own: a plain build takes none with a sanitizer for its own."""
+    said = subprocess.run(["make", "-n", "iso", f"SANITIZE={kind}"], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout
+    code = "from sporklib import paths; print(paths.ISO.relative_to(paths.ROOT), paths.KERNEL.relative_to(paths.ROOT))"
+    iso, kernel = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tools", text=True, check=True,
+                                 env=os.environ | {"SANITIZE": kind}, stdout=subprocess.PIPE).stdout.split()
+    assert Path(iso).parent == Path(kernel).parent.parent
+    assert f" {iso}\n" in said
 
 
 def test_page_of_counters_is_what_the_table_says() -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +62,13 @@ def grade(arguments: argparse.Namespace) -> int:
                 new.write_text(text_of(result))
                 new.replace(out / file)
 
-        return grader.grade(submission, keep)
+        try:
+            return grader.grade(submission, keep)
+        except OSError as error:  # the others are graded all the same
+            lost = grader.nothing(submission, f"it could not be graded: {refused(error)}")
+            with contextlib.suppress(OSError):
+                keep(lost)
+            return lost
 
     results = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
@@ -70,7 +77,7 @@ def grade(arguments: argparse.Namespace) -> int:
             sys.stdout.write(reports.page(result))
             sys.stdout.flush()
     (arguments.output / "marks.csv").write_text(reports.table(results))
-    return 0
+    return 0 if all(result.complete for result in results) else 1
 
 
 def prove_labs(arguments: argparse.Namespace) -> int:

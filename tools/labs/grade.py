@@ -116,11 +116,15 @@ class Grader:
         self.clean = pristine(lab)
         self.tests = [test for test in lab.tests if not (only_visible and test.hidden)]
 
+    def nothing(self, submission: Path, *notes: str) -> Result:
+        """Of a submission of which no test has run."""
+        return Result(self.lab.name, self.lab.title, submission.resolve().name, self.clean.hash,
+                      [Mark(test.name, 0, test.points, test.group, test.hidden) for test in self.tests], list(notes))
+
     def grade(self, submission: Path, seen: Seen = lambda _: None) -> Result:
         """Builds and runs it. `seen` is told the result after each test."""
         clean = self.clean
-        result = Result(self.lab.name, self.lab.title, submission.resolve().name, clean.hash,
-                        [Mark(test.name, 0, test.points, test.group, test.hidden) for test in self.tests])
+        result = self.nothing(submission)
         with tempfile.TemporaryDirectory(prefix="lab-") as work:
             kernel = build(self.lab, clean, submission, Path(work))
             result.notes = kernel.notes

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from sporklib.paths import ROOT
+from sporklib.sources import listed
 
 from .cut import cut_out
 from .leaks import leaks
@@ -36,10 +38,9 @@ def git(tree: Path, *words: str) -> bytes:
 def copy_sources(tree: Path) -> None:
     """Every source that git knows, as it is now, with its time: what was built of it need not be built again. What
     else lies about, submissions or somebody's copy of an answer, stays where it is."""
-    for name in git(ROOT, "ls-files", "-z", "--cached").decode().split("\0"):
-        if name and (ROOT / name).exists():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)
+    for name in listed(known=True):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)
 
 
 def leave_out(tree: Path, lab: Lab) -> None:
@@ -70,6 +71,22 @@ def hide(tree: Path, passage: Passage) -> tuple[str, str, str]:
     return passage.file, "a passage", removed
 
 
+LINK = re.compile(r"\[([^\]]*)\]\(([^()#\s]+)(?:#[^()\s]*)?\)")
+
+
+def unlink_left_out(tree: Path) -> None:
+    """Of a link to what was left out, its text stays."""
+    for page in tree.rglob("*.md"):
+        def text_of(link: re.Match[str], page: Path = page) -> str:
+            target = page.parent / link[2]
+            gone = not target.exists() and (ROOT / page.relative_to(tree).parent / link[2]).exists()
+            return link[1] if gone else link[0]
+
+        text = page.read_text()
+        if (new := LINK.sub(text_of, text)) != text:
+            page.write_text(new)
+
+
 def make_tree(lab: Lab, tree: Path) -> list[tuple[str, str, str]]:
     """The handout's files in an empty folder; gives what was taken out."""
     copy_sources(tree)
@@ -77,6 +94,7 @@ def make_tree(lab: Lab, tree: Path) -> list[tuple[str, str, str]]:
     leave_out(tree, lab)
     for passage in lab.passages:
         hide(tree, passage)
+    unlink_left_out(tree)
     return removed
 
 

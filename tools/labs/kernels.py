@@ -8,7 +8,6 @@ only thing that came from the first.
 from __future__ import annotations
 
 import fcntl
-import filecmp
 import hashlib
 import os
 import re
@@ -20,14 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sporklib.paths import BUILD, ROOT, ToolError
+from sporklib.sources import listed
 
-from .handout import git, make_tree
-from .sandbox import Sandbox
+from .handout import make_tree
+from .sandbox import Sandbox, read_plain
 from .spec import Lab, programs
 
 LARGEST = 1 << 20  # of a file that is handed in
 IGNORED = 20  # so many are named
 BUILT = ("kernel", "setup")
+MADE_OF = ("arch", "boot", "docs/labs", "kernel", "lib", "tests", "tools", "user", "vm")
 
 
 @dataclass
@@ -49,11 +50,11 @@ class Kernel:
 
 
 def hash_of(lab: Lab) -> str:
-    """Of lab, tests and tool: everything in the tree, but for what is not asked for."""
+    """Of lab, tests and tool: all that git knows, and what else there is where they are."""
     whole = hashlib.sha256(lab.name.encode())
-    for name in sorted(git(ROOT, "ls-files", "-z", "--cached").decode().split("\0")):
-        if name and (ROOT / name).is_file():
-            whole.update(f"{name}\0".encode() + hashlib.sha256((ROOT / name).read_bytes()).digest())
+    for name in sorted({*listed(known=True), *listed(*MADE_OF)}):
+        if (ROOT / name).is_file():
+            whole.update(os.fsencode(name) + b"\0" + hashlib.sha256((ROOT / name).read_bytes()).digest())
     return whole.hexdigest()
 
 
@@ -125,7 +126,7 @@ def printable(name: str) -> str:
 def find(submission: Path, name: str) -> Path | None:
     """A file of the submission; where it came without its folders, by its last name."""
     for path in (submission / name, submission / Path(name).name):
-        if path.exists() or path.is_symlink():
+        if os.path.lexists(path):
             return path
     return None
 
@@ -141,19 +142,20 @@ def take_in(lab: Lab, clean: Pristine, submission: Path, folder: Path) -> tuple[
             notes.append(f"{name} was not handed in: the starter's stands in its place")
             continue
         mine.add(path)
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST or \
-                any(parent.is_symlink() for parent in path.parents if submission in parent.parents):
-            notes.append(f"{name} is no plain file of less than {LARGEST >> 20} MiB: the starter's stands in its place")
+        linked = any(parent.is_symlink() for parent in path.parents if submission in parent.parents)
+        data = None if linked else read_plain(path, LARGEST)
+        if data is None:
+            notes.append(f"{name} is no plain file of at most {LARGEST >> 20} MiB that can be read: the starter's "
+                         "stands in its place")
             continue
         taken[name] = folder / name.replace("/", "_")
-        taken[name].write_bytes(path.read_bytes())
+        taken[name].write_bytes(data)
     ignored = []
-    for path in sorted(submission.rglob("*")):
+    for path in sorted(Path(at) / name for at, _, names in os.walk(submission) for name in names):
         name = str(path.relative_to(submission))
-        if path in mine or path.is_dir() or name.startswith((".git/", "build/")):
+        if path in mine or name.startswith((".git/", "build/")):
             continue
-        if path.is_symlink() or not path.is_file() or not (clean.tree / name).is_file() or \
-                not filecmp.cmp(path, clean.tree / name, shallow=False):
+        if (given := read_plain(clean.tree / name)) is None or read_plain(path, len(given)) != given:
             ignored.append(printable(name))
     notes += [f"{name} has no effect: it is not to be handed in" for name in ignored[:IGNORED]]
     if len(ignored) > IGNORED:
@@ -170,15 +172,18 @@ def build(lab: Lab, clean: Pristine, submission: Path, work: Path) -> Kernel:
     for name in taken:
         command = clean.compile[name].replace(f"build/kernel/{name}.o", f"/out/{object_name(name)}")
         status, said = Sandbox(clean.tree, compiled, taken).run(["sh", "-c", command])
-        if status != 0 or not (compiled / object_name(name)).is_file():
+        made = read_plain(compiled / object_name(name)) if status == 0 else None
+        if made is None:
             return Kernel(None, said or f"the compiler ended with {status}", notes)
-        shutil.copy2(compiled / object_name(name), linked / object_name(name))
+        (linked / object_name(name)).write_bytes(made)
     link = clean.link.replace("build/kernel/spork.map", "/out/spork.map")
     link = link.replace("-o build/kernel/spork.elf", "-o /out/spork.elf")
     for name in taken:
         link = re.sub(rf"(?<!\S)build/kernel/{re.escape(name)}\.o(?!\S)", f"/out/{object_name(name)}", link)
     status, said = Sandbox(clean.tree, linked).run(["sh", "-c", link])
-    elf = linked / "spork.elf"
-    if status != 0 or not elf.is_file():
+    made = read_plain(linked / "spork.elf") if status == 0 else None
+    if made is None:
         return Kernel(None, said or f"the linker ended with {status}", notes)
+    elf = work / "spork.elf"
+    elf.write_bytes(made)
     return Kernel(elf, said, notes)

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import IO, Any
 
 from sporklib.paths import ROOT
 
-from .sandbox import Limits, Sandbox
+from .sandbox import Limits, Sandbox, open_plain
 from .spec import Look
 
 MEMORY = 128  # MiB
@@ -65,7 +66,11 @@ class Monitor:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(60)
-        self._socket.connect(str(path))
+        socket_file = os.open(path, os.O_PATH | os.O_NOFOLLOW)  # the machine might have put a link there
+        try:
+            self._socket.connect(f"/proc/self/fd/{socket_file}")
+        finally:
+            os.close(socket_file)
         self._file = self._socket.makefile("rwb", buffering=0)
         self._file.readline()
         self.do("qmp_capabilities")
@@ -91,7 +96,7 @@ def look(monitor: Monitor, out: Path, seed: int, looks: list[Look]) -> list[str]
     monitor.do("stop")
     monitor.do("pmemsave", val=0, size=MEMORY << 20, filename="/out/memory")
     counts = {contents(seed, each.generation, page): 0 for each in looks for page in each.pages}
-    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+    with open_plain(image) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
         for at in range(0, len(memory), PAGE):
             if (start := memory[at:at + 8 * WORDS]) in counts:
                 counts[start] += 1
@@ -126,7 +131,7 @@ def run(kernel: Path, command: list[str], out: Path, *, seed: int, looks: list[L
         shutil.copy2(program, out / program.name)
         words.append(f"--add=/out/{program.name}:/lab/{program.name}")
     started = time.monotonic()
-    with (out / "said").open("wb") as said:
+    with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(sandbox_for(out, limit).command([*words, "--", *command]), stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=said, start_new_session=True)
         try:
@@ -135,8 +140,8 @@ def run(kernel: Path, command: list[str], out: Path, *, seed: int, looks: list[L
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    with (out / "said").open("rb") as told:
-        ran.said = told.read(KEPT).decode(errors="replace")
+        said.seek(0)
+        ran.said = said.read(KEPT).decode(errors="replace")
     ran.seconds = time.monotonic() - started
     return ran
 

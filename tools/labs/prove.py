@@ -33,6 +33,10 @@ def change(lab: Lab, submission: Submission, folder: Path) -> None:
             raise LabError(f"{submission.patch} does not apply: {done.stdout}")
     if submission.bodies:
         splice(folder, bodies_in(lab.folder / "hidden" / submission.bodies), includes=ROOT)
+    if submission.add:
+        name, line = submission.add.split(": ", 1)
+        with (folder / name).open("a") as file:
+            file.write(line + "\n")
     if submission.drop:
         (folder / submission.drop).unlink()
 

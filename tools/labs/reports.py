@@ -8,7 +8,8 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from xml.etree import ElementTree as xml
+
+from sporklib import results
 
 from .grade import Mark, Result
 
@@ -47,16 +48,8 @@ def output(mark: Mark) -> str:
 
 
 def junit(result: Result) -> str:
-    marks = shown(result)
-    root = xml.Element("testsuites")
-    suite = xml.SubElement(root, "testsuite", name=result.lab, tests=str(len(marks)), errors="0", skipped="0",
-                           failures=str(sum(not mark.passed for mark in marks)))
-    for mark in marks:
-        case = xml.SubElement(suite, "testcase", classname=f"{result.lab}.{mark.group}".rstrip("."), name=mark.name,
-                              time=f"{mark.seconds:.3f}")
-        if not mark.passed:
-            xml.SubElement(case, "failure", message=mark.first).text = output(mark)
-    return xml.tostring(root, encoding="unicode") + "\n"
+    return results.junit(result.lab, [results.Result(mark.group, mark.name, "passed" if mark.passed else "failed",
+                                                     output(mark), mark.seconds) for mark in shown(result)])
 
 
 def gradescope(result: Result) -> str:
@@ -86,15 +79,15 @@ def prairielearn(result: Result) -> str:
                       indent=1) + "\n"
 
 
-def table(results: list[Result]) -> str:
-    """CSV, a line for each submission."""
+def table(of: list[Result]) -> str:
+    """CSV, a line for each submission; without points for one that could not be graded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [mark.name for mark in shown(results[0])] if results else []
+    names = [mark.name for mark in shown(of[0])] if of else []
     writer.writerow(["submission", "points", "of", *names, "hash"])
-    for result in results:
-        writer.writerow([result.submission, result.points, result.most, *(mark.points for mark in shown(result)),
-                         result.hash])
+    for result in of:
+        points = [str(n) for n in (result.points, result.most, *(mark.points for mark in shown(result)))]
+        writer.writerow([result.submission, *(points if result.complete else [""] * len(points)), result.hash])
     return text.getvalue()
 
 

@@ -5,14 +5,21 @@ network, no other process, no variable of ours.
 """
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import shutil
+import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from sporklib.paths import ToolError
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache")
+MOST = 400 << 20  # bytes of one file
 TOLD = 64 << 10  # bytes of what a command says that are kept
 
 
@@ -20,7 +27,7 @@ TOLD = 64 << 10  # bytes of what a command says that are kept
 class Limits:
     seconds: int = 120  # of the clock; of the processors four times as many
     memory: int = 3 << 30  # of one process
-    file: int = 400 << 20  # of one file
+    file: int = MOST  # of one file
     processes: int = 512
     temporary: int = 64 << 20  # all of /tmp
 
@@ -58,17 +65,33 @@ class Sandbox:
 
     def run(self, words: list[str]) -> tuple[int, str]:
         """The status, and the end of what was said."""
-        with (self.out / "said").open("wb") as said:
+        with tempfile.TemporaryFile() as said:
             try:
                 done = subprocess.run(self.command(words), stdin=subprocess.DEVNULL, stdout=said,
                                       stderr=subprocess.STDOUT, timeout=self.limits.seconds, check=False)
                 status = done.returncode
             except subprocess.TimeoutExpired:
                 status = 124
-        with (self.out / "said").open("rb") as said:
-            text = said.read(TOLD).decode(errors="replace")
-        (self.out / "said").unlink()
-        return status, text
+            said.seek(0)
+            return status, said.read(TOLD).decode(errors="replace")
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """For what strangers' code has left, or a stranger has handed in: a link is not followed, and what is no plain
+    file is refused. OSError."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return file
+
+
+def read_plain(path: Path, most: int = MOST) -> bytes | None:
+    """What is in it; None if it cannot be had, or is more than that."""
+    with contextlib.suppress(OSError), open_plain(path) as file:
+        data = file.read(most + 1)
+        return data if len(data) <= most else None
+    return None
 
 
 def works() -> None:

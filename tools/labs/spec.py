@@ -90,6 +90,7 @@ class Submission:
     patch: str | None = None  # a patch of the tree
     bodies: str | None = None  # a folder with bodies, as starter/ has them
     drop: str | None = None  # a file that is not handed in
+    add: str | None = None  # "FILE: a line that is added at its end"
     limit: int = 0  # seconds for a machine, where one is to hang
 
 
@@ -206,9 +207,10 @@ def load(name: str, labs: Path = LABS) -> Lab:
         "cut": list, "passage": [], "leave_out": [], "harmless": [], "test": [], "submission": []})
     tests += tests_of(hidden, more["test"], hidden=True)
     submissions = [Submission(each["name"], each["points"], each["patch"] or None, each["bodies"] or None,
-                              each["drop"] or None, each["limit"])
+                              each["drop"] or None, each["add"] or None, each["limit"])
                    for each in (take(each, f"{hidden}: submission", {"name": str, "points": int, "patch": "",
-                                                                     "bodies": "", "drop": "", "limit": 0})
+                                                                     "bodies": "", "drop": "", "add": "",
+                                                                     "limit": 0})
                                 for each in more["submission"])]
     passages = [Passage(**take(each, f"{hidden}: passage", {"file": str, "first": str, "last": str,
                                                             "instead": "*(This is what the lab asks for.)*"}))

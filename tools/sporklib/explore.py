@@ -24,6 +24,7 @@ from .job import Job
 from .machine import Config, Machine, in_option, run_folder
 from .paths import BUILD, KERNEL, ROOT, ToolError
 from .session import Captured
+from .sources import listed
 from .symbols import symbolize
 
 PAGE = BUILD / "explore" / "index.html"
@@ -225,9 +226,7 @@ def spare_init(copy: Path) -> None:
 
 def copy_sources(copy: Path) -> None:
     """The tree's sources in another folder; what was built there of the same stays good."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                           stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")
-    for name in filter(None, names):
+    for name in listed():
         source, target = ROOT / name, copy / name
         if not source.is_file() or target.exists() and target.read_bytes() == source.read_bytes():
             continue

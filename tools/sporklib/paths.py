@@ -10,7 +10,7 @@ BUILD = ROOT / "build"
 SANITIZE = os.environ.get("SANITIZE", "")  # as in the Makefile: whose kernel is the one meant
 KERNEL = BUILD / SANITIZE / "kernel" / "spork.elf"
 ROOT_CPIO = BUILD / "root.cpio"
-ISO = BUILD / "spork.iso"
+ISO = BUILD / SANITIZE / "spork.iso"
 
 
 class ToolError(Exception):

@@ -44,8 +44,8 @@ def tally(results: list[Result]) -> str:
     return text + (f", {skipped} skipped" if skipped else "")
 
 
-def write_junit(path: Path, suite: str, results: list[Result]) -> None:
-    """A JUnit XML file of one suite."""
+def junit(suite: str, results: list[Result]) -> str:
+    """JUnit's XML of one suite."""
     count = {verdict: sum(r.verdict == verdict for r in results) for verdict in ("failed", "skipped")}
     root = xml.Element("testsuites")
     top = xml.SubElement(
@@ -64,8 +64,13 @@ def write_junit(path: Path, suite: str, results: list[Result]) -> None:
             xml.SubElement(case, "failure", message=message).text = details
         elif result.verdict == "skipped":
             xml.SubElement(case, "skipped", message=details)
+    text: bytes = xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text.decode() + "\n"
+
+
+def write_junit(path: Path, suite: str, results: list[Result]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    xml.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    path.write_text(junit(suite, results), encoding="utf-8")
 
 
 def read_junit(path: Path) -> list[Result]:

@@ -1,17 +1,22 @@
-"""The kernel's sources, as tools/lint's checks of them read them."""
+"""The tree's sources: which there are, and their code as tools/lint's checks read it."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
 from .paths import ROOT
 
 
-def listed(*patterns: str) -> list[str]:
-    """The files that git knows or would take, and that are there, by their path from the top."""
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", *patterns], cwd=ROOT,
-                           capture_output=True, text=True, check=True).stdout.splitlines()
-    return [name for name in sorted(set(names)) if (ROOT / name).exists()]
+def listed(*patterns: str, known: bool = False) -> list[str]:
+    """The files that git knows or would take, or those alone that it knows, and that are there, by their path from
+    the top. Also when called by a git that works on another tree, or by who does not own this one."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    others = [] if known else ["--others", "--exclude-standard"]
+    said = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", *others, "--", *patterns],
+                          cwd=ROOT, env=mine, capture_output=True, check=True).stdout
+    names = {os.fsdecode(name) for name in said.split(b"\0") if name}
+    return [name for name in sorted(names) if os.path.lexists(ROOT / name)]
 
 
 def code_of(folders: tuple[str, ...], *endings: str) -> dict[str, str]:
