@@ -27,6 +27,7 @@ struct host_turn_taker {
     host_turns& all;
     std::condition_variable chosen;
     std::function<void()> body{}; // what it does, if anything; not the maker's
+    const char* ends_in = nullptr;
     const char* asleep = nullptr; // on what
     bool runnable = false, ended = false;
     std::thread thread{};
@@ -37,19 +38,20 @@ public:
     // The calling thread takes part from now on. device() lets some device do something; false:
     // none has anything to do.
     host_turns(uint64_t seed, std::function<bool()> device);
-    // Lets the others come to their ends, or to a sleep that nothing ends: that is where they end.
+    // Lets the others come to their ends. One that sleeps where nothing wakes it is a panic.
     ~host_turns();
     host_turns(const host_turns&) = delete;
 
     // What is drawn from now on.
-    void seed(uint64_t seed) { random_.seed(seed); }
-    // One more thread does `body`. It has the next turn.
-    void start(std::function<void()> body);
+    void seed(uint64_t seed) { random_.seed(uint32_t(seed)); }
+    // One more thread does `body`. It has the next turn. A body that never returns ends, with the
+    // turns, where it sleeps on `ends_in`.
+    void start(std::function<void()> body, const char* ends_in = nullptr);
     // Perhaps others run, or a device answers.
     void yield();
     // The others run until each of them sleeps for good, and no device has anything to do.
     void settle();
-    // Whether settle() has nothing to do.
+    // Whether nobody else has anything to do, but for what a device may wake.
     bool quiet() const;
 
     // For wait_queue: the calling thread, which takes part, sleeps until wake() is called for it.
@@ -61,14 +63,15 @@ private:
     using held = std::unique_lock<std::mutex>;
     void pass(held& guard, host_turn_taker& me);
     void give_to(held& guard, host_turn_taker& me, host_turn_taker& next);
-    std::vector<host_turn_taker*> runnable() const;
+    bool may_run(const host_turn_taker& taker) const;
+    host_turn_taker* draw();
     void run_bodies(host_turn_taker& me);
     [[noreturn]] void everybody_sleeps() const;
 
-    mutable std::mutex lock_;
+    std::mutex lock_;
     std::vector<std::unique_ptr<host_turn_taker>> takers_; // the maker is the first
     host_turn_taker* running_ = nullptr;
-    std::mt19937_64 random_;
+    std::minstd_rand random_;
     const std::function<bool()> device_;
     bool settling_ = false;
 };

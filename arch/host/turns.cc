@@ -1,15 +1,17 @@
-// See arch/host/host_turns.h. The mutex guards who runs, who may, and what is drawn; it is let go
-// of while a device answers, which nobody else does meanwhile.
+// See arch/host/host_turns.h. Nobody but who runs touches anything here; the mutex is for the moment
+// at which that becomes another.
 #include "host_turns.h"
 
 #include "lib/assert.h"
 
 #include "host_thread.h"
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 
 host_turns::host_turns(uint64_t seed, std::function<bool()> device)
-    : random_(seed), device_(std::move(device)) {
+    : random_(uint32_t(seed)), device_(std::move(device)) {
     takers_.push_back(std::make_unique<host_turn_taker>(*this));
     running_ = takers_.front().get();
     running_->runnable = true;
@@ -23,6 +25,8 @@ host_turns::~host_turns() {
     for (const auto& taker : takers_) {
         if (taker.get() == &me)
             continue;
+        if (taker->asleep && !(taker->ends_in && std::strcmp(taker->asleep, taker->ends_in) == 0))
+            everybody_sleeps();
         {
             held guard(lock_);
             taker->ended = taker->runnable = true;
@@ -33,12 +37,21 @@ host_turns::~host_turns() {
     host_thread::self().turn = nullptr;
 }
 
-std::vector<host_turn_taker*> host_turns::runnable() const {
-    std::vector<host_turn_taker*> found;
+bool host_turns::may_run(const host_turn_taker& taker) const {
+    return taker.runnable && !(settling_ && &taker == takers_.front().get());
+}
+
+// One of those that may run; null: there is none.
+host_turn_taker* host_turns::draw() {
+    const auto may = [&](const auto& taker) { return may_run(*taker); };
+    const auto count = std::count_if(takers_.begin(), takers_.end(), may);
+    if (count == 0)
+        return nullptr;
+    auto left = count == 1 ? 0 : std::ptrdiff_t(random_() % uint64_t(count));
     for (const auto& taker : takers_)
-        if (taker->runnable && !(settling_ && taker == takers_.front()))
-            found.push_back(taker.get());
-    return found;
+        if (may_run(*taker) && left-- == 0)
+            return taker.get();
+    return nullptr;
 }
 
 void host_turns::everybody_sleeps() const {
@@ -59,20 +72,19 @@ void host_turns::give_to(held& guard, host_turn_taker& me, host_turn_taker& next
 // Somebody's turn, perhaps that of who passes it. When it is his again he goes on.
 void host_turns::pass(held& guard, host_turn_taker& me) {
     for (;;) {
-        const bool nobody = runnable().empty();
-        if (nobody || random_() % 4 == 0) {
+        host_turn_taker* next = draw();
+        if (!next || random_() % 4 == 0) {
             guard.unlock();
             const bool answered = device_();
             guard.lock();
-            if (nobody && !answered) {
+            if (!next && !answered) {
                 if (settling_ && takers_.front()->runnable)
                     return give_to(guard, me, *takers_.front());
                 everybody_sleeps();
             }
         }
-        const auto may = runnable();
-        if (!may.empty())
-            return give_to(guard, me, *may[random_() % may.size()]);
+        if (next)
+            return give_to(guard, me, *next);
     }
 }
 
@@ -80,9 +92,10 @@ void host_turns::yield() {
     host_thread& self = host_thread::self();
     if (self.cpu_locks.count != 0 || self.interrupt_depth != 0)
         return;
+    if (takers_.size() == 1 || random_() % 4 != 0)
+        return;
     held guard(lock_);
-    if (random_() % 4 == 0)
-        pass(guard, *self.turn);
+    pass(guard, *self.turn);
 }
 
 bool host_turns::sleep(host_turn_taker& me, const char* why) {
@@ -94,17 +107,11 @@ bool host_turns::sleep(host_turn_taker& me, const char* why) {
     return me.ended;
 }
 
-void host_turns::wake(host_turn_taker& sleeper) {
-    held guard(lock_);
-    sleeper.runnable = true;
-}
+void host_turns::wake(host_turn_taker& sleeper) { sleeper.runnable = true; }
 
 bool host_turns::quiet() const {
-    held guard(lock_);
-    for (const auto& taker : takers_)
-        if (taker != takers_.front() && (taker->runnable || taker->body))
-            return false;
-    return true;
+    return std::none_of(takers_.begin() + 1, takers_.end(),
+                        [](const auto& taker) { return taker->runnable; });
 }
 
 void host_turns::settle() {
@@ -113,7 +120,7 @@ void host_turns::settle() {
     held guard(lock_);
     settling_ = true;
     for (bool more = true; more;) {
-        if (!runnable().empty()) {
+        if (draw()) {
             pass(guard, me);
             continue;
         }
@@ -126,7 +133,7 @@ void host_turns::settle() {
 
 // ---- The other threads -----------------------------------------------------------------------
 
-void host_turns::start(std::function<void()> body) {
+void host_turns::start(std::function<void()> body, const char* ends_in) {
     held guard(lock_);
     host_turn_taker* worker = nullptr;
     for (const auto& taker : takers_)
@@ -137,6 +144,7 @@ void host_turns::start(std::function<void()> body) {
         worker->thread = std::thread([this, worker] { run_bodies(*worker); });
     }
     worker->body = std::move(body);
+    worker->ends_in = ends_in;
     worker->runnable = true;
     give_to(guard, *host_thread::self().turn, *worker);
 }

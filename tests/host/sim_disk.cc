@@ -23,7 +23,7 @@ static disk::facts facts_of(const char* name, uint64_t pages) {
 }
 
 sim_disk::sim_disk(const char* name, uint64_t pages, uint64_t seed)
-    : device(*this, facts_of(name, pages)), pages_(pages), random_(seed) {
+    : device(*this, facts_of(name, pages)), pages_(pages), random_(uint32_t(seed)) {
     all_disks.push_back(this);
 }
 
@@ -130,7 +130,7 @@ size_t sim_disk::under_way() const {
 
 void sim_disk::seed(uint64_t seed) {
     std::lock_guard guard(lock_);
-    random_.seed(seed);
+    random_.seed(uint32_t(seed));
 }
 
 void sim_disk::spoil(disk_operation operation, uint64_t page) {

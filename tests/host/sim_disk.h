@@ -66,7 +66,7 @@ private:
     std::set<uint64_t> unreadable_, unwritable_;
     uint64_t fail_in_ = 0, failed_ = 0;
     uint64_t answered_[3] = {};
-    std::mt19937_64 random_;
+    std::minstd_rand random_;
 
     friend class sim_disk_thread;
     std::condition_variable something_; // is under way, or the thread is to end

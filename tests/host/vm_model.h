@@ -36,7 +36,11 @@
     X(file_read, 2, "read from a file")                                                            \
     X(overcommit, 2, "the account's mode, and a limit that bites")                                 \
     X(switches, 1, "fault-ahead and the page of zeros, on or off")                                 \
-    X(limit, 2, "setrlimit: RLIMIT_AS, RLIMIT_DATA or RLIMIT_MEMLOCK")
+    X(limit, 2, "setrlimit: RLIMIT_AS, RLIMIT_DATA or RLIMIT_MEMLOCK")                             \
+    X(swap_on, 4, "swapon")                                                                        \
+    X(swap_off, 2, "swapoff")                                                                      \
+    X(page_out, 16, "the page daemon frees pages")                                                 \
+    X(disk_error, 3, "a page of a disk can not be read, or none be written")
 
 enum class model_op : uint8_t {
 #define X(name, weight, text) name,
@@ -49,7 +53,9 @@ struct model_operation {
     model_op kind;
     uint8_t process, page, count;
     uint32_t value;
-    uint8_t fail_at; // 0, or which allocation of the operation fails
+    uint8_t
+        fail_at; // 0, or which allocation of the operation fails; from `requests` on: which request
+    static constexpr uint8_t requests = 128;
 };
 
 // What differed, and at which operation.

@@ -95,15 +95,16 @@ int model::expected_write(process& p, unsigned at, unsigned sample, uint8_t byte
     return byte;
 }
 
-// Memory that ran out is nomem, or a stack that did not grow.
-static bool for_want_of_memory(int got) { return got == nomem || got == maperr; }
+// Memory that ran out is nomem, or a stack that did not grow; a page that did not come from swap is as
+// one past the end of its object.
+static bool for_a_failure(int got) { return got == nomem || got == maperr || got == adrerr; }
 
 void model::read(range r) {
     unsigned sample = r.value % samples;
     vaddr_t at = r.start() + offsets[sample];
     int got = load(r.p.vm, at);
-    if (injected_ && for_want_of_memory(got)) {
-        alloc_fail_after(0);
+    if (injected_ && for_a_failure(got)) {
+        fail_nothing();
         if (r.p.at(r.first).mapped) // else a stack may have grown before memory ran out
             compare();
         got = load(r.p.vm, at);
@@ -116,8 +117,8 @@ void model::write(range r) {
     auto byte = uint8_t(r.value >> 8);
     vaddr_t at = r.start() + offsets[sample];
     int got = store(r.p.vm, at, byte);
-    if (injected_ && for_want_of_memory(got)) {
-        alloc_fail_after(0);
+    if (injected_ && for_a_failure(got)) {
+        fail_nothing();
         got = store(r.p.vm, at, byte);
     }
     expect(got == expected_write(r.p, r.first, sample, byte),
@@ -130,7 +131,7 @@ void model::poke(range r) {
     vaddr_t at = r.start() + offsets[sample];
     status got = r.p.vm->write_memory(at, &byte, 1, true);
     if (injected_ && !got) {
-        alloc_fail_after(0);
+        fail_nothing();
         got = r.p.vm->write_memory(at, &byte, 1, true);
     }
     int want = expected_write(r.p, r.first, sample, byte, true);
@@ -145,7 +146,8 @@ void model::truncate(unsigned file, uint32_t value) {
     uint64_t size = (value >> 8) % (pages(file_pages) + 1);
     if (value % 2)
         size = page_round_up(size);
-    expect(bool(f.real->resize(size)), "ftruncate");
+    if (!f.real->resize(size)) // the page at the edge could not be had
+        return expect(injected_, "ftruncate");
     for (uint64_t i = 0; i < file_pages; i++)
         for (unsigned k = 0; k < samples && size < f.size; k++)
             if (pages(i) + offsets[k] >= size)
@@ -164,9 +166,8 @@ void model::file_write(unsigned file, uint32_t value) {
     unsigned sample = value % samples;
     auto held = f.real->hold(index, uvm_aobj::purpose::write);
     if (!held) {
-        expect(held.error() == (f.has(index) ? Errno::nomem : Errno::fault) &&
-                   (injected_ || !f.has(index)),
-               "hold's errno");
+        const bool failed = held.error() == Errno::nomem || held.error() == Errno::io;
+        expect(f.has(index) ? injected_ && failed : held.error() == Errno::fault, "hold's errno");
         return;
     }
     expect(f.has(index), "hold past the end");
@@ -178,6 +179,10 @@ void model::file_read(unsigned file, uint32_t value) {
     object& f = *file_[file];
     uint64_t index = (value >> 16) % file_pages;
     auto held = f.real->hold(index, uvm_aobj::purpose::read);
+    if (!held && injected_) {
+        fail_nothing();
+        held = f.real->hold(index, uvm_aobj::purpose::read);
+    }
     expect(bool(held) == f.has(index), "hold for reading");
     for (unsigned k = 0; k < samples && held && *held; k++)
         expect(uint8_t(held->data()[offsets[k]]) == f.page[index][k], "what read(2) finds");

@@ -135,7 +135,7 @@ void model::protect(range r) {
         reach != r.first && (would_refuse(more) || over_limits(r.p, {.data = more_data}));
     Errno want = refused || reach < r.end ? Errno::nomem : Errno{};
     Errno got = error_of(r.p.vm->protect(r.start(), r.size(), prot));
-    if (injected_ && alloc_fail_after(0) == 0 && got == Errno::nomem)
+    if (allocation_failed() && got == Errno::nomem)
         return; // an allocation has failed: nothing has changed
     expect(got == want, "mprotect's errno");
     for (unsigned i = r.first; i < reach && !refused; i++) {
@@ -160,7 +160,7 @@ void model::advise(range r) {
     Errno got = error_of(r.p.vm->advise(r.start(), r.size(), advice));
     if (populates) {
         if (injected_ && got != Errno{}) {
-            alloc_fail_after(0);
+            fail_nothing();
             got = error_of(r.p.vm->advise(r.start(), r.size(), advice));
         }
         vm_prot access = advice == madv_populate_read ? vm_prot::read : vm_prot::write;
@@ -250,7 +250,7 @@ void model::populate(process& p, unsigned first, unsigned end) {
 
 // The same in vm/, where an allocation has failed in it.
 void model::populate_real(process& p, unsigned first, unsigned end) {
-    alloc_fail_after(0);
+    fail_nothing();
     for (unsigned i = first; i < end && p.at(i).mapped; i++) {
         vm_prot access = p.at(i).accountable() ? vm_prot::write : vm_prot::read;
         if (p.vm->fault(address(i), access) != fault_outcome::resolved)
@@ -263,7 +263,7 @@ void model::lock(range r) {
     const bool on_fault = r.value % 4 == 0;
     Errno got = error_of(r.p.vm->lock_pages(r.start(), r.size(), on_fault));
     if (injected_ && got != Errno{}) {
-        alloc_fail_after(0);
+        fail_nothing();
         got = error_of(r.p.vm->lock_pages(r.start(), r.size(), on_fault));
     }
     const unsigned reach = first_hole(r);
@@ -275,18 +275,20 @@ void model::lock(range r) {
     expect(got == (fails ? Errno::nomem : Errno{}), "mlock's errno");
     if (reach == r.end && !on_fault)
         populate(r.p, r.first, r.end);
-    for (unsigned i = r.first; i < reach; i++)
+    for (unsigned i = r.first; i < reach; i++) {
         r.p.at(i).wired = true;
+        r.p.at(i).on_fault = on_fault;
+    }
 }
 
 void model::unlock(range r) {
     Errno got = error_of(r.p.vm->unlock_pages(r.start(), r.size()));
-    if (injected_ && alloc_fail_after(0) == 0 && got == Errno::nomem)
+    if (allocation_failed() && got == Errno::nomem)
         return; // an allocation has failed: nothing has changed
     const unsigned reach = first_hole(r);
     expect(got == (reach < r.end ? Errno::nomem : Errno{}), "munlock's errno");
     for (unsigned i = r.first; i < reach; i++)
-        r.p.at(i).wired = false;
+        r.p.at(i).wired = r.p.at(i).on_fault = false;
 }
 
 // ---- mremap ----------------------------------------------------------------------------------
@@ -297,9 +299,10 @@ bool model::one_mapping(const process& p, unsigned first, unsigned end) {
     for (unsigned i = first; i < end; i++) {
         const page& b = p.at(i);
         if (!b.mapped || a.shared != b.shared || a.charged != b.charged || a.wired != b.wired ||
-            a.no_reserve != b.no_reserve || a.stack != b.stack || a.heap != b.heap ||
-            a.object != b.object || a.prot != b.prot || a.inherit != b.inherit ||
-            a.default_inherit != b.default_inherit || a.advice != b.advice)
+            a.on_fault != b.on_fault || a.no_reserve != b.no_reserve || a.stack != b.stack ||
+            a.heap != b.heap || a.object != b.object || a.prot != b.prot ||
+            a.inherit != b.inherit || a.default_inherit != b.default_inherit ||
+            a.advice != b.advice)
             return false;
         if (a.object && b.index != a.index + (i - first))
             return false;
@@ -362,7 +365,7 @@ void model::resize_in_place(range r, unsigned new_count, bool may_move) {
             added.own = std::make_shared<cell>();
         r.p.at(i) = added;
     }
-    if (r.p.at(r.first).wired) {
+    if (r.p.at(r.first).wired && !r.p.at(r.first).on_fault) {
         if (injected_)
             populate_real(r.p, r.first, new_end);
         populate(r.p, r.first, new_end);
@@ -421,13 +424,13 @@ void model::move(range r, unsigned new_count, unsigned to, int flags) {
             old = {};
             continue;
         }
-        old.wired = false;
+        old.wired = old.on_fault = false;
         if (!old.shared)
             old.own = std::make_shared<cell>();
     }
     for (unsigned i = 0; i < new_count; i++)
         r.p.at(to + i) = there[i];
-    if (like.wired) {
+    if (like.wired && !like.on_fault) {
         if (injected_)
             populate_real(r.p, to, to + new_count);
         populate(r.p, to, to + new_count);

@@ -16,7 +16,7 @@ void model::fork(process& p, uint32_t value) {
     auto memory = std::make_shared<space>(*p.memory);
     uint64_t promise = 0;
     for (page& c : memory->pages) {
-        c.wired = false;
+        c.wired = c.on_fault = false;
         if (!c.mapped)
             continue;
         if (c.shared && c.inherit != vm_inherit::share)
@@ -40,8 +40,10 @@ void model::fork(process& p, uint32_t value) {
     ref_ptr<vm_aftermath> later = vm_aftermath::create();
     bool refused = would_refuse(promise);
     std::optional<insides> before;
-    if (refused || injected_)
+    if (refused || injected_) {
+        paging_.turns.settle(); // what goes meanwhile is not mapped any more
         before.emplace(*p.vm);
+    }
     auto got = p.vm->fork({fork_mode(value % 3), later});
     if (!got) {
         expect(got.error() == Errno::nomem && (refused || injected_), "fork's errno");
@@ -73,7 +75,7 @@ void model::exec(process& p) {
 void model::exit(process& p) {
     processes_.erase(processes_.begin() + (&p - processes_.data()));
     if (processes_.empty()) {
-        alloc_fail_after(0);
+        fail_nothing();
         processes_.push_back(start_process());
     }
 }

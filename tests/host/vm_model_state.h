@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/host/vm_model.h"
+#include "tests/host/vm_paging.h"
 #include "tests/host/vm_program.h"
 
 #include <array>
@@ -40,8 +41,8 @@ struct cell {
 };
 
 struct page {
-    bool mapped = false, shared = false, charged = false, wired = false, no_reserve = false,
-         stack = false, heap = false;
+    bool mapped = false, shared = false, charged = false, wired = false, on_fault = false,
+         no_reserve = false, stack = false, heap = false;
     object_ref object{};
     uint64_t index = 0; // in the object
     vm_prot prot = vm_prot::none;
@@ -89,9 +90,12 @@ inline constexpr int maperr = -1, accerr = -2, adrerr = -3, nomem = -4;
 
 // What vm/ has at an address, looked up without a fault.
 struct real_page {
-    bool anon = false;             // the amap has it
-    bool past_the_end = false;     // of the object
-    const uint8_t* data = nullptr; // null: zeros
+    bool anon = false;         // the amap has it
+    bool past_the_end = false; // of the object
+    page_place place{};        // nowhere: zeros
+
+    // In swap alone.
+    bool out() const { return place.there && !place.resident && !place.busy; }
 };
 real_page look(vm_map_entry& entry, vaddr_t at);
 
@@ -147,6 +151,11 @@ private:
     static bool one_mapping(const process& p, unsigned first, unsigned end);
     uint64_t charged(const process& p, unsigned first, unsigned end) const;
 
+    // Nothing fails any more in this step.
+    void fail_nothing();
+    // Whether the allocation that was to fail has; as fail_nothing().
+    bool allocation_failed();
+
     // The operations: vm_model_memory.cc,
     void map(range r);
     void unmap(range r);
@@ -168,6 +177,14 @@ private:
     void limit(process& p, uint32_t value);
     void overcommit(uint32_t value);
     void switches(uint32_t value);
+    // vm_model_paging.cc,
+    void swap_on(uint32_t value);
+    void swap_off(uint32_t value);
+    void page_out(uint32_t value);
+    void disk_error(process& p, unsigned first, uint32_t value);
+    void read_error(process& p, unsigned at, swap_slot slot, uint32_t value);
+    void write_error(uint32_t value);
+    void look_at_swapoffs();
     // and vm_model_access.cc.
     void read(range r);
     void write(range r);
@@ -179,9 +196,12 @@ private:
     // Comparing (vm_model.cc).
     void compare_process(const process& p);
     void compare_page(const process& p, unsigned at, vm_map_entry& entry);
-    void compare_accounts();
+    void compare_accounts(bool quiet);
+    void compare_swap(uint64_t slots);
     void compare_file(object& file);
 
+    // First: pages are queued from the beginning, and what is out ends before it does.
+    paging_machine paging_;
     object_ref file_[files];
     std::vector<std::weak_ptr<object>> anonymous_; // shared memory that is charged for
     std::vector<process> processes_;
@@ -189,9 +209,23 @@ private:
     bool strict_ = false;
     uint64_t limit_ = 0;     // pages, in strict mode
     uint64_t committed_ = 0; // when the step began
-    bool injected_ = false;  // an allocation may fail in this step
+    // An allocation may fail in this step, or a request.
+    bool injected_ = false, allocation_fails_ = false;
+    // A swapoff that goes on beside the operations.
+    struct {
+        bool under_way = false, ended = false;
+        sim_disk* of = nullptr;
+        status result{};
+        bool refused = false;       // the account has promised too much
+        uint64_t failed_before = 0; // requests
+    } swapoff_;
+    bool daemon_at_work_ = false; // beside them, too
     // What compare() has come by; kept to save allocations.
-    std::vector<const vm_anon*> anons_;
+    struct seen_anon {
+        const vm_anon* anon;
+        page_place place;
+    };
+    std::vector<seen_anon> anons_;
     std::vector<uvm_aobj*> object_list_;
 };
 

@@ -20,7 +20,7 @@ static void end_paging() {
 // ---- Taking turns ----------------------------------------------------------------------------
 
 paging_machine::paging_machine(uint64_t seed)
-    : random_(seed), turns(seed, [this] { return answer_one(); }) {
+    : random_(uint32_t(seed)), turns(seed, [this] { return answer_one(); }) {
     uvm_pdpolicy::paging = true;
 }
 
@@ -39,7 +39,7 @@ sim_disk& paging_machine::add_disk(uint64_t pages) {
 status paging_machine::swap_on(sim_disk& d, int priority) {
     TRY(uvm_swap::on(d.device, priority));
     if (!daemon_)
-        turns.start([] { uvm_pdaemon::run(); });
+        turns.start([] { uvm_pdaemon::run(); }, "page daemon");
     daemon_ = true;
     uvm_pdaemon::begin_paging();
     return {};
@@ -74,7 +74,7 @@ bool paging_machine::quiet() const {
 }
 
 void paging_machine::seed(uint64_t seed) {
-    random_.seed(seed);
+    random_.seed(uint32_t(seed));
     turns.seed(seed + 1);
     for (sim_disk& d : disks_)
         d.seed(seed + 2);
@@ -123,7 +123,11 @@ swap_page disk_page_of(swap_slot slot) {
 }
 
 static page_place place_of(vm_page* page, bool busy, swap_slot slot) {
-    page_place p{.there = page || slot, .busy = busy, .slot = slot, .data = nullptr};
+    page_place p{.there = page || slot,
+                 .resident = page && !busy,
+                 .busy = busy,
+                 .slot = slot,
+                 .data = nullptr};
     if (page && !busy)
         p.data = static_cast<const uint8_t*>(page->data());
     else if (!page && slot) {

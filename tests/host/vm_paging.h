@@ -44,7 +44,7 @@ private:
     bool answer_one();
 
     std::deque<sim_disk> disks_;
-    std::mt19937_64 random_;
+    std::minstd_rand random_;
     bool daemon_ = false;
 
 public:
@@ -68,6 +68,7 @@ private:
 // Where a page is, and what is in it: in memory, or in a slot of a simulated disk.
 struct page_place {
     bool there = false;            // at all
+    bool resident = false;         // in memory, and not
     bool busy = false;             // on its way
     swap_slot slot = 0;            // also where the page is in memory
     const uint8_t* data = nullptr; // null: busy

@@ -285,7 +285,8 @@ operation_list operations_of_bytes(const uint8_t* data, size_t size) {
         op.page = data[2];
         op.count = data[3];
         memcpy(&op.value, data + 4, sizeof op.value);
-        op.fail_at = data[8] < 32 ? data[8] : 0;
+        const bool fails = data[8] < 32 || (data[8] & ~3) == model_operation::requests;
+        op.fail_at = fails ? data[8] : 0;
         data += bytes;
     }
     return operations;
