@@ -102,6 +102,15 @@ vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
     return nullptr;
 }
 
+uint64_t uvm_aobj::swapped_pages(uint64_t first, uint64_t end) {
+    uint64_t n = 0;
+    for (; place found = next_place(first, end); first++) {
+        n += found.slot() != 0;
+        long_work::pause();
+    }
+    return n;
+}
+
 status uvm_aobj::charge_pages(uint64_t pages) {
     if (!charged_by_pages())
         return {};

@@ -81,6 +81,7 @@ public:
     vm_page* resident_from(uint64_t& index) const override;
     vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     status bring_in(uint64_t index, page_in& later) override REQUIRES(lock_);
+    uint64_t swapped_pages(uint64_t first, uint64_t end) override REQUIRES(lock_);
     status put(uint64_t first, uint64_t last) override;
     uint64_t share() const override;
     bool needs_handle() const override { return bool(quota_); }
@@ -145,8 +146,8 @@ private:
     std::atomic<uint64_t> size_;             // bytes; changed under lock_
     uint64_t orphans_ GUARDED_BY(lock_) = 0; // truncated while held; freed by let_go()
     uvm_swap::read_ahead ahead_ GUARDED_BY(lock_);
-    const charging charging_;                // what of it is in the commit account
-    const ref_ptr<page_quota> quota_;        // the pages that there are; null unless a file
-    char name_[name_size];                   // set before the object is shared
-    uint64_t device_ = 0, inode_ = 0;        // likewise
+    const charging charging_;         // what of it is in the commit account
+    const ref_ptr<page_quota> quota_; // the pages that there are; null unless a file
+    char name_[name_size];            // set before the object is shared
+    uint64_t device_ = 0, inode_ = 0; // likewise
 };

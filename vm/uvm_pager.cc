@@ -1,5 +1,6 @@
 #include "vm/uvm_pager.h"
 
+#include "arch/pmap.h"
 #include "vm/phys/event.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_object.h"
@@ -43,6 +44,22 @@ void page_in::came(unsigned n, const status& read) {
 }
 
 // ---- Out -------------------------------------------------------------------------------------
+
+bool page_out::may_go(vm_page& page) {
+    if (page.wire_count != 0 || pmap::is_wired(page))
+        return false;
+    return !uvm_swap::full() || (page.owner_kind == page_owner::anon && page.anon->slot());
+}
+
+bool page_out::take(vm_page& page, page_owner_lock owner) {
+    pmap::page_protect(page, vm_prot::none);
+    if (page.owner_kind == page_owner::anon && page.anon->slot()) {
+        page.anon->leave_memory();
+        return true;
+    }
+    add(page, std::move(owner));
+    return false;
+}
 
 void page_out::add(vm_page& page, page_owner_lock owner) {
     ASSERT(!full());

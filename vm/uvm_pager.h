@@ -7,12 +7,15 @@
 // Sleeps; no lock is held. EIO: the page could not be read. Nothing to wait for is no error.
 status page_in_finish(page_in& way);
 
-// Writes pages out, many at once: the page daemon's.
+// Writes pages out, many at once: for the page daemon and MADV_PAGEOUT.
 class page_out {
 public:
-    // The page has no mapping and no slot, its owner is locked: it is busy from now on. There is
-    // room.
-    void add(vm_page& page, page_owner_lock owner);
+    // Whether a page, whose owner is locked, may go: nobody has wired it, and there is room in swap
+    // unless the page has a slot.
+    static bool may_go(vm_page& page);
+    // Takes such a page, which is on no queue, out of every pmap. One that has a slot is freed: true.
+    // Another one is to be written, and busy from now on. There is room.
+    bool take(vm_page& page, page_owner_lock owner);
     unsigned count() const { return count_; }
     bool full() const { return count_ == uvm_swap::cluster; }
     // Writes them and frees those that nobody has asked for meanwhile; how many. Sleeps. Those for
@@ -20,6 +23,7 @@ public:
     unsigned finish();
 
 private:
+    void add(vm_page& page, page_owner_lock owner);
     unsigned write(unsigned first, unsigned& freed);
     bool end(unsigned n, swap_slot slot, const status& written);
 

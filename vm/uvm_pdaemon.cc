@@ -28,25 +28,6 @@ struct daemon_state {
 };
 constinit daemon_state daemon;
 
-enum class fate : uint8_t { stays, freed, to_be_written };
-
-// What becomes of a candidate, whose owner is locked. One that goes has no mapping any more.
-fate put_out(vm_page& page) {
-    const bool has_slot = page.owner_kind == page_owner::anon && page.anon->slot();
-    if (page.wire_count != 0 || pmap::is_wired(page) || (!has_slot && uvm_swap::full())) {
-        uvm_pdpolicy::skip(page);
-        return fate::stays;
-    }
-    if (uvm_pdpolicy::spares(page, pmap::clear_referenced(page)))
-        return fate::stays;
-    pmap::page_protect(page, vm_prot::none);
-    if (has_slot) {
-        page.anon->leave_memory();
-        return fate::freed;
-    }
-    return fate::to_be_written;
-}
-
 page_owner_lock owner_of(const vm_page& page) {
     if (page.owner_kind == page_owner::anon)
         return page_owner_lock(page.anon->lock());
@@ -56,6 +37,14 @@ page_owner_lock owner_of(const vm_page& page) {
 struct progress {
     uint64_t freed = 0, passed = 0;
 };
+
+// Whether a candidate, whose owner is locked, is to go: then it is queued no more.
+bool goes(vm_page& page) {
+    if (page_out::may_go(page))
+        return !uvm_pdpolicy::spares(page, pmap::clear_referenced(page));
+    uvm_pdpolicy::skip(page);
+    return false;
+}
 
 void look_at_next(page_out& out, progress& so_far) {
     uvm_pdpolicy::candidate next = uvm_pdpolicy::next_candidate(owner_of);
@@ -68,12 +57,11 @@ void look_at_next(page_out& out, progress& so_far) {
     }
     sleep_lock& lock = next.owner.get();
     lock.assert_held();
-    const fate outcome = put_out(*next.page);
-    EVENT(daemon_looked, .page = next.page->physical(), .spared = outcome == fate::stays);
-    if (outcome == fate::to_be_written)
-        out.add(*next.page, next.owner);
+    const bool stays = !goes(*next.page);
+    EVENT(daemon_looked, .page = next.page->physical(), .spared = stays);
+    if (!stays)
+        so_far.freed += out.take(*next.page, next.owner);
     lock.unlock();
-    so_far.freed += outcome == fate::freed;
 }
 
 } // namespace
@@ -90,6 +78,8 @@ void begin_paging() {
     lock_guard guard(daemon.lock);
     daemon.running = true;
 }
+
+bool is_running() { return vm_page_get_reserve() != 0; }
 
 // Ends when nothing is left to be looked at: a page that was spared has its bit cleared, and goes
 // when its turn comes again; so two rounds show whatever can go.

@@ -16,7 +16,6 @@
 // The daemon itself takes no page: what it needs to write is there beforehand.
 #pragma once
 
-
 #include <cstdint>
 
 struct vm_page;
@@ -25,6 +24,7 @@ namespace uvm_pdaemon {
 
 // The first swapon: run() has a thread.
 void begin_paging();
+bool is_running();
 // A new page of an anon or an object, whose lock is held: queued, and the daemon woken if such pages
 // have become few.
 void enqueue_new(vm_page& page);

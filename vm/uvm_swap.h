@@ -22,6 +22,8 @@ class uvm_object;
 struct vm_page;
 
 using swap_slot = uint32_t; // 0: none
+// The slot of a page that reads as zeros once it is out: of no area (MADV_FREE).
+inline constexpr swap_slot slot_of_zeros = 1;
 
 namespace uvm_swap {
 

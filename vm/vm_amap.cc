@@ -252,7 +252,7 @@ void vm_amap::check() {
         anon->check_references();
         const vm_page* page = anon->page();
         ASSERT(page ? page->owner_kind == page_owner::anon && page->anon == anon : true);
-        if (anon->slot())
+        if (anon->slot() && anon->slot() != slot_of_zeros)
             uvm_swap::check_owner(anon->slot(), uvm_swap::slot_owner(*anon));
         slot++;
     }

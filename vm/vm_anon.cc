@@ -58,8 +58,7 @@ void vm_anon::end() {
             uvm_pdpolicy::dequeue(*page_);
         vm_page_free(page_);
     }
-    if (slot_)
-        uvm_swap::free(slot_);
+    give_slot_back();
     anon_pool.destroy(this);
     EVENT(anon_destroyed, .anon = this, .page = page);
 }
@@ -79,10 +78,23 @@ status vm_anon::bring_in(page_in& later) {
         later.wait_for(*page_);
         return fail(Errno::again);
     }
+    if (slot_ == slot_of_zeros)
+        return make_zeros();
     if (!make_room())
         return fail(Errno::nomem);
     later.begin(*page_, slot_, page_owner_lock(lock_), this);
     return fail(Errno::again);
+}
+
+// Nothing has to be waited for.
+status vm_anon::make_zeros() {
+    lock_.assert_held();
+    page_ = vm_page_alloc(page_owner::anon, true);
+    if (!page_)
+        return fail(Errno::nomem);
+    page_->anon = this;
+    uvm_pdaemon::enqueue_new(*page_);
+    return {};
 }
 
 bool vm_anon::come_along(page_in& later) {
@@ -107,14 +119,32 @@ bool vm_anon::make_room() {
 void vm_anon::drop_slot() {
     lock_.assert_held();
     ASSERT(page_ && !page_->busy);
-    if (slot_)
-        uvm_swap::free(std::exchange(slot_, 0));
+    give_slot_back();
+}
+
+void vm_anon::give_slot_back() {
+    lock_.assert_held();
+    const swap_slot slot = std::exchange(slot_, 0);
+    if (slot && slot != slot_of_zeros)
+        uvm_swap::free(slot);
+}
+
+bool vm_anon::free_lazily() {
+    lock_.assert_held();
+    if (!page_ || page_->busy)
+        return false;
+    give_slot_back();
+    slot_ = slot_of_zeros;
+    (void)pmap::clear_referenced(*page_);
+    uvm_pdpolicy::deactivate(*page_);
+    return true;
 }
 
 void vm_anon::leave_memory() {
     lock_.assert_held();
     ASSERT(slot_);
-    uvm_pdpolicy::went(*page_, slot_);
+    if (slot_ != slot_of_zeros)
+        uvm_pdpolicy::went(*page_, slot_);
     vm_page_free(std::exchange(page_, nullptr));
 }
 

@@ -16,6 +16,9 @@
 //      busy               on its way in, or out (vm/uvm_pager.h)
 //      none     yes       out
 //
+// A page that the program has no use for any more (MADV_FREE) has slot_of_zeros until it is written
+// to again: it goes without being written anywhere.
+//
 // Invariants: the page of an anon with more than one reference, or with a slot, is mapped writable
 // by nobody; there is a reference for each slot that the anon is in, and while the lock is free no
 // other one.
@@ -54,6 +57,9 @@ public:
     // The page, which is in memory, is about to be written to: what the slot has is of no use any
     // more.
     void drop_slot();
+    // What the page has may be lost, until it is written to: if it is in memory and not on its way. It
+    // is mapped by nobody.
+    bool free_lazily();
     // The page, which has no mapping, is freed: the slot, which there is, has the same.
     void leave_memory();
     // As bring_in(), and it has no slot from then on: for swapoff.
@@ -80,6 +86,8 @@ public:
 private:
     static expected<ref_ptr<vm_anon>> create(amap_lock& lock, owned_page page);
     bool make_room();
+    status make_zeros();
+    void give_slot_back();
     void end();
 
     swap_slot slot_ GUARDED_BY(lock_) = 0;

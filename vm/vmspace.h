@@ -95,6 +95,7 @@ struct vm_usage {
     uint64_t resident = 0, anonymous = 0, referenced = 0;
     uint64_t shared_clean = 0, shared_dirty = 0, private_clean = 0, private_dirty = 0;
     uint64_t proportional = 0, proportional_dirty = 0, proportional_anonymous = 0; // fractions
+    uint64_t lazily_freed = 0, swapped = 0, swapped_proportional = 0; // the last a fraction
 
     void add_page(vm_page& page, const struct pmap_mapping& mapping);
     void add(const vm_usage& other);
@@ -126,6 +127,8 @@ enum madvise : int {
     madv_dofork = 11,
     madv_wipeonfork = 18,
     madv_keeponfork = 19,
+    madv_cold = 20,
+    madv_pageout = 21,
     madv_populate_read = 22,
     madv_populate_write = 23,
 };
@@ -237,6 +240,8 @@ public:
             peak_resident_pages;
     };
     sizes get_sizes();
+    uint64_t
+    swapped_pages(); // of anonymous memory. Linear in what there is of it, if anything is out
     uint64_t commit_charge() const; // pages
     // Pages that would come free with it, about, with what the kernel keeps for it.
     uint64_t footprint();
@@ -337,12 +342,19 @@ private:
     template <class Change>
     status change_range(vaddr_t start, vaddr_t end, Change change) EXCLUDES(map_.lock());
     status set_inheritance(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
-    status drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only)
-        EXCLUDES(map_.lock());
-    void drop_pages_of(vm_map_entry& e) REQUIRES(map_.lock());
+    status drop_pages(vaddr_t start, vaddr_t end, bool lazily) EXCLUDES(map_.lock());
+    void drop_pages_of(vm_map_entry& e, bool lazily) REQUIRES(map_.lock());
+    void free_lazily(vm_map_entry& e, vm_amap& amap) REQUIRES(amap.lock());
     static void wipe_unshared(vm_amap& amap, slot_t first, slot_t end) REQUIRES(amap.lock());
     status populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) EXCLUDES(map_.lock());
     static bool page_resident(vm_map_entry& e, vaddr_t va);
+
+    // vmspace_pageout.cc
+    status advise_paging(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
+    template <class Look>
+    vaddr_t each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look look)
+        REQUIRES_SHARED(map_.lock());
+    static vaddr_t bring_in_first(vm_map_entry& e, vaddr_t va, vaddr_t end, page_in& later);
 
     // vmspace_wire.cc
     status check_memlock(uint64_t more, Errno over) const REQUIRES_SHARED(map_.lock());
@@ -359,6 +371,7 @@ private:
     void note_peaks() REQUIRES(map_.lock());
     template <class Visit>
     void for_each_mapped_page(vm_map_entry& e, Visit visit) REQUIRES_SHARED(map_.lock());
+    static void count_swapped_anons(vm_map_entry& e, vm_usage& usage);
 
     // vmspace.cc
     status move_brk(vaddr_t wanted, entry_list& dead) REQUIRES(map_.lock());

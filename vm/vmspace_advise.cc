@@ -1,6 +1,7 @@
 // madvise(2), minherit(2), mincore(2), msync(2): what a program says and asks about its mappings.
 #include "arch/pmap.h"
 #include "lib/long_work.h"
+#include "vm/uvm_pdaemon.h"
 #include "vm/vmspace.h"
 
 using namespace linux_abi;
@@ -54,7 +55,9 @@ status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
     case madv_normal: result = set(vm_advice::normal); break;
     case madv_random: result = set(vm_advice::random); break;
     case madv_sequential: result = set(vm_advice::sequential); break;
-    case madv_willneed: result = change_range(start, end, no_change); break;
+    case madv_willneed:
+    case madv_cold:
+    case madv_pageout: result = advise_paging(start, end, advice); break;
     case madv_dontneed: result = drop_pages(start, end, false); break;
     case madv_free: result = drop_pages(start, end, true); break;
     case madv_populate_read: result = populate_for_advice(start, end, vm_prot::read); break;
@@ -77,6 +80,8 @@ bool vmspace::known_advice(int advice) {
     case madv_dofork:
     case madv_wipeonfork:
     case madv_keeponfork:
+    case madv_cold:
+    case madv_pageout:
     case madv_populate_read:
     case madv_populate_write: return true;
     default: return false;
@@ -115,13 +120,14 @@ status vmspace::set_inheritance(vaddr_t start, vaddr_t end, int advice) {
 
 // ---- Throwing pages away ---------------------------------------------------------------------
 
-// MADV_DONTNEED, and MADV_FREE, which may act at once: private memory reads as if it had never
-// been touched; shared memory is only unmapped.
-status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_only) {
+// MADV_DONTNEED: private memory reads as if it had never been touched; shared memory is only
+// unmapped. MADV_FREE (`lazily`): private anonymous memory alone, and at some later time, unless it
+// is written to before. Where no page daemon would come, it acts at once.
+status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool lazily) {
     lock_guard guard(map_.lock());
     bool hole = !map_.range_mapped(start, end);
     for (vm_map_entry* e = map_.lookup_or_next(start); e && e->start < end; e = map_.next(*e))
-        if (e->wired_count || (private_anonymous_only && (!e->copy_on_write || e->object)))
+        if (e->wired_count || (lazily && (!e->copy_on_write || e->object)))
             return fail(Errno::inval);
     entry_stock stock;
     // Nothing but pages changes, unless the other side of a fork keeps them: then the part of the
@@ -135,14 +141,14 @@ status vmspace::drop_pages(vaddr_t start, vaddr_t end, bool private_anonymous_on
         return fail(Errno::again);
     vm_map_entry* e = map_.clip_range(start, end, stock);
     for (; e && e->start < end; e = map_.next(*e)) {
-        drop_pages_of(*e);
+        drop_pages_of(*e, lazily && uvm_pdaemon::is_running());
         long_work::pause();
     }
     map_.merge_range(start, end);
     return hole ? status(fail(Errno::nomem)) : status();
 }
 
-void vmspace::drop_pages_of(vm_map_entry& e) {
+void vmspace::drop_pages_of(vm_map_entry& e, bool lazily) {
     pmap_->remove(e.start, e.end);
     vm_amap* amap = e.aref.amap();
     if (!amap)
@@ -152,7 +158,7 @@ void vmspace::drop_pages_of(vm_map_entry& e) {
         lock_guard guard(amap->lock());
         slot_t first = e.aref.first(), end = e.slot_end();
         if (!amap->shared(first, end))
-            amap->wipe(first, end);
+            lazily ? free_lazily(e, *amap) : amap->wipe(first, end);
         else if (e.needs_copy)
             forget = true; // the other side of a fork keeps the amap
         else
@@ -160,6 +166,17 @@ void vmspace::drop_pages_of(vm_map_entry& e) {
     }
     if (forget)
         e.aref.release();
+}
+
+// What another thread has mapped since is unmapped once more: a page that may be lost is mapped
+// writable by nobody. What is out, or half of which another process has, goes at once.
+void vmspace::free_lazily(vm_map_entry& e, vm_amap& amap) {
+    pmap_->remove(e.start, e.end);
+    for (slot_t slot = e.aref.first(); vm_anon* anon = amap.find_from(slot, e.slot_end()); slot++) {
+        if (anon->references() != 1 || !anon->free_lazily())
+            amap.wipe(slot, slot + 1);
+        long_work::pause();
+    }
 }
 
 // Memory that is shared by inheritance belongs to both sides and stays.

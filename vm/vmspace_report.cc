@@ -37,6 +37,47 @@ void vm_usage::add(const vm_usage& other) {
     proportional += other.proportional;
     proportional_dirty += other.proportional_dirty;
     proportional_anonymous += other.proportional_anonymous;
+    lazily_freed += other.lazily_freed;
+    swapped += other.swapped;
+    swapped_proportional += other.swapped_proportional;
+}
+
+void vmspace::count_swapped_anons(vm_map_entry& e, vm_usage& usage) {
+    vm_amap* amap = e.aref.amap();
+    if (!amap)
+        return;
+    lock_guard guard(amap->lock());
+    slot_t slot = e.aref.first();
+    for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++) {
+        if (anon->slot() == slot_of_zeros) {
+            usage.lazily_freed += anon->page() ? page_size : 0;
+        } else if (anon->slot() && !anon->page()) {
+            usage.swapped += page_size;
+            usage.swapped_proportional +=
+                (uint64_t{page_size} << vm_usage::fraction_bits) / anon->references();
+        }
+        long_work::pause();
+    }
+}
+
+static uint64_t swapped_of_object(vm_map_entry& e) {
+    if (!e.object)
+        return 0;
+    lock_guard guard(e.object->lock());
+    const uint64_t first = e.object_index(e.start);
+    return e.object->swapped_pages(first, first + e.pages()) * page_size;
+}
+
+// Linux, too, counts here no memory that is shared from the start.
+uint64_t vmspace::swapped_pages() {
+    const uvm_swap::totals swap = uvm_swap::total();
+    if (swap.free == swap.pages)
+        return 0;
+    vm_usage usage;
+    read_guard guard(map_.lock());
+    for (vm_map_entry* e = map_.first(); e; e = map_.next(*e))
+        count_swapped_anons(*e, usage);
+    return usage.swapped / page_size;
 }
 
 static map_region region_of(const vm_map_entry& e) {
@@ -64,10 +105,13 @@ std::optional<map_region> vmspace::region_at_or_after(vaddr_t from, vm_usage* us
     vm_map_entry* e = map_.lookup_or_next(from);
     if (!e)
         return std::nullopt;
-    if (usage)
+    if (usage) {
+        count_swapped_anons(*e, *usage);
+        usage->swapped += swapped_of_object(*e);
         for_each_mapped_page(*e, [&](vaddr_t, vm_page& page, const pmap_mapping& mapping) {
             usage->add_page(page, mapping);
         });
+    }
     return region_of(*e);
 }
 

@@ -1,8 +1,12 @@
-// process_vm_readv(2), process_vm_writev(2): from the memory of one process to that of another.
+// process_vm_readv(2), process_vm_writev(2): from the memory of one process to that of another; and
+// process_madvise(2).
 #include "kernel/abi/syscalls.h"
 #include "kernel/base/uio.h"
+#include "kernel/files/file.h"
+#include "kernel/files/permission.h"
 #include "kernel/process/call_memory.h"
 #include "kernel/process/process.h"
+#include "kernel/process/thread.h"
 #include "lib/long_work.h"
 #include "vm/vmspace.h"
 
@@ -31,14 +35,13 @@ expected<call_array<uio_segment>> copy_segments(user_ptr<const linux_iovec> from
     return segments;
 }
 
-// ESRCH, EPERM.
-expected<ref_ptr<vmspace>> memory_of(pid_t pid) {
-    ref_ptr<process> p = process_find(pid);
+// ESRCH; `refused`.
+expected<ref_ptr<vmspace>> memory_of(process* p, access_mode as, Errno refused) {
     if (!p)
         return fail(Errno::srch);
     const auto context = process_context(*p);
-    if (!may_access(*p, *context, access_mode::realcreds))
-        return fail(Errno::perm);
+    if (!may_access(*p, *context, as))
+        return fail(refused);
     if (!context->vm)
         return fail(Errno::srch);
     return context->vm;
@@ -56,7 +59,8 @@ sysresult transfer(uio::direction way, pid_t pid, user_ptr<const linux_iovec> lo
     if (io.remaining() == 0)
         return 0;
     call_array<uio_segment> theirs = TRY(copy_segments(remote, remote_count));
-    ref_ptr<vmspace> vm = TRY(memory_of(pid));
+    ref_ptr<vmspace> vm =
+        TRY(memory_of(process_find(pid).get(), access_mode::realcreds, Errno::perm));
     call_array<char> page(page_size);
     if (!page)
         return fail(Errno::nomem);
@@ -100,4 +104,28 @@ sysresult sys_process_vm_writev(sys_pid pid, user_ptr<const linux_iovec> local,
                                 uint64_t local_count, user_ptr<const linux_iovec> remote,
                                 uint64_t remote_count, uint64_t flags) {
     return transfer(uio::direction::write, pid, local, local_count, remote, remote_count, flags);
+}
+
+// Of its own memory, too, only for who may change how fast others run (CAP_SYS_NICE).
+sysresult sys_process_madvise(sys_fd pidfd, user_ptr<const linux_iovec> ranges, uint64_t count,
+                              int32_t advice, uint64_t flags) {
+    if (flags != 0)
+        return fail(Errno::inval);
+    const call_array<uio_segment> pieces = TRY(copy_segments(ranges, count));
+    const ref_ptr<file> of = TRY(current_thread().files->get(pidfd));
+    process* const p = of->pidfd_process();
+    if (!p)
+        return fail(Errno::badf);
+    using namespace linux_abi;
+    if (advice != madv_cold && advice != madv_pageout && advice != madv_willneed)
+        return fail(Errno::inval);
+    const ref_ptr<vmspace> vm = TRY(memory_of(p, access_mode::fscreds, Errno::acces));
+    if (!is_superuser())
+        return fail(Errno::perm);
+    uint64_t advised = 0;
+    for (uint64_t i = 0; i < count; advised += pieces[i++].size)
+        if (const status done = vm->advise(vaddr_t(pieces[i].address), pieces[i].size, advice);
+            !done)
+            return advised ? sysresult(int64_t(advised)) : fail(done.error());
+    return int64_t(advised);
 }

@@ -60,7 +60,7 @@ void print_lines(std::span<const smaps_line> lines, text_buffer& out) {
 uint64_t whole(uint64_t fractions) { return fractions >> vm_usage::fraction_bits; }
 
 // What smaps and its sum have in common. There are no huge pages and no
-// merged pages; what is in swap is not counted.
+// merged pages.
 void print_usage(const vm_usage& u, uint64_t locked, bool rollup, text_buffer& out) {
     print_lines({{{"Rss", u.resident},
                   {"Pss", whole(u.proportional)},
@@ -78,14 +78,14 @@ void print_usage(const vm_usage& u, uint64_t locked, bool rollup, text_buffer& o
                   {"Referenced", u.referenced},
                   {"Anonymous", u.anonymous},
                   {"KSM", 0},
-                  {"LazyFree", 0},
+                  {"LazyFree", u.lazily_freed},
                   {"AnonHugePages", 0},
                   {"ShmemPmdMapped", 0},
                   {"FilePmdMapped", 0},
                   {"Shared_Hugetlb", 0},
                   {"Private_Hugetlb", 0},
-                  {"Swap", 0},
-                  {"SwapPss", 0},
+                  {"Swap", u.swapped},
+                  {"SwapPss", whole(u.swapped_proportional)},
                   {"Locked", locked}}},
                 out);
 }

@@ -236,7 +236,7 @@ static void print_memory(vmspace& vm, const vmspace::sizes& s, text_buffer& out)
         {"VmExe", kib_of_pages(text)},
         {"VmLib", kib_of_pages(s.text_pages > text ? s.text_pages - text : 0)},
         {"VmPTE", kib_of_pages(vm.physical_map().table_pages())},
-        {"VmSwap", 0},
+        {"VmSwap", kib_of_pages(vm.swapped_pages())},
         {"VmCommit", kib_of_pages(vm.commit_charge())}, // Spork's own
     };
     for (const auto& l : lines)

@@ -70,6 +70,12 @@ def test_memory_is_out_when_swap_is_full() -> None:
     assert counter(text, "pgswapout") > 1500, text
 
 
+def test_what_programs_say_of_their_pages() -> None:
+    ended = script("swapon /dev/vda && /tests/page_advice swap && swapoff /dev/vda && echo all back",
+                   "--mem", "64M", "--swap", "32M")
+    assert "not ok" not in ended.text and ended.text.endswith("all back\n"), ended.text
+
+
 def test_strict_accounting_counts_swap() -> None:
     ended = script("""
         echo 2 >/proc/sys/vm/overcommit_memory

@@ -1,0 +1,181 @@
+// What a program says of pages that it needs no more, or soon: MADV_COLD, MADV_PAGEOUT,
+// MADV_WILLNEED, MADV_FREE and process_madvise. With the word "swap" there is some, and pages go out
+// (tests/system/test_paging.py); without it the calls answer the same, and the pages may stay.
+#include "../lib/fault.h"
+#include "../lib/proc.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#ifndef MADV_COLD
+enum { MADV_COLD = 20, MADV_PAGEOUT = 21 };
+#endif
+enum { PAGE = 4096, PAGES = 64, SIZE = PAGES * PAGE, RW = PROT_READ | PROT_WRITE };
+
+static bool swap;
+
+// Between pages of another kind, so that it is one line of smaps.
+static char* memory(int flags) {
+    char* at = mmap(NULL, SIZE + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(at != MAP_FAILED);
+    at = mmap(at + PAGE, SIZE, RW, flags | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    need(at != MAP_FAILED);
+    for (int i = 0; i < PAGES; i++)
+        memset(at + i * PAGE, i + 1, PAGE);
+    return at;
+}
+
+static int wrong(const char* at) {
+    int bad = 0;
+    for (int i = 0; i < PAGES; i++)
+        bad += at[i * PAGE] != i + 1 || at[i * PAGE + PAGE - 1] != i + 1;
+    return bad;
+}
+
+static int there(char* at) {
+    unsigned char in[PAGES];
+    int n = 0;
+    need(mincore(at, SIZE, in) == 0);
+    for (int i = 0; i < PAGES; i++)
+        n += in[i] & 1;
+    return n;
+}
+
+// A line of smaps for the mapping at `at`, in KiB.
+static long smaps(const char* at, const char* field) {
+    char line[512], start[32], format[64];
+    long kib = -1;
+    bool here = false;
+    FILE* f = fopen("/proc/self/smaps", "r");
+    need(f != NULL);
+    snprintf(start, sizeof start, "%lx-", (long)at);
+    snprintf(format, sizeof format, "%s: %%ld", field);
+    while (kib < 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, start, strlen(start)) == 0)
+            here = true;
+        else if (here)
+            (void)!sscanf(line, format, &kib);
+    fclose(f);
+    return kib;
+}
+
+static void goes_and_comes(int flags) {
+    char* at = memory(flags);
+    is(madvise(at, SIZE, MADV_COLD), 0, "cold");
+    is(there(at), PAGES, "cold pages stay for now");
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out");
+    if (swap) {
+        is(there(at), 0, "none is in memory");
+        is(smaps(at, "Swap"), SIZE / 1024, "smaps has them in swap");
+        is(madvise(at, SIZE / 2, MADV_WILLNEED), 0, "half of them will be needed");
+        ok(there(at) >= PAGES / 2, "and are there");
+    }
+    is(wrong(at), 0, "with what they had");
+    at[0] = 77;
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out again");
+    is(at[0], 77, "what was stored since is there");
+    need(munmap(at, SIZE) == 0);
+}
+
+static void private_memory(void) { goes_and_comes(MAP_PRIVATE); }
+static void shared_memory(void) { goes_and_comes(MAP_SHARED); }
+
+static void others_have_it(void) {
+    char* at = memory(MAP_PRIVATE);
+    int ends[2];
+    char c;
+    need(pipe(ends) == 0);
+    const pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(close(ends[1]) == 0 && read(ends[0], &c, 1) == 0);
+        _exit(wrong(at));
+    }
+    is(wrong(at), 0, "the parent reads");
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "pages that a child has, too");
+    is(there(at), PAGES, "stay");
+    need(close(ends[1]) == 0);
+    ok(exited_with(reap(child), 0), "the child has what there was");
+    need(munmap(at, SIZE) == 0);
+}
+
+static void no_longer_needed(void) {
+    char* at = memory(MAP_PRIVATE);
+    is(madvise(at, SIZE, MADV_FREE), 0, "free");
+    at[PAGE] = 5;
+    if (swap)
+        is(smaps(at, "LazyFree"), SIZE / 1024 - 4, "all but one may be lost");
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out");
+    int bad = 0;
+    for (int i = 0; i < PAGES; i++)
+        bad += i != 1 && at[i * PAGE] != 0 && at[i * PAGE] != i + 1;
+    is(bad, 0, "a page has what it had, or zeros");
+    is(at[PAGE], 5, "what was stored since stays");
+    if (swap)
+        is(at[5 * PAGE], 0, "and the rest is gone");
+    at[5 * PAGE] = 6;
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out again");
+    is(at[5 * PAGE], 6, "with what was stored");
+    need(munmap(at, SIZE) == 0);
+}
+
+static void errors(void) {
+    const int words[] = {MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED};
+    char* at = memory(MAP_PRIVATE);
+    need(munmap(at + 4 * PAGE, PAGE) == 0);
+    for (int i = 0; i < 3; i++) {
+        is_errno(madvise(at + 1, PAGE, words[i]), EINVAL, "%d: in the middle of a page", words[i]);
+        is_errno(madvise(at, SIZE, words[i]), ENOMEM, "%d: over a hole", words[i]);
+        is(madvise(at, 0, words[i]), 0, "%d: nothing", words[i]);
+    }
+    need(mlock(at, PAGE) == 0);
+    is_errno(madvise(at, PAGE, MADV_COLD), EINVAL, "cold, and locked");
+    is_errno(madvise(at, PAGE, MADV_PAGEOUT), EINVAL, "out, and locked");
+    is_errno(madvise(at, PAGE, MADV_FREE), EINVAL, "free, and locked");
+    is(madvise(at, PAGE, MADV_WILLNEED), 0, "needed, and locked");
+    need(munmap(at, SIZE) == 0);
+}
+
+static long advise(int fd, void* at, size_t size, int advice, unsigned flags) {
+    struct iovec piece[2] = {{at, size}, {(char*)at + size, PAGE}};
+    return syscall(SYS_process_madvise, fd, piece, 2, advice, flags);
+}
+
+static void of_another(void) {
+    char* at = memory(MAP_PRIVATE);
+    int ends[2];
+    char c;
+    need(pipe(ends) == 0);
+    const pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(close(ends[1]) == 0);
+        need(read(ends[0], &c, 1) == 0);
+        _exit(wrong(at));
+    }
+    const int fd = (int)syscall(SYS_pidfd_open, child, 0);
+    need(fd >= 0);
+    is(advise(fd, at, PAGE, MADV_COLD, 0), 2 * PAGE, "cold, in two pieces");
+    is(advise(fd, at, PAGE, MADV_PAGEOUT, 0), 2 * PAGE, "out");
+    is_errno(advise(fd, at, PAGE, MADV_DONTNEED, 0), EINVAL, "what would change what it reads");
+    is_errno(advise(fd, at, PAGE, MADV_COLD, 1), EINVAL, "a flag");
+    is_errno(advise(ends[1], at, PAGE, MADV_COLD, 0), EBADF, "not a process");
+    is_errno(advise(fd, at + 1, PAGE, MADV_COLD, 0), EINVAL, "in the middle of a page");
+    need(munmap(at + 2 * PAGE, PAGE) == 0);
+    is(advise(fd, at + PAGE, PAGE, MADV_COLD, 0), 2 * PAGE, "the other's memory, not one's own");
+    need(close(ends[1]) == 0);
+    ok(exited_with(reap(child), 0), "the other has what it had");
+    is_errno(advise(fd, at, PAGE, MADV_COLD, 0), ESRCH, "it has ended");
+}
+
+int main(int argc, char** argv) {
+    swap = argc > 1 && strcmp(argv[1], "swap") == 0;
+    subtest("private memory", private_memory);
+    subtest("shared memory", shared_memory);
+    subtest("memory that others have", others_have_it);
+    subtest("memory that is of no use", no_longer_needed);
+    subtest("errors", errors);
+    subtest("another process", of_another);
+    return done();
+}
