@@ -108,7 +108,7 @@ void run() {
             daemon.idle.wait(daemon.lock, "page daemon");
         daemon.at_work = true;
         guard.unlock();
-        const bool helped = turn(target()) || vm_page_count_free() > reserve();
+        const bool helped = turn(target()) || spare_pages() != 0;
         guard.lock();
         daemon.at_work = false;
         daemon.helped = helped;

@@ -150,12 +150,14 @@ void model::protect(range r) {
 
 void model::advise(range r) {
     static constexpr int choices[] = {
-        madv_normal,     madv_random,     madv_sequential,    madv_willneed,      madv_dontneed,
-        madv_dontneed,   madv_dontneed,   madv_free,          madv_dontfork,      madv_dofork,
-        madv_wipeonfork, madv_keeponfork, madv_populate_read, madv_populate_write};
+        madv_normal,     madv_random,     madv_sequential,    madv_willneed,       madv_dontneed,
+        madv_dontneed,   madv_dontneed,   madv_free,          madv_dontfork,       madv_dofork,
+        madv_wipeonfork, madv_keeponfork, madv_populate_read, madv_populate_write, madv_cold,
+        madv_pageout,    madv_pageout,    madv_free};
     int advice = choices[r.value % std::size(choices)];
     bool populates = advice == madv_populate_read || advice == madv_populate_write;
-    bool drops = advice == madv_dontneed || advice == madv_free;
+    bool unwired = advice == madv_dontneed || advice == madv_free || advice == madv_cold ||
+                   advice == madv_pageout;
 
     Errno got = error_of(r.p.vm->advise(r.start(), r.size(), advice));
     if (populates) {
@@ -175,7 +177,7 @@ void model::advise(range r) {
         return;
     }
 
-    bool refused = drops && any_wired(r);
+    bool refused = unwired && any_wired(r);
     for (unsigned i = r.first; i < r.end; i++) {
         const page& x = r.p.at(i);
         if (x.mapped && (advice == madv_free || advice == madv_wipeonfork))
@@ -209,7 +211,7 @@ void model::advise(range r) {
         case madv_free:
             // What is shared by inheritance belongs to both sides and stays.
             if (x.own && x.own.use_count() == 1)
-                *x.own = {};
+                advice == madv_free ? x.own->free_lazily() : void(*x.own = {});
             break;
         default: break;
         }

@@ -38,6 +38,19 @@ using object_ref = std::shared_ptr<object>;
 struct cell {
     bool promoted = false; // false: what the object has, or zeros
     contents value{};
+    // After MADV_FREE: it may have become this instead, or yet do so; until somebody sees which.
+    bool lazy = false;
+    contents lost{};
+
+    void free_lazily() {
+        lazy = promoted;
+        lost = {};
+    }
+    void is_lost() {
+        value = lost;
+        lazy = false;
+    }
+    void put(unsigned sample, uint8_t byte) { value[sample] = lost[sample] = byte; }
 };
 
 struct page {
@@ -138,6 +151,8 @@ private:
     // Accesses. Each returns what the program gets.
     int expected_fault(process& p, unsigned at, vm_prot access, bool force = false);
     int expected_read(process& p, unsigned at, unsigned sample);
+    // Whether that is what a program may read.
+    bool reads(process& p, unsigned at, unsigned sample, int got);
     int expected_write(process& p, unsigned at, unsigned sample, uint8_t byte, bool force = false);
     bool grow_stack(process& p, unsigned at);
     bool promote(page& p);

@@ -130,7 +130,7 @@ static page_place place_of(vm_page* page, bool busy, swap_slot slot) {
                  .data = nullptr};
     if (page && !busy)
         p.data = static_cast<const uint8_t*>(page->data());
-    else if (!page && slot) {
+    else if (!page && slot && slot != slot_of_zeros) {
         const swap_page at = disk_page_of(slot);
         p.data = at.disk->page(at.page);
     }
