@@ -1,9 +1,11 @@
 // Tables of very many descriptors: that they grow and shrink, and what a fork sees of one that
-// another thread changes.
+// another thread changes; and that many threads' changes at once leave it whole.
 #include "../lib/proc.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 enum { HIGH = 1500, MOST = 70000, FORKS = 60 };
 
@@ -53,6 +55,7 @@ static void grow_and_shrink(void) {
        "but for the lowest all closed");
 }
 
+static rlim_t limit_max;
 static int low;
 static volatile bool stop;
 
@@ -83,8 +86,84 @@ static void forks_see_one_instant(void) {
     is(lost, 0, "a descriptor that moves about is somewhere in each child");
 }
 
+// ---- All at once ------------------------------------------------------------------------------
+
+enum { STEPS = 1500, SPREAD = 4000 };
+
+static unsigned draw(unsigned* seed, unsigned below) {
+    *seed = *seed * 1103515245 + 12345;
+    return (*seed >> 8) % below;
+}
+
+static void close_some(unsigned from, unsigned* seed) {
+    enum { MARK = 4 };
+    syscall(SYS_close_range, from, from + draw(seed, SPREAD / 2), draw(seed, 2) ? MARK : 0);
+}
+
+static void look_at_some(int from) {
+    struct pollfd asked[64];
+    for (int i = 0; i < 64; i++)
+        asked[i] = (struct pollfd){.fd = from + i, .events = POLLIN};
+    poll(asked, 64, 0);
+}
+
+static void use_in_child(int from, unsigned* seed) {
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        for (int i = 0; i < 30; i++)
+            dup2(from, 3 + (int)draw(seed, SPREAD));
+        _exit(0);
+    }
+    need(exited_with(reap(child), 0));
+}
+
+static void* use_all(void* arg) {
+    unsigned seed = (unsigned)(long)arg;
+    for (int i = 0; i < STEPS; i++) {
+        const int a = 3 + (int)draw(&seed, SPREAD), b = 3 + (int)draw(&seed, SPREAD);
+        int ends[2];
+        switch (draw(&seed, 10)) {
+        case 0:
+        case 1: dup2(a, b); break;
+        case 2: dup2(0, b); break;
+        case 3: close(a); break;
+        case 4: close_some((unsigned)a, &seed); break;
+        case 5: need(pipe(ends) == 0 || errno == EMFILE); break;
+        case 6: fcntl(a, F_DUPFD_CLOEXEC, b); break;
+        case 7:
+            setrlimit(RLIMIT_NOFILE, &(struct rlimit){64 + draw(&seed, SPREAD), limit_max});
+            break;
+        case 8: look_at_some(a); break;
+        case 9:
+            if (draw(&seed, 40) == 0)
+                use_in_child(a, &seed);
+        }
+    }
+    return NULL;
+}
+
+static void all_at_once(void) {
+    enum { THREADS = 4 };
+    struct rlimit limit;
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit_max = limit.rlim_max;
+    pthread_t threads[THREADS];
+    for (long i = 0; i < THREADS; i++)
+        need(pthread_create(&threads[i], NULL, use_all, (void*)(i + 1)) == 0);
+    for (int i = 0; i < THREADS; i++)
+        need(pthread_join(threads[i], NULL) == 0);
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    need(syscall(SYS_close_range, 3, ~0u, 0) == 0);
+    bool lowest_first = true;
+    for (int i = 3; i < 300; i++)
+        lowest_first = lowest_first && dup(0) == i;
+    ok(lowest_first, "when all is closed, the lowest are given again");
+}
+
 int main(void) {
     subtest("growing and shrinking", grow_and_shrink);
     subtest("fork beside changes", forks_see_one_instant);
+    subtest("all that changes them, at once", all_at_once);
     return done();
 }

@@ -26,6 +26,39 @@ static long meminfo_pages(const char* name) {
     return atol(line + strlen(name)) / 4;
 }
 
+static void never_be_chosen(void) {
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+    need(write(fd, "-1000", 5) == 5 && close(fd) == 0);
+}
+
+static void touch(size_t pages) {
+    char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
+    need(at != MAP_FAILED);
+    for (size_t i = 0; i < pages; i++)
+        at[i * PAGE] = 1;
+}
+
+static void end(pid_t child) {
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+// So that what is left runs out sooner: somebody who has the rest, and is never killed for it.
+static pid_t fill_memory(void) {
+    enum { LEFT = 10000 };
+    struct gate full = gate_make();
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        never_be_chosen();
+        touch((size_t)(meminfo_pages("MemFree:") - LEFT));
+        gate_open(&full);
+        pause();
+    }
+    gate_pass(&full);
+    return child;
+}
+
 static int log_fd;
 
 static void follow_log(void) {
@@ -78,28 +111,77 @@ static void write_for_ever(void* end) {
         continue;
 }
 
-// Takes the last pages in a call, which has the pipe's lock meanwhile.
-static void eat_in_call(void* unused) {
-    (void)unused;
+// ---- Sources without end
+
+static int read_from;
+
+static void read_pipe(void) {
+    static int ends[2]; // and the pipe's lock is held while it is read
+    need(pipe(ends) == 0);
+    spawn(write_for_ever, &ends[1]);
+    read_from = ends[0];
+}
+
+static void read_random(void) {
+    read_from = open("/dev/urandom", O_RDONLY);
+    need(read_from >= 0);
+}
+
+static void read_file(void) {
+    static char block[16 * PAGE];
+    read_from = memfd_create("source", 0);
+    need(read_from >= 0 && write(read_from, block, sizeof block) == sizeof block);
+}
+
+static void read_text(void) {
+    read_from = open("/proc/self/maps", O_RDONLY);
+    need(read_from >= 0);
+}
+
+static void read_directory(void) {
+    read_from = open("/bin", O_RDONLY | O_DIRECTORY);
+    need(read_from >= 0);
+}
+
+static const struct source {
+    const char* what;
+    void (*open)(void);
+    bool directory;
+} sources[] = {
+    {"a pipe", read_pipe, false},          {"random numbers", read_random, false},
+    {"a file", read_file, false},          {"a text of /proc", read_text, false},
+    {"a directory", read_directory, true},
+};
+
+// Takes the last pages in calls, of memory that nobody has touched.
+static void eat_in_call(void* arg) {
     enum { LAST = 2000 };
-    int pipe_ends[2];
-    need(pipe(pipe_ends) == 0);
-    spawn(write_for_ever, &pipe_ends[1]);
+    const struct source* source = arg;
+    source->open();
     const size_t pages = (size_t)meminfo_pages("MemTotal:") + LAST;
     const size_t first = (size_t)meminfo_pages("MemFree:") - LAST;
     char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
     need(at != MAP_FAILED);
     for (size_t i = 0; i < first; i++)
         at[i * PAGE] = 1;
-    for (size_t done = first * PAGE; done < pages * PAGE;) {
-        ssize_t n = read(pipe_ends[0], at + done, 16 * PAGE);
-        need(n > 0);
-        done += (size_t)n;
+    for (size_t done = first * PAGE; done + 16 * PAGE < pages * PAGE;) {
+        ssize_t n = source->directory ? syscall(SYS_getdents64, read_from, at + done, 16 * PAGE)
+                                      : read(read_from, at + done, 16 * PAGE);
+        need(n >= 0 || errno == ENOMEM); // for the text, say
+        if (n < 0)
+            at[done] = 1;
+        done += n < 0 ? PAGE : (size_t)n;
+        if (n < 16 * PAGE && source->open != read_pipe)
+            lseek(read_from, 0, SEEK_SET);
     }
 }
 
 static void the_glutton_reads(void) {
-    is_killed(status_of(eat_in_call, NULL), SIGKILL, "who reads more than there is is killed");
+    const pid_t filler = fill_memory();
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
+        is_killed(status_of(eat_in_call, (void*)&sources[i]), SIGKILL,
+                  "who reads more from %s than there is is killed", sources[i].what);
+    end(filler);
 }
 
 // All but a few pages of memory are in a file, of a kind that has no limit. A fork in mode copy
@@ -172,8 +254,7 @@ static void protected_process(void) {
     gate_pass(&full);
     pid_t survivor = fork();
     if (survivor == 0) {
-        int fd = open("/proc/self/oom_score_adj", O_WRONLY);
-        need(write(fd, "-1000", 5) == 5);
+        never_be_chosen();
         char* at = mmap(NULL, (size_t)part * 3 / 2 * PAGE, RW, ANON, -1, 0);
         need(at != MAP_FAILED);
         for (long i = 0; i < part * 3 / 2; i++)
@@ -189,19 +270,11 @@ static void protected_process(void) {
 enum { USER = 1000 };
 static struct gate sleeps, never;
 
-static void touch(size_t pages) {
-    char* at = mmap(NULL, pages * PAGE, RW, ANON | MAP_NORESERVE, -1, 0);
-    need(at != MAP_FAILED);
-    for (size_t i = 0; i < pages; i++)
-        at[i * PAGE] = 1;
-}
-
 // Takes more than is free, and lives: then somebody else has gone.
 static void demand_memory(long more) {
     pid_t eater = fork();
     if (eater == 0) {
-        int fd = open("/proc/self/oom_score_adj", O_WRONLY);
-        need(write(fd, "-1000", 5) == 5);
+        never_be_chosen();
         touch((size_t)(meminfo_pages("MemFree:") + more));
         _exit(5);
     }
@@ -223,11 +296,6 @@ static pid_t sleeper(void (*hold)(void), uid_t user) {
 }
 
 static bool lives(pid_t child) { return waitpid(child, NULL, WNOHANG) == 0; }
-
-static void end(pid_t child) {
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-}
 
 static long share; // of each small sleeper, in pages
 static void hold_share(void) { touch((size_t)share); }
@@ -484,6 +552,36 @@ static void hold_pidfds(void) {
     }
 }
 
+// Descriptors of a process that has gone hold nothing of its memory, nor does one of a link to it.
+static void files_of_the_dead(void) {
+    static const char* const names[] = {"maps",   "smaps",   "vmspace",       "environ", "stat",
+                                        "status", "fd",      "cwd",           "exe",     "root",
+                                        "ledger", "cmdline", "oom_score_adj", "task",    "."};
+    enum { NAMES = sizeof names / sizeof names[0] };
+    sleeps = gate_make(), never = gate_make();
+    const long before = meminfo_pages("MemFree:");
+    pid_t pid = sleeper(hold_memory_file, 0);
+    int opened = 0;
+    for (int i = 0; i < NAMES; i++) {
+        char path[64], byte;
+        snprintf(path, sizeof path, "/proc/%d/%s", pid, names[i]);
+        int fd = open(path, O_RDONLY);
+        if (fd >= 0 && read(fd, &byte, 1) == 1)
+            opened++;
+        opened += open(path, O_PATH | O_NOFOLLOW) >= 0;
+    }
+    char path[64];
+    for (int fd = 3; fd < 20; fd++) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+        opened += open(path, O_PATH | O_NOFOLLOW) >= 0;
+    }
+    const long held = before - meminfo_pages("MemFree:");
+    ok(opened > NAMES && held > HELD, "%d files of a process that holds %ld pages", opened, held);
+    end(pid);
+    ok(eventually(before - meminfo_pages("MemFree:") < HELD / 4),
+       "hold none of them when it is gone");
+}
+
 // What the kernel keeps for a process counts like its own pages.
 static void kernels_memory(void) {
     static const struct {
@@ -506,15 +604,17 @@ static void kernels_memory(void) {
         {"a second thread's files", hold_in_second_table},
         {"processes that have gone", hold_pidfds},
     };
+    const pid_t filler = fill_memory();
     for (size_t i = 0; i < sizeof hogs / sizeof hogs[0]; i++) {
         sleeps = gate_make(), never = gate_make();
         pid_t innocent = sleeper(hold_pages, 0), hog = sleeper(hogs[i].hold, 0);
         demand_memory(100);
-        ok(!lives(hog), "who holds %s is killed", hogs[i].what);
+        ok(eventually(!lives(hog)), "who holds %s is killed", hogs[i].what);
         ok(lives(innocent), "and not one that has more pages");
         end(hog);
         end(innocent);
     }
+    end(filler);
 }
 
 // ---- As oom_score has it ----------------------------------------------------------------------
@@ -703,6 +803,7 @@ int main(void) {
     subtest("a protected process", protected_process);
     subtest("many small processes of one user", many_small_ones);
     subtest("memory of the kernel's", kernels_memory);
+    subtest("files of a process that has gone", files_of_the_dead);
     subtest("buffers of calls", buffers_of_calls);
     subtest("descriptors that processes share", shared_tables);
     subtest("the arguments of an exec under way", exec_under_way);
