@@ -208,7 +208,7 @@ vm_page* uvm_aobj::make_room(uint64_t index, bool clean) {
     return page;
 }
 
-void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read) {
+void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read, bool wanted) {
     page_clear_busy(page);
     if (!page.released && !read) {
         (void)pages_.replace(page.index, place(slot, page.clean).word());
@@ -219,7 +219,7 @@ void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read) {
     if (page.released)
         free_orphan(page);
     else
-        uvm_pdpolicy::enqueue(page, slot);
+        uvm_pdpolicy::enqueue(page, wanted ? slot : 0);
 }
 
 bool uvm_aobj::page_went(vm_page& page, swap_slot slot) {

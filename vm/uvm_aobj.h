@@ -90,7 +90,8 @@ public:
     const char* kind() const override;
     uint64_t device() const override;
     uint64_t inode() const override;
-    void page_came(vm_page& page, swap_slot slot, const status& read) override REQUIRES(lock_);
+    void page_came(vm_page& page, swap_slot slot, const status& read, bool wanted) override
+        REQUIRES(lock_);
     bool page_went(vm_page& page, swap_slot slot) override REQUIRES(lock_);
     status leave_swap(uint64_t index, swap_slot slot, page_in& later) override REQUIRES(lock_);
 

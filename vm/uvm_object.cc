@@ -34,6 +34,6 @@ void uvm_object::remove_shadow(amap_shadow& shadow) {
 // ---- Objects that are never out --------------------------------------------------------------
 
 status uvm_object::bring_in(uint64_t, page_in&) { return {}; }
-void uvm_object::page_came(vm_page&, swap_slot, const status&) { ASSERT(false); }
+void uvm_object::page_came(vm_page&, swap_slot, const status&, bool) { ASSERT(false); }
 bool uvm_object::page_went(vm_page&, swap_slot) { ASSERT(false); }
 status uvm_object::leave_swap(uint64_t, swap_slot, page_in&) { ASSERT(false); }

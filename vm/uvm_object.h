@@ -43,7 +43,8 @@ public:
     virtual status bring_in(uint64_t index, page_in& later) REQUIRES(lock_);
     // For the pager, which has moved a page of its; and for swapoff: as vm_anon's. Of objects whose
     // pages are queued for the page daemon. A page that is in memory has no slot.
-    virtual void page_came(vm_page& page, swap_slot slot, const status& read) REQUIRES(lock_);
+    virtual void page_came(vm_page& page, swap_slot slot, const status& read, bool wanted)
+        REQUIRES(lock_);
     virtual bool page_went(vm_page& page, swap_slot slot) REQUIRES(lock_);
     virtual status leave_swap(uint64_t index, swap_slot slot, page_in& later) REQUIRES(lock_);
     // The page only if it is resident: for fault-ahead and mincore.

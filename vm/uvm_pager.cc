@@ -37,10 +37,10 @@ status page_in_finish(page_in& way) {
 
 void page_in::came(unsigned n, const status& read) {
     if (anons_[n])
-        return anons_[n]->page_came(*pages_[n], read);
+        return anons_[n]->page_came(*pages_[n], read, n == 0);
     uvm_object& object = *owner_.object();
     object.lock().assert_held();
-    object.page_came(*pages_[n], slot_ + n, read);
+    object.page_came(*pages_[n], slot_ + n, read, n == 0);
 }
 
 // ---- Out -------------------------------------------------------------------------------------

@@ -82,12 +82,13 @@ void begin_paging() {
 bool is_running() { return vm_page_get_reserve() != 0; }
 
 // Ends when nothing is left to be looked at: a page that was spared has its bit cleared, and goes
-// when its turn comes again; so two rounds show whatever can go.
+// when its turn comes again; so three rounds show whatever can go, also under a policy that
+// looks at some pages more than at others.
 bool turn(uint64_t target) {
     page_out out;
     EVENT(daemon_woken, .free = vm_page_count_free(), .target = target);
     progress so_far;
-    for (uint64_t left = 2 * uvm_pdpolicy::queued_pages() + 1; left != 0; left--) {
+    for (uint64_t left = 3 * uvm_pdpolicy::queued_pages() + 1; left != 0; left--) {
         if (vm_page_count_free() + out.count() >= target)
             break;
         look_at_next(out, so_far);

@@ -21,8 +21,9 @@ page_policy& deactivated_pages() {
     static constinit second_chance policy("deactivated");
     return policy;
 }
-constexpr page_policy& (*policies[])() = {deactivated_pages, second_chance_policy, fifo_policy,
-                                          random_policy};
+constexpr page_policy& (*policies[])() = {deactivated_pages, second_chance_policy,
+                                          fifo_policy,       random_policy,
+                                          lru_policy,        clock_pro_policy};
 constexpr uint32_t deactivated = 0, first_choice = 1, policies_end = std::size(policies);
 
 page_policy& policy(uint32_t number) { return policies[number](); }

@@ -83,3 +83,5 @@ public:
 page_policy& second_chance_policy();
 page_policy& fifo_policy();
 page_policy& random_policy();
+page_policy& lru_policy();
+page_policy& clock_pro_policy();

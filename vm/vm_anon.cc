@@ -154,13 +154,13 @@ status vm_anon::leave_swap(page_in& later) {
     return {};
 }
 
-void vm_anon::page_came(vm_page& page, const status& read) {
+void vm_anon::page_came(vm_page& page, const status& read, bool wanted) {
     lock_.assert_held();
     page_clear_busy(page);
     if (page.released) {
         end();
     } else if (read) {
-        uvm_pdpolicy::enqueue(page, slot_);
+        uvm_pdpolicy::enqueue(page, wanted ? slot_ : 0);
         EVENT(anon_paged_in, .anon = this, .page = page.physical(), .slot = slot_);
     } else {
         page_ = nullptr;

@@ -76,8 +76,8 @@ public:
     // Removes the page from every pmap and gives it back. The lock is held.
     void last_reference_gone();
 
-    // For the pager, which has moved the page. The lock is held.
-    void page_came(vm_page& page, const status& read);
+    // For the pager, which has moved the page; `wanted`: not one that came along. The lock is held.
+    void page_came(vm_page& page, const status& read, bool wanted);
     // Whether the page has been freed. No slot: it could not be written, and stays.
     bool page_went(vm_page& page, swap_slot slot);
 

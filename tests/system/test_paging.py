@@ -17,7 +17,8 @@ def counter(text: str, name: str) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("cpus,policy", [(1, "fifo"), (2, "random"), (4, "second-chance")])
+@pytest.mark.parametrize("cpus,policy", [(1, "fifo"), (2, "random"), (4, "second-chance"),
+                                         (2, "lru"), (4, "clock-pro")])
 def test_all_is_there_that_was_stored(cpus: int, policy: str) -> None:
     """A program larger than what there is for it, under each policy; and swapoff takes the rest back."""
     ended = script(f"""
