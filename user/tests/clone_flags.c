@@ -270,6 +270,17 @@ static void choose_and_exec(void* arg) {
 static void exit_signal_and_exec(void) {
     is_exit(status_of(choose_and_exec, NULL), SIGCHLD,
             "a program gets SIGCHLD, whatever the one before it had chosen");
+    const sigset_t set = end_signals();
+    need(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    long child = syscall(SYS_clone, SIGUSR1, NULL, NULL, NULL, NULL);
+    if (child == 0) {
+        execl(self, self, "end", NULL);
+        _exit(1);
+    }
+    is(wait_for_signal(), SIGCHLD, "a child that runs another program ends as all do");
+    int status;
+    is(waitpid((pid_t)child, &status, 0), child, "and is for a plain wait");
+    is_exit(status, 0, "with its status");
 }
 
 // Becomes a sibling of the process that made it: a child of ours.
@@ -354,7 +365,7 @@ static void pidfd_that_fails(void) {
 
 int main(int argc, char** argv) {
     if (argc == 2)
-        return wait_for_signal();
+        return strcmp(argv[1], "wait") == 0 ? wait_for_signal() : 0;
     self = strdup(self_path(argv[0]));
     subtest("combinations that are refused", refused);
     subtest("name spaces", name_spaces);
