@@ -1,6 +1,6 @@
 // Inside procfs: how its files are declared. Each directory is a table of entries; an entry says
-// what the file shows and what becomes of what is written to it. The tables are in proc_system.cc
-// and proc_process.cc.
+// what the file shows and what becomes of what is written to it. The tables are in proc_system.cc,
+// proc_sys.cc and proc_process.cc.
 #pragma once
 
 #include "kernel/base/text_buffer.h"
@@ -68,4 +68,5 @@ struct proc_entry {
 };
 
 extern const proc_entry proc_root_entry;
-extern const proc_entry proc_process_entry; // /proc/PID
+extern const proc_entry proc_process_entry;  // /proc/PID
+extern const proc_entry proc_sys_entries[3]; // of /proc/sys

@@ -3,7 +3,9 @@
 #include "../lib/proc.h"
 #include "../lib/rights.h"
 #include "../lib/scratch.h"
+#include "../lib/spork.h"
 
+#include <dirent.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -191,6 +193,39 @@ static void held_over_the_end(void) {
     ok(openat(dir, "maps", O_RDONLY) < 0, "its directory");
 }
 
+// What root has opened to be written to, of /proc/sys: all that can be.
+static int open_settings(const char* folder, int fds[], int most) {
+    int found = 0;
+    DIR* dir = opendir(folder);
+    need(dir != NULL);
+    for (struct dirent* entry; (entry = readdir(dir)) != NULL && found < most;) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.' && (fds[found] = open(path, O_WRONLY | O_CLOEXEC)) >= 0)
+            found++;
+    }
+    closedir(dir);
+    return found;
+}
+
+static void settings(void) {
+    enum { MOST = 100 };
+    static const char* const folders[] = {"fs", "kernel", "vm"};
+    int fds[MOST], found = 0;
+    for (int i = 0; i < 3; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/sys/%s", folders[i]);
+        found += open_settings(path, fds + found, MOST - found);
+    }
+    ok(found > 15, "root may change %d settings", found);
+    become(ANN);
+    int refused = 0;
+    for (int i = 0; i < found; i++)
+        refused += write(fds[i], "1", 1) < 0 && errno == EPERM;
+    is(refused, found,
+       "of an ordinary user's words none is taken, though root had opened the file");
+}
+
 int main(int argc, char** argv) {
     if (argc == 3) { // the set-uid program
         char byte;
@@ -207,5 +242,7 @@ int main(int argc, char** argv) {
     subtest("itself", itself);
     subtest("held over an exec", held_over_exec);
     subtest("held over the end", held_over_the_end);
+    if (on_spork())
+        subtest("settings", settings);
     return done();
 }
