@@ -48,7 +48,7 @@ kernel_sources := $(sort $(wildcard boot/*.S arch/x86_64/*.S arch/x86_64/*.cc li
                     kernel/*.cc kernel/*/*.cc vm/*.cc vm/*/*.cc tests/kernel/*.cc))
 host_sources   := $(sort $(wildcard tests/host/*.cc vm/*.cc vm/*/*.cc arch/host/*.cc) \
                     $(filter-out lib/kernel_%.cc,$(wildcard lib/*.cc)) \
-                    kernel/drivers/partition_table.cc kernel/drivers/virtqueue.cc)
+                    kernel/drivers/partition_table.cc kernel/drivers/virtqueue.cc tests/replacement/simulate.cc)
 user_lib       := $(sort $(wildcard user/lib/*.c))
 user_tests     := $(sort $(wildcard user/tests/*.c))
 user_demos     := $(sort $(wildcard user/demos/*.c))
@@ -81,6 +81,8 @@ races_objects := $(patsubst %,$(BUILD)/races/%.o,$(filter-out tests/host/test_%,
                     tests/host/test_vm_threads.cc)
 fuzz_objects := $(patsubst %,$(BUILD)/fuzz/%.o,$(filter-out tests/host/test_% tests/host/main.cc, \
                     $(host_sources)) tests/host/fuzz/fuzz_vm.cc)
+replacement_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/%,$(host_sources)) \
+                    tests/replacement/main.cc)
 root_cpio  := $(BUILD)/root.cpio
 iso        := $(BUILD)/$(SANITIZE:%=%/)spork.iso
 musl       := $(BUILD)/libc/musl/.patched
@@ -277,6 +279,10 @@ growth: $(tools_run) $(tools_growth) ## the cost of mmap, page faults and fork b
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/growth
 
+replacement: $(tools_run) $(tools_test) $(tools_growth) $(tools_tcc) ## page-ins over memory size, under each policy of the page daemon
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(BUILD)/model/replacement
+	$(Q)tools/replacement
+
 fault-ahead: $(tools_run) $(tools_tcc) ## count page faults with and without fault-ahead
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tools/fault-ahead
@@ -352,7 +358,7 @@ help: ## list these targets
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
-        bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth fault-ahead lint format setup \
+        bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth replacement fault-ahead lint format setup \
         clean distclean help FORCE
 
 # ---- Tools that must be there --------------------------------------------------------------
@@ -433,6 +439,10 @@ $(model_tests): $(model_objects) $(BUILD)/model/objects
 	$(call say,LINK,$@)
 	$(Q)$(HOSTCXX) $(model_objects) $(host_libs) -o $@
 
+$(BUILD)/model/replacement: $(replacement_objects)
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) $(replacement_objects) -pthread -o $@
+
 $(BUILD)/coverage/%.cc.o: %.cc $(BUILD)/coverage/flags | $(tools_run) $(tools_test)
 	@mkdir -p $(@D)
 	$(call say,COV,$<)
@@ -501,4 +511,5 @@ $(iso): $(kernel_elf) $(root_cpio) boot/grub.cfg tools/sporklib/iso.py
 	$(Q)tools/spork iso -o $@.new && mv $@.new $@
 
 -include $(kernel_objects:.o=.d) $(host_objects:.o=.d) $(model_objects:.o=.d) \
-    $(coverage_objects:.o=.d) $(races_objects:.o=.d) $(fuzz_objects:.o=.d) $(programs:=.d) $(bench_programs:=.d)
+    $(coverage_objects:.o=.d) $(races_objects:.o=.d) $(fuzz_objects:.o=.d) \
+    $(replacement_objects:.o=.d) $(programs:=.d) $(bench_programs:=.d)

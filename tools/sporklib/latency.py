@@ -7,7 +7,6 @@ from outside, by a plugin of QEMU's (tools/qemu/irqs_off.c). The kernel is the o
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from .bench import LEAN_KERNEL
 from .machine import in_option
 from .paths import ROOT, ToolError, cross_tool
+from .qemu_plugin import build_plugin
 
 SECONDS = 120
 
@@ -24,19 +24,6 @@ class Measured:
     gaps: dict[str, int] = field(default_factory=dict)  # call: the longest that others waited
     stretches: dict[str, tuple[int, str]] = field(default_factory=dict)  # and where it was spent
     failures: list[str] = field(default_factory=list)
-
-
-def _plugin(folder: Path) -> Path | None:
-    """The plugin, built for the QEMU that is there; null if that takes none."""
-    said = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True,
-                          check=False).stdout
-    version = re.search(r"version (\d+)", said)
-    if version is None or shutil.which("gcc") is None:
-        return None
-    made = folder / "irqs_off.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", f"-DQEMU_MAJOR={version[1]}", "-o", str(made),
-                    str(ROOT / "tools" / "qemu" / "irqs_off.c")], check=True)
-    return made
 
 
 def _addresses(kernel: Path) -> dict[str, int]:
@@ -57,7 +44,7 @@ def _where(kernel: Path, addresses: list[str]) -> str:
 
 
 def measure(folder: Path, kernel: Path = LEAN_KERNEL, only: str = "") -> Measured:
-    plugin = _plugin(folder)
+    plugin = build_plugin("irqs_off", folder)
     lines = folder / "stretches"
     options = ["--icount", "--mem", "512M", "--kernel", str(kernel), "--timeout", str(SECONDS)]
     if plugin is not None:
