@@ -72,7 +72,7 @@ programs       := $(BUILD)/user/init/init $(bin_programs) $(test_programs) $(dem
 
 kernel_elf := $(kernel_build)/spork.elf
 host_tests := $(BUILD)/host/vm_tests
-bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/tiny
+bench_programs := $(BUILD)/user/bench/bench $(BUILD)/user/bench/paging $(BUILD)/user/bench/tiny
 model_objects := $(patsubst %,$(BUILD)/model/%.o,$(filter-out tests/host/test_%,$(host_sources)) \
                     tests/host/test_vm_model.cc)
 model_tests := $(BUILD)/model/vm_model

@@ -102,13 +102,13 @@ vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
     return nullptr;
 }
 
-uint64_t uvm_aobj::swapped_pages(uint64_t first, uint64_t end) {
-    uint64_t n = 0;
-    for (; place found = next_place(first, end); first++) {
-        n += found.slot() != 0;
+bool uvm_aobj::next_swapped(uint64_t& index, uint64_t end) {
+    for (; place found = next_place(index, end); index++) {
+        if (found.slot())
+            return true;
         long_work::pause();
     }
-    return n;
+    return false;
 }
 
 status uvm_aobj::charge_pages(uint64_t pages) {
@@ -219,7 +219,7 @@ void uvm_aobj::page_came(vm_page& page, swap_slot slot, const status& read, bool
     if (page.released)
         free_orphan(page);
     else
-        uvm_pdpolicy::enqueue(page, wanted ? slot : 0);
+        uvm_pdaemon::enqueue_new(page, wanted ? slot : 0);
 }
 
 bool uvm_aobj::page_went(vm_page& page, swap_slot slot) {

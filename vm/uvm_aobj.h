@@ -81,7 +81,7 @@ public:
     vm_page* resident_from(uint64_t& index) const override;
     vm_page* next_resident(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     status bring_in(uint64_t index, page_in& later) override REQUIRES(lock_);
-    uint64_t swapped_pages(uint64_t first, uint64_t end) override REQUIRES(lock_);
+    bool next_swapped(uint64_t& index, uint64_t end) override REQUIRES(lock_);
     status put(uint64_t first, uint64_t last) override;
     uint64_t share() const override;
     bool needs_handle() const override { return bool(quota_); }

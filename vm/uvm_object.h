@@ -77,11 +77,12 @@ public:
     // There will never be such a mapping (F_SEAL_WRITE). EBUSY: there is one.
     status forbid_storing();
     uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
-    // How many pages of [first, end) are in swap alone.
-    virtual uint64_t swapped_pages(uint64_t first, uint64_t end) REQUIRES(lock_) {
-        (void)first;
+    // The first page from `index` on and before `end` that is in swap and nowhere else: sets `index`
+    // to it. False when there is none.
+    virtual bool next_swapped(uint64_t& index, uint64_t end) REQUIRES(lock_) {
+        (void)index;
         (void)end;
-        return 0;
+        return false;
     }
     // Writes dirty pages in [first, last) back to where they came from (msync), and sees to it that
     // the next store to one of them is heard of (uvm_handle::stored).

@@ -23,7 +23,8 @@ struct daemon_state {
     wait_queue waiting GUARDED_BY(lock);  // who wants memory
     uint64_t wanted GUARDED_BY(lock) = 0; // the turn that somebody waits for
     uint64_t turns GUARDED_BY(lock) = 0;  // that have ended
-    bool helped GUARDED_BY(lock) = true;  // the last one
+    bool helped GUARDED_BY(lock) = false; // the last one: who waited may try again
+    bool of_use GUARDED_BY(lock) = true;  // it has freed pages itself, or need not
     bool running GUARDED_BY(lock) = false, at_work GUARDED_BY(lock) = false;
 };
 constinit daemon_state daemon;
@@ -51,8 +52,10 @@ void look_at_next(page_out& out, progress& so_far) {
     if (!next.page) {
         so_far.passed += next.owner && !uvm_swap::full();
         EVENT(daemon_passed, .pages = bool(next.owner));
-        if (next.owner) // the next page is likely to be his, too
+        if (next.owner) { // the next page is likely to be his, too
+            so_far.freed += out.finish();
             lock_guard wait(next.owner.get());
+        }
         return;
     }
     sleep_lock& lock = next.owner.get();
@@ -109,27 +112,29 @@ void run() {
             daemon.idle.wait(daemon.lock, "page daemon");
         daemon.at_work = true;
         guard.unlock();
-        const bool helped = turn(target()) || spare_pages() != 0;
+        const bool of_use = turn(target()) || vm_page_count_free() >= target();
         guard.lock();
         daemon.at_work = false;
-        daemon.helped = helped;
+        daemon.of_use = of_use;
+        daemon.helped = of_use || spare_pages() != 0;
         daemon.turns++;
-        vm_page_are_low.store(false, std::memory_order_relaxed);
         daemon.waiting.wake_all();
     }
 }
 
-// Asks for a turn, unless there is or will be one, or the last one was of no use.
+// Asks for a turn, unless there is or will be one, or the last one was of no use: then who waits for
+// memory has to ask.
 static void begin_turn() {
+    vm_page_are_low.store(false, std::memory_order_relaxed);
     lock_guard guard(daemon.lock);
-    if (!daemon.running || daemon.at_work || daemon.wanted > daemon.turns || !daemon.helped)
+    if (!daemon.running || daemon.at_work || daemon.wanted > daemon.turns || !daemon.of_use)
         return;
     daemon.wanted = daemon.turns + 1;
     daemon.idle.wake_one();
 }
 
-void enqueue_new(vm_page& page) {
-    uvm_pdpolicy::enqueue(page);
+void enqueue_new(vm_page& page, swap_slot from) {
+    uvm_pdpolicy::enqueue(page, from);
     if (vm_page_are_low.load(std::memory_order_relaxed))
         begin_turn();
 }

@@ -16,6 +16,8 @@
 // The daemon itself takes no page: what it needs to write is there beforehand.
 #pragma once
 
+#include "vm/uvm_swap.h"
+
 #include <cstdint>
 
 struct vm_page;
@@ -25,9 +27,9 @@ namespace uvm_pdaemon {
 // The first swapon: run() has a thread.
 void begin_paging();
 bool is_running();
-// A new page of an anon or an object, whose lock is held: queued, and the daemon woken if such pages
-// have become few.
-void enqueue_new(vm_page& page);
+// A new page of an anon or an object, whose lock is held, or one that has come in: queued (`from`: as
+// uvm_pdpolicy::enqueue), and the daemon woken if free pages have become few.
+void enqueue_new(vm_page& page, swap_slot from = 0);
 // The daemon's thread, which never ends (kernel/syscall/sys_swap.cc).
 [[noreturn]] void run();
 // One turn, until `target` pages are free or all that there is has been looked at: whether it has

@@ -58,6 +58,7 @@ void enqueue(vm_page& page, swap_slot from) {
     if (page.queued || !on())
         return;
     page.queued = true;
+    page.policy = {}; // of its former life
     lock_guard guard(queue_lock);
     put(page, chosen, from);
     count++;

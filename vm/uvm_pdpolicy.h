@@ -9,7 +9,7 @@
 // and that the owner of a candidate is had.
 //
 // Lock: that of the queue, which ranks behind those of the pages' owners. Who comes from an owner
-// waits for it; the daemon, which comes from the queue, only tries the owner's lock and passes on.
+// waits for it; the daemon, which comes from the queue, only tries the owner's lock.
 // A page on the queue keeps its owner: an owner ends after it has dequeued its pages.
 #pragma once
 

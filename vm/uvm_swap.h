@@ -43,7 +43,7 @@ public:
     void end(uint64_t next) { next_ = next; }
 
 private:
-    uint64_t next_ = 0;
+    uint64_t next_ = UINT64_MAX;
     unsigned width_ = 1;
 };
 

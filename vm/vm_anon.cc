@@ -13,7 +13,12 @@ vm_anon::vm_anon(amap_lock& lock, vm_page* page) : lock_(lock), page_(page) { pa
 
 paddr_t vm_anon::physical() const {
     constexpr uint64_t beyond = uint64_t{1} << 51;
-    return page_ ? page_->physical() : paddr_t(beyond + (uint64_t{slot_} << page_shift));
+    if (page_)
+        return page_->physical();
+    if (slot_ == slot_of_zeros) // which many have
+        return paddr_t(beyond + beyond / 2 +
+                       (reinterpret_cast<uintptr_t>(this) & (beyond / 4 - 1)));
+    return paddr_t(beyond + (uint64_t{slot_} << page_shift));
 }
 
 expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
@@ -160,7 +165,7 @@ void vm_anon::page_came(vm_page& page, const status& read, bool wanted) {
     if (page.released) {
         end();
     } else if (read) {
-        uvm_pdpolicy::enqueue(page, wanted ? slot_ : 0);
+        uvm_pdaemon::enqueue_new(page, wanted ? slot_ : 0);
         EVENT(anon_paged_in, .anon = this, .page = page.physical(), .slot = slot_);
     } else {
         page_ = nullptr;

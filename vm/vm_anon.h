@@ -17,7 +17,7 @@
 //      none     yes       out
 //
 // A page that the program has no use for any more (MADV_FREE) has slot_of_zeros until it is written
-// to again: it goes without being written anywhere.
+// to again: it goes without being written anywhere, and comes back as zeros.
 //
 // Invariants: the page of an anon with more than one reference, or with a slot, is mapped writable
 // by nobody; there is a reference for each slot that the anon is in, and while the lock is free no
@@ -47,6 +47,11 @@ public:
     // Sees to it that the page comes to memory, if it is not there. EAGAIN: `later` is to be waited
     // for, without locks, and then everything looked up again. ENOMEM.
     status bring_in(page_in& later);
+    // Whether it is in swap and nowhere else.
+    bool is_swapped() const {
+        lock_.assert_held();
+        return !page_ && slot_ != slot_of_zeros;
+    }
     // The page comes with what `later` brings in, if its slot is the next one: whether it does.
     bool come_along(page_in& later);
     // Where it is put out, or none.

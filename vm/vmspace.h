@@ -344,17 +344,20 @@ private:
     status set_inheritance(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
     status drop_pages(vaddr_t start, vaddr_t end, bool lazily) EXCLUDES(map_.lock());
     void drop_pages_of(vm_map_entry& e, bool lazily) REQUIRES(map_.lock());
-    void free_lazily(vm_map_entry& e, vm_amap& amap) REQUIRES(amap.lock());
+    static void free_lazily(vm_map_entry& e, vm_amap& amap) REQUIRES(amap.lock());
     static void wipe_unshared(vm_amap& amap, slot_t first, slot_t end) REQUIRES(amap.lock());
     status populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) EXCLUDES(map_.lock());
     static bool page_resident(vm_map_entry& e, vaddr_t va);
 
     // vmspace_pageout.cc
-    status advise_paging(vaddr_t start, vaddr_t end, int advice) EXCLUDES(map_.lock());
+    enum class layer : uint8_t { amap, object };
+    status advise_paging(vaddr_t start, vaddr_t end, int advice, layer which = layer::amap)
+        EXCLUDES(map_.lock());
     template <class Look>
     vaddr_t each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look look)
         REQUIRES_SHARED(map_.lock());
-    static vaddr_t bring_in_first(vm_map_entry& e, vaddr_t va, vaddr_t end, page_in& later);
+    static vaddr_t bring_in_first(vm_map_entry& e, layer which, vaddr_t va, vaddr_t end,
+                                  page_in& later);
 
     // vmspace_wire.cc
     status check_memlock(uint64_t more, Errno over) const REQUIRES_SHARED(map_.lock());

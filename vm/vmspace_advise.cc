@@ -39,23 +39,25 @@ template <class Change> status vmspace::change_range(vaddr_t start, vaddr_t end,
 }
 
 status vmspace::advise(vaddr_t start, uint64_t size, int advice) {
-    if (start.value() + size < size) // it wraps
+    if (!known_advice(advice) || start.value() + size < size) // it wraps
         return fail(Errno::inval);
+    if (size == 0 && start.page_aligned())
+        return {};
     vaddr_t end = TRY(range_end(start, size, Errno::nomem));
     auto set = [&](vm_advice value) {
         return change_range(start, end,
                             [&](vm_attributes& a, const vm_map_entry&) { a.advice = value; });
     };
-    if (!known_advice(advice))
-        return fail(Errno::inval);
-    if (start == end)
-        return {};
     status result = {};
     switch (advice) {
     case madv_normal: result = set(vm_advice::normal); break;
     case madv_random: result = set(vm_advice::random); break;
     case madv_sequential: result = set(vm_advice::sequential); break;
     case madv_willneed:
+        result = advise_paging(start, end, advice, layer::amap);
+        if (result)
+            result = advise_paging(start, end, advice, layer::object);
+        break;
     case madv_cold:
     case madv_pageout: result = advise_paging(start, end, advice); break;
     case madv_dontneed: result = drop_pages(start, end, false); break;
@@ -168,10 +170,9 @@ void vmspace::drop_pages_of(vm_map_entry& e, bool lazily) {
         e.aref.release();
 }
 
-// What another thread has mapped since is unmapped once more: a page that may be lost is mapped
-// writable by nobody. What is out, or half of which another process has, goes at once.
+// Nothing of it is mapped, and will not be while the map is locked: a page that may be lost is mapped
+// writable by nobody. What is out, or another process has, too, goes at once.
 void vmspace::free_lazily(vm_map_entry& e, vm_amap& amap) {
-    pmap_->remove(e.start, e.end);
     for (slot_t slot = e.aref.first(); vm_anon* anon = amap.find_from(slot, e.slot_end()); slot++) {
         if (anon->references() != 1 || !anon->free_lazily())
             amap.wipe(slot, slot + 1);

@@ -50,6 +50,7 @@ vaddr_t vmspace::each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look lo
         return end;
     const page_owner_lock owner(e.object); // outlives the guard
     lock_guard guard(e.object->lock());
+    left = looks_at_once; // at least one page has its turn
     const uint64_t last = e.object_index(end);
     for (uint64_t at = e.object_index(va); vm_page* page = e.object->next_resident(at, last);
          at++) {
@@ -63,27 +64,37 @@ vaddr_t vmspace::each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look lo
     return end;
 }
 
-// Begins to bring in the first page of [va, end), a part of the entry, that is out: where to go on.
-vaddr_t vmspace::bring_in_first(vm_map_entry& e, vaddr_t va, vaddr_t end, page_in& later) {
-    unsigned left = looks_at_once;
-    if (vm_amap* amap = e.aref.amap()) {
-        lock_guard guard(amap->lock());
-        for (slot_t slot = e.slot_of(va); amap->find_from(slot, e.slot_of(end)); slot++)
-            if (!amap->bring_in(slot, e.slot_of(end), later) || --left == 0)
-                return e.address_of(slot + 1);
+// Begins to bring in the first page of [va, end), a part of the entry, that is out in one of its
+// layers: where to go on.
+vaddr_t vmspace::bring_in_first(vm_map_entry& e, layer which, vaddr_t va, vaddr_t end,
+                                page_in& later) {
+    if (which == layer::object) {
+        if (!e.object)
+            return end;
+        lock_guard guard(e.object->lock());
+        uint64_t index = e.object_index(va);
+        const bool found = e.object->next_swapped(index, e.object_index(end));
+        if (found)
+            (void)e.object->bring_in(index, later);
+        return found ? va + ((index + 1 - e.object_index(va)) << page_shift) : end;
     }
-    if (!e.object)
+    vm_amap* amap = e.aref.amap();
+    if (!amap)
         return end;
-    lock_guard guard(e.object->lock());
-    for (; va < end && left-- != 0; va += page_size)
-        if (!e.object->bring_in(e.object_index(va), later))
-            return va + page_size;
-    return va;
+    lock_guard guard(amap->lock());
+    slot_t slot = e.slot_of(va);
+    for (unsigned left = looks_at_once; vm_anon* anon = amap->find_from(slot, e.slot_of(end));
+         slot++)
+        if (anon->is_swapped() || --left == 0) {
+            (void)amap->bring_in(slot, e.slot_of(end), later);
+            return e.address_of(slot + 1);
+        }
+    return end;
 }
 
 // ENOMEM for a hole, at the end; EINVAL for wired memory, at once; EINTR. A page that cannot be moved
 // is no error: this is advice.
-status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice) {
+status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice, layer which) {
     bool hole = false;
     for (vaddr_t va = start; va < end;) {
         TRY(long_work::go_on());
@@ -99,7 +110,7 @@ status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice) {
                 return fail(Errno::inval);
             const vaddr_t from = std::max(va, e->start), to = std::min(end, e->end);
             if (advice == madv_willneed)
-                va = uvm_swap::pages() != 0 ? bring_in_first(*e, from, to, later) : to;
+                va = uvm_swap::pages() != 0 ? bring_in_first(*e, which, from, to, later) : to;
             else
                 va = each_own_page(*e, from, to, [&](vm_page& page, const page_owner_lock& owner) {
                     if (advice == madv_pageout)

@@ -42,36 +42,55 @@ void vm_usage::add(const vm_usage& other) {
     swapped_proportional += other.swapped_proportional;
 }
 
+// In parts, as faults wait for the lock.
 void vmspace::count_swapped_anons(vm_map_entry& e, vm_usage& usage) {
+    constexpr unsigned looks_at_once = 1024;
     vm_amap* amap = e.aref.amap();
-    if (!amap)
-        return;
-    lock_guard guard(amap->lock());
-    slot_t slot = e.aref.first();
-    for (; vm_anon* anon = amap->find_from(slot, e.slot_end()); slot++) {
-        if (anon->slot() == slot_of_zeros) {
-            usage.lazily_freed += anon->page() ? page_size : 0;
-        } else if (anon->slot() && !anon->page()) {
-            usage.swapped += page_size;
-            usage.swapped_proportional +=
-                (uint64_t{page_size} << vm_usage::fraction_bits) / anon->references();
+    for (slot_t slot = e.aref.first(); amap && slot < e.slot_end();) {
+        lock_guard guard(amap->lock());
+        for (unsigned left = looks_at_once; left != 0; left--, slot++) {
+            vm_anon* anon = amap->find_from(slot, e.slot_end());
+            if (!anon)
+                return;
+            if (anon->slot() == slot_of_zeros) {
+                usage.lazily_freed += anon->page() ? page_size : 0;
+            } else if (anon->is_swapped()) {
+                usage.swapped += page_size;
+                usage.swapped_proportional +=
+                    (uint64_t{page_size} << vm_usage::fraction_bits) / anon->references();
+            }
         }
         long_work::pause();
     }
 }
 
+// What an anon hides does not count.
 static uint64_t swapped_of_object(vm_map_entry& e) {
-    if (!e.object)
-        return 0;
-    lock_guard guard(e.object->lock());
-    const uint64_t first = e.object_index(e.start);
-    return e.object->swapped_pages(first, first + e.pages()) * page_size;
+    const auto count = [&](auto hidden) {
+        lock_guard guard(e.object->lock());
+        const uint64_t first = e.object_index(e.start);
+        uint64_t n = 0;
+        for (uint64_t i = first; e.object->next_swapped(i, first + e.pages()); i++)
+            n += !hidden(e.aref.first() + (i - first));
+        return n * page_size;
+    };
+    vm_amap* const amap = e.aref.amap();
+    if (!e.object || !amap)
+        return e.object ? count([](slot_t) { return false; }) : 0;
+    lock_guard guard(amap->lock());
+    return count([&](slot_t slot) {
+        amap->lock().assert_held();
+        return amap->lookup(slot) != nullptr;
+    });
 }
 
 // Linux, too, counts here no memory that is shared from the start.
 uint64_t vmspace::swapped_pages() {
-    const uvm_swap::totals swap = uvm_swap::total();
-    if (swap.free == swap.pages)
+    uvm_swap::facts area;
+    uint64_t used = 0;
+    for (unsigned n = 0; uvm_swap::look(n, area); n++)
+        used += area.used;
+    if (used == 0)
         return 0;
     vm_usage usage;
     read_guard guard(map_.lock());

@@ -40,10 +40,10 @@ expected<ref_ptr<vmspace>> memory_of(process* p, access_mode as, Errno refused) 
     if (!p)
         return fail(Errno::srch);
     const auto context = process_context(*p);
-    if (!may_access(*p, *context, as))
-        return fail(refused);
     if (!context->vm)
         return fail(Errno::srch);
+    if (!may_access(*p, *context, as))
+        return fail(refused);
     return context->vm;
 }
 

@@ -159,12 +159,12 @@ def make_archive(sizes: Iterable[int], only: Iterable[str]) -> bytes:
 
 
 def boot(kernel: Path, words: str, archive: Path, log: Path, firmware: bool,
-         extra: list[str], timeout: float) -> str:
+         extra: list[str], timeout: float, machine: list[str] | None = None) -> str:
     """Boots to the end of the program; returns what was on the console, which is also in `log`."""
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
         raise ToolError("qemu-system-x86_64 is not installed: run tools/setup run")
-    command = [qemu, *MACHINE, "-kernel", str(kernel), "-initrd", str(archive), "-append", words]
+    command = [qemu, *(machine or MACHINE), "-kernel", str(kernel), "-initrd", str(archive), "-append", words]
     rom = qboot()
     if firmware and rom is not None:
         command += ["-bios", str(rom)]
@@ -225,8 +225,9 @@ def ratio(a: float | None, b: float | None) -> str:
     return "-" if a is None or not b else f"{round(a / b, 2) + 0.0:.2f}"
 
 
-def table(columns: dict[str, Figures], sizes: Iterable[int]) -> str:
-    """The figures by row; with two columns or more, the first's ratio to the last."""
+def table(columns: dict[str, Figures], sizes: Iterable[int],
+          others: dict[str, tuple[str, int]] | None = None) -> str:
+    """The figures by row; with two columns or more, the first's ratio to the last. `others`: these rows alone."""
     names = list(columns)
     reference = columns[names[-1]] if len(names) > 1 else None
     head = f"{'instructions per operation':<34}{'MiB':>5}" + "".join(f"{n:>16}" for n in names)
@@ -244,6 +245,10 @@ def table(columns: dict[str, Figures], sizes: Iterable[int]) -> str:
                 row(what, str(size) if size else "",
                     [figures.rows.get((name, size)) for figures in columns.values()])
 
+    if others is not None:
+        for name, (what, size) in others.items():
+            row(what, "", [figures.rows.get((name, size)) for figures in columns.values()])
+        return "\n".join(lines) + "\n"
     rows(GENERAL, (0,))
     rows(BY_SIZE, list(sizes))
     for name, what in SLOPES.items():

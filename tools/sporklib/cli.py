@@ -330,8 +330,14 @@ def bench(arguments: argparse.Namespace) -> int:
         kernels = {"spork": arguments.kernel}
     else:
         kernels = benchmark.default_kernels(not arguments.only)
+    from .bench_paging import bench_paging
+    if arguments.paging:
+        bench_paging(kernels, not arguments.spork_only, arguments.qemu, arguments.timeout)
+        return 0
     benchmark.bench(arguments.sizes or list(benchmark.SIZES), arguments.only, kernels, not arguments.spork_only,
                     arguments.qemu, arguments.timeout)
+    if not arguments.only:
+        bench_paging(kernels, not arguments.spork_only, arguments.qemu, arguments.timeout)
     return 0
 
 
@@ -423,6 +429,7 @@ one command on it; `tools/spork help COMMAND` tells the options.""")
                       metavar="MIB,...", help="sizes of the parent")
     each.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="NAME,...",
                       help="measure these alone, and write no files of results")
+    each.add_argument("--paging", action="store_true", help="measure what goes to swap and comes back, alone")
     each.add_argument("--spork-only", action="store_true", help="leave Linux out")
     each.add_argument("--kernel", type=Path, metavar="FILE", help="measure this Spork kernel")
     each.add_argument("--timeout", type=float, default=1800, metavar="S",

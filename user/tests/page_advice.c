@@ -100,6 +100,27 @@ static void others_have_it(void) {
     need(munmap(at, SIZE) == 0);
 }
 
+// Private pages of a file, as many as are looked at at once, which hide those of the file.
+static void two_layers(void) {
+    enum { MANY = 256 * PAGE };
+    const int fd = memfd_create("advice", 0);
+    need(fd >= 0 && ftruncate(fd, MANY) == 0);
+    char* file = mmap(NULL, MANY, RW, MAP_SHARED, fd, 0);
+    char* mine = mmap(NULL, MANY, RW, MAP_PRIVATE, fd, 0);
+    need(file != MAP_FAILED && mine != MAP_FAILED);
+    memset(file, 1, MANY);
+    memset(mine, 2, MANY);
+    is(madvise(mine, MANY, MADV_COLD), 0, "cold");
+    is(madvise(mine, MANY, MADV_PAGEOUT), 0, "out");
+    is(madvise(file, MANY, MADV_PAGEOUT), 0, "and the file's");
+    is(madvise(mine, MANY, MADV_WILLNEED), 0, "needed");
+    int bad = 0;
+    for (int i = 0; i < MANY; i += PAGE)
+        bad += mine[i] != 2 || file[i] != 1;
+    is(bad, 0, "both have what they had");
+    need(munmap(file, MANY) == 0 && munmap(mine, MANY) == 0 && close(fd) == 0);
+}
+
 static void no_longer_needed(void) {
     char* at = memory(MAP_PRIVATE);
     is(madvise(at, SIZE, MADV_FREE), 0, "free");
@@ -125,10 +146,12 @@ static void errors(void) {
     char* at = memory(MAP_PRIVATE);
     need(munmap(at + 4 * PAGE, PAGE) == 0);
     for (int i = 0; i < 3; i++) {
+        is(madvise((void*)(1ul << 60), 0, words[i]), 0, "%d: nothing, nowhere", words[i]);
         is_errno(madvise(at + 1, PAGE, words[i]), EINVAL, "%d: in the middle of a page", words[i]);
         is_errno(madvise(at, SIZE, words[i]), ENOMEM, "%d: over a hole", words[i]);
         is(madvise(at, 0, words[i]), 0, "%d: nothing", words[i]);
     }
+    is_errno(madvise((void*)(1ul << 60), PAGE, 4711), EINVAL, "an unknown word");
     need(mlock(at, PAGE) == 0);
     is_errno(madvise(at, PAGE, MADV_COLD), EINVAL, "cold, and locked");
     is_errno(madvise(at, PAGE, MADV_PAGEOUT), EINVAL, "out, and locked");
@@ -174,6 +197,7 @@ int main(int argc, char** argv) {
     subtest("private memory", private_memory);
     subtest("shared memory", shared_memory);
     subtest("memory that others have", others_have_it);
+    subtest("a file and what hides it", two_layers);
     subtest("memory that is of no use", no_longer_needed);
     subtest("errors", errors);
     subtest("another process", of_another);
