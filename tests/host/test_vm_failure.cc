@@ -1,8 +1,11 @@
 // For each operation the first, second, ... allocation inside it fails in turn, until it succeeds:
 // each time an errno, the same map, the same contents, a balanced account.
 #include "tests/host/vm_insides.h"
+#include "tests/host/vm_paging.h"
 #include "tests/host/vm_world.h"
 #include "vm/phys/alloc_fail.h"
+
+#include "vm/uvm_swapoff.h"
 
 #include <functional>
 
@@ -76,6 +79,49 @@ uint64_t fail_in_turn(
         }
         REQUIRE(n < 200);
     }
+}
+
+// The same with everything put out before: first each allocation fails in turn, then each request to
+// the disk. An allocation that fails is tried again when the page daemon has been asked. Returns how
+// many requests failed before the operation went through without one.
+uint64_t fail_in_turn_when_out(
+    const std::function<bool(scene&, sim_disk&)>& operation,
+    const std::function<void(scene&)>& prepare = [](scene&) {}) {
+    for (const bool requests : {false, true}) {
+        for (uint64_t n = 1;; n++) {
+            vm_world world;
+            paging_machine m(n);
+            sim_disk& d = m.add_disk(200);
+            REQUIRE(m.swap_on(d));
+            scene s;
+            prepare(s);
+            const std::string before = portrait(s.vm), sibling_before = portrait(s.sibling);
+            const uint64_t committed = uvm_commit::committed();
+            m.put_all_out();
+            if (requests)
+                (void)d.fail_after(n);
+            else
+                alloc_fail_after(n);
+            const bool succeeded = operation(s, d);
+            const bool failed = requests ? d.fail_after(0) == 0 : alloc_fail_after(0) == 0;
+            m.turns.settle();
+            s.vm->check();
+            s.sibling->check();
+            uvm_swap::check();
+            CHECK(portrait(s.sibling) == sibling_before);
+            if (!succeeded) {
+                CHECK(failed);
+                CHECK(portrait(s.vm) == before);
+                CHECK(uvm_commit::committed() == committed);
+            }
+            if (!failed && requests)
+                return n - 1;
+            if (!failed)
+                break;
+            REQUIRE(n < 200);
+        }
+    }
+    return 0;
 }
 
 } // namespace
@@ -313,4 +359,90 @@ TEST_CASE("failure: a new address space, a new object", "[failure]") {
     CHECK(fail_in_turn([](scene& s) {
               return s.object->resize(pages(100)) && s.object->hold(99, uvm_aobj::purpose::write);
           }) >= 2);
+}
+
+TEST_CASE("failure: loads, stores and copies of pages that are out", "[failure]") {
+    auto loads = [](uint64_t from) {
+        return [=](scene& s, sim_disk&) { return load(s.vm, vaddr_t(from)) >= 0; };
+    };
+    auto stores = [](uint64_t to) {
+        return [=](scene& s, sim_disk&) { return store(s.vm, vaddr_t(to), 77) == 77; };
+    };
+    auto alone = [](scene& s) { s.sibling = new_space(); };
+    CHECK(fail_in_turn_when_out(loads(0x103000)) == 1);
+    CHECK(fail_in_turn_when_out(stores(0x103000)) == 1);        // 1B
+    CHECK(fail_in_turn_when_out(stores(0x103000), alone) == 1); // 1A, the slot goes
+    CHECK(fail_in_turn_when_out(stores(0x201000)) == 1);
+    auto in_use = [](scene& s) { REQUIRE(store(s.vm, vaddr_t(0x302000), 1) == 1); };
+    CHECK(fail_in_turn_when_out(loads(0x302000), in_use) == 1);  // 2A
+    CHECK(fail_in_turn_when_out(stores(0x202000), in_use) == 1); // 2B, of the same page
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              uint8_t some[pages(12)];
+              return bool(s.vm->read_memory(vaddr_t(0x100000), some, sizeof some));
+          }) >= 3); // in ever larger clusters
+}
+
+TEST_CASE("failure: calls on pages that are out", "[failure]") {
+    using namespace linux_abi;
+    auto none = [](scene& s) { s.sibling = new_space(); };
+    // They move nothing.
+    for (fork_mode mode : {fork_mode::cow, fork_mode::cow_pte, fork_mode::copy})
+        CHECK(fail_in_turn_when_out([=](scene& s, sim_disk&) {
+                  auto child = s.vm->fork(mode);
+                  return bool(child);
+              }) == 0);
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->unmap(vaddr_t(0x103000), pages(4)));
+          }) == 0);
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->protect(vaddr_t(0x103000), pages(4), vm_prot::read));
+          }) == 0);
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->remap(vaddr_t(0x103000), pages(4), pages(6),
+                                      mremap_maymove | mremap_fixed, vaddr_t(0x500000)));
+          }) == 0);
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->advise(vaddr_t(0x103000), pages(4), madv_dontneed));
+          }) == 0);
+    // These bring pages in.
+    CHECK(fail_in_turn_when_out(
+              [](scene& s, sim_disk&) {
+                  // As on Linux, what could not be brought in is wired all the same.
+                  const status locked = s.vm->lock_pages(vaddr_t(0x103000), pages(4), false);
+                  return locked || !s.vm->unlock_pages(vaddr_t(0x103000), pages(4));
+              },
+              none) >= 2);
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->advise(vaddr_t(0x102000), pages(4), madv_populate_write));
+          }) >= 2);
+    auto page_of_file = [](scene& s) { REQUIRE(store(s.vm, vaddr_t(0x302001), 9) == 9); };
+    CHECK(fail_in_turn_when_out(
+              [](scene& s, sim_disk&) {
+                  auto held = s.object->hold(2, uvm_aobj::purpose::read);
+                  return held && held->data()[1] == 9;
+              },
+              page_of_file) == 1);
+    CHECK(fail_in_turn_when_out(
+              [](scene& s, sim_disk&) {
+                  return bool(s.object->resize(pages(2) + 2)) && bool(s.object->resize(pages(8)));
+              },
+              page_of_file) == 1);
+    CHECK(
+        fail_in_turn_when_out(
+            [](scene& s, sim_disk&) { return bool(s.object->punch(pages(2) + 5, pages(2) + 100)); },
+            page_of_file) == 1);
+    CHECK(fail_in_turn_when_out([](scene&, sim_disk& d) { return bool(uvm_swapoff(d.device)); }) >=
+          10);
+    // Advice that cannot be followed is no error.
+    CHECK(fail_in_turn_when_out([](scene& s, sim_disk&) {
+              return bool(s.vm->advise(vaddr_t(0x102000), pages(4), madv_willneed));
+          }) >= 1);
+    CHECK(fail_in_turn_when_out(
+              [](scene& s, sim_disk&) {
+                  for (int i = 0; i < 4; i++)
+                      if (store(s.vm, vaddr_t(0x102000) + pages(unsigned(i)), 3) != 3)
+                          return false;
+                  return bool(s.vm->advise(vaddr_t(0x102000), pages(4), madv_pageout));
+              },
+              none) >= 3);
 }

@@ -1,6 +1,9 @@
 // Several processes, a thread for each, at memory that they have in common: what one takes from all
 // while another looks at its own.
+#include "tests/host/vm_paging.h"
 #include "tests/host/vm_world.h"
+#include "vm/uvm_pdaemon.h"
+#include "vm/uvm_swapoff.h"
 
 #include <atomic>
 #include <functional>
@@ -147,5 +150,127 @@ TEST_CASE("threads: a family writes, forgets, wires and forks at once", "[thread
         for (std::thread& other : others)
             other.join();
         REQUIRE(wrong == 0);
+    }
+}
+
+// ---- While pages go out and come back --------------------------------------------------------
+
+namespace {
+
+// Each thread has a family of processes that need more memory than there is: it stores, loads, throws
+// away, forks and ends, and knows what is where.
+class pager_program {
+public:
+    static constexpr uint64_t count = 90;
+
+    pager_program(uint32_t seed, ref_ptr<uvm_aobj> shared) : random_(seed), me_(uint8_t(seed)) {
+        vm_ = *vmspace::create();
+        vm_->set_layout(vaddr_t(0x7fff'0000'0000));
+        good_ = bool(
+            vm_->map({.address = at, .size = pages(count), .prot = vm_prot::rw, .fixed = true}));
+        good_ &= bool(vm_->map({.address = file,
+                                .size = pages(count),
+                                .prot = vm_prot::rw,
+                                .fixed = true,
+                                .shared = true,
+                                .object = std::move(shared)}));
+    }
+    bool run(int steps) {
+        for (int n = 0; n < steps && good_; n++)
+            step();
+        for (uint64_t i = 0; i < count; i++)
+            good_ &= load(vm_, at + pages(i)) == want_[i];
+        vm_->check();
+        return good_;
+    }
+
+private:
+    static constexpr vaddr_t file{0x800000};
+
+    void step() {
+        random_ = random_ * 1664525 + 1013904223;
+        const uint64_t i = (random_ >> 8) % count;
+        const vaddr_t page = at + pages(i);
+        switch ((random_ >> 20) % 16) {
+        case 0:
+            good_ &= bool(vm_->advise(page, page_size, linux_abi::madv_dontneed));
+            want_[i] = 0;
+            break;
+        case 1: // the parent ends
+            if (auto child = vm_->fork(random_ >> 24 & 1 ? fork_mode::cow : fork_mode::cow_pte))
+                vm_ = *child;
+            break;
+        case 2: // the child ends
+            if (auto child = vm_->fork(fork_mode::cow))
+                good_ &= store(*child, page, 1) == 1;
+            break;
+        case 3: { // of a file that all have, each byte with one writer
+            const vaddr_t mine = file + pages(i) + 8 * me_;
+            good_ &= store(vm_, mine, uint8_t(random_ >> 24)) == uint8_t(random_ >> 24);
+            good_ &= load(vm_, mine) == uint8_t(random_ >> 24);
+            break;
+        }
+        case 4: good_ &= wire_and_unwire(vm_, 8); break;
+        case 5: (void)vm_->advise(page, page_size, linux_abi::madv_pageout); break;
+        default:
+            want_[i] = uint8_t(random_ >> 24);
+            good_ &= store(vm_, page, want_[i]) == want_[i];
+            break;
+        }
+        const uint64_t k = (random_ >> 4) % count;
+        good_ &= load(vm_, at + pages(k)) == want_[k];
+    }
+
+    vm_ref vm_;
+    uint32_t random_;
+    const uint8_t me_;
+    uint8_t want_[count] = {};
+    bool good_ = true;
+};
+
+} // namespace
+
+TEST_CASE("threads: families write, fork and end while their pages go out", "[threads]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    {
+        free_paging_machine m(4000);
+        const shortage there_is(150);
+        ref_ptr<uvm_aobj> object = new_object(pages(pager_program::count));
+        constexpr unsigned programs = 3;
+        std::atomic<unsigned> good{0};
+        std::vector<std::thread> threads;
+        for (unsigned k = 1; k <= programs; k++)
+            threads.emplace_back([&, k] { good += pager_program(k, object).run(600); });
+        for (std::thread& each : threads)
+            each.join();
+        CHECK(good == programs);
+        CHECK(m.disk.answered(disk_operation::read) > 100);
+        CHECK(m.disk.answered(disk_operation::write) > 20);
+    }
+}
+
+// swapoff goes from slot to owner, while owners end, write, and go out again.
+TEST_CASE("threads: swapon and swapoff while pages go out", "[threads]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    {
+        free_paging_machine m(2000);
+        ref_ptr<uvm_aobj> object = new_object(pages(pager_program::count));
+        std::atomic<unsigned> good{0};
+        std::vector<std::thread> threads;
+        for (unsigned k = 1; k <= 2; k++)
+            threads.emplace_back([&, k] { good += pager_program(k, object).run(600); });
+        bool on = true, all = true;
+        for (int n = 0; n < 40; n++) {
+            if (on)
+                (void)uvm_pdaemon::turn(vm_page_count_free() + 40);
+            all &= bool(on ? uvm_swapoff(m.disk.device) : uvm_swap::on(m.disk.device, 0));
+            on = !on;
+        }
+        for (std::thread& each : threads)
+            each.join();
+        CHECK(all);
+        CHECK(good == 2);
     }
 }

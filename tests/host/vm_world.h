@@ -94,3 +94,22 @@ private:
     uvm_counter counter_;
     uint64_t before_;
 };
+
+// Takes memory until so much is left beyond the reserve.
+class shortage {
+public:
+    explicit shortage(uint64_t left) {
+        while (vm_page_count_free() > vm_page_get_reserve() + left) {
+            vm_page* page = vm_page_alloc(page_owner::kernel);
+            REQUIRE(page);
+            taken_.push_back(page);
+        }
+    }
+    ~shortage() {
+        for (vm_page* page : taken_)
+            vm_page_free(page);
+    }
+
+private:
+    std::vector<vm_page*> taken_;
+};
