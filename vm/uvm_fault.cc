@@ -116,10 +116,9 @@ vm_page* uvm_zero_page() {
     owned_page fresh(vm_page_alloc(page_owner::kernel, true));
     if (!fresh)
         return nullptr;
-    fresh->mappings_unlisted = true;
+    fresh->index = vm_page::unlisted;
     if (zeros.compare_exchange_strong(page, fresh.get(), std::memory_order_acq_rel))
         return fresh.release();
-    fresh->mappings_unlisted = false;
     return page; // another CPU was first
 }
 

@@ -46,7 +46,7 @@ bool clear_in_mappings(vm_page& page, pte_t bit) REQUIRES(host_bus) {
 } // namespace
 
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return true;
     if (!page.md.mapped()) {
         page.md.first = {&owner, va, nullptr};
@@ -60,7 +60,7 @@ bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
 }
 
 void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return;
     page.md.referenced |= (old & pte_accessed) != 0;
     page.md.modified |= (old & pte_dirty) != 0;
@@ -85,7 +85,7 @@ void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
 }
 
 void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return;
     unsigned found = 0;
     for_each_mapping(page, [&](pv_entry& e, pte_t&) { found += e.owner == &owner && e.va == va; });

@@ -227,7 +227,7 @@ pv_unflushed::~pv_unflushed() {
 }
 
 bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return true;
     lock_guard guard(pv_lock_of(page));
     if (!page.md.mapped()) [[likely]] {
@@ -242,7 +242,7 @@ bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
 }
 
 void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return;
     lock_guard guard(pv_lock_of(page));
     harvest(page, old);
@@ -250,7 +250,7 @@ void pv_remove(vm_page& page, pmap_machine& owner, uint64_t va, pte_t old) {
 }
 
 void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
-    if (page.mappings_unlisted)
+    if (page.mappings_unlisted())
         return;
     lock_guard guard(pv_lock_of(page));
     unsigned found = 0;

@@ -37,8 +37,13 @@ constexpr unsigned max_order = 10;
 constexpr unsigned refill_order = 5; // what a stock takes from the buddies at once
 constexpr unsigned stock_size = 64;
 constexpr unsigned spilled = stock_size / 2; // what a full one gives back at once
-// Values of block_order in free pages that do not head a block.
-constexpr uint8_t inside_block = 0xff, in_stock = 0xfe;
+// Values of block_order in pages that do not head a free block. Its neighbours' are looked at under
+// the lock of the buddies, while other processors, without it, give such pages out and take them back.
+constexpr unsigned inside_block = 0xff, in_stock = 0xfe;
+unsigned order_of(const vm_page& page) { return page.block_order.load(std::memory_order_relaxed); }
+void set_order(vm_page& page, unsigned order) {
+    page.block_order.store(static_cast<uint8_t>(order), std::memory_order_relaxed);
+}
 constexpr size_t owner_kinds = size_t(page_owner::reserved) + 1;
 
 vm_page* pages;                     // set once at boot
@@ -70,7 +75,7 @@ struct page_stack {
     }
     bool full() const { return height == stock_size; }
     void push(vm_page& page) {
-        page.block_order = in_stock;
+        set_order(page, in_stock);
         slots[height++].store(&page, std::memory_order_release);
     }
 };
@@ -130,15 +135,15 @@ void insert_block(vm_page* page, unsigned order) REQUIRES(queue_lock) {
         if (!has_frame(buddy_frame))
             break;
         vm_page& buddy = page_at(buddy_frame);
-        if (buddy.owner_kind != page_owner::free || buddy.block_order != order)
+        if (order_of(buddy) != order)
             break;
         blocks[order].remove(buddy);
-        buddy.block_order = inside_block;
+        set_order(buddy, inside_block);
         frame = std::min(frame, buddy_frame);
         order++;
     }
     vm_page& head = page_at(frame);
-    head.block_order = static_cast<uint8_t>(order);
+    set_order(head, order);
     blocks[order].push_front(head);
 }
 
@@ -153,10 +158,10 @@ vm_page* take_block(unsigned order) REQUIRES(queue_lock) {
     while (found > order) {
         found--;
         vm_page* upper_half = page + (size_t{1} << found);
-        upper_half->block_order = static_cast<uint8_t>(found);
+        set_order(*upper_half, found);
         blocks[found].push_front(*upper_half);
     }
-    page->block_order = inside_block;
+    set_order(*page, inside_block);
     return page;
 }
 
@@ -197,7 +202,7 @@ bool is_reserved_from(page_owner kind) {
 }
 
 void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
-    page.block_order = inside_block;
+    set_order(page, inside_block);
     insert_block(&page, 0);
 }
 
@@ -224,7 +229,7 @@ void drain_stocks() REQUIRES(queue_lock) {
 
 void become_owned(vm_page& page, page_owner kind) {
     page.owner_kind = kind;
-    page.mappings_unlisted = page.queued = page.wanted = page.released = false;
+    page.queued = page.wanted = page.released = false;
     page.unused_flags = 0;
     page.clean = true;
     page.anon = nullptr;
@@ -236,7 +241,7 @@ void become_free(vm_page& page) {
     ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::reserved);
     ASSERT(page.wire_count == 0 && !page.md.mapped() && !page.queue.linked());
     page.owner_kind = page_owner::free;
-    page.block_order = inside_block;
+    set_order(page, inside_block);
 }
 
 // Makes the vm_pages of [first, last) anew: nobody's, or free ones that no list has yet.
@@ -509,14 +514,14 @@ static bool agree() {
         seen[size_t(page.owner_kind)]++;
         if (page.owner_kind == page_owner::free) {
             if (page.wire_count != 0 || page.md.mapped() || page.busy ||
-                page.queue.linked() != (page.block_order <= max_order))
+                page.queue.linked() != (order_of(page) <= max_order))
                 return false;
-            stocked += page.block_order == in_stock;
+            stocked += order_of(page) == in_stock;
         }
     }
     for (unsigned order = 0; order <= max_order; order++) {
         for (const vm_page& head : blocks[order]) {
-            ASSERT(head.block_order == order);
+            ASSERT(order_of(head) == order);
             ASSERT((frame_of(head) & ((uint64_t{1} << order) - 1)) == 0);
             for (uint64_t i = 0; i < uint64_t{1} << order; i++)
                 ASSERT((&head)[i].owner_kind == page_owner::free);

@@ -27,17 +27,16 @@ enum class page_owner : uint8_t { free, kernel, page_table, anon, object, reserv
 
 struct vm_page {
     page_owner owner_kind = page_owner::free;
-    bool mappings_unlisted : 1 = false; // the page of zeros: its mappings cannot be found from it
     // Under the owner's lock, from here to `busy`.
     bool clean : 1 = true;        // object pages: not written since the pager last wrote it
     bool queued : 1 = false;      // the page daemon may choose it (vm/uvm_pdpolicy.h)
     bool wanted : 1 = false;      // while busy: somebody waits for it
     bool released : 1 = false;    // while busy: nobody has it any more
-    uint8_t unused_flags : 3 = 0; // so that the byte is written at once, and not changed bit by bit
+    uint8_t unused_flags : 4 = 0; // so that the byte is written at once, and not changed bit by bit
     // On its way between memory and a disk (vm/uvm_pager.h): its contents are the disk's, it has no
     // mapping, and it stays its owner's.
     std::atomic<bool> busy{false};
-    uint8_t block_order = 0; // free pages only, for the allocator: see vm_page.cc
+    std::atomic<uint8_t> block_order{0}; // free pages only, for the allocator: see vm_page.cc
     // Mappings that must stay, plus holds by code that uses the page without the owner's lock.
     // Under the owner's lock.
     uint32_t wire_count = 0;
@@ -45,7 +44,11 @@ struct vm_page {
         vm_anon* anon;      // owner_kind anon
         uvm_object* object; // owner_kind object
     };
-    uint64_t index = 0; // object: page number within it
+    // Object: page number within it. `unlisted`: the page of zeros, whose mappings cannot be found
+    // from it. Constant while there are any.
+    uint64_t index = 0;
+    static constexpr uint64_t unlisted = UINT64_MAX;
+    bool mappings_unlisted() const { return index == unlisted; }
     list_node queue; // free list, or a list of its owner: of anons and objects, the page daemon's
     [[no_unique_address]] page_machine md; // pv list head; belongs to pmap
     // Of the page daemon's policy, under its lock: which one has the page (vm/uvm_pdpolicy.cc), and

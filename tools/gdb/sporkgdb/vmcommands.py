@@ -169,7 +169,7 @@ def show_page(page: gdb.Value) -> None:
     say(line + (f", wired or held {wires} times" if wires else ""))
     if kind in ("anon", "object"):
         show_mappings(page)
-    elif number(member(page, "mappings_unlisted")):
+    elif int(member(page, "index")) == 2**64 - 1:  # vm_page::unlisted
         say("  the page of zeros: its mappings are on no list")
 
 
