@@ -1,5 +1,6 @@
 #include "vm/vm_aftermath.h"
 
+#include "lib/trace.h"
 #include "vm/phys/pool.h"
 
 static constinit pool<vm_aftermath> aftermath_pool{"vm_aftermath"};

@@ -20,7 +20,7 @@
 #pragma once
 
 #include "lib/ref_ptr.h"
-#include "lib/trace.h"
+#include "lib/trace_kinds.h"
 
 #include <atomic>
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include "lib/ref_ptr.h"
 #include "lib/result.h"
 #include "lib/serial.h"
+#include "lib/trace_kinds.h"
 #include "vm/prot.h"
 #include "vm/uvm_handle.h"
 #include "vm/uvm_object.h"

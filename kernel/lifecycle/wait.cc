@@ -11,6 +11,7 @@
 //     processor has left its last thread's stack.
 //  6. The status, the usage, for waitid a siginfo, to the program. What is told is not taken back
 //     if that faults, as on Linux.
+#include "kernel/abi/arguments.h"
 #include "kernel/abi/process.h"
 #include "kernel/process/usage.h"
 

@@ -18,7 +18,7 @@
 
 #include "lib/list.h"
 #include "lib/lock.h"
-#include "lib/trace.h"
+#include "lib/trace_kinds.h"
 #include "lib/types.h"
 #include "vm/phys/uvmexp.h"
 #include "vm/snapshot_mark.h"

@@ -1,5 +1,6 @@
 #include "kernel/process/usage.h"
 
+#include "kernel/abi/arguments.h"
 #include "lib/types.h"
 
 #include <algorithm>

@@ -2,10 +2,11 @@
 #pragma once
 
 #include "arch/timer.h"
-#include "kernel/abi/arguments.h"
 #include "lib/types.h"
 
 #include <cstdint>
+
+struct linux_rusage; // kernel/abi/arguments.h
 
 // Resources used by a process, or by its children that were waited for.
 struct usage {
