@@ -26,8 +26,10 @@ ROWS = {
     "pageins_read": "  pages that came in, of 65,536",
     "pageins_write": "  the same, written",
     "pageins_random": "  the same, at random",
-    "pageins_fork": "fork + exit of it: pages that came",
-    "pageins_vfork": "vfork + exit of it",
+    "fork_exit_out": "fork + exit, most pages out",
+    "pageins_fork": "  pages that came in",
+    "vfork_exit_out": "vfork + exit, most pages out",
+    "pageins_vfork": "  pages that came in",
 }
 
 
