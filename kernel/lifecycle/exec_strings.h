@@ -62,8 +62,8 @@ private:
     struct chunk {
         list_node link;
         uint32_t used = 0;
-        uint32_t first = 0; // bytes before it have been dropped
-        char data[page_size - 32];
+        uint32_t first = 0;         // bytes before it have been dropped
+        char data[page_size - 128]; // a slab is a page
     };
     expected<chunk*> room();
     status append_string_from_user(vaddr_t at, uint64_t& budget);

@@ -4,7 +4,7 @@
 //
 // Freed objects of a slab are linked through their first word; those never used yet are carved
 // off one after the other, so that a new slab is not touched as a whole. A slab is found from an
-// object by rounding the address down, because page blocks are aligned to their size. After
+// object by rounding the address down to a page, and by that page's place in the slab. After
 // Bonwick's slab allocator (USENIX Summer 1994), without its per-type constructors.
 //
 // Builds with checks write a mark into the second word of a freed object and look at it when
@@ -40,15 +40,17 @@ struct pool_base::slab {
     slab* prev;
     pool_base* owner;
     freed_object* freed;
-    uint16_t used;   // objects handed out
-    uint16_t carved; // objects that were ever handed out: the others are not linked yet
+    uint16_t used;     // objects handed out
+    uint16_t carved;   // objects that were ever handed out: the others are not linked yet
+    uint16_t capacity; // objects that there is room for
+    uint16_t order;
 
     char* first_object() { return reinterpret_cast<char*>(this) + owner->first_offset(); }
 
     // Takes one off the list of freed objects: the one that was freed last, which is in the caches;
     // or, for a sanitizer, the one that was freed first, and none while there are new ones.
     NO_SANITIZE_ADDRESS freed_object* take_freed() {
-        if (sanitize_delays_reuse && carved < owner->capacity_)
+        if (sanitize_delays_reuse && carved < capacity)
             return nullptr;
         freed_object** link = &freed;
         if (sanitize_delays_reuse)
@@ -116,7 +118,6 @@ void pool_base::enlist() {
     }
     order_ = static_cast<uint16_t>(order);
     stride_ = static_cast<uint16_t>(stride);
-    capacity_ = static_cast<uint16_t>(((page_size << order) - first_offset()) / stride);
     next_ = all_pools.load(std::memory_order_relaxed);
     while (!all_pools.compare_exchange_weak(next_, this, std::memory_order_release,
                                             std::memory_order_relaxed)) {
@@ -126,33 +127,42 @@ void pool_base::enlist() {
 pool_base* pool_base::first() { return all_pools.load(std::memory_order_acquire); }
 
 pool_base::slab* pool_base::slab_of(void* object) const {
-    auto address = reinterpret_cast<uintptr_t>(object);
-    // A page of the direct map is aligned as the frame is; for larger blocks that is not said.
-    uintptr_t offset = order_ == 0
-                           ? address & page_mask
-                           : direct_map_address(object).value() & ((page_size << order_) - 1);
-    return reinterpret_cast<slab*>(address - offset);
+    if (order_ == 0) // a page of the direct map is aligned as the frame is
+        return reinterpret_cast<slab*>(reinterpret_cast<uintptr_t>(object) & ~page_mask);
+    const vm_page* page = vm_page_of(direct_map_address(object));
+    return static_cast<slab*>((page - page->index)->data());
 }
 
-// A new slab, on no list. Null when out of memory.
+// A new slab, on no list. Null when out of memory. Where free pages lie scattered, as they do when
+// they come from the page daemon, one page has to do, if an object fits into it.
 pool_base::slab* pool_base::grow() {
-    vm_page* block = vm_page_alloc_contiguous(order_, page_owner::kernel);
+    unsigned order = order_;
+    vm_page* block = vm_page_alloc_contiguous(order, page_owner::kernel);
+    if (!block && order != 0 && first_offset() + stride_ <= page_size) {
+        order = 0;
+        block = vm_page_alloc(page_owner::kernel);
+    }
     if (!block)
         return nullptr;
-    pages_.store(pages_.load(std::memory_order_relaxed) + (1u << order_),
-                 std::memory_order_relaxed);
+    for (unsigned i = 0; i < 1u << order; i++)
+        block[i].index = i; // for slab_of()
+    pages_.store(pages_.load(std::memory_order_relaxed) + (1u << order), std::memory_order_relaxed);
     auto* s = new (block->data()) slab{};
     s->owner = this;
-    sanitize_poison(s->first_object(), size_t{capacity_} * stride_);
+    s->order = static_cast<uint16_t>(order);
+    s->capacity = static_cast<uint16_t>(((page_size << order) - first_offset()) / stride_);
+    places_ += s->capacity;
+    sanitize_poison(s->first_object(), size_t{s->capacity} * stride_);
     return s;
 }
 
 void pool_base::give_back(slab* s) {
     ASSERT(s->used == 0);
-    pages_.store(pages_.load(std::memory_order_relaxed) - (1u << order_),
-                 std::memory_order_relaxed);
-    sanitize_unpoison(s, page_size << order_);
-    vm_page_free_contiguous(vm_page_of(direct_map_address(s)), order_);
+    const unsigned order = s->order;
+    pages_.store(pages_.load(std::memory_order_relaxed) - (1u << order), std::memory_order_relaxed);
+    places_ -= s->capacity;
+    sanitize_unpoison(s, page_size << order);
+    vm_page_free_contiguous(vm_page_of(direct_map_address(s)), order);
 }
 
 void* pool_base::allocate() {
@@ -189,7 +199,7 @@ void* pool_base::allocate() {
 #endif
     }
     sanitize_unpoison(object, size_, stride_);
-    if (++s->used == capacity_)
+    if (++s->used == s->capacity)
         unlink(partial_, s);
     live_.store(live_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return object;
@@ -208,7 +218,7 @@ void pool_base::deallocate(void* object) {
         panic("pool %s: object %p freed twice", name_, object);
     sanitize_poison(object, stride_);
     live_.store(live_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-    if (s->used == capacity_)
+    if (s->used == s->capacity)
         push(partial_, s);
     if (--s->used != 0) [[likely]]
         return;
@@ -232,22 +242,22 @@ void pool_base::trim() {
 
 void pool_base::check() {
     lock_guard guard(lock_);
-    uint64_t listed = 0, listed_used = 0, empties = 0;
+    uint64_t listed_places = 0, listed_used = 0, empties = 0;
     auto check_slab = [&](slab* s) {
-        ASSERT(s->owner == this && s->carved <= capacity_ && s->used <= s->carved);
+        ASSERT(s->owner == this && s->carved <= s->capacity && s->used <= s->carved);
         unsigned freed = 0;
         for (freed_object* f = s->freed; f; f = slab::next_of(f), freed++) {
-            ASSERT(freed < capacity_ && slab_of(f) == s);
+            ASSERT(freed < s->capacity && slab_of(f) == s);
             ASSERT((static_cast<size_t>(reinterpret_cast<char*>(f) - s->first_object())) %
                        stride_ ==
                    0);
         }
         ASSERT(s->used + freed == s->carved);
-        listed++;
+        listed_places += s->capacity;
         listed_used += s->used;
     };
     for (slab* s = partial_; s; s = s->next) {
-        ASSERT(s->used > 0 && s->used < capacity_ && (!s->next || s->next->prev == s));
+        ASSERT(s->used > 0 && s->used < s->capacity && (!s->next || s->next->prev == s));
         check_slab(s);
     }
     for (slab* s = empty_; s; s = s->next, empties++) {
@@ -256,6 +266,5 @@ void pool_base::check() {
     }
     ASSERT(empties == empty_count_);
     // What is not listed is full.
-    const uint64_t slabs = pages() >> order_;
-    ASSERT(slabs >= listed && live() == listed_used + (slabs - listed) * capacity_);
+    ASSERT(places_ >= listed_places && live() == listed_used + (places_ - listed_places));
 }

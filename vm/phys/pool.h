@@ -52,9 +52,9 @@ private:
     slab* partial_ GUARDED_BY(lock_) = nullptr; // some objects used, some free
     slab* empty_ GUARDED_BY(lock_) = nullptr;   // none used; full slabs are on no list
     unsigned empty_count_ GUARDED_BY(lock_) = 0;
-    // Of a slab, and how much it holds: set by enlist().
-    uint16_t order_ CONSTANT_ONCE_SHARED = 0;
-    uint16_t stride_ CONSTANT_ONCE_SHARED = 0, capacity_ CONSTANT_ONCE_SHARED = 0;
+    uint64_t places_ GUARDED_BY(lock_) = 0; // of all slabs
+    // Of a slab where it may be had, and from one object to the next: set by enlist().
+    uint16_t order_ CONSTANT_ONCE_SHARED = 0, stride_ CONSTANT_ONCE_SHARED = 0;
     std::atomic<uint64_t> live_{0}, pages_{0};       // written under lock_
     pool_base* next_ CONSTANT_ONCE_SHARED = nullptr; // of all pools
     bool registered_ GUARDED_BY(lock_) = false;
