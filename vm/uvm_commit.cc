@@ -18,9 +18,9 @@ uint64_t limit_kib GUARDED_BY(account_lock) = 0;
 uint64_t committed_pages GUARDED_BY(account_lock) = 0;
 
 uint64_t limit_locked() REQUIRES(account_lock) {
-    if (limit_kib != 0)
-        return limit_kib / (page_size / 1024);
-    return vm_page_total() * ratio_percent / 100 + uvm_swap::pages();
+    const uint64_t of_memory =
+        limit_kib != 0 ? limit_kib / (page_size / 1024) : vm_page_total() * ratio_percent / 100;
+    return of_memory + uvm_swap::pages();
 }
 status refuse(uint64_t pages) REQUIRES(account_lock) {
     EVENT(commit_refused, .pages = pages, .committed = committed_pages);
