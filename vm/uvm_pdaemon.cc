@@ -29,6 +29,8 @@ struct daemon_state {
 };
 constinit daemon_state daemon;
 
+std::atomic<uint64_t> least_free{0}; // set_reserve()
+
 page_owner_lock owner_of(const vm_page& page) {
     if (page.owner_kind == page_owner::anon)
         return page_owner_lock(page.anon->lock());
@@ -70,19 +72,35 @@ void look_at_next(page_out& out, progress& so_far) {
 } // namespace
 
 // What waits with the processors is given out without a look at it.
-uint64_t reserve() {
+static uint64_t usual_reserve() {
     return std::clamp<uint64_t>(vm_page_total() / 64, 64, 1024) + 64 * cpu::count();
 }
 
-uint64_t target() { return 2 * reserve(); }
+uint64_t reserve() { return std::max(usual_reserve(), least_free.load()); }
+
+uint64_t target() { return reserve() + usual_reserve(); }
+
+static void keep_reserve() REQUIRES(daemon.lock) {
+    vm_page_set_reserve({.reserve = reserve(), .low = reserve() + usual_reserve() / 2});
+}
 
 void begin_paging() {
-    vm_page_set_reserve({.reserve = reserve(), .low = reserve() + reserve() / 2});
     lock_guard guard(daemon.lock);
+    keep_reserve();
     daemon.running = true;
 }
 
 bool is_running() { return vm_page_get_reserve() != 0; }
+
+void set_reserve(uint64_t pages) {
+    lock_guard guard(daemon.lock);
+    least_free = pages;
+    if (!daemon.running)
+        return;
+    keep_reserve();
+    daemon.wanted = std::max(daemon.wanted, daemon.turns + 1);
+    daemon.idle.wake_one();
+}
 
 // Ends when nothing is left to be looked at: a page that was spared has its bit cleared, and goes
 // when its turn comes again; so three rounds show whatever can go, also under a policy that
@@ -145,6 +163,8 @@ uint64_t spare_pages() {
 }
 
 bool is_short() { return vm_page_count_free() < vm_page_get_reserve() / 2; }
+
+bool would_wait() { return vm_page_get_reserve() != 0 && spare_pages() == 0; }
 
 bool wait_for_memory() {
     if (!uvm_pdpolicy::on() || alloc_fail_armed.load(std::memory_order_relaxed))

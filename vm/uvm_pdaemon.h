@@ -45,10 +45,16 @@ bool wait_for_memory();
 // Whether the kernel itself has less than half of the reserve, and the daemon should begin.
 bool is_short();
 
+// Whether a program's page is not to be had before the daemon has freed some.
+bool would_wait();
+
 // What is free beyond the reserve.
 uint64_t spare_pages();
 
 uint64_t reserve();
 uint64_t target();
+// So much is to be the reserve, or what is usual, if that is more (vm.min_free_kbytes). From the
+// first swapon on.
+void set_reserve(uint64_t pages);
 
 } // namespace uvm_pdaemon

@@ -5,6 +5,7 @@
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_pdaemon.h"
 
 static pool<vm_amap> amap_pool{"vm_amap"};
 static pool<amap_edge> edge_pool{"amap_edge"};
@@ -109,10 +110,14 @@ status vm_amap::share_anons(vm_amap& from, slot_t first, slot_t end) {
     return result;
 }
 
-// What is not in memory is not read in for it: both share it, and whoever writes to it first copies.
+// What is not in memory is not read in for it, and nothing is driven out for a copy that is not made
+// of it yet: both share it, and whoever writes to it first copies. But who has it wired has no faults.
 status vm_amap::add_copy(slot_t slot, vm_anon& original) {
-    if (vm_page* page = original.page())
+    vm_page* const page = original.page();
+    if (page && (!uvm_pdaemon::would_wait() || pmap::is_wired(*page)))
         return add(slot, TRY(vm_anon::create_copy(lock(), *page)));
+    if (page)
+        pmap::page_protect(*page, vm_prot::rx);
     return add(slot, ref_ptr<vm_anon>(&original));
 }
 

@@ -8,7 +8,9 @@
 #include "kernel/process/sync_point.h"
 #include "kernel/process/utsname.h"
 #include "vm/phys/alloc_fail.h"
+#include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
+#include "vm/uvm_pdaemon.h"
 #include "vm/uvm_pdpolicy.h"
 #include "vm/vmspace.h"
 
@@ -132,6 +134,16 @@ status show_page_policy(const proc_subject&, text_buffer& out) {
     return {};
 }
 
+status show_min_free(const proc_subject&, text_buffer& out) {
+    out.print("%llu\n", ull(uvm_pdaemon::reserve()) << (page_shift - 10));
+    return {};
+}
+status store_min_free(const proc_subject&, std::string_view text) {
+    const uint64_t most = vm_page_total() << (page_shift - 10);
+    uvm_pdaemon::set_reserve(TRY(parse_setting(text, most)) >> (page_shift - 10));
+    return {};
+}
+
 template <std::atomic<bool>& flag> status show_flag(const proc_subject&, text_buffer& out) {
     out.print("%d\n", flag.load() ? 1 : 0);
     return {};
@@ -228,6 +240,7 @@ constexpr proc_entry vm_entries[] = {
      .mode = file_644,
      .show = show_max_map_count,
      .store = store_max_map_count},
+    {.name = "min_free_kbytes", .mode = file_644, .show = show_min_free, .store = store_min_free},
     {.name = "fault_ahead",
      .mode = file_644,
      .show = show_flag<uvm_fault_ahead_enabled>,
