@@ -215,6 +215,10 @@ test-user: $(tools_run) $(tools_test) ## run each program of user/tests on Linux
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
 	$(Q)tests/run $(if $(T),-T '$(T)') user
 
+test-paging: $(tools_run) $(tools_test) ## user/tests on a machine so small that everything pages, and all about paging (long)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)tests/run $(if $(T),-T '$(T)') paging
+
 test-system: $(tools_run) $(tools_test) $(tools_libc) $(tools_lab) ## boot by every route and drive a real shell
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(bench_programs)
 	$(make_lean)
@@ -357,7 +361,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-paging test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
         bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth replacement fault-ahead lint format setup \
         clean distclean help FORCE
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import struct
 import zlib
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from guest import Ended, spork, succeeds
+from odd_disks import attached, faulty, raw, slow
 from sporklib import disks, perfetto
 from sporklib.paths import ToolError
 
@@ -20,16 +20,6 @@ def blank(path: Path, size: int = 8 * MIB) -> Path:
     with path.open("wb") as file:
         file.truncate(size)
     return path
-
-
-def raw(image: Path) -> dict[str, object]:
-    return {"driver": "raw", "file": {"driver": "file", "filename": str(image)}}
-
-
-def attached(drive: dict[str, object], device: str = "") -> tuple[str, ...]:
-    """Options for a disk whose image QEMU sees through something in between."""
-    return ("--qemu=-blockdev", "--qemu=" + json.dumps({"node-name": "d", **drive}),
-            "--qemu=-device", f"--qemu=virtio-blk-pci,drive=d{device}")
 
 
 def script(text: str, *options: str) -> Ended:
@@ -96,8 +86,6 @@ def test_several_processes_and_a_slow_disk(tmp_path: Path, cpus: int) -> None:
     """Four readers and four writers at once, of a disk that does 100 things a second."""
     image = blank(tmp_path / "a.raw")
     folder = tmp_path / "trace"
-    slow = ("--qemu=-object", "--qemu=throttle-group,id=slow,x-iops-total=100",
-            *attached({"driver": "throttle", "throttle-group": "slow", "file": raw(image)}))
     ended = spork("sh", "-ec", """
         for i in 0 1 2 3; do seq $((i * 100000)) $((i * 100000 + 30000)) >/tmp/$i; done
         for i in 0 1 2 3; do
@@ -108,18 +96,13 @@ def test_several_processes_and_a_slow_disk(tmp_path: Path, cpus: int) -> None:
         for i in 0 1 2 3; do
             dd if=/dev/vda bs=64k skip=$((i * 16)) count=4 2>/dev/null | head -c $(wc -c </tmp/$i) | cmp - /tmp/$i
         done
-        """, options=(*slow, "--smp", str(cpus), "--trace", str(folder), "--trace-only", "disk"))
+        """, options=(*slow(image, "x-iops-total=100"), "--smp", str(cpus),
+                      "--trace", str(folder), "--trace-only", "disk"))
     assert ended.status == 0, ended
     events = perfetto.read(folder)
     starts = [e for e in events if e.name == "disk_start"]
     assert max(int(e.fields["under_way"]) for e in starts) >= 3
     assert len(starts) == len([e for e in events if e.name == "disk_done"])
-
-
-def faulty(image: Path, *rules: dict[str, object]) -> tuple[str, ...]:
-    return attached({"driver": "raw", "file": {
-        "driver": "blkdebug", "inject-error": [{"event": "none", "errno": 5, "once": False, **rule} for rule in rules],
-        "image": raw(image)["file"]}})
 
 
 def test_errors(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """Memory that is more than there is: swap areas, the page daemon, and what ends when swap is full."""
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 from guest import Ended, spork
+from sporklib import paging_suite
+from sporklib.disks import swap_file
+
+FULL = "SPORK_PAGING" in os.environ  # by `make test-paging`
 
 
 def script(text: str, *options: str) -> Ended:
@@ -24,9 +30,10 @@ def test_all_is_there_that_was_stored(cpus: int, policy: str) -> None:
     ended = script(f"""
         echo {policy} >/proc/sys/vm/page_policy
         cat /proc/sys/vm/page_policy
-        swapon /dev/vda
-        /tests/paging 22 && echo all is there
+        echo 16000 >/proc/sys/vm/min_free_kbytes
+        /tests/paging 6 && echo all is there
         grep -E 'pgswap|pdfreed' /proc/uvmexp
+        echo 0 >/proc/sys/vm/min_free_kbytes
         swapoff /dev/vda && cat /proc/swaps
         """, "--mem", "24M", "--swap", "64M", "--smp", str(cpus))
     text = ended.text
@@ -37,7 +44,6 @@ def test_all_is_there_that_was_stored(cpus: int, policy: str) -> None:
 
 def test_swapoff_brings_everything_back_or_stays_on() -> None:
     ended = script("""
-        swapon /dev/vda
         swapon /dev/vda; echo twice $?
         swapoff /dev/vdb; echo none $?
         dd if=/dev/urandom of=/tmp/a bs=1M count=6 2>/dev/null; md5sum </tmp/a >/tmp/sum
@@ -53,16 +59,32 @@ def test_swapoff_brings_everything_back_or_stays_on() -> None:
     assert re.search(r"twice [1-9]", text) and re.search(r"none [1-9]", text), text
 
 
+def test_swapoff_without_room() -> None:
+    """It is ENOMEM, and the area is on as before: nobody is killed for it, and all counts are what they were."""
+    ended = script("""
+        mount -t tmpfs -o size=20M tmpfs /mnt
+        dd if=/dev/urandom of=/mnt/a bs=1M count=18 2>/dev/null; md5sum </mnt/a >/tmp/sum
+        counts() { tail -1 /proc/swaps | cut -d' ' -f1; grep -E 'SwapTotal|CommitLimit' /proc/meminfo; }
+        counts >/tmp/before
+        for i in 1 2 3; do swapoff /dev/vda 2>&1 | grep -o 'Cannot.*'; done
+        counts | cmp - /tmp/before && echo still on
+        md5sum </mnt/a | cmp - /tmp/sum && echo the same
+        dmesg | grep "out of memory"
+        rm /mnt/a
+        swapoff /dev/vda && tail -n +2 /proc/swaps; echo off
+        """, "--mem", "28M", "--swap", "64M")
+    assert ended.text == "Cannot allocate memory\n" * 3 + "still on\nthe same\noff\n", ended
+
+
 def test_memory_is_out_when_swap_is_full() -> None:
     """Who wants more than memory and swap is killed, and nobody else; and then all goes on."""
     ended = script("""
         echo 1 >/proc/sys/vm/overcommit_memory
-        swapon /dev/vda
         sleep 1000 &
         /tests/paging 400 | tail -1
         dmesg | grep "out of memory"
         grep -E 'pgswapout' /proc/uvmexp
-        /tests/paging 8 >/dev/null && echo goes on
+        /tests/paging 4 >/dev/null && echo goes on
         kill $! && echo so does another
         """, "--mem", "24M", "--swap", "8M")
     text = ended.text
@@ -72,7 +94,7 @@ def test_memory_is_out_when_swap_is_full() -> None:
 
 
 def test_what_programs_say_of_their_pages() -> None:
-    ended = script("swapon /dev/vda && /tests/page_advice swap && swapoff /dev/vda && echo all back",
+    ended = script("/tests/page_advice swap && swapoff /dev/vda && echo all back",
                    "--mem", "64M", "--swap", "32M")
     assert "not ok" not in ended.text and ended.text.endswith("all back\n"), ended.text
 
@@ -81,8 +103,58 @@ def test_strict_accounting_counts_swap() -> None:
     ended = script("""
         echo 2 >/proc/sys/vm/overcommit_memory
         grep CommitLimit /proc/meminfo
-        swapon /dev/vda
+        swapoff /dev/vda
         grep CommitLimit /proc/meminfo
         """, "--swap", "64M")
     limits = [int(kb) for kb in re.findall(r"CommitLimit: +(\d+) kB", ended.text)]
-    assert limits[1] - limits[0] == 65536 - 4, limits
+    assert limits[0] - limits[1] == 65536 - 4, limits
+
+
+def test_the_areas_of_fstab_are_on_from_the_start(tmp_path: Path) -> None:
+    ended = script("cat /etc/fstab; tail -n +2 /proc/swaps; swapoff -a; tail -n +2 /proc/swaps", "--swap", "8M")
+    assert re.fullmatch(r"/dev/vda none swap sw 0 0\n/dev/vda +partition\s+8188\s+0\s+-1\n", ended.text), ended
+    fstab = tmp_path / "fstab"
+    fstab.write_text("/dev/vda none swap noauto 0 0\n/dev/vdb none swap sw,pri=7 0 0\n/dev/vdc none swap sw 0 0\n")
+    options = ["--add", f"{fstab}:/etc/fstab"]
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        options += ["--disk", str(swap_file(tmp_path / name, "8M"))]
+    ended = script("tail -n +2 /proc/swaps", *options)
+    assert re.findall(r"^/dev/(vd.).*\s(-?\d+)$", ended.text, re.MULTILINE) == [("vdb", "7"), ("vdc", "-1")], ended
+
+
+def test_min_free_kbytes() -> None:
+    """The daemon keeps as much free as it is told, and programs have the rest."""
+    ended = script("""
+        cat /proc/sys/vm/min_free_kbytes
+        echo 20000 >/proc/sys/vm/min_free_kbytes
+        cat /proc/sys/vm/min_free_kbytes
+        /tests/paging 8 >/dev/null && echo all is there
+        grep MemFree /proc/meminfo
+        echo 20000000 >/proc/sys/vm/min_free_kbytes || echo too much
+        """, "--mem", "32M", "--swap", "64M")
+    free = re.fullmatch(r"\d+\n20000\nall is there\nMemFree: +(\d+) kB\ntoo much\n", ended.text)
+    assert free and int(free[1]) > 19000, ended.text
+
+
+def test_programs_where_everything_pages() -> None:
+    """A sample of user/tests; `make test-paging` runs all of them."""
+    results = paging_suite.programs("""
+        afork brk efault exec file_copies fork_cow fork_modes fork_stress fork_tables futex madvise mmap_file mremap
+        paging_load pipe process_vm threads""".split())
+    assert len(results) == 17 and all(result.verdict == "passed" for result in results), results
+
+
+@pytest.mark.parametrize(("cpus", "programs", "kib", "memory"),
+                         [(4, 100, 700, "48M")] if FULL else [(4, 25, 1000, "32M")])
+def test_many_programs_at_once(cpus: int, programs: int, kib: int, memory: str) -> None:
+    """Nobody is killed, every page is right, all counters are back."""
+    ended = script(f"""
+        /tests/paging_load {programs} {kib}
+        dmesg | grep "out of memory"
+        grep pgsw /proc/uvmexp
+        swapoff -a && tail -n +2 /proc/swaps
+        """, "--mem", memory, "--swap", "256M", "--smp", str(cpus), "--append", "check")
+    text = ended.text
+    assert re.match(r"(#.*\n)*ok 1 .*\nok 2 .*\nok 3 .*\n1..3\npgswapin \d+\npgswapout \d+\n$", text), ended
+    assert counter(text, "pgswapout") > programs * kib / 4 / 4, text

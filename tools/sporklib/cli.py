@@ -98,7 +98,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     option("--disk", action="append", default=[], metavar="FILE[:SIZE]",
            help="a raw file as a disk (/dev/vda, then vdb, ...); with SIZE it is made, empty, if it is missing")
     option("--swap", metavar="SIZE",
-           help="a further disk, fresh and with mkswap's header, for swapon; gone with the machine")
+           help="a further disk, fresh, swapped to from the start (/etc/fstab); gone with the machine")
     option("--kernel", type=Path, metavar="FILE", help="boot this instead of build/kernel/spork.elf")
     option("--qemu", action="append", default=[], metavar="OPTION", help="a further QEMU option")
 
@@ -113,6 +113,7 @@ def make_job(arguments: argparse.Namespace, console: bool) -> Job:
         size=terminal_size(1) if console else None,
         additions=[parse_addition(text) for text in arguments.add],
         programs=[find_program(text) for text in arguments.add_with_libs],
+        swap=swap_disk(arguments),
     )
 
 
@@ -123,6 +124,11 @@ def disks(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     from .disks import disk_file, swap_file
     files = [disk_file(text) for text in arguments.disk]
     return files + ([swap_file(folder, arguments.swap)] if arguments.swap else [])
+
+
+def swap_disk(arguments: argparse.Namespace) -> str | None:
+    """What the machine calls the disk of --swap: it comes after the others."""
+    return f"/dev/vd{chr(ord('a') + len(arguments.disk))}" if arguments.swap else None
 
 
 def make_config(arguments: argparse.Namespace, initrd: Path, folder: Path) -> Config:
@@ -248,15 +254,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def boot(arguments: argparse.Namespace) -> int:
     direct = arguments.direct
-    words = bool(arguments.append)
-    if direct or words or arguments.kernel or arguments.core:
+    own = direct or arguments.append or arguments.kernel or arguments.core or arguments.swap
+    if own:
         build(KERNEL, ROOT_CPIO)
     else:
         build(ISO)
     with workspace() as folder:
         arguments.iso = not direct
-        if direct or words or arguments.kernel or arguments.core:
-            config = make_config(arguments, ROOT_CPIO, folder)
+        if own:
+            initrd = ROOT_CPIO
+            if swap := swap_disk(arguments):
+                initrd = Job([], console=True, swap=swap).write_initrd(folder / "root.cpio")
+            config = make_config(arguments, initrd, folder)
         else:
             config = Config(iso=ISO, route="uefi" if arguments.uefi else "bios",
                             smp=arguments.smp, memory=arguments.mem or DEFAULT_MEMORY, icount=arguments.icount,

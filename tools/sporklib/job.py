@@ -28,6 +28,7 @@ class Job:
     size: tuple[int, int] | None = None
     additions: list[tuple[Path, str]] = field(default_factory=list)
     programs: list[tuple[Path, str | None]] = field(default_factory=list)
+    swap: str | None = None  # the disk that is swapped to from the start
 
     def write_initrd(self, output: Path) -> Path:
         """The base system's archive, and after it one with the job and its additions."""
@@ -37,6 +38,8 @@ class Job:
         with ROOT_CPIO.open("rb") as base, mmap.mmap(base.fileno(), 0, access=mmap.ACCESS_READ) as contents:
             extra = cpio.Archive(contents)
         extra.file("/etc/spork/run", text)
+        if self.swap:
+            extra.file("/etc/fstab", f"{self.swap} none swap sw 0 0\n".encode())
         programs = Programs(extra)
         for path, to in self.programs:
             programs.add(path, to)

@@ -241,17 +241,17 @@ def _search(model: Path, wrong: str | None, folder: Path) -> Result:
 
 def system(pattern: str | None) -> list[Result]:
     """pytest over tests/system."""
-    return _pytest("system", pattern)
+    return pytest_folder("system", pattern)
 
 
 def gdb(pattern: str | None) -> list[Result]:
     """pytest over tests/gdb."""
-    return _pytest("gdb", pattern)
+    return pytest_folder("gdb", pattern)
 
 
 def web(pattern: str | None) -> list[Result]:
     """pytest over tests/web; then the explorer's page, made of real runs, in headless Chromium."""
-    return _pytest("web", pattern) + _page_tests(pattern)
+    return pytest_folder("web", pattern) + _page_tests(pattern)
 
 
 def _page_tests(pattern: str | None) -> list[Result]:
@@ -311,7 +311,7 @@ def _read_node(output: str, status: int, said: str) -> list[Result]:
     return results
 
 
-def _pytest(suite: str, pattern: str | None) -> list[Result]:
+def pytest_folder(suite: str, pattern: str | None) -> list[Result]:
     """The tests of a folder; two files at a time, since most of a boot waits for something."""
     report = RESULTS / f"{suite}.xml"
     report.unlink(missing_ok=True)

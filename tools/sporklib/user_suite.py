@@ -10,17 +10,38 @@ import signal
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from .disks import swap_file
 from .endings import CORES_KEPT, core_file, how_it_ended, why_it_ended
 from .job import Job
-from .machine import Config, Machine, gdb_on_core, run_folder
+from .machine import DEFAULT_MEMORY, Config, Machine, gdb_on_core, run_folder
 from .paths import BUILD, KERNEL, ROOT, SANITIZE
 from .results import End, Result, Tap, progress, tally
 from .session import Captured, Outcome
 
 PROGRAM_LIMIT = 360.0 if SANITIZE else 120.0  # for one program
 SANITIZED_CPUS = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The machine that the programs run on. `min_free`: so many KiB of its memory are not theirs, and it has swap."""
+
+    cpus: int = 2
+    memory: str = DEFAULT_MEMORY
+    min_free: int | None = None
+    swap: str = "256M"
+
+    def config(self, job: Job, folder: Path, core: Path | None) -> Config:
+        disks = []
+        if self.min_free is not None:
+            disks, job.swap = [swap_file(folder, self.swap)], "/dev/vda"
+            script = f'echo {self.min_free} >/proc/sys/vm/min_free_kbytes && exec "$@"'
+            job.command = ["/bin/sh", "-c", script, "sh", *job.command]
+        return Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", smp=self.cpus,
+                      memory=self.memory, core=core, disks=disks)
 
 
 class _Run:
@@ -33,6 +54,7 @@ class _Run:
         self.stopped: str | None = None  # the first failed check of a run before, and its core
         self.end: End = ""
         self.seconds = 0.0
+        self.paged: list[int] = []  # pages that came from swap and went there meanwhile
 
     @property
     def tap(self) -> Tap:
@@ -75,7 +97,7 @@ def user(pattern: str | None) -> list[Result]:
         return [result for cpus in SANITIZED_CPUS for result in _user_sanitized(names, cpus)]
     alone = {name for name in names if _is_marked(name, "spork-only")}
     as_root, no_root = _root_command()
-    on_spork = _run_on_spork(names)
+    on_spork = run_on_spork(names)
     results = []
     for name in names:
         spork = on_spork[name]
@@ -94,7 +116,7 @@ def user(pattern: str | None) -> list[Result]:
 
 def _user_sanitized(names: list[str], cpus: int) -> list[Result]:
     started = time.monotonic()
-    results = [run.result(f"smp{cpus}", name) for name, run in _run_on_spork(names, cpus).items()]
+    results = [run.result(f"smp{cpus}", name) for name, run in run_on_spork(names, Guest(cpus)).items()]
     progress(f"{cpus} processor{'s' if cpus > 1 else ''}: {tally(results)}, in {time.monotonic() - started:.1f} s")
     return results
 
@@ -157,18 +179,19 @@ TAP_STOPPED = "#   stopped (TAP_STOP)"  # user/lib/tap.h
 
 # Runs in the guest. The marks stand on lines of their own whatever a program prints.
 GUEST_LOOP = """\
+paged() { sed -n 's/^pgswap.* //p' /proc/uvmexp; }
 for name in "$@"; do
     mkdir -p /tmp/$name && cd /tmp/$name
-    echo "@@ begin $name"
+    echo "@@ begin $name" $(paged)
     /tests/$name </dev/null 2>&1
     status=$?
     echo
-    echo "@@ end $name $status"
+    echo "@@ end $name $status" $(paged)
 done
 """
 
 
-def _run_on_spork(names: list[str], cpus: int = 2) -> dict[str, _Run]:
+def run_on_spork(names: list[str], guest: Guest = Guest()) -> dict[str, _Run]:
     """Runs the programs in one machine, and in a new one what a dying machine left over. The first failed
     check of a program, of CORES_KEPT programs at most, stops the machine for its core; the program then
     runs again to its end, in a machine of its own."""
@@ -177,7 +200,7 @@ def _run_on_spork(names: list[str], cpus: int = 2) -> dict[str, _Run]:
     while left:
         again = runs[left[0]].stopped is not None
         stop = not again and sum(run.stopped is not None for run in runs.values()) < CORES_KEPT
-        outcome, ended = _spork_boot(left[:1] if again else left, runs, stop, cpus)
+        outcome, ended = _spork_boot(left[:1] if again else left, runs, stop, guest)
         left = left[ended:]
         if left and not again and runs[left[0]].stopped is not None:
             continue
@@ -187,23 +210,27 @@ def _run_on_spork(names: list[str], cpus: int = 2) -> dict[str, _Run]:
     return runs
 
 
-def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool, cpus: int) -> tuple[Outcome, int]:
+def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool, guest: Guest) -> tuple[Outcome, int]:
     """One boot, until a check fails if it is to `stop` there; gives how it ended and how many of the programs
     are done with."""
     pending = b""
     current: str | None = None
     started = 0.0
     ended = 0
+    paged_before: list[int] = []
 
     def line(text: str) -> None:
-        nonlocal current, started, ended
+        nonlocal current, started, ended, paged_before
         word, _, rest = text.partition(" ")
         if word == "@@" and rest.startswith("begin "):
-            current, started = rest.split()[1], time.monotonic()
+            _, current, *counts = rest.split()
+            started, paged_before = time.monotonic(), [int(count) for count in counts]
             session.restart_clock(PROGRAM_LIMIT)
         elif word == "@@" and rest.startswith("end ") and current is not None:
             run = runs[current]
-            run.status = int(rest.split()[2])
+            _, _, status, *counts = rest.split()
+            run.status = int(status)
+            run.paged = [int(count) - before for count, before in zip(counts, paged_before)]
             run.seconds = time.monotonic() - started
             if run.output and run.output[-1] == "":
                 run.output.pop()
@@ -223,8 +250,7 @@ def _spork_boot(names: list[str], runs: dict[str, _Run], stop: bool, cpus: int) 
     folder = run_folder()
     job = Job(["/bin/sh", "-c", GUEST_LOOP, "tests", *names], {"TAP_STOP": "1"} if stop else {})
     core = core_file("user")
-    config = Config(initrd=job.write_initrd(folder / "root.cpio"), words="onpanic=halt check", smp=cpus, core=core)
-    with Machine(config, folder) as machine:
+    with Machine(guest.config(job, folder, core), folder) as machine:
         session = Captured(machine, output, PROGRAM_LIMIT)
         outcome = session.run()
     shutil.rmtree(folder, ignore_errors=True)

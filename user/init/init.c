@@ -3,6 +3,7 @@
 // has ended. In between it reaps every orphan.
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +57,23 @@ static void set_hostname(void) {
         length--;
     if (length > 0)
         sethostname(name, (size_t)length);
+}
+
+// The swap areas of /etc/fstab, if there is one, but for those marked noauto.
+static void swap_on(void) {
+    FILE* table = setmntent("/etc/fstab", "re");
+    if (!table)
+        return;
+    for (struct mntent* line; (line = getmntent(table));) {
+        if (strcmp(line->mnt_type, MNTTYPE_SWAP) != 0 || hasmntopt(line, "noauto"))
+            continue;
+        const char* priority = hasmntopt(line, "pri");
+        const int flags =
+            priority && priority[3] == '=' ? SWAP_FLAG_PREFER | atoi(priority + 4) : 0;
+        if (swapon(line->mnt_fsname, flags) < 0)
+            complain(line->mnt_fsname);
+    }
+    endmntent(table);
 }
 
 // In a child: makes the console the controlling terminal of a session of its own.
@@ -125,6 +144,7 @@ int main(void) {
     open_console();
     mount_on("proc", "/proc");
     set_hostname();
+    swap_on();
 
     struct job job;
     if (!read_job("/etc/spork/run", &job)) {

@@ -2,37 +2,13 @@
 // has it, and by whichever way. With a number of MiB, for a machine that has less and swap
 // (tests/system/test_paging.py); without, a little, which is the same test without pressure.
 #include "../lib/fault.h"
-#include "../lib/proc.h"
+#include "../lib/pages.h"
+#include "../lib/spork.h"
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/mman.h>
-
-enum { PAGE = 4096, WORDS = PAGE / sizeof(uint64_t), RW = PROT_READ | PROT_WRITE };
 
 static size_t pages = 512;
-
-static uint64_t* map_pages(size_t n, int flags) {
-    uint64_t* at = mmap(NULL, n * PAGE, RW, flags | MAP_ANONYMOUS, -1, 0);
-    need(at != MAP_FAILED);
-    return at;
-}
-
-// A page's first and last word say which it is, and which round.
-static void store(uint64_t* at, size_t n, uint64_t round) {
-    for (size_t i = 0; i < n; i++) {
-        at[i * WORDS] = i * 1000 + round;
-        at[i * WORDS + WORDS - 1] = ~(i * 1000 + round);
-    }
-}
-
-static size_t wrong(const uint64_t* at, size_t n, uint64_t round) {
-    size_t bad = 0;
-    for (size_t i = 0; i < n; i++)
-        bad +=
-            at[i * WORDS] != i * 1000 + round || at[i * WORDS + WORDS - 1] != ~(i * 1000 + round);
-    return bad;
-}
 
 static void private_memory(void) {
     uint64_t* at = map_pages(pages, MAP_PRIVATE);
@@ -60,6 +36,56 @@ static void after_a_fork(void) {
     is(wrong(at, n, 1), 0, "the child's stores are not the parent's");
     store(at, n, 3);
     is(wrong(at, n, 3), 0, "the parent stores again");
+}
+
+// A fork that copies at once waits for nobody: what there is no memory for is copied later.
+static void after_a_copying_fork(void) {
+    const size_t n = pages / 2;
+    uint64_t* at = map_pages(n, MAP_PRIVATE);
+    store(at, n, 1);
+    if (on_spork())
+        need(spork_forkmode(FORK_COPY, MODE_UNCHANGED) >= 0);
+    const pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        need(wrong(at, n, 1) == 0);
+        store(at, n / 2, 2);
+        _exit(wrong(at, n / 2, 2) != 0);
+    }
+    store(at, n, 3);
+    ok(exited_with(reap(child), 0), "the child has what there was, and then its own");
+    is(wrong(at, n, 3), 0, "so has the parent");
+}
+
+// The same page in ten generations, each of which writes to it.
+static void ten_forks(void) {
+    enum { FORKS = 10 };
+    const size_t n = pages / 16;
+    uint64_t* at = map_pages(n, MAP_PRIVATE);
+    struct gate all_there = gate_make(), go = gate_make();
+    store(at, n, 0);
+    pid_t children[FORKS];
+    for (uint64_t i = 0; i < FORKS; i++) {
+        children[i] = fork();
+        need(children[i] >= 0);
+        if (children[i] == 0) {
+            need(wrong(at, n, i) == 0);
+            store(at, n, 100 + i);
+            gate_open(&all_there);
+            gate_pass(&go);
+            _exit(wrong(at, n, 100 + i) != 0);
+        }
+        store(at, n, i + 1);
+    }
+    for (int i = 0; i < FORKS; i++)
+        gate_pass(&all_there);
+    for (int i = 0; i < FORKS; i++)
+        gate_open(&go);
+    int right = 0;
+    for (int i = 0; i < FORKS; i++)
+        right += exited_with(reap(children[i]), 0);
+    is(right, FORKS, "each of ten children has what it stored in the same places");
+    is(wrong(at, n, FORKS), 0, "and the parent, too");
 }
 
 static void shared_memory(void) {
@@ -165,6 +191,8 @@ int main(int argc, char** argv) {
         pages = (size_t)atoi(argv[1]) * 256;
     subtest("private memory", private_memory);
     subtest("after a fork", after_a_fork);
+    subtest("after a fork that copies at once", after_a_copying_fork);
+    subtest("ten forks", ten_forks);
     subtest("shared memory", shared_memory);
     subtest("a file", a_file);
     subtest("buffers of system calls", buffers);
