@@ -344,8 +344,7 @@ bool out_of_memory(thread& self, vaddr_t address, bool user_mode) {
 bool out_of_memory_in_call(thread& self) {
     if (signal_kill_pending(self))
         return false;
-    if (uvm_pdaemon::is_short() && uvm_pdaemon::wait_for_memory() &&
-        uvm_pdaemon::spare_pages() != 0)
+    if (uvm_pdaemon::is_short() && uvm_pdaemon::wait_for_memory())
         return true;
     if (vm_page_count_free() >= few_pages || !current_credentials().superuser())
         return false;
