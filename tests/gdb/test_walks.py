@@ -46,6 +46,17 @@ WALKS = {
         "the copy is mapped": r"holds vm_amap(.|\n)*read-only$",
         "the store will succeed": r" writable$(.|\n)*, 1 reference,",
     },
+    "page-in": {
+        "a read faults": r"1 reference, in slot 0x10000001 of swap",
+        "a page for it": r"holds vm_map",
+        "the disk, and no lock": r"busy",
+        "it has come": r"holds vm_amap",
+        "the fault again, from the start": r"uvm_faultinfo::resolve(.|\n)*in slot 0x10000001 of swap",
+        "mapped, but not writable": r" read-only$(.|\n)*^pgswapin +1$",
+        "the first store": r" read-only$",
+        "the slot is given back": r"in slot 0x10000001 of swap",
+        "dirty": r" writable$(.|\n)*, 1 reference, page",
+    },
     "exit": {
         "the whole process leaves": r"wait status 0x0700",
         "the thread ends": r"\[stack\]$",
@@ -60,7 +71,8 @@ WALKS = {
 @pytest.mark.parametrize("walk", WALKS)
 def test_walk(walk: str) -> None:
     expected = WALKS[walk]
-    answers = debug([f"spork walk {walk}", *["continue"] * len(expected)], f"/demos/walk {walk}")
+    answers = debug([f"spork walk {walk}", *["continue"] * len(expected)], f"/demos/walk {walk}",
+                    *["--run=--swap=16M"] * (walk == "page-in"))
     text = answers.text()
     assert "FAULT" not in text and "(nothing to show" not in text, text
     parts = re.split(rf"^== {walk}, step \d+ of {len(expected)}: (.*)$", text, flags=re.M)[1:]

@@ -4,9 +4,12 @@
 //   walk vfork       a vfork whose child writes what the parent then reads, and executes
 //   walk exec        execve of this program itself, as `walk done`
 //   walk cow-fault   one page, shared by a fork, and the store that parts it
+//   walk page-in     a page that is in swap, and is read, and written to; /dev/vda is to swap to
 //   walk exit        a child that ends, and a parent that waits for it
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +75,21 @@ static int walk_cow_fault(void) {
     return wait_for(child);
 }
 
+static int walk_page_in(void) {
+    enum { PAGE = 4096, PAGEOUT = 21 }; // MADV_PAGEOUT
+    volatile char* out =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (out == MAP_FAILED || swapon("/dev/vda", 0) != 0)
+        return 1;
+    out[0] = 's';
+    if (madvise((void*)out, PAGE, PAGEOUT) != 0)
+        return 1;
+    const char came = out[0];
+    out[0] = 't';
+    printf("'s' went out; '%c' came back\n", came);
+    return came == 's' ? 0 : 1;
+}
+
 static int walk_exit(void) {
     pid_t child = fork();
     if (child == 0)
@@ -83,16 +101,13 @@ int main(int count, char** arguments) {
     static const struct {
         const char* name;
         int (*walk)(void);
-    } walks[] = {{"fork", walk_fork},
-                 {"vfork", walk_vfork},
-                 {"exec", walk_exec},
-                 {"cow-fault", walk_cow_fault},
-                 {"exit", walk_exit}};
+    } walks[] = {{"fork", walk_fork},           {"vfork", walk_vfork},     {"exec", walk_exec},
+                 {"cow-fault", walk_cow_fault}, {"page-in", walk_page_in}, {"exit", walk_exit}};
     for (unsigned i = 0; i < sizeof walks / sizeof *walks; i++)
         if (count == 2 && !strcmp(arguments[1], walks[i].name))
             return walks[i].walk();
     if (count == 2 && !strcmp(arguments[1], "done"))
         return 0;
-    fprintf(stderr, "usage: walk fork|vfork|exec|cow-fault|exit\n");
+    fprintf(stderr, "usage: walk fork|vfork|exec|cow-fault|page-in|exit\n");
     return 2;
 }

@@ -28,6 +28,7 @@ from .values import (
 )
 
 PAGE = 4096
+SLOT_OF_ZEROS = 1  # vm/uvm_swap.h
 USER_END = 0x0000_7FFF_FFFF_F000
 
 # The bits of a page-table entry (Intel SDM vol. 3, 4.5). Bit 9 is left to software: here, wired.
@@ -161,7 +162,9 @@ def describe_anon(anon: gdb.Value) -> str:
     if int(page):
         busy = ", busy" if int(atomic(member(page.dereference(), "busy"))) else ""
         where.append(f"page {frame_of(page):#x}{busy}")
-    if slot:
+    if slot == SLOT_OF_ZEROS:
+        where.append("zeros once the page is gone")
+    elif slot:
         where.append(f"in slot {slot:#x} of swap")
     return f"anon {int(anon.address):#x}, {plural(refs, 'reference')}, {', '.join(where)}"
 

@@ -1,4 +1,4 @@
-"""spork walk fork|vfork|exec|cow-fault|exit: guided walks through the kernel.
+"""spork walk fork|vfork|exec|cow-fault|page-in|exit: guided walks through the kernel.
 
 A walk is a list of steps. Each has a place (a function, never a line), whom it is for, a sentence about
 what is about to happen, and the commands that show it. The first step waits for the first process, other
@@ -314,6 +314,19 @@ def cow_write(walk: Walk) -> bool:
     return True
 
 
+def of_what_is_out(walk: Walk) -> bool:
+    """vmspace::fault(address, access): of a page that has a slot of swap."""
+    page = argument("rsi") & ~(memory.PAGE - 1)
+    process = kernel.current_process()
+    space = kernel.vmspace_of(process) if process is not None else None
+    entry = memory.find_entry(space, page) if space is not None else None
+    anon = memory.anons_of(entry).get(page) if entry is not None else None
+    if anon is None or not number(member(anon, "slot_")):
+        return False
+    walk.facts.update(va=f"{page:#x}", anon=f"{int(anon.address):#x}")
+    return (argument("rdx") & 7 == WRITE) == (not is_null(member(anon, "page_")))
+
+
 def executes(walk: Walk) -> bool:
     walk.facts["path"] = text(gdb.Value(argument("rsi")).cast(gdb.lookup_type("char").pointer()))
     return True
@@ -464,6 +477,43 @@ def cow_fault_walk() -> list[Step]:
     ]
 
 
+def page_in_walk() -> list[Step]:
+    return [
+        Step("a read faults", "vmspace::fault", "first",
+             "Process {pid} reads {va}. The page tables have nothing there, and the anon has no page: what it "
+             "had is in swap.",
+             ("spork pte {pid} {va}", "spork anon {anon}"), of_what_is_out),
+        Step("a page for it", "vm_amap::bring_in", "parent",
+             "The fault found nothing in memory, let go of its locks, and has locked map and amap once more. "
+             "A page is about to be taken; it will be the anon's, and busy, until the disk has filled it.",
+             ("spork locks",)),
+        Step("the disk, and no lock", "page_in_finish", "parent",
+             "The page is about to be read. This thread holds no lock: other faults of this address space, and "
+             "who wants to change its map, go on.",
+             ("spork locks", "spork anon {anon}")),
+        Step("it has come", "vm_anon::page_came", "parent",
+             "The disk has answered. With the amap locked, the page is about to be busy no more; who else "
+             "waited for it is woken.",
+             ("spork locks",)),
+        Step("the fault again, from the start", "uvm_faultinfo::map_anon", "parent",
+             "The fault has looked everything up again, and finds an anon with a page: case 1A, as any other. "
+             "The slot has the same as the page, so that this could go again without being written.",
+             ("spork bt", "spork anon {anon}")),
+        Step("mapped, but not writable", "", "parent",
+             "A page that has a slot is mapped writable by nobody.",
+             ("spork pte {pid} {va}", "spork counters pg"), after="a read faults"),
+        Step("the first store", "vmspace::fault", "parent",
+             "Process {pid} writes to the page: a fault, for want of W.",
+             ("spork pte {pid} {va}",), of_what_is_out),
+        Step("the slot is given back", "vm_anon::drop_slot", "parent",
+             "What the slot has is of no use any more.",
+             ("spork anon {anon}",)),
+        Step("dirty", "", "parent",
+             "Writable, and without a slot: if the page goes again, it has to be written.",
+             ("spork pte {pid} {va}", "spork anon {anon}"), after="the first store"),
+    ]
+
+
 def exit_walk() -> list[Step]:
     return [
         Step("the whole process leaves", "process_exit_group", "first",
@@ -493,7 +543,7 @@ def exit_walk() -> list[Step]:
 
 WALKS: dict[str, Callable[[], list[Step]]] = {
     "fork": fork_walk, "vfork": vfork_walk, "exec": exec_walk, "cow-fault": cow_fault_walk,
-    "exit": exit_walk,
+    "page-in": page_in_walk, "exit": exit_walk,
 }
 _under_way: list[Walk] = []
 
@@ -516,7 +566,7 @@ def _on_stop(event: gdb.StopEvent) -> None:
 
 
 class WalkCommand(Command):
-    """spork walk fork|vfork|exec|cow-fault|exit [NAME] | off: a guided walk.
+    """spork walk fork|vfork|exec|cow-fault|page-in|exit [NAME] | off: a guided walk.
 
 The machine will stop at each step, with a sentence about what is about to happen and a look at what it is
 about; `continue` goes on. It is about the first process other than init that comes by, or with NAME the
