@@ -183,6 +183,33 @@ static void cleared_id(void) {
     is_exit(reap((pid_t)child), 0, "at the child's end");
 }
 
+static int ask_and_wait(void* gate) {
+    syscall(SYS_set_tid_address, &private_word);
+    gate_pass(gate);
+    return 0;
+}
+
+static int sleep_once(void* unused) {
+    (void)unused;
+    return (int)futex(&private_word, WAIT | PRIVATE, 1, NULL, NULL, 0);
+}
+
+// It is a wake-up for whoever shares the word, and not for one who has said that nobody does.
+static void cleared_id_of_private_sleeper(void) {
+    static char other[sizeof stack] __attribute__((aligned(16)));
+    struct gate end = gate_make();
+    private_word = 1;
+    long ending = clone_call(CLONE_VM | SIGCHLD, stack + sizeof stack, ask_and_wait, &end);
+    long sleeper = clone_call(CLONE_VM | SIGCHLD, other + sizeof other, sleep_once, NULL);
+    need(ending > 0 && sleeper > 0 && eventually(proc_state((pid_t)sleeper) == 'S'));
+    gate_open(&end);
+    is_exit(reap((pid_t)ending), 0, "one ends");
+    is(private_word, 0, "its word is cleared");
+    is(futex(&private_word, WAKE | PRIVATE, 10, NULL, NULL, 0), 1,
+       "a private sleeper is not woken");
+    is_exit(reap((pid_t)sleeper), 0, "until it is woken as such");
+}
+
 int main(void) {
     subtest("answers", answers);
     subtest("between processes", between_processes);
@@ -191,5 +218,6 @@ int main(void) {
     subtest("private futexes", private_futexes);
     subtest("signals", signals);
     subtest("the id cleared at the end", cleared_id);
+    subtest("and a private sleeper", cleared_id_of_private_sleeper);
     return done();
 }

@@ -226,6 +226,23 @@ static void settings(void) {
        "of an ordinary user's words none is taken, though root had opened the file");
 }
 
+// Where in memory a page is, in the lines of the page table.
+static int places_shown(void) {
+    int shown = 0;
+    for (const char* at = get_file("/proc/self/vmspace"); (at = strstr(at, "->")) != NULL; at += 2)
+        shown += strtoul(at + 2, NULL, 16) != 0;
+    return shown;
+}
+
+static void places_in_memory(void) {
+    ok(places_shown() > 0, "root is told where in memory pages are");
+    become(ANN);
+    need(prctl(PR_SET_DUMPABLE, 1) == 0);
+    ok(strstr(get_file("/proc/self/vmspace"), "->") != NULL,
+       "an ordinary user sees its page table");
+    is(places_shown(), 0, "and not where they are");
+}
+
 int main(int argc, char** argv) {
     if (argc == 3) { // the set-uid program
         char byte;
@@ -242,7 +259,9 @@ int main(int argc, char** argv) {
     subtest("itself", itself);
     subtest("held over an exec", held_over_exec);
     subtest("held over the end", held_over_the_end);
-    if (on_spork())
+    if (on_spork()) {
         subtest("settings", settings);
+        subtest("places in memory", places_in_memory);
+    }
     return done();
 }
