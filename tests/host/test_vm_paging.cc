@@ -416,3 +416,33 @@ TEST_CASE("paging: memory and swap are out, and it is said at once", "[paging]")
     is_filled(vm, 0, n, 0);
     vm->check();
 }
+
+// Who asks while a turn goes on that helps nobody has one of his own; and whoever waits hears of it.
+TEST_CASE("paging: threads for which memory and swap are out", "[paging]") {
+    vm_world world;
+    uvm_check_at_seams = false;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        paging_machine m(seed);
+        REQUIRE(m.swap_on(m.add_disk(101)));
+        vm_ref first = new_space(); // has most of it, and stays
+        map_private(first, at.value(), 1000);
+        const shortage there_is(200);
+        uint64_t n = 0;
+        while (store(first, at + pages(n), 1) == 1)
+            REQUIRE(++n < 1000);
+        unsigned refused = 0;
+        std::vector<vm_ref> others;
+        for (unsigned k = 0; k < 4; k++) {
+            others.push_back(new_space());
+            map_private(others.back(), at.value(), 100);
+            m.turns.start([&refused, vm = others.back()]() mutable {
+                uint64_t i = 0;
+                while (i < 100 && store(vm, at + pages(i), 1) == 1)
+                    i++;
+                refused += i < 100;
+            });
+        }
+        m.turns.settle();
+        CHECK(refused == 4);
+    }
+}
