@@ -18,7 +18,8 @@ page* model::next_mapped(const process& p, unsigned from, unsigned* where) const
 }
 
 bool model::would_refuse(uint64_t pages) const {
-    return strict_ && pages > 0 && (committed_ > limit_ || pages > limit_ - committed_);
+    const uint64_t limit = limit_ + uvm_swap::pages();
+    return strict_ && pages > 0 && (committed_ > limit || pages > limit - committed_);
 }
 
 bool model::promised(bool no_reserve) const { return !no_reserve || strict_; }

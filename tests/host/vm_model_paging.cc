@@ -6,14 +6,22 @@
 #include "vm/uvm_pdpolicy.h"
 #include "vm/uvm_swapoff.h"
 
+#include <optional>
+
 namespace vm_model {
 
-static bool is_on(const sim_disk& d) {
+// Its pages, if it is on.
+static std::optional<uint64_t> pages_of(const sim_disk& d) {
     uvm_swap::facts area;
     for (unsigned n = 0; uvm_swap::look(n, area); n++)
         if (area.area == &d.device)
-            return true;
-    return false;
+            return area.pages;
+    return {};
+}
+static bool is_on(const sim_disk& d) { return pages_of(d).has_value(); }
+
+bool model::too_much_is_promised_without(const sim_disk& d) const {
+    return strict_ && committed_ > limit_ + uvm_swap::pages() - pages_of(d).value_or(0);
 }
 
 // Each slot that is in use belongs to one of those that say so, and to no other.
@@ -43,7 +51,7 @@ void model::swap_on(uint32_t value) {
 void model::swap_off(uint32_t value) {
     sim_disk& d = paging_.disks()[value % paging_.disks().size()];
     const bool closing = swapoff_.under_way && swapoff_.of == &d, on = is_on(d);
-    const bool refused = strict_ && committed_ > limit_;
+    const bool refused = too_much_is_promised_without(d);
     if (on && !swapoff_.under_way && !injected_ && value / 2 % 2) {
         swapoff_ = {.under_way = true,
                     .of = &d,
@@ -141,7 +149,7 @@ void model::read_error(process& p, unsigned at, swap_slot slot, uint32_t value) 
     expect(!p.vm->read_memory(byte, &some, 1), "read_memory of a page that can not be read");
     compare();
     if (value / 64 % 2) {
-        const bool refused = strict_ && committed_ > limit_;
+        const bool refused = too_much_is_promised_without(*where.disk);
         expect(error_of(uvm_swapoff(where.disk->device)) == (refused ? Errno::nomem : Errno::io) &&
                    is_on(*where.disk),
                "swapoff of a page that can not be read");

@@ -134,6 +134,7 @@ void model::overcommit(uint32_t value) {
     });
     strict_ = value % 2 && !unpromised;
     uint64_t most = uvm_commit::committed() + (value >> 8) % 96, less = (value >> 16) % 32;
+    less += uvm_swap::pages();
     limit_ = most > less ? most - less : 1; // 0 would be no limit
     uvm_commit::set_kbytes(strict_ ? limit_ * (page_size / 1024) : 0);
     uvm_commit::set_mode(strict_         ? uvm_commit::mode::strict

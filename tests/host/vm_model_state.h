@@ -200,6 +200,7 @@ private:
     void read_error(process& p, unsigned at, swap_slot slot, uint32_t value);
     void write_error(uint32_t value);
     void look_at_swapoffs();
+    bool too_much_is_promised_without(const sim_disk& d) const;
     // and vm_model_access.cc.
     void read(range r);
     void write(range r);
@@ -222,7 +223,7 @@ private:
     std::vector<process> processes_;
     uint64_t committed_before_, anons_before_, object_pages_before_;
     bool strict_ = false;
-    uint64_t limit_ = 0;     // pages, in strict mode
+    uint64_t limit_ = 0;     // pages, in strict mode; swap comes on top of them
     uint64_t committed_ = 0; // when the step began
     // An allocation may fail in this step, or a request.
     bool injected_ = false, allocation_fails_ = false;
