@@ -134,7 +134,7 @@ fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped)
 
 fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped) {
     constexpr unsigned most_waits = 1000; // for what is short though pages are free
-    for (unsigned waits = 0;;) {
+    for (unsigned waits = 0, copies_failed = 0;;) {
         fault_outcome outcome = fault_outcome::resolved;
         bool mapped = false, out = false;
         {
@@ -157,10 +157,12 @@ fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool
             outcome = grow_stack(page);
         else if (out)
             outcome = bring_in(page);
-        else if (outcome == fault_outcome::resolved && !resolve_needs_copy(page))
+        else if (outcome == fault_outcome::resolved && !resolve_needs_copy(page)) {
             outcome = fault_outcome::nomem;
+            copies_failed++;
+        }
         if (outcome == fault_outcome::nomem && waits++ < most_waits &&
-            uvm_pdaemon::wait_for_memory())
+            uvm_pdaemon::wait_for_memory(copies_failed))
             continue;
         if (outcome != fault_outcome::resolved)
             return outcome;

@@ -23,6 +23,7 @@ struct daemon_state {
     wait_queue waiting GUARDED_BY(lock);  // who wants memory
     uint64_t wanted GUARDED_BY(lock) = 0; // the turn that somebody waits for
     uint64_t turns GUARDED_BY(lock) = 0;  // that have ended
+    uint64_t goal GUARDED_BY(lock) = 0; // free pages that somebody waits for, if more than target()
     bool helped GUARDED_BY(lock) = false; // the last one: who waited may try again
     bool of_use GUARDED_BY(lock) = true;  // it has freed pages itself, or need not
     bool running GUARDED_BY(lock) = false, at_work GUARDED_BY(lock) = false;
@@ -36,6 +37,8 @@ page_owner_lock owner_of(const vm_page& page) {
         return page_owner_lock(page.anon->lock());
     return page_owner_lock(ref_ptr<uvm_object>::unless_ending(page.object));
 }
+
+constexpr unsigned most_doublings = 10; // makes more than all memory
 
 struct progress {
     uint64_t freed = 0, passed = 0;
@@ -129,8 +132,9 @@ void run() {
         while (daemon.wanted <= daemon.turns)
             daemon.idle.wait(daemon.lock, "page daemon");
         daemon.at_work = true;
+        const uint64_t goal = std::max(target(), std::exchange(daemon.goal, 0));
         guard.unlock();
-        const bool of_use = turn(target()) || vm_page_count_free() >= target();
+        const bool of_use = turn(goal) || vm_page_count_free() >= goal;
         guard.lock();
         daemon.at_work = false;
         daemon.of_use = of_use;
@@ -166,7 +170,7 @@ bool is_short() { return vm_page_count_free() < vm_page_get_reserve() / 2; }
 
 bool would_wait() { return vm_page_get_reserve() != 0 && spare_pages() == 0; }
 
-bool wait_for_memory() {
+bool wait_for_memory(unsigned doublings) {
     if (!uvm_pdpolicy::on() || alloc_fail_armed.load(std::memory_order_relaxed))
         return false;
     lock_guard guard(daemon.lock);
@@ -175,6 +179,7 @@ bool wait_for_memory() {
     // The turn that is going on may help; if it does not, it may have begun too early.
     const uint64_t before = daemon.turns, mine = before + (daemon.at_work ? 2 : 1);
     daemon.wanted = std::max(daemon.wanted, mine);
+    daemon.goal = std::max(daemon.goal, target() << std::min(doublings, most_doublings));
     daemon.idle.wake_one();
     while (daemon.turns < mine && !(daemon.turns > before && daemon.helped))
         daemon.waiting.wait(daemon.lock, "memory");

@@ -40,7 +40,10 @@ bool turn(uint64_t target);
 // are free ones anyway, and what has failed is worth another try. No lock may be held that ranks
 // behind vm_map, or is one. Also for a thread that is to die: its end wants memory, too, and a turn
 // ends.
-bool wait_for_memory();
+//
+// `doublings`: what is wanted may be more than the daemon keeps free (the copy of a large amap, of pages
+// that are all out, is thousands of its own): who has waited for it in vain asks for twice as much.
+bool wait_for_memory(unsigned doublings = 0);
 
 // Whether the kernel itself has less than half of the reserve, and the daemon should begin.
 bool is_short();

@@ -158,3 +158,34 @@ def test_many_programs_at_once(cpus: int, programs: int, kib: int, memory: str) 
     text = ended.text
     assert re.match(r"(#.*\n)*ok 1 .*\nok 2 .*\nok 3 .*\n1..3\npgswapin \d+\npgswapout \d+\n$", text), ended
     assert counter(text, "pgswapout") > programs * kib / 4 / 4, text
+
+
+def test_a_large_process_forks() -> None:
+    """NetBSD hung here: the copy of the amap wanted more pages than the daemon would ever free."""
+    ended = script("""
+        echo 1 >/proc/sys/vm/overcommit_memory
+        /tests/paging_fork 700
+        dmesg | grep "out of memory"
+        """, "--mem", "24M", "--swap", "1G", "--smp", "1", "--timeout", "60")
+    assert "1..2\n" in ended.text and "not ok" not in ended.text, ended.text
+    assert "out of memory" not in ended.text, ended.text
+
+
+def test_a_parent_that_is_out_makes_children() -> None:
+    """What /demos/paged_parent prints: strict accounting refuses fork's twice the parent, and no way
+    of making a child brings the parent in."""
+    ended = script("/demos/paged_parent 96 16", "--mem", "64M", "--swap", "128M",
+                   "--smp", "1")
+    rows: dict[str, tuple[list[str], list[int]]] = {}
+    for line in ended.text.replace("a child", "made").splitlines():
+        found = re.fullmatch(r"(\S.{15}) +(\w+) +(\w+) +(\w+) +(\d+) +(\d+) +(\d+)", line)
+        if found:
+            rows[found[1].strip()] = (list(found.groups()[1:4]), [int(n) for n in found.groups()[4:]])
+    assert len(rows) == 6, ended.text
+    for way, (modes, (exits, writes, copies)) in rows.items():
+        borrows = way in ("vfork", "posix_spawn", "afork")
+        assert modes == ["made" if borrows else "ENOMEM", "made", "made"], way
+        assert exits < 20, way
+        assert way == "posix_spawn" or 256 <= writes < 280, way
+        assert copies < 10 if borrows else 256 <= copies < 270, way
+    assert "16 end well" in ended.text, ended.text
