@@ -4,12 +4,11 @@
 //   walk vfork       a vfork whose child writes what the parent then reads, and executes
 //   walk exec        execve of this program itself, as `walk done`
 //   walk cow-fault   one page, shared by a fork, and the store that parts it
-//   walk page-in     a page that is in swap, and is read, and written to; /dev/vda is to swap to
+//   walk page-in     a page that is in swap, and is read, and written to; with --swap
 //   walk exit        a child that ends, and a parent that waits for it
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,7 +78,7 @@ static int walk_page_in(void) {
     enum { PAGE = 4096, PAGEOUT = 21 }; // MADV_PAGEOUT
     volatile char* out =
         mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (out == MAP_FAILED || swapon("/dev/vda", 0) != 0)
+    if (out == MAP_FAILED)
         return 1;
     out[0] = 's';
     if (madvise((void*)out, PAGE, PAGEOUT) != 0)
