@@ -204,7 +204,9 @@ void reparent_all(process& p, process_list& discarded,
     }
 }
 
-void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lock) {
+void become_zombie(process& p, uint64_t left, process_list& discarded) REQUIRES(process_tree_lock) {
+    p.left_bytes = left;
+    p.parent->zombie_bytes += left;
     process_set_state(p, process_state::zombie);
     process_set_subreaper(p, false);
     process_has_news(p);
@@ -218,6 +220,7 @@ void become_zombie(process& p, process_list& discarded) REQUIRES(process_tree_lo
 // status, for the parent.
 void leave_family(thread& self, bool last, uint64_t most_resident) {
     process& p = *self.proc;
+    const uint64_t left = last ? process_bytes + p.costs.footprint() : 0;
     process_list discarded;       // by whom nobody waits for: let go of without the lock,
     ref_ptr<thread> from_process; // as this
     {
@@ -237,7 +240,7 @@ void leave_family(thread& self, bool last, uint64_t most_resident) {
             p.own_usage.max_rss_pages = std::max(p.own_usage.max_rss_pages, most_resident);
             p.wait_status = p.group_exit_status;
             memcpy(p.last_name, self.name, sizeof(p.last_name));
-            become_zombie(p, discarded);
+            become_zombie(p, left, discarded);
             check_exit_seam(p);
         }
     }

@@ -15,9 +15,9 @@
 // them may turn out to be the last, whose end takes locks, too: so another thread has them.
 //
 // What a process holds is what would come free with it, in the kernel too: page tables, map
-// entries, amaps, threads' stacks, descriptors, the pages of pipes, the ledger, what calls under way
-// have copied in. The search waits for maps, which their threads could else keep from it: who holds one never
-// waits for memory here.
+// entries, amaps, threads' stacks, descriptors, the pages of pipes, the ledger, zombies that it has
+// not waited for, what calls under way have copied in. The search waits for maps, which their
+// threads could else keep from it: who holds one never waits for memory here.
 //
 // A system call that runs out of kernel memory gets ENOMEM and nobody is killed for it, unless it
 // is the superuser's: what he starts to put things right needs memory too.
@@ -108,8 +108,8 @@ uint64_t executable_holds(process& p) {
 
 // Pages that would come free with a process, about.
 uint64_t held_by(process& p) {
-    uint64_t bytes = process_bytes + p.call_bytes.load() + p.costs.footprint() + threads_hold(p) +
-                     executable_holds(p);
+    uint64_t bytes = process_bytes + p.call_bytes.load() + p.costs.footprint() +
+                     p.zombie_bytes.load() + threads_hold(p) + executable_holds(p);
     if (auto groups = process_credentials(p).supplementary) // two are a process's, this one ours
         bytes += groups->footprint() / std::max(1u, (groups->references() - 1) / 2);
     uint64_t pages = bytes / page_size;

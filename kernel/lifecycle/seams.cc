@@ -160,7 +160,8 @@ void check_exit_seam(process& p) {
          "exit: a zombie has no descriptors: who reads from its pipes finds their end");
     RULE(p.wait_status == p.group_exit_status, p,
          "exit: a zombie's status is what its program ended with");
-    RULE(p.children.empty() && p.news.empty(), p, "exit: a zombie's children are another's");
+    RULE(p.children.empty() && p.news.empty() && p.zombie_bytes == 0, p,
+         "exit: a zombie's children are another's");
     RULE(p.threads.empty() && p.live_threads == 0, p, "exit: a zombie has no threads");
     if (!p.parent)
         return; // nobody wanted to wait for it

@@ -78,9 +78,17 @@ struct process : ref_counted<process>, process_report {
     process* parent GUARDED_BY(process_tree_lock) = nullptr;
     std::atomic<pid_t> parent_pid{0}; // parent's, 0 without one: getppid reads it without the lock
     void set_parent(process* p) REQUIRES(process_tree_lock) {
+        if (parent)
+            parent->zombie_bytes -= left_bytes;
+        if (p)
+            p->zombie_bytes += left_bytes;
         parent = p;
         parent_pid.store(p ? p->pid : 0, std::memory_order_relaxed);
     }
+    // What is left of a zombie, in the kernel; and of those among the children, which its own end
+    // would make somebody else wait for. The latter is written under process_tree_lock.
+    uint64_t left_bytes GUARDED_BY(process_tree_lock) = 0;
+    std::atomic<uint64_t> zombie_bytes{0};
     // Of `parent`, which made it or took it over; may be null.
     const thread* parent_thread GUARDED_BY(process_tree_lock) = nullptr;
     list_node among_children GUARDED_BY(process_tree_lock);

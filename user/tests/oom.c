@@ -582,6 +582,17 @@ static void files_of_the_dead(void) {
        "hold none of them when it is gone");
 }
 
+// Nobody waits for them before their parent has ended.
+static void hold_zombies(void) {
+    enum { ZOMBIES = 1200 };
+    for (int i = 0; i < ZOMBIES; i++) {
+        pid_t child = vfork();
+        if (child == 0)
+            _exit(0);
+        need(child > 0);
+    }
+}
+
 // What the kernel keeps for a process counts like its own pages.
 static void kernels_memory(void) {
     static const struct {
@@ -603,6 +614,7 @@ static void kernels_memory(void) {
         {"a file by its path", hold_by_path},
         {"a second thread's files", hold_in_second_table},
         {"processes that have gone", hold_pidfds},
+        {"processes that are not waited for", hold_zombies},
     };
     const pid_t filler = fill_memory();
     for (size_t i = 0; i < sizeof hogs / sizeof hogs[0]; i++) {
