@@ -665,17 +665,6 @@ static void* lists(void* unused) {
     return unused;
 }
 
-static void* reads_itself(void* unused) {
-    enum { PIECES = 1024 };
-    static char buffer[PAGE];
-    static struct iovec pieces[PIECES];
-    for (int i = 0; i < PIECES; i++)
-        pieces[i] = (struct iovec){buffer, sizeof buffer};
-    for (;;)
-        syscall(SYS_process_vm_readv, getpid(), pieces, PIECES, pieces, PIECES, 0);
-    return unused;
-}
-
 static void* sets_groups(void* unused) {
     enum { GROUPS = 65536 };
     static gid_t groups[GROUPS];
@@ -693,7 +682,6 @@ static void buffers_of_calls(void) {
         int threads;
         long pages; // that each has, most of the time
     } kinds[] = {{"getdents", busy_directory, lists, 100, 8},
-                 {"process_vm_readv", NULL, reads_itself, 100, 8},
                  {"setgroups", NULL, sets_groups, 12, 64}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         pid_t child = fork();
@@ -711,6 +699,53 @@ static void buffers_of_calls(void) {
         }
         is_exit(reap(child), 5, "the buffers of %s count", kinds[i].name);
     }
+}
+
+// ---- Buffers of calls that are held ----------------------------------------------------------
+
+enum { READERS = 100 };
+static struct {
+    volatile int ready;
+    volatile bool begin;
+}* readers;
+
+static void* reads_itself(void* unused) {
+    enum { PIECES = 1024 };
+    static char buffer[PAGE];
+    static struct iovec pieces[PIECES]; // all alike: it does not matter who fills them in
+    for (int i = 0; i < PIECES; i++)
+        pieces[i] = (struct iovec){buffer, sizeof buffer};
+    __atomic_fetch_add(&readers->ready, 1, __ATOMIC_SEQ_CST);
+    while (!readers->begin)
+        breathe();
+    syscall(SYS_process_vm_readv, getpid(), pieces, PIECES, pieces, PIECES, 0);
+    return unused;
+}
+
+static void read_itself(void* unused) {
+    (void)unused;
+    start_threads(READERS, reads_itself);
+    pause();
+}
+
+static long score_of(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/oom_score", pid);
+    return atol(get_file(path));
+}
+
+// All of them stand still where they have found the process and both lists are read in.
+static void lists_of_pieces(void) {
+    readers = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    need(readers != MAP_FAILED);
+    pid_t child = spawn(read_itself, NULL);
+    need(eventually(readers->ready == READERS));
+    const long want = score_of(child) + points(READERS * 8 * 2 / 3);
+    hold("object_found");
+    readers->begin = true;
+    ok(eventually(score_of(child) >= want), "the lists of process_vm_readv count");
+    let_go("object_found");
+    end(child);
 }
 
 static int hold_table(void* unused) {
@@ -817,6 +852,7 @@ int main(void) {
     subtest("memory of the kernel's", kernels_memory);
     subtest("files of a process that has gone", files_of_the_dead);
     subtest("buffers of calls", buffers_of_calls);
+    subtest("lists of pieces", lists_of_pieces);
     subtest("descriptors that processes share", shared_tables);
     subtest("the arguments of an exec under way", exec_under_way);
     subtest("memory inherited from a parent", inherited_memory);
