@@ -122,8 +122,9 @@ bool turn(uint64_t target) {
     }
     so_far.freed += out.finish();
     EVENT(daemon_done, .free = vm_page_count_free(), .freed = so_far.freed);
-    // Whose owner was locked may go the next time.
-    return so_far.freed != 0 || so_far.passed != 0;
+    // Whose owner was locked may go the next time. With swap full only what is there already goes, which
+    // is what others have just had brought in: that alone is no progress.
+    return (so_far.freed != 0 && !uvm_swap::full()) || so_far.passed != 0;
 }
 
 void run() {

@@ -189,3 +189,14 @@ def test_a_parent_that_is_out_makes_children() -> None:
         assert way == "posix_spawn" or 256 <= writes < 280, way
         assert copies < 10 if borrows else 256 <= copies < 270, way
     assert "16 end well" in ended.text, ended.text
+
+
+def test_swap_is_full_and_pages_still_come_and_go() -> None:
+    """What the daemon frees then are pages that others have just brought in, and are about to copy: it
+    freed them for minutes, and nobody was killed (NetBSD's kern/54209)."""
+    ended = script("/demos/paged_parent 96 64 | tail -1; dmesg | grep 'out of memory'",
+                   "--mem", "64M", "--swap", "128M", "--icount", "--timeout", "60")
+    well = re.match(r"64 children at once, .*: (\d+) end well", ended.text)
+    assert well and int(well[1]) >= 40, ended.text
+    killed = re.findall(r"out of memory: killed process \d+ \((.*?)\)", ended.text)
+    assert killed and set(killed) == {"paged_parent"}, ended.text

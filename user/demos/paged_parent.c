@@ -136,7 +136,7 @@ static void live_in_crowd(int number, int there, int gate) {
     char go;
     for (size_t i = 0; i < WRITTEN; i++)
         *written_page(i) = (char)number;
-    write(there, "", 1);
+    close(there); // and no sooner
     read(gate, &go, 1); // until nobody has the other end
     for (size_t i = 0; i < WRITTEN; i++)
         if (*written_page(i) != (char)number)
@@ -161,8 +161,8 @@ static void crowd(int children) {
             live_in_crowd(made, there[1], gate[0]);
         }
     }
-    for (int i = 0; i < made; i++)
-        read(there[0], &one, 1);
+    close(there[1]);
+    read(there[0], &one, 1); // until all have written, or are gone
     close(gate[1]);
     while (wait(&status) > 0)
         well += status == 0;
