@@ -40,12 +40,6 @@ status sparse_slots::put(uint64_t index, void* value) {
     return {};
 }
 
-void* sparse_slots::replace(uint64_t index, void* value) {
-    chunk* c = chunk_of(index);
-    ASSERT(c && value && c->slot[index % chunk::slots]);
-    return std::exchange(c->slot[index % chunk::slots], value);
-}
-
 void* sparse_slots::take(uint64_t index) {
     chunk* c = chunk_of(index);
     if (!c)

@@ -11,6 +11,7 @@
 #include "vm/phys/pool.h"
 
 #include <cstdint>
+#include <utility>
 
 class sparse_slots {
 public:
@@ -23,7 +24,11 @@ public:
     // Fills an empty slot with `value`, which is not null. ENOMEM: nothing has changed.
     status put(uint64_t index, void* value);
     // Exchanges the value of a filled slot; returns the old one.
-    void* replace(uint64_t index, void* value);
+    void* replace(uint64_t index, void* value) {
+        chunk* c = chunk_of(index);
+        ASSERT(c && value && c->slot[index % chunk::slots]);
+        return std::exchange(c->slot[index % chunk::slots], value);
+    }
     // Empties the slot; returns what was in it, or null.
     void* take(uint64_t index);
     // The first filled slot in [index, end): sets `index` to it. Null when there is none.

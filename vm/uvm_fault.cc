@@ -47,11 +47,15 @@ std::atomic<bool> uvm_fault_ahead_enabled{true};
 std::atomic<bool> uvm_rights_ahead_enabled{true};
 std::atomic<bool> uvm_zero_page_enabled{true};
 
-// The outcome, or nothing: the map has to change first (needs_copy), or the page to come from swap
-// (`out`), and the fault starts again.
+// The outcome, or nothing: something has to be had first, and the fault starts again.
 using fault_result = std::optional<fault_outcome>;
 
 struct uvm_faultinfo {
+    using fault_lacks = vmspace::fault_lacks;
+    // A constructor, since GCC fills an aggregate with zeros first.
+    uvm_faultinfo(vmspace& in, vaddr_t page, vm_prot right, bool forced, bool mapped,
+                  vm_map_entry& around)
+        : vm(in), va(page), access(right), force(forced), maybe_mapped(mapped), entry(around) {}
     vmspace& vm;
     const vaddr_t va; // page aligned
     const vm_prot access;
@@ -59,7 +63,7 @@ struct uvm_faultinfo {
     const bool maybe_mapped;
     vm_map_entry& entry;
     std::optional<pmap_mapping> mapping{}; // what was there when the fault began
-    bool out = false;                      // the page is not in memory
+    fault_lacks lacks = fault_lacks::amap; // if there is no outcome
 
     // Whether it is a write that only lacks the right to a page that is mapped.
     bool lacks_right(const vm_page& page) const {
@@ -133,40 +137,46 @@ fault_outcome vmspace::fault(vaddr_t address, vm_prot access, bool maybe_mapped)
 }
 
 fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped) {
-    constexpr unsigned most_waits = 1000; // for what is short though pages are free
-    for (unsigned waits = 0, copies_failed = 0;;) {
-        fault_outcome outcome = fault_outcome::resolved;
-        bool mapped = false, out = false;
+    for (fault_patience so_far;;) {
+        fault_lacks lacks = fault_lacks::entry;
         {
             read_guard guard(map_.lock());
             if (vm_map_entry* entry = map_.lookup(page)) {
-                mapped = true;
-                uvm_faultinfo ufi{*this, page, access, force, maybe_mapped, *entry};
+                uvm_faultinfo ufi(*this, page, access, force, maybe_mapped, *entry);
                 if (!ufi.allowed())
                     return fault_outcome::accerr;
                 ufi.vm.map_.lock().assert_held_shared(); // the guard's, by another name
-                if (fault_result result = ufi.resolve()) {
-                    if (*result != fault_outcome::nomem)
-                        return *result;
-                    outcome = *result;
-                }
-                out = ufi.out;
+                const fault_result result = ufi.resolve();
+                if (result && *result != fault_outcome::nomem)
+                    return *result;
+                lacks = result ? fault_lacks::memory : ufi.lacks;
             }
         }
-        if (!mapped)
-            outcome = grow_stack(page);
-        else if (out)
-            outcome = bring_in(page);
-        else if (outcome == fault_outcome::resolved && !resolve_needs_copy(page)) {
-            outcome = fault_outcome::nomem;
-            copies_failed++;
-        }
-        if (outcome == fault_outcome::nomem && waits++ < most_waits &&
-            uvm_pdaemon::wait_for_memory(copies_failed))
-            continue;
+        const fault_outcome outcome = provide(page, lacks, so_far);
         if (outcome != fault_outcome::resolved)
             return outcome;
     }
+}
+
+// What has to be had before a fault is tried again. No lock is held.
+fault_outcome vmspace::provide(vaddr_t page, fault_lacks lacks, fault_patience& so_far) {
+    constexpr unsigned most_waits = 1000; // for what is short though pages are free
+    fault_outcome outcome = fault_outcome::nomem;
+    switch (lacks) {
+    case fault_lacks::entry: outcome = grow_stack(page); break;
+    case fault_lacks::page: outcome = bring_in(page); break;
+    case fault_lacks::amap:
+        if (resolve_needs_copy(page))
+            outcome = fault_outcome::resolved;
+        else
+            so_far.copies_failed++;
+        break;
+    case fault_lacks::memory: break;
+    }
+    if (outcome == fault_outcome::nomem && so_far.waits++ < most_waits &&
+        uvm_pdaemon::wait_for_memory(so_far.copies_failed))
+        return fault_outcome::resolved;
+    return outcome;
 }
 
 // The page at `page`, which a fault has found to be out, comes to memory; without locks meanwhile.
@@ -243,7 +253,7 @@ fault_result uvm_faultinfo::resolve() {
         return lower(amap);
     if (vm_page* page = anon->page())
         return upper(*amap, *anon, *page);
-    out = true;
+    lacks = fault_lacks::page;
     return std::nullopt;
 }
 
@@ -257,7 +267,7 @@ fault_outcome uvm_faultinfo::upper(vm_amap& amap, vm_anon& anon, vm_page& page) 
 
 // 1A. A page that may be written has no use for what swap has of it; a wired one does not go there.
 fault_outcome uvm_faultinfo::map_anon(vm_amap& amap, vm_anon& anon, vm_page& page) {
-    if (write() || entry.wired_count)
+    if (anon.slot() && (write() || entry.wired_count))
         anon.drop_slot();
     fault_outcome outcome = enter(page, anon_protection(anon));
     if (lacks_right(page))
@@ -280,7 +290,7 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon, vm_page& or
     if (amap.shared(slot(), slot() + 1))
         pmap::page_protect(original, vm_prot::none);
     // The mapping first: it may fail, and the old page then stays in its slot.
-    vm_page& page = *(*copy)->page();
+    vm_page& page = (*copy)->new_page();
     fault_outcome outcome = enter(page, entry.effective_protection());
     if (outcome == fault_outcome::resolved) {
         amap.replace(slot(), std::move(*copy));
@@ -309,7 +319,7 @@ fault_result uvm_faultinfo::lower_object(vm_amap* amap, uvm_object& object) {
     expected<vm_page*> page = object.get(entry.object_index(va), write() && !entry.copy_on_write);
     if (!page) {
         if (page.error() == Errno::again) {
-            out = true;
+            lacks = fault_lacks::page;
             return std::nullopt;
         }
         if (page.error() == Errno::nomem)
@@ -365,7 +375,7 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
                          : vm_anon::create_zeroed(amap.lock());
     if (!anon)
         return fault_outcome::nomem;
-    vm_page& page = *(*anon)->page();
+    vm_page& page = (*anon)->new_page();
     if (!amap.add(slot(), std::move(*anon)))
         return fault_outcome::nomem;
     // As in 1B: a process that shares this amap may have the object's page mapped in this slot.

@@ -40,7 +40,7 @@ expected<ref_ptr<vm_anon>> vm_anon::create_zeroed(amap_lock& lock) {
 
 expected<ref_ptr<vm_anon>> vm_anon::create_copy(amap_lock& lock, const vm_page& contents) {
     auto anon = TRY(create(lock, owned_page(vm_page_alloc(page_owner::anon))));
-    copy_page(anon->page()->data(), contents.data());
+    copy_page(anon->new_page().data(), contents.data());
     EVENT(anon_copied, .anon = anon.get(), .from_page = contents.physical(),
           .page = anon->physical());
     return anon;

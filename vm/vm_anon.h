@@ -44,6 +44,11 @@ public:
     // The page, if it is in memory and stays there while the caller holds the lock (for the most
     // part as that of an amap); else null.
     vm_page* page() const;
+    // Of one that was just made: it is there.
+    vm_page& new_page() const {
+        lock_.assert_held();
+        return *page_;
+    }
     // Sees to it that the page comes to memory, if it is not there. EAGAIN: `later` is to be waited
     // for, without locks, and then everything looked up again. ENOMEM.
     status bring_in(page_in& later);

@@ -285,6 +285,17 @@ private:
     fault_outcome fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped = true)
         EXCLUDES(map_.lock());
     status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
+    enum class fault_lacks : uint8_t {
+        entry,  // nothing is mapped there; a stack may grow
+        amap,   // needs_copy
+        page,   // it is in swap
+        memory, // there was none
+    };
+    struct fault_patience {
+        unsigned waits = 0, copies_failed = 0;
+    };
+    fault_outcome provide(vaddr_t page, fault_lacks lacks, fault_patience& so_far)
+        EXCLUDES(map_.lock());
     fault_outcome bring_in(vaddr_t page) EXCLUDES(map_.lock());
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
