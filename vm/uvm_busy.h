@@ -25,6 +25,15 @@ void page_clear_busy(vm_page& page);
 // Waits until it is, without a lock. Sleeps.
 void page_wait_idle(vm_page& page);
 
+// Called by who is about to move pages, without a lock: tests can hold it there
+// (kernel/process/sync_point.h).
+enum class page_way : uint8_t { in, out };
+#ifdef SPORK_HOST
+inline void about_to_move_pages(page_way) {}
+#else
+void about_to_move_pages(page_way way);
+#endif
+
 // What one thread waits for, on its stack: pages that it brings in, or one that somebody else moves.
 class page_in {
 public:

@@ -19,6 +19,7 @@ status page_in_finish(page_in& way) {
         page_wait_idle(wanted);
         return {};
     }
+    about_to_move_pages(page_way::in);
     const auto read = [&](unsigned pages) {
         return uvm_swap::transfer(disk_operation::read, way.slot_, {way.pages_, pages});
     };
@@ -84,6 +85,7 @@ unsigned page_out::finish() {
 unsigned page_out::write(unsigned first, unsigned& freed) {
     const auto slots = uvm_swap::allocate({owners_ + first, count_ - first});
     const unsigned n = slots.count ? slots.count : count_ - first;
+    about_to_move_pages(page_way::out);
     const status written =
         slots.count ? uvm_swap::transfer(disk_operation::write, slots.first, {pages_ + first, n})
                     : status(fail(Errno::nospc));

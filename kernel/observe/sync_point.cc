@@ -1,5 +1,7 @@
 #include "kernel/process/sync_point.h"
 
+#include "vm/uvm_busy.h"
+
 #include "arch/cpu.h"
 #include "arch/timer.h"
 #include "kernel/base/text_buffer.h"
@@ -177,3 +179,7 @@ void sync_points_show(text_buffer&) {}
 status sync_points_store(std::string_view) { return fail(Errno::opnotsupp); }
 
 #endif
+
+void about_to_move_pages(page_way way) {
+    at_sync_point(way == page_way::in ? sync_point::page_comes : sync_point::page_goes);
+}

@@ -31,6 +31,8 @@ class text_buffer;
     X(exit_leaves)      /* its address space is let go of; its files and family are not yet */     \
     X(object_found)     /* a reference to it has been got, and it is not yet used */               \
     X(about_to_publish) /* all that can fail has been done, and nobody can see it yet */           \
+    X(page_comes)       /* busy, and not yet read from swap; nobody holds a lock for it */         \
+    X(page_goes)        /* busy, and not yet written to swap, likewise */                          \
     X(lock)             /* about to take one, with none held */
 
 enum class sync_point : uint8_t {

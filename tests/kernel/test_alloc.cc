@@ -16,6 +16,10 @@ struct thing {
 struct large_thing {
     char bytes[5000];
 };
+struct half_page {
+    char bytes[2500];
+};
+constinit pool<half_page> half_pages{"ktest half page"};
 constinit pool<thing> things{"ktest thing"};
 constinit pool<large_thing> large_things{"ktest large thing"};
 
@@ -371,4 +375,30 @@ KTEST(alloc_fail, is_this_threads_alone) {
     armed = true;
     other_thread.join();
     EXPECT(vm_page_alloc(page_owner::anon) == nullptr);
+}
+
+// Every second page is free, so that no two of them lie in a row.
+KTEST(pool, does_with_single_pages_where_free_ones_lie_scattered) {
+    list<vm_page, &vm_page::queue> taken, odd;
+    while (vm_page* page = vm_page_alloc(page_owner::kernel))
+        (page->physical().value() >> page_shift & 1 ? odd : taken).push_back(*page);
+    constexpr unsigned wanted = 40;
+    for (unsigned n = 0; n < 4 * wanted; n++)
+        if (vm_page* page = taken.pop_front())
+            vm_page_free(page);
+    half_page* made[wanted] = {};
+    unsigned n = 0;
+    while (n < wanted && (made[n] = half_pages.create()))
+        n++;
+    vm_page* const block = vm_page_alloc_contiguous(1, page_owner::kernel);
+    for (auto* pages : {&taken, &odd})
+        while (vm_page* page = pages->pop_front())
+            vm_page_free(page);
+    EXPECT(!block);
+    if (block)
+        vm_page_free_contiguous(block, 1);
+    EXPECT_EQ(n, wanted);
+    half_pages.check();
+    for (half_page* each : made)
+        half_pages.destroy(each);
 }

@@ -142,7 +142,7 @@ def test_programs_where_everything_pages() -> None:
     results = paging_suite.programs("""
         afork brk efault exec file_copies fork_cow fork_modes fork_stress fork_tables futex madvise mmap_file mremap
         paging_load pipe process_vm threads""".split())
-    assert len(results) == 17 and all(result.verdict == "passed" for result in results), results
+    assert len(results) == 18 and all(result.verdict == "passed" for result in results), results
 
 
 @pytest.mark.parametrize(("cpus", "programs", "kib", "memory"),
@@ -200,3 +200,21 @@ def test_swap_is_full_and_pages_still_come_and_go() -> None:
     assert well and int(well[1]) >= 40, ended.text
     killed = re.findall(r"out of memory: killed process \d+ \((.*?)\)", ended.text)
     assert killed and set(killed) == {"paged_parent"}, ended.text
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_others_meet_a_page_on_its_way(cpus: int) -> None:
+    """A fork, an munmap and a kill while one thread is held with the page: by sync points, in each direction."""
+    ended = script("/tests/paging_orders", "--swap", "16M", "--smp", str(cpus), "--append", "check")
+    assert ended.status == 0 and "SKIP" not in ended.text and ended.text.endswith("1..2\n"), ended
+
+
+def test_every_call_with_its_memory_in_swap() -> None:
+    """Each call of the kernel, with what its arguments point to put out before; in `make test` those of files."""
+    ended = script(f"""
+        /tests/pairs --out {"" if FULL else "--kind file"}
+        grep -E 'pgswap(in|out)' /proc/uvmexp
+        """, "--swap", "16M", "--timeout", "300")
+    pairs = re.search(r"# (\d+) pairs, seed", ended.text)
+    assert pairs and "not ok" not in ended.text and "those were all" in ended.text, ended
+    assert counter(ended.text, "pgswapin") > int(pairs[1]), ended.text

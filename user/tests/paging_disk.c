@@ -5,7 +5,12 @@
 #include "../lib/pages.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/swap.h>
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
 
 static size_t pages = 512;
 static const char* device;
@@ -120,6 +125,32 @@ static void killed_while_it_waits(void) {
     is(dead, TIMES, "who waits for a page is killed");
 }
 
+// Three requests: the last page is on its way for as long as they take.
+enum { CLUSTERS = 48 };
+
+static void* put_out(void* at) {
+    madvise(at, CLUSTERS * PAGE, MADV_PAGEOUT);
+    return NULL;
+}
+
+static bool last_is_there(uint64_t* at) {
+    unsigned char in[CLUSTERS];
+    need(mincore(at, CLUSTERS * PAGE, in) == 0);
+    return in[CLUSTERS - 1] & 1;
+}
+
+static void long_requests(void) {
+    pthread_t thread;
+    uint64_t* at = map_pages(CLUSTERS, MAP_PRIVATE);
+    store(at, CLUSTERS, 1);
+    need(pthread_create(&thread, NULL, put_out, at) == 0);
+    need(eventually(!last_is_there(at)));
+    const int64_t from = now_ns();
+    ok(is_page(at + (CLUSTERS - 1) * WORDS, CLUSTERS - 1, 1), "who waits for a page has it");
+    ok(now_ns() - from > 2000000000, "after the watchdog has looked");
+    need(pthread_join(thread, NULL) == 0);
+}
+
 // ---- Without its disk now and then -------------------------------------------------------------
 
 enum { USERS = 3, ROUNDS = 3 };
@@ -172,6 +203,10 @@ int main(int argc, char** argv) {
     if (device == NULL) {
         subtest("private memory", private_memory);
         subtest("a file", a_file);
+    }
+    if (device != NULL && strcmp(device, "once") == 0) {
+        subtest("long requests", long_requests);
+        return done();
     }
     subtest("killed while it waits", killed_while_it_waits);
     if (device != NULL)

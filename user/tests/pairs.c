@@ -16,7 +16,7 @@
 enum { ROUNDS = 4, BATCH = 20, HANG_SECONDS = 30, MOST_LOCKS = 40 };
 
 static struct {
-    bool all;
+    bool all, out;
     double seconds;
     uint64_t seed;
     int from; // in the seed's order: where an earlier sample ended
@@ -53,6 +53,14 @@ static void make_call(struct caller* c) {
         raw_call(SYS_exit_group, (long[6]){0});
 }
 
+// With --out: what the call's arguments point to, and what that points to, goes to swap first.
+static void put_out(const struct caller* c) {
+    const uintptr_t start = (uintptr_t)&c->area & -(uintptr_t)PAGE;
+    madvise((void*)start, (uintptr_t)(&c->area + 1) - start, MADV_PAGEOUT);
+    for (int i = 0; i < 6; i++)
+        madvise((void*)(c->a[i] & -PAGE), PAGE, MADV_PAGEOUT);
+}
+
 static void* caller_main(void* argument) {
     struct caller* c = argument;
     unsigned round = 0;
@@ -61,6 +69,8 @@ static void* caller_main(void* argument) {
     for (;; round++) {
         while (__atomic_load_n(&c->go, __ATOMIC_ACQUIRE) == round)
             futex(&c->go, WAIT, round, NULL);
+        if (wanted.out)
+            put_out(c);
         if (together) {
             __atomic_fetch_add(&meet, 1, __ATOMIC_ACQ_REL);
             for (int i = 0; meet < 2; i++)
@@ -570,6 +580,8 @@ static struct pair* all_pairs(int* count) {
                 if (!(calls[i].kinds & calls[j].kinds & kinds[k].bit) || !possible(&calls[i]) ||
                     !possible(&calls[j]))
                     continue;
+                if (wanted.out && (i != j || calls[i].kinds & (kinds[k].bit - 1)))
+                    continue;
                 if (wanted.first && (atoi(wanted.first) != i || atoi(wanted.second) != j))
                     continue;
                 need(n < (int)(sizeof pairs / sizeof pairs[0]));
@@ -622,6 +634,8 @@ int main(int argc, char** argv) {
             return 0;
         if (strcmp(argv[i], "--all") == 0)
             wanted.all = true;
+        else if (strcmp(argv[i], "--out") == 0) // each call with itself, on one kind
+            wanted.all = wanted.out = true;
         else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
             wanted.seconds = atof(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
@@ -640,7 +654,7 @@ int main(int argc, char** argv) {
     need(report != MAP_FAILED);
     every_call_is_known();
     int fd = open("/proc/sys/kernel/sync_points", O_RDWR | O_CLOEXEC);
-    if (fd >= 0) {
+    if (fd >= 0 && !wanted.out) { // which would hold it before its call
         have_points = pwrite(fd, "-lock", 5, 0) == 5;
         place(fd, POINTS_FD);
     }

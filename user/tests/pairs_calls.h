@@ -124,6 +124,9 @@ struct call {
         #name, SYS_##name, kinds, result, { __VA_ARGS__ }                                          \
     }
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
 #ifndef SYS_faccessat2
 #define SYS_faccessat2 439
 #endif
