@@ -150,9 +150,15 @@ void log_own_end(thread& self, vaddr_t address) {
            vm_page_get_statistics().free * kib);
 }
 
+constinit std::atomic<nanos_t> last_killing{0};
+
 // Whether `p` is ending, or has been told to, which gives its memory back by and by, and not for too
-// long already: it may wait for a lock that whoever wants memory holds.
+// long already: it may wait for a lock that whoever wants memory holds. The zombies of one that was
+// killed are init's to wait for.
 bool worth_waiting_for(process& p) {
+    if (&p == init_process)
+        return p.zombie_bytes.load() >= few_pages * page_size &&
+               now() - last_killing.load() < patience;
     uint64_t threads;
     {
         lock_guard guard(process_tree_lock);
@@ -219,8 +225,6 @@ search_result search() {
     result.wait |= worst && !result.victim; // it has gone by itself
     return result;
 }
-
-constinit std::atomic<nanos_t> last_killing{0};
 
 // Whether the last killing has brought pages since some could not be had.
 bool has_had_effect() {
