@@ -53,7 +53,7 @@ def test_swapoff_brings_everything_back_or_stays_on() -> None:
         swapoff /dev/vda; echo off $?
         md5sum </tmp/a | cmp - /tmp/sum && echo still the same
         cat /proc/swaps | wc -l
-        """, "--mem", "28M", "--swap", "64M")
+        """, "--mem", "30M", "--swap", "64M")
     text = ended.text
     assert "driven out\nthe same\n" in text and "off 0\nstill the same\n1\n" in text, text
     assert re.search(r"twice [1-9]", text) and re.search(r"none [1-9]", text), text
