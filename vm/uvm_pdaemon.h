@@ -1,6 +1,7 @@
-// The page daemon: keeps some memory free by putting pages out to swap, and frees them.
+// The page daemon, as others see it: when it begins, and who waits for it. It keeps some memory free
+// by putting pages out to swap (vm/uvm_pageout.h).
 //
-// After uvm_pageout(9). There is none before the first swapon; on a machine without a disk nothing is
+// There is none before the first swapon; on a machine without a disk nothing is
 // queued either, and nothing here costs anything.
 //
 //      free pages
@@ -12,8 +13,6 @@
 //      | reserve   pages of programs are not given out below this (vm_page_alloc fails): who wants
 //      |           one waits, with no lock held
 //      0           the kernel's own (page tables, pv entries, pools) are, down to nothing
-//
-// The daemon itself takes no page: what it needs to write is there beforehand.
 #pragma once
 
 #include "vm/uvm_swap.h"
@@ -24,17 +23,16 @@ struct vm_page;
 
 namespace uvm_pdaemon {
 
-// The first swapon: run() has a thread.
+// The first swapon: the daemon has a thread.
 void begin_paging();
 bool is_running();
 // A new page of an anon or an object, whose lock is held, or one that has come in: queued (`from`: as
 // uvm_pdpolicy::enqueue), and the daemon woken if free pages have become few.
 void enqueue_new(vm_page& page, swap_slot from = 0);
-// The daemon's thread, which never ends (kernel/syscall/sys_swap.cc).
-[[noreturn]] void run();
-// One turn, until `target` pages are free or all that there is has been looked at: whether it has
-// freed pages, or the next one may. Sleeps. By run(), and by tests that have no thread for it.
-bool turn(uint64_t target);
+// For the daemon's thread (vm/uvm_pageout.h): waits until somebody wants a turn; how many pages are
+// to be free after it. It has ended; `of_use`: it has freed pages, or need not.
+uint64_t await_turn();
+void end_turn(bool of_use);
 
 // A page was not to be had. Waits for the daemon's next turn: true if it has freed pages, or there
 // are free ones anyway, and what has failed is worth another try. No lock may be held that ranks

@@ -5,6 +5,7 @@
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/sched/kernel_thread.h"
+#include "vm/uvm_pageout.h"
 #include "vm/uvm_pdaemon.h"
 #include "vm/uvm_swap.h"
 #include "vm/uvm_swapoff.h"
@@ -31,7 +32,7 @@ status start_daemon() {
     static constinit std::atomic<bool> started{false};
     if (started.exchange(true))
         return {};
-    auto daemon = kernel_thread_start("pagedaemon", [](void*) { uvm_pdaemon::run(); }, nullptr);
+    auto daemon = kernel_thread_start("pagedaemon", [](void*) { uvm_pageout(); }, nullptr);
     if (daemon)
         return {};
     started.store(false);

@@ -2,6 +2,7 @@
 // while another looks at its own.
 #include "tests/host/vm_paging.h"
 #include "tests/host/vm_world.h"
+#include "vm/uvm_pageout.h"
 #include "vm/uvm_pdaemon.h"
 #include "vm/uvm_swapoff.h"
 
@@ -264,7 +265,7 @@ TEST_CASE("threads: swapon and swapoff while pages go out", "[threads]") {
         bool on = true, all = true;
         for (int n = 0; n < 40; n++) {
             if (on)
-                (void)uvm_pdaemon::turn(vm_page_count_free() + 40);
+                (void)uvm_pageout_turn(vm_page_count_free() + 40);
             all &= bool(on ? uvm_swapoff(m.disk.device) : uvm_swap::on(m.disk.device, 0));
             on = !on;
         }

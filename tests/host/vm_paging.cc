@@ -1,6 +1,7 @@
 #include "tests/host/vm_paging.h"
 
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_pageout.h"
 #include "vm/uvm_pdaemon.h"
 #include "vm/uvm_pdpolicy.h"
 #include "vm/uvm_swapoff.h"
@@ -39,7 +40,7 @@ sim_disk& paging_machine::add_disk(uint64_t pages) {
 status paging_machine::swap_on(sim_disk& d, int priority) {
     TRY(uvm_swap::on(d.device, priority));
     if (!daemon_)
-        turns.start([] { uvm_pdaemon::run(); }, "page daemon");
+        turns.start([] { uvm_pageout(); }, "page daemon");
     daemon_ = true;
     uvm_pdaemon::begin_paging();
     return {};
@@ -47,7 +48,7 @@ status paging_machine::swap_on(sim_disk& d, int priority) {
 
 uint64_t paging_machine::put_out(uint64_t pages) {
     const uint64_t before = vm_page_count_free();
-    (void)uvm_pdaemon::turn(before + pages);
+    (void)uvm_pageout_turn(before + pages);
     return vm_page_count_free() - before;
 }
 
@@ -105,7 +106,7 @@ free_paging_machine::free_paging_machine(uint64_t pages) : disk("sim", pages) {
     uvm_pdpolicy::paging = true;
     disk.make_swap();
     answers_.emplace(disk);
-    daemon_.emplace("page daemon", [] { uvm_pdaemon::run(); });
+    daemon_.emplace("page daemon", [] { uvm_pageout(); });
     ASSERT(uvm_swap::on(disk.device, 0));
     uvm_pdaemon::begin_paging();
 }

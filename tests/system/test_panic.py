@@ -92,7 +92,7 @@ def test_a_failed_check_of_a_program_leaves_a_core(monkeypatch: pytest.MonkeyPat
                    cwd=tmp_path, check=True)
     monkeypatch.setattr(endings, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(user_suite, "Job", functools.partial(Job, additions=[(tmp_path / "failing", "/tests/failing")]))
-    runs = user_suite._run_on_spork(["dup_fcntl", "failing", "fifo"])
+    runs = user_suite.run_on_spork(["dup_fcntl", "failing", "fifo"])
     assert [run.result("spork", name).verdict for name, run in runs.items()] == ["passed", "failed", "passed"]
     said = runs["failing"].result("spork", "failing").details
     assert said.count("2 + 2: got 4 (0x4), want 5 (0x5)") == 2 and "1 of 1 checks failed" in said, said
