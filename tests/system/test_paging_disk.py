@@ -1,6 +1,7 @@
 """A disk to swap to that fails, or is slow: who hears of it, and that nobody else does."""
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from guest import Ended, spork
 from odd_disks import faulty, slow
 from sporklib.disks import swap_file
 
+FULL = "SPORK_PAGING" in os.environ  # by `make test-paging`
 SECTORS = 8  # in a slot
 # The lowest slots are for what is older than the test.
 BAD = range(5000, 16000, 250)
@@ -80,7 +82,7 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     assert count(text, r"^pdpageouts (\d+)") <= 8 * 256 and count(text, r"^errors (\d+)$") <= 5, text
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("cpus", [1, 4] if FULL else [4])
 def test_a_slow_disk(tmp_path: Path, cpus: int) -> None:
     """Who waits for it can be killed, and it can be taken away, while others use it and end."""
     image = swap_file(tmp_path, "32M")

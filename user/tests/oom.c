@@ -435,11 +435,14 @@ static void ask_for(int fd, short events) {
 
 static bool all_sleep(int threads, const char* in) {
     int asleep = 0;
-    for (int tid = getpid(); asleep < threads && tid < getpid() + 4 * threads; tid++) {
-        char path[64];
-        snprintf(path, sizeof path, "/proc/self/task/%d/wchan", tid);
-        asleep += access(path, R_OK) == 0 && strcmp(get_file(path), in) == 0;
+    DIR* tasks = opendir("/proc/self/task");
+    need(tasks != NULL);
+    for (struct dirent* task; (task = readdir(tasks)) != NULL;) {
+        char path[sizeof "/proc/self/task//wchan" + sizeof task->d_name];
+        snprintf(path, sizeof path, "/proc/self/task/%s/wchan", task->d_name);
+        asleep += task->d_name[0] != '.' && strcmp(get_file(path), in) == 0;
     }
+    closedir(tasks);
     return asleep == threads;
 }
 

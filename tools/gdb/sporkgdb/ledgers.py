@@ -47,7 +47,7 @@ What has not happened is left out. /proc/PID/ledger shows the same to programs."
         words += [f"blocked {blocked} ns"] if blocked else []
         say(" ".join([*words, f"cycles {number(member(entry, 'cycles'))}"]))
         counters = member(entry, "counters")
-        for i, name in enumerate(names_of("uvm_counter")):
+        for i, name in enumerate(names_of("uvm_counter")[:counters.type.range()[1] + 1]):  # not all of them
             if value := number(counters[i]):
                 say(f"    {name} {value}")
         aftermath = target(member(entry, "aftermath"))

@@ -122,7 +122,17 @@ def text(pointer: gdb.Value, limit: int = 200) -> str:
 
 def enumerator(value: gdb.Value) -> str:
     """The name of an enum class's value, without the class."""
-    return str(atomic(value)).rpartition("::")[2]
+    plain = atomic(value)
+    return str(plain.cast(_complete(plain.type))).rpartition("::")[2]
+
+
+def _complete(kind: gdb.Type) -> gdb.Type:
+    """The enum with its values, where a header that GDB has taken it from only declares it."""
+    declared = kind.strip_typedefs()
+    if declared.code != gdb.TYPE_CODE_ENUM or declared.fields() or not declared.name:
+        return kind
+    tracer = gdb.lookup_global_symbol("trace_init()")  # in a source that has them all
+    return gdb.lookup_type(declared.name, tracer.symtab.static_block()) if tracer else kind
 
 
 def at(address: int, type_name: str) -> gdb.Value:
