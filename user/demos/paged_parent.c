@@ -136,7 +136,7 @@ static void live_in_crowd(int number, int there, int gate) {
     char go;
     for (size_t i = 0; i < WRITTEN; i++)
         *written_page(i) = (char)number;
-    close(there); // and no sooner
+    close(there);       // and no sooner
     read(gate, &go, 1); // until nobody has the other end
     for (size_t i = 0; i < WRITTEN; i++)
         if (*written_page(i) != (char)number)
