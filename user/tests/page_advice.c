@@ -63,7 +63,7 @@ static long smaps(const char* at, const char* field) {
 static void goes_and_comes(int flags) {
     char* at = memory(flags);
     is(madvise(at, SIZE, MADV_COLD), 0, "cold");
-    is(there(at), PAGES, "cold pages stay for now");
+    is(there(at), PAGES, "cold pages stay while there is memory");
     is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out");
     if (swap) {
         is(there(at), 0, "none is in memory");
@@ -81,9 +81,8 @@ static void goes_and_comes(int flags) {
 static void private_memory(void) { goes_and_comes(MAP_PRIVATE); }
 static void shared_memory(void) { goes_and_comes(MAP_SHARED); }
 
-static void others_have_it(void) {
-    char* at = memory(MAP_PRIVATE);
-    int ends[2];
+// A child that has what there is at `at`, and looks at it when the pipe is closed.
+static pid_t child_with(const char* at, int ends[2]) {
     char c;
     need(pipe(ends) == 0);
     const pid_t child = fork();
@@ -92,6 +91,13 @@ static void others_have_it(void) {
         need(close(ends[1]) == 0 && read(ends[0], &c, 1) == 0);
         _exit(wrong(at));
     }
+    return child;
+}
+
+static void others_have_it(void) {
+    char* at = memory(MAP_PRIVATE);
+    int ends[2];
+    const pid_t child = child_with(at, ends);
     is(wrong(at), 0, "the parent reads");
     is(madvise(at, SIZE, MADV_PAGEOUT), 0, "pages that a child has, too");
     is(there(at), PAGES, "stay");
@@ -168,15 +174,7 @@ static long advise(int fd, void* at, size_t size, int advice, unsigned flags) {
 static void of_another(void) {
     char* at = memory(MAP_PRIVATE);
     int ends[2];
-    char c;
-    need(pipe(ends) == 0);
-    const pid_t child = fork();
-    need(child >= 0);
-    if (child == 0) {
-        need(close(ends[1]) == 0);
-        need(read(ends[0], &c, 1) == 0);
-        _exit(wrong(at));
-    }
+    const pid_t child = child_with(at, ends);
     const int fd = (int)syscall(SYS_pidfd_open, child, 0);
     need(fd >= 0);
     is(advise(fd, at, PAGE, MADV_COLD, 0), 2 * PAGE, "cold, in two pieces");
