@@ -107,9 +107,12 @@ tools_lab      := $(BUILD)/setup/lab
 # What is built is the same wherever the tree lies: it holds paths that begin there. The shell that runs
 # the compiler knows where that is.
 anywhere := -ffile-prefix-map="$$PWD"=.
+# The canary is each thread's own: GCC reads it at %gs:0x28, which is cpu_data::stack_canary.
+stack_protector := $(if $(filter 0,$(DEBUG_CHECKS)),-fno-stack-protector,-fstack-protector-strong \
+    -mstack-protector-guard=tls -mstack-protector-guard-reg=gs -mstack-protector-guard-offset=0x28)
 # Frame pointers and the absence of sibling calls keep a panic's backtrace complete.
 kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only -fno-pic -fno-pie \
-    -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
+    $(stack_protector) -fcf-protection=none -fno-asynchronous-unwind-tables \
     -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -O2 -g \
     -DSPORK_CHECKS=$(DEBUG_CHECKS) $(anywhere) -I. -Iarch/x86_64/include -MMD -MP
 # A kernel without its checks is optimised as a whole: small functions are inlined into other files,
@@ -133,7 +136,8 @@ sanitize_thread := -fsanitize=thread --param tsan-distinguish-volatile=1 \
 ifneq ($(SANITIZE),)
 $(if $(sanitize_$(SANITIZE)),,$(error There is no SANITIZE=$(SANITIZE)))
 kernel_flags += -DSPORK_SANITIZE=1 -DSPORK_SANITIZE_$(SANITIZE)=1
-unit_sanitize = $(if $(filter arch/x86_64/sanitize/%,$<),,$(sanitize_$(SANITIZE)))
+# They are also called before there is a canary.
+unit_sanitize = $(if $(filter arch/x86_64/sanitize/%,$<),-fno-stack-protector,$(sanitize_$(SANITIZE)))
 endif
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
     -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(no_atomic_wait) $(whole_program)

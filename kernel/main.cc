@@ -13,7 +13,6 @@
 #include "arch/upcalls.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
-#include "kernel/base/random.h"
 #include "kernel/drivers/disks.h"
 #include "kernel/drivers/drivers.h"
 #include "kernel/files/file.h"
@@ -36,6 +35,7 @@
 #include "kernel/signal/signal.h"
 #include "kernel/tty/tty.h"
 #include "lib/string.h"
+#include "tests/kernel/break_in.h"
 #include "tests/kernel/hang.h"
 #include "tests/kernel/ktest.h"
 #include "vm/phys/vm_page.h"
@@ -146,6 +146,8 @@ void start_up(void*) {
     char word[32];
     if (cmdline_value("panic=", word, sizeof word))
         fail_on_purpose(word);
+    if (cmdline_value("break_in=", word, sizeof word))
+        break_in(word);
     if (plant_bug && cmdline_value("plant=", word, sizeof word))
         plant_bug(word);
     if (cmdline_has("ktest") || cmdline_value("ktest=", word, sizeof word))
@@ -170,7 +172,6 @@ void kernel_main(boot_info& info) {
     vm_limit_of_caller = process_vm_limit;
     uvm_check_at_seams = cmdline_has("check");
     shm_init();
-    random_init();
     strace_init();
     if (!kernel_thread_start("start_up", start_up, nullptr))
         panic("no memory for the first thread");

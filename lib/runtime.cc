@@ -12,6 +12,11 @@ extern "C" {
 
 [[noreturn]] void abort() { panic("abort() called (a value taken from an empty optional?)"); }
 
+// Called by the function that finds it on its way out, and from which the backtrace goes on.
+[[noreturn]] void __stack_chk_fail() {
+    panic("stack protector: a function has written beyond a variable on its stack");
+}
+
 [[noreturn]] void __cxa_pure_virtual() { panic("pure virtual function called"); }
 
 // Global objects are never destroyed: the kernel does not exit.

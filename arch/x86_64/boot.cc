@@ -5,6 +5,7 @@
 #include "arch/memory.h"
 #include "arch/upcalls.h"
 #include "kernel/base/printk.h"
+#include "kernel/base/random.h"
 #include "lib/assert.h"
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include <machine/paging.h>
 #include <machine/percpu.h>
 #include <machine/range_list.h>
+#include <machine/stack_protector.h>
 
 constinit boot_info the_boot_info{};
 
@@ -218,7 +220,7 @@ void run_constructors() {
 paddr_t trampoline_page() { return trampoline; }
 
 // Called by start32.S on boot_stack, with the boot page tables loaded and interrupts off.
-extern "C" [[noreturn]] void boot_processor_main(uint32_t magic, uint32_t info) {
+extern "C" [[noreturn]] NO_STACK_PROTECTOR void boot_processor_main(uint32_t magic, uint32_t info) {
     percpu_load(cpus[0], 0, cpuid(1).ebx >> 24, reinterpret_cast<uint64_t>(boot_stack_top),
                 reinterpret_cast<uint64_t>(ist_stacks));
     console_initialize();
@@ -236,5 +238,7 @@ extern "C" [[noreturn]] void boot_processor_main(uint32_t magic, uint32_t info) 
     lapic_enable();
     ioapic_initialize();
     clock_initialize();
+    random_init();
+    cpus[0].stack_canary = stack_canary_make();
     kernel_main(the_boot_info);
 }

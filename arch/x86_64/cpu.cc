@@ -2,6 +2,7 @@
 #include "arch/cpu.h"
 
 #include "arch/upcalls.h"
+#include "kernel/base/random.h"
 #include "lib/assert.h"
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include <machine/fpu.h>
 #include <machine/instructions.h>
 #include <machine/percpu.h>
+#include <machine/stack_protector.h>
 #include <machine/tlb.h>
 #include <machine/trap.h>
 #include <machine/trap_frame.h>
@@ -23,6 +25,7 @@ static_assert(offsetof(cpu_data, self) == CPU_SELF);
 static_assert(offsetof(cpu_data, kernel_stack_top) == CPU_KERNEL_STACK);
 static_assert(offsetof(cpu_data, user_rsp) == CPU_USER_RSP);
 static_assert(offsetof(cpu_data, current) == CPU_CURRENT);
+static_assert(offsetof(cpu_data, stack_canary) == CPU_STACK_CANARY);
 static_assert(offsetof(cpu_data, id) == CPU_ID);
 static_assert(offsetof(cpu_data, interrupts_off_depth) == CPU_INTERRUPTS_OFF_DEPTH);
 static_assert(offsetof(cpu_data, interrupts_were_on) == CPU_INTERRUPTS_WERE_ON);
@@ -77,7 +80,7 @@ void find_features() {
     f.gigabyte_pages = cpuid(0x8000'0001).edx >> 26 & 1;
 }
 
-void load_gdt(cpu_data& c) {
+NO_STACK_PROTECTOR void load_gdt(cpu_data& c) {
     auto tss = reinterpret_cast<uint64_t>(&c.tss);
     c.gdt[KERNEL_CS / 8] = descriptor_kernel_code;
     c.gdt[KERNEL_DS / 8] = descriptor_kernel_data;
@@ -121,8 +124,8 @@ bool answer_interrupts(const trap_frame& frame) {
         asked, frame.interrupts_enabled() ? question::answered_on : question::answered_off);
 }
 
-void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stack_top,
-                 uint64_t ist_stacks) {
+NO_STACK_PROTECTOR void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id,
+                                    uint64_t idle_stack_top, uint64_t ist_stacks) {
     c.self = &c;
     c.id = id;
     c.lapic_id = lapic_id;
@@ -134,6 +137,14 @@ void percpu_load(cpu_data& c, unsigned id, uint32_t lapic_id, uint64_t idle_stac
     write_msr(MSR_GS_BASE, reinterpret_cast<uint64_t>(&c));
     write_msr(msr_kernel_gs_base, 0);
     idt_load();
+}
+
+uint64_t stack_canary_make() {
+#ifdef __SSP_STRONG__
+    return random_u64() & ~uint64_t{0xff};
+#else
+    return 0;
+#endif
 }
 
 void cpu_enable_features() {

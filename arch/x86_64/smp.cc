@@ -24,6 +24,7 @@
 #include <machine/kernel_stack.h>
 #include <machine/layout.h>
 #include <machine/percpu.h>
+#include <machine/stack_protector.h>
 #include <machine/tlb.h>
 #include <span>
 
@@ -115,12 +116,13 @@ void machine_start_other_cpus() {
 }
 
 // Called by start32.S on the stack that start() has given, with the kernel's page tables loaded.
-extern "C" [[noreturn]] void other_processor_main() {
+extern "C" [[noreturn]] NO_STACK_PROTECTOR void other_processor_main() {
     uint32_t own = cpuid(1).ebx >> 24;
     if (own != starting_lapic_id)
         halt_forever(); // late, and no longer waited for
     unsigned id = starting_id;
     percpu_load(cpus[id], id, own, starting_cpu_stack, starting_ist_stacks);
+    cpus[id].stack_canary = stack_canary_make();
     cpu_enable_features();
     lapic_enable();
     tlb::join();

@@ -19,6 +19,7 @@
 #include <machine/layout.h>
 #include <machine/paging.h>
 #include <machine/percpu.h>
+#include <machine/stack_protector.h>
 #include <machine/trap_frame.h>
 
 extern "C" {
@@ -53,6 +54,7 @@ void prepare_first_run(machine_thread& m, uint64_t rsp, void (*start)(), void (*
     m.saved_rsp = rsp - sizeof f;
     memcpy(reinterpret_cast<void*>(m.saved_rsp), &f, sizeof f);
     m.interrupts_were_on = true;
+    m.stack_canary = stack_canary_make();
 }
 
 // The kernel itself needs none of these but GS's base: a program's selectors stay where they are
@@ -202,6 +204,8 @@ void machine_switch(machine_thread& from, machine_thread& to) {
     c->running = &to;
     from.interrupts_were_on = c->interrupts_were_on;
     c->interrupts_were_on = to.interrupts_were_on;
+    from.stack_canary = c->stack_canary;
+    c->stack_canary = to.stack_canary;
     switch_stacks(&from.saved_rsp, to.saved_rsp);
 }
 

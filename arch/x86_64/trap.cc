@@ -87,6 +87,15 @@ void fill_idt() {
     idt[exception_machine_check].ist = ist_machine_check;
 }
 
+// Why the processor refuses the kernel an access.
+const char* refused_because(uint64_t error_code, vaddr_t address) {
+    if (!(error_code & fault_present))
+        return "not mapped";
+    if (address < user_max)
+        return error_code & fault_instruction ? "a program's (SMEP)" : "a program's (SMAP)";
+    return error_code & fault_instruction ? "data" : "read-only";
+}
+
 [[noreturn, gnu::noinline, gnu::cold]] void panic_for_exception(const trap_frame& f) {
     const char* name = f.vector < 32 ? exception_names[f.vector] : nullptr;
     if (f.vector == exception_double_fault) {
@@ -102,7 +111,7 @@ void fill_idt() {
                          : f.error_code & fault_write     ? "write"
                                                           : "read",
                          reinterpret_cast<void*>(read_cr2()),
-                         f.error_code & fault_present ? "protected" : "not mapped", f.error_code);
+                         refused_because(f.error_code, vaddr_t(read_cr2())), f.error_code);
     panic_with_frame(f, "exception %lu in the kernel: %s, error code %#lx", f.vector,
                      name ? name : "reserved", f.error_code);
 }

@@ -29,7 +29,10 @@
     X("ktest_stop", "a failed check of an in-kernel test is a panic")                              \
     X("plant=", "with a sanitizer: make this mistake (tests/kernel/planted)")                      \
     X("panic=", "`test`, `check`, `deadlock`, `lost-wake-up`, `loop`, `loop-interrupts-off` or "   \
-                "`sleeper`: fail so when everything is up (tests/kernel/hang.h)")
+                "`sleeper`: fail so when everything is up (tests/kernel/hang.h)")                  \
+    X("break_in=", "`stack-smashed`, `recursion`, `write-constant`, `write-code`, `write-alias`, " \
+                   "`run-data`, `run-heap`, `run-program`, `read-program` or `write-program`: "    \
+                   "do what a defence is there to stop (tests/kernel/break_in.h)")
 
 // Keeps the text. Words that are none of ours go to init, as on Linux, when they do not contain a
 // dot. Once, first of all.

@@ -15,6 +15,7 @@
 #include <machine/clock.h>
 #include <machine/fpu.h>
 #include <machine/fpu_area.h>
+#include <machine/instructions.h>
 #include <machine/kernel_stack.h>
 #include <machine/layout.h>
 #include <machine/paging.h>
@@ -72,6 +73,33 @@ KTEST(paging, writable_or_executable) {
                      }
                  });
     EXPECT(executable > 0);
+}
+
+// What the processor can refuse the kernel and programs, it refuses on each processor; and each has a canary,
+// which is not that of another thread.
+KTEST(cpu, has_its_defences_up) {
+    constexpr uint64_t cr0_wp = 1 << 16, efer_nxe = 1 << 11;
+    constexpr uint64_t cr4_umip = 1 << 11, cr4_smep = 1 << 20, cr4_smap = 1 << 21;
+    const cpuid_result seven = cpuid(7);
+    const uint64_t wanted = (seven.ecx >> 2 & 1 ? cr4_umip : 0) |
+                            (seven.ebx >> 7 & 1 ? cr4_smep : 0) |
+                            (seven.ebx >> 20 & 1 ? cr4_smap : 0);
+    std::atomic<uint64_t> canaries[max_cpus] = {};
+    on_all_cpus(cpu::count(), [&](unsigned i) {
+        EXPECT(read_cr0() & cr0_wp);
+        EXPECT(read_msr(MSR_EFER) & efer_nxe);
+        EXPECT_EQ(read_cr4() & wanted, wanted);
+        uint64_t canary;
+        asm volatile("movq %%gs:%c1, %0" : "=r"(canary) : "i"(CPU_STACK_CANARY));
+        canaries[i] = canary;
+    });
+#ifdef __SSP_STRONG__
+    for (unsigned i = 0; i < cpu::count(); i++) {
+        EXPECT(canaries[i] != 0 && (canaries[i] & 0xff) == 0);
+        for (unsigned other = 0; other < i; other++)
+            EXPECT(canaries[i] != canaries[other]);
+    }
+#endif
 }
 
 KTEST(paging, a_kernel_stack_has_nothing_below_it) {

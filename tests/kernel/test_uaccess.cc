@@ -1,49 +1,17 @@
 // The accessors of user memory, on a page of a pmap made for the test. The test's thread has no
 // address space of its own, so that no fault is resolved: what is not mapped stays so.
-#include "arch/cpu.h"
-#include "arch/pmap.h"
 #include "arch/uaccess.h"
 #include "lib/string.h"
 #include "tests/kernel/ktest.h"
-#include "vm/phys/vm_page.h"
+#include "tests/kernel/mapped_page.h"
 
 #include <machine/asm.h>
 #include <machine/instructions.h>
 
 namespace {
 
-constexpr vaddr_t base(0x40'0000);
+constexpr vaddr_t base = mapped_page::base;
 constexpr vaddr_t end = base + page_size;
-
-// One page at `base`, in the pmap that is loaded. The kernel thread that runs the test keeps it,
-// for nothing that it does sleeps.
-class mapped_page {
-public:
-    explicit mapped_page(vm_prot prot)
-        : map_(pmap::create()), page_(vm_page_alloc(page_owner::kernel, true)) {
-        ASSERT(map_ && page_);
-        status entered = map_->enter(base, *page_, prot);
-        ASSERT(entered.has_value());
-        activate(*map_);
-    }
-    ~mapped_page() {
-        activate(pmap::kernel());
-        map_->remove(base, end);
-        map_->destroy();
-        vm_page_free(page_);
-    }
-    mapped_page(const mapped_page&) = delete;
-    char* data() const { return static_cast<char*>(page_->data()); }
-
-private:
-    static void activate(pmap& map) {
-        cpu::interrupts_push_off();
-        map.activate();
-        cpu::interrupts_pop_off();
-    }
-    pmap* map_;
-    vm_page* page_;
-};
 
 } // namespace
 

@@ -23,9 +23,10 @@
 #define CPU_KERNEL_STACK 8
 #define CPU_USER_RSP 16
 #define CPU_CURRENT 24
-#define CPU_ID 40
-#define CPU_INTERRUPTS_OFF_DEPTH 48
-#define CPU_INTERRUPTS_WERE_ON 52
+#define CPU_STACK_CANARY 0x28 // where GCC looks for it: the Makefile's stack_protector
+#define CPU_ID 48
+#define CPU_INTERRUPTS_OFF_DEPTH 56
+#define CPU_INTERRUPTS_WERE_ON 60
 #define CPU_COUNTERS 64
 #define CPU_SPIN_LOCKS 576
 

@@ -23,6 +23,7 @@ struct machine_thread {
     user_selectors selectors; // likewise
     // Interrupt state below the spin lock that is held over a switch (see cpu_data).
     bool interrupts_were_on = false;
+    uint64_t stack_canary = 0; // while it is not running: machine/stack_protector.h
 
     // Something (a signal, the end of its time slice) waits for this thread on its way to user
     // mode. Anybody sets it, after having made the thing visible, and then interrupts the CPU if
