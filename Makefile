@@ -4,6 +4,7 @@
 #   T=PATTERN       with a test target: only the tests whose name contains PATTERN
 #   CROSS=PREFIX    the GNU toolchain's prefix (x86_64-linux-gnu-)
 #   MINUTES=N       with test-pairs: a sample of that long; SEED=N chooses it
+#   SAMPLE=N        with mutants: so many of them; SEED=N chooses them
 #   MODES=F:V       with libc-build: the fork and vfork modes to build under, by spaces
 #   FILES=PATTERN   with libc-build: only the sources that match, relative to musl's src
 #   WERROR=1        let a compiler's warning stop the build, as CI does
@@ -258,6 +259,10 @@ fuzz: $(tools_fuzz) ## let libFuzzer drive vm/ and its model for SECONDS=60
 	$(Q)$(BUILD)/fuzz/vm_fuzz -max_total_time=$(or $(SECONDS),60) -max_len=1800 \
 	    -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 $(BUILD)/fuzz/corpus
 
+mutants: $(tools_run) $(tools_test) $(tools_lab) ## change vm/ in one small way at a time: who of the host tests notices? SAMPLE=N of them (long)
+	@$(lock) $(MAKE) --no-print-directory $(host_tests)
+	$(Q)tools/mutants $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
+
 races: $(tools_run) $(tools_test) ## the host tests that have threads, under ThreadSanitizer
 	@$(lock) $(MAKE) --no-print-directory $(BUILD)/races/vm_tests
 	$(Q)$(BUILD)/races/vm_tests '[threads]'
@@ -365,7 +370,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-paging test-system test-gdb test-web test-pairs reproduce compilers test-matrix test-mutants test-labs docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-paging test-system test-gdb test-web test-pairs reproduce compilers test-matrix mutants test-mutants test-labs docs gdb gdb-replay \
         bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth replacement fault-ahead lint format setup \
         clean distclean help FORCE
 
@@ -450,6 +455,26 @@ $(model_tests): $(model_objects) $(BUILD)/model/objects
 $(BUILD)/model/replacement: $(replacement_objects)
 	$(call say,LINK,$@)
 	$(Q)$(HOSTCXX) $(replacement_objects) -pthread -o $@
+
+# The sources of vm/ with their mutants, which tools/mutants writes, and the rest as the host tests have it.
+MUTATED ?= $(filter-out vm/observe/% vm/phys/%,$(filter vm/%,$(host_sources)))
+mutation_objects := $(patsubst %,$(BUILD)/mutation/%.o,$(MUTATED)) $(BUILD)/mutation/tests/mutation/mutant.cc.o \
+                    $(filter-out $(patsubst %,$(BUILD)/host/%.o,$(MUTATED)),$(host_objects))
+$(eval $(call remember,$(BUILD)/mutation/objects,$(mutation_objects)))
+
+$(BUILD)/mutation/vm/%.cc.o: $(BUILD)/mutation/src/vm/%.cc tests/mutation/mutant.h $(BUILD)/host/flags
+	@mkdir -p $(@D)
+	$(call say,MUT,$<)
+	$(Q)$(HOSTCXX) $(host_cxx) -w -c $< -o $@
+
+$(BUILD)/mutation/tests/mutation/mutant.cc.o: tests/mutation/mutant.cc tests/mutation/mutant.h $(BUILD)/host/flags
+	@mkdir -p $(@D)
+	$(call say,MUT,$<)
+	$(Q)$(HOSTCXX) $(host_cxx) -fno-sanitize=all -c $< -o $@
+
+$(BUILD)/mutation/vm_tests: $(mutation_objects) $(BUILD)/mutation/objects
+	$(call say,LINK,$@)
+	$(Q)$(HOSTCXX) -fsanitize=address,undefined $(mutation_objects) $(host_libs) -o $@
 
 $(BUILD)/coverage/%.cc.o: %.cc $(BUILD)/coverage/flags | $(tools_run) $(tools_test)
 	@mkdir -p $(@D)

@@ -175,13 +175,61 @@ TEST_CASE("the commit account keeps its settings", "[memory]") {
     CHECK(uvm_commit::commit_limit() == vm_page_get_statistics().total * 80 / 100);
     uvm_commit::set_kbytes(4000);
     CHECK(uvm_commit::kbytes() == 4000);
+    CHECK(uvm_commit::ratio() == 0); // one or the other
     CHECK(uvm_commit::commit_limit() == 1000);
-    uvm_commit::set_kbytes(0);
     uvm_commit::set_ratio(ratio);
+    CHECK(uvm_commit::kbytes() == 0);
     // Heuristic: only what could never be is refused.
     CHECK(error_of(uvm_commit::charge(vm_page_get_statistics().total + 1)) == Errno::nomem);
     REQUIRE(uvm_commit::charge(10));
     uvm_commit::uncharge(10);
+}
+
+TEST_CASE("the commit account refuses all while more is promised than its limit", "[memory]") {
+    vm_world world;
+    const uint64_t ratio = uvm_commit::ratio();
+    uvm_commit::set_mode(uvm_commit::mode::strict);
+    uvm_commit::set_kbytes(400);
+    REQUIRE(uvm_commit::charge(100));
+    CHECK(error_of(uvm_commit::charge(1)) == Errno::nomem);
+    uvm_commit::set_kbytes(200);
+    CHECK(error_of(uvm_commit::charge(1)) == Errno::nomem);
+    CHECK(uvm_commit::charge(0)); // asks for nothing
+    uvm_commit::uncharge(51);
+    CHECK(uvm_commit::charge(1));
+    CHECK(error_of(uvm_commit::charge(1)) == Errno::nomem);
+    uvm_commit::uncharge(50);
+    uvm_commit::set_ratio(ratio);
+}
+
+TEST_CASE("an exchange of promises is kept, or leaves no trace", "[memory]") {
+    vm_world world;
+    REQUIRE(uvm_commit::charge(10));
+    {
+        commit_exchange more;
+        REQUIRE(more.begin(7, 3));
+        CHECK(uvm_commit::committed() == 14);
+    }
+    CHECK(uvm_commit::committed() == 10);
+    {
+        commit_exchange more;
+        REQUIRE(more.begin(7, 3));
+        more.finish();
+    }
+    CHECK(uvm_commit::committed() == 14);
+    {
+        commit_exchange less;
+        REQUIRE(less.begin(2, 5));
+        CHECK(uvm_commit::committed() == 14); // until it is sure
+    }
+    CHECK(uvm_commit::committed() == 14);
+    {
+        commit_exchange less;
+        REQUIRE(less.begin(2, 5));
+        less.finish();
+    }
+    CHECK(uvm_commit::committed() == 11);
+    uvm_commit::uncharge(11);
 }
 
 TEST_CASE("allocations that are to fail: one thread's, and one at a time", "[memory]") {

@@ -167,6 +167,21 @@ TEST_CASE("paging: ten forks, one address written by all", "[paging]") {
     }
 }
 
+TEST_CASE("paging: what swap has room for may be promised to who commits", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    const uint64_t limit = uvm_commit::commit_limit(), total = vm_page_get_statistics().total;
+    sim_disk& d = m.add_disk(400);
+    REQUIRE(m.swap_on(d));
+    CHECK(uvm_commit::commit_limit() == limit + 399);
+    CHECK(error_of(uvm_commit::charge(total + 400)) == Errno::nomem);
+    REQUIRE(uvm_commit::charge(total + 399));
+    uvm_commit::uncharge(total + 399);
+    REQUIRE(uvm_swapoff(d.device));
+    CHECK(uvm_commit::commit_limit() == limit);
+    CHECK(error_of(uvm_commit::charge(total + 1)) == Errno::nomem);
+}
+
 TEST_CASE("paging: swapoff that needs more memory than there is", "[paging]") {
     vm_world world;
     paging_machine m;
