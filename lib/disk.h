@@ -87,10 +87,7 @@ public:
     NO_ALLOC void submit(disk_request& r);
 
     const facts is;
-    disk& whole; // the device that it is a part of; or itself
-    // Whole blocks are written under it shared. Alone is who reads a block, changes a part and
-    // writes it back: else what another writes meanwhile would be lost. Of the whole device's.
-    rw_lock blocks{lock_rank::disk_blocks, "disk blocks"};
+    disk& whole;                           // the device that it is a part of; or itself
     list_node of_all CONSTANT_ONCE_SHARED; // kernel/drivers/disks.cc
 
 private:

@@ -16,7 +16,7 @@ enum class lock_rank : uint8_t {
     mount,          // the mount table
     directory,      // the names of one file system: tmpfs::names_
     vnode,          // vnode::lock_: the contents of a file
-    disk_blocks,    // disk::blocks: who changes parts of blocks
+    buffer_caches,  // the caches of disks that there are: kernel/fs/buffer.cc
     itimer,         // interval_timers::setting
     pipe,           // pipe::lock_
     vm_map,         // vm_map::lock_
@@ -32,6 +32,7 @@ enum class lock_rank : uint8_t {
     clock_watchers, // timerfds that are told when the wall clock is set
     attributes,     // vnode::attribute_lock_
     vm_shadows,     // uvm_object::shadows_
+    dirty_objects,  // the list of objects that have dirty pages: vm/uvm_vnode.cc
     vm_commit,      // the commit account
     pmap,           // pmap::lock_
     pv,             // pv lists of pages

@@ -31,7 +31,7 @@ uint64_t uvm_aobj::charged_pages() { return charged.load(std::memory_order_relax
 // ---- Making and ending ----------------------------------------------------------------------
 
 uvm_aobj::uvm_aobj(uint64_t size, const char* name, charging how, ref_ptr<page_quota> quota)
-    : size_(size), charging_(how), quota_(std::move(quota)) {
+    : uvm_pages(size), charging_(how), quota_(std::move(quota)) {
     set_identity(name, 0, 0);
     if (charged_by_size()) // by who makes it
         charged.fetch_add(pages_of(size), std::memory_order_relaxed);
@@ -52,57 +52,15 @@ expected<ref_ptr<uvm_aobj>> uvm_aobj::create(uint64_t size, const char* name, ch
 uvm_aobj::~uvm_aobj() {
     lock_guard guard(lock_);
     free_pages(0, UINT64_MAX, [](place) { return true; });
-    ASSERT(orphans_ == 0);
     if (charged_by_size())
         uncharge(pages_of(size_));
 }
 
 void uvm_aobj::last_reference_gone() { aobj_pool.destroy(this); }
 
-void uvm_aobj::set_identity(const char* name, uint64_t device, uint64_t inode) {
-    size_t length = std::min(strlen(name), name_size - 1);
-    memcpy(name_, name, length);
-    name_[length] = '\0';
-    device_ = device;
-    inode_ = inode;
-}
-
-vm_page* uvm_aobj::resident_from(uint64_t& index) const NO_THREAD_SAFETY_ANALYSIS {
-    for (; place found = next_place(index, UINT64_MAX); index++)
-        if (found.page())
-            return found.page();
-    return nullptr;
-}
-
-uint64_t uvm_aobj::size() const { return size_.load(std::memory_order_acquire); }
-
-const char* uvm_aobj::name() const { return name_; }
-
-const char* uvm_aobj::kind() const { return inode_ ? "file" : "anon"; }
-
-uint64_t uvm_aobj::device() const { return device_; }
-
-uint64_t uvm_aobj::inode() const { return inode_; }
-
 // ---- Pages ----------------------------------------------------------------------------------
 
-vm_page* uvm_aobj::place::in_memory() const {
-    vm_page* p = page();
-    return p && !p->busy ? p : nullptr;
-}
-
-bool uvm_aobj::place::clean() const { return page() ? page()->clean : word_ & 2; }
-
-vm_page* uvm_aobj::lookup(uint64_t index) { return at(index).in_memory(); }
-
-vm_page* uvm_aobj::next_resident(uint64_t& index, uint64_t end) {
-    for (; place found = next_place(index, end); index++)
-        if (found.in_memory())
-            return found.page();
-    return nullptr;
-}
-
-bool uvm_aobj::next_swapped(uint64_t& index, uint64_t end) {
+bool uvm_aobj::next_out(uint64_t& index, uint64_t end) {
     for (; place found = next_place(index, end); index++) {
         if (found.slot())
             return true;
@@ -171,7 +129,7 @@ expected<vm_page*> uvm_aobj::get(uint64_t index, bool write) {
 
 // ---- In memory, and out ----------------------------------------------------------------------
 
-status uvm_aobj::bring_in(uint64_t index, page_in& later) {
+status uvm_aobj::bring_in(uint64_t index, bool, page_in& later) {
     const place found = at(index);
     if (!found || found.in_memory())
         return {};
@@ -244,7 +202,7 @@ bool uvm_aobj::page_went(vm_page& page, swap_slot slot) {
 status uvm_aobj::leave_swap(uint64_t index, swap_slot slot, page_in& later) {
     const place found = at(index);
     if (found.slot() == slot || (found.page() && !found.in_memory()))
-        TRY(bring_in(index, later));
+        TRY(bring_in(index, false, later));
     return fail(Errno::again);
 }
 
@@ -256,11 +214,6 @@ status uvm_aobj::put(uint64_t first, uint64_t last) {
         TRY(long_work::go_on());
     }
     return {};
-}
-
-uint64_t uvm_aobj::resident_pages() const {
-    lock_guard guard(const_cast<sleep_lock&>(lock_));
-    return pages_.used();
 }
 
 uint64_t uvm_aobj::share() const NO_THREAD_SAFETY_ANALYSIS {
@@ -280,21 +233,7 @@ void uvm_aobj::remove_page(uint64_t index) {
         uvm_swap::free(was.slot());
         return;
     }
-    pmap::page_protect(*page, vm_prot::none);
-    if (page->queued)
-        uvm_pdpolicy::dequeue(*page);
-    if (page->wire_count == 0 && !page->busy) {
-        vm_page_free(page);
-        return;
-    }
-    page->released = page->busy; // who moves it frees it, or else let_go()
-    page->object = nullptr;
-    orphans_++;
-}
-
-void uvm_aobj::free_orphan(vm_page& page) {
-    orphans_--;
-    vm_page_free(&page);
+    free_page(*page);
 }
 
 // Removes the wanted pages of [first, end), from every mapping too.
@@ -320,7 +259,7 @@ template <class Change> status uvm_aobj::with_edges(uint64_t start, uint64_t end
             lock_guard guard(lock_);
             for (uint64_t edge : {start, end})
                 if (there && (edge & page_mask) != 0)
-                    there = bring_in(edge >> page_shift, later);
+                    there = bring_in(edge >> page_shift, true, later);
             if (there)
                 return change();
         }
@@ -329,13 +268,6 @@ template <class Change> status uvm_aobj::with_edges(uint64_t start, uint64_t end
         if (there.error() == Errno::nomem && !uvm_pdaemon::wait_for_memory())
             return there;
     }
-}
-
-// [start, end) lies within one page.
-void uvm_aobj::zero(uint64_t start, uint64_t end) {
-    vm_page* page = start < end ? lookup(start >> page_shift) : nullptr;
-    if (page)
-        memset(static_cast<char*>(page->data()) + (start & page_mask), 0, end - start);
 }
 
 status uvm_aobj::resize(uint64_t new_size) {
@@ -452,62 +384,22 @@ uint64_t uvm_aobj::next(contents wanted, uint64_t offset) {
 
 // ---- Held pages -----------------------------------------------------------------------------
 
-expected<held_page> uvm_aobj::hold(uint64_t index, purpose what_for) {
-    for (;;) {
-        page_in later;
-        expected<held_page> held = try_hold(index, what_for, later);
-        if (held)
-            return held;
-        TRY(page_in_finish(later));
-        const bool out = held.error() == Errno::again;
-        if (!out && !(held.error() == Errno::nomem && uvm_pdaemon::wait_for_memory()))
-            return held;
-        TRY(long_work::go_on());
-    }
-}
-
-expected<held_page> uvm_aobj::try_hold(uint64_t index, purpose what_for, page_in& later) {
-    const bool writes = what_for != purpose::read;
+expected<held_page> uvm_aobj::try_hold(wanted_bytes& bytes, page_in& later) {
+    const uint64_t index = bytes.index();
     lock_guard guard(lock_);
-    if (what_for != purpose::extend && index >= pages_of(size()))
+    if (bytes.what_for != purpose::extend && index >= pages_of(size()))
         return fail(Errno::fault);
-    expected<vm_page*> found = page_at(index, writes);
+    expected<vm_page*> found = page_at(index, bytes.writes());
     if (!found && found.error() == Errno::again)
-        TRY(bring_in(index, later));
+        TRY(bring_in(index, bytes.writes(), later));
     vm_page* page = TRY(found);
     if (!page)
         return held_page();
     page->wire_count++;
-    if (writes)
+    if (bytes.writes())
         page->clean = false;
-    return held_page(ref_ptr<uvm_aobj>(this), page);
+    return held_page(ref_ptr<uvm_pages>(this), page);
 }
-
-void uvm_aobj::let_go(vm_page* page) {
-    lock_guard guard(lock_);
-    ASSERT(page->wire_count > 0);
-    if (--page->wire_count == 0 && !page->object)
-        free_orphan(*page);
-}
-
-held_page::held_page(ref_ptr<uvm_aobj> object, vm_page* page)
-    : object_(std::move(object)), page_(page) {}
-
-held_page::held_page(held_page&& other) noexcept
-    : object_(std::move(other.object_)), page_(std::exchange(other.page_, nullptr)) {}
-
-held_page& held_page::operator=(held_page&& other) noexcept {
-    std::swap(object_, other.object_);
-    std::swap(page_, other.page_);
-    return *this;
-}
-
-held_page::~held_page() {
-    if (page_)
-        object_->let_go(page_);
-}
-
-char* held_page::data() const { return static_cast<char*>(page_->data()); }
 
 // ---- Checking -------------------------------------------------------------------------------
 

@@ -45,17 +45,33 @@ void page_wait_idle(vm_page& page) {
 
 void page_in::wait_for(vm_page& busy) {
     busy.wanted = true;
-    slot_ = 0;
+    what_ = waits_for::another;
     add(busy);
 }
 
 void page_in::begin(vm_page& page, swap_slot slot, page_owner_lock owner, vm_anon* anon) {
+    what_ = waits_for::swap;
     slot_ = slot;
     owner_ = std::move(owner);
     add(page, anon);
 }
 
 void page_in::add(vm_page& page, vm_anon* anon) {
-    pages_[count_] = &page;
-    anons_[count_++] = anon;
+    if (anon)
+        anons_[count_] = anon;
+    pages_[count_++] = &page;
+}
+
+void page_in::begin_read(vm_page& page, ref_ptr<uvm_object> owner) {
+    what_ = waits_for::home;
+    first_ = page.index;
+    owner_ = page_owner_lock(std::move(owner));
+    add(page);
+}
+
+void page_in::make_ready(ref_ptr<uvm_object> owner, uint64_t start, uint64_t end) {
+    what_ = waits_for::place;
+    first_ = start;
+    end_ = end;
+    owner_ = page_owner_lock(std::move(owner));
 }

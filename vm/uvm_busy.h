@@ -1,4 +1,4 @@
-// Pages on their way between memory and a swap area.
+// Pages on their way between memory and a swap area, or from their home.
 //
 // Such a page is busy: vm_page::busy, under its owner's lock. It has no mapping, and nobody reads
 // or writes it but the disk. Who wants it lets go of all his locks, the map's, too, for a writer
@@ -34,12 +34,15 @@ inline void about_to_move_pages(page_way) {}
 void about_to_move_pages(page_way way);
 #endif
 
-// What one thread waits for, on its stack: pages that it brings in, or one that somebody else moves.
+// What one thread waits for, on its stack: pages that it brings in, or one that somebody else moves; or
+// that a page may be stored into.
 class page_in {
 public:
+    static constexpr unsigned most = 32;
+
     page_in() = default;
     page_in(const page_in&) = delete;
-    ~page_in() { ASSERT(count_ == 0); }
+    ~page_in() { ASSERT(what_ == waits_for::nothing); }
 
     // The page is busy. Its owner's lock is held.
     void wait_for(vm_page& busy);
@@ -52,14 +55,25 @@ public:
         return slot_ != 0 && count_ < uvm_swap::read_ahead::most && slot == slot_ + count_;
     }
     void add(vm_page& page, vm_anon* anon = nullptr);
+    // Begins to read a page of an object that has a home, as begin(). Those that lie behind it may come
+    // with it, by add(), as long as there is room.
+    void begin_read(vm_page& page, ref_ptr<uvm_object> owner);
+    bool has_room() const { return count_ < most; }
+    // What make_ready() of the object does with these bytes.
+    void make_ready(ref_ptr<uvm_object> owner, uint64_t start, uint64_t end);
 
 private:
+    enum class waits_for : uint8_t { nothing, another, swap, home, place };
     friend status page_in_finish(page_in& way);
+    status read(unsigned pages);
+    status read_all();
     void came(unsigned n, const status& read);
 
-    vm_page* pages_[uvm_swap::read_ahead::most] = {}; // the first is the one that is wanted
+    waits_for what_ = waits_for::nothing;
+    vm_page* pages_[most] = {}; // the first is the one that is wanted
     vm_anon* anons_[uvm_swap::read_ahead::most] = {};
     unsigned count_ = 0;
-    swap_slot slot_ = 0; // of the first; 0: somebody else moves it
+    swap_slot slot_ = 0; // of the first, if it comes from swap
     page_owner_lock owner_;
+    uint64_t first_ = 0, end_ = 0; // home: the first page; place: the bytes
 };

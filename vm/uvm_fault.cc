@@ -152,19 +152,20 @@ fault_outcome vmspace::fault_page(vaddr_t page, vm_prot access, bool force, bool
                 lacks = result ? fault_lacks::memory : ufi.lacks;
             }
         }
-        const fault_outcome outcome = provide(page, lacks, so_far);
+        const fault_outcome outcome = provide(page, access, lacks, so_far);
         if (outcome != fault_outcome::resolved)
             return outcome;
     }
 }
 
 // What has to be had before a fault is tried again. No lock is held.
-fault_outcome vmspace::provide(vaddr_t page, fault_lacks lacks, fault_patience& so_far) {
+fault_outcome vmspace::provide(vaddr_t page, vm_prot access, fault_lacks lacks,
+                               fault_patience& so_far) {
     constexpr unsigned most_waits = 1000; // for what is short though pages are free
     fault_outcome outcome = fault_outcome::nomem;
     switch (lacks) {
     case fault_lacks::entry: outcome = grow_stack(page); break;
-    case fault_lacks::page: outcome = bring_in(page); break;
+    case fault_lacks::page: outcome = bring_in(page, access); break;
     case fault_lacks::amap:
         if (resolve_needs_copy(page))
             outcome = fault_outcome::resolved;
@@ -181,16 +182,16 @@ fault_outcome vmspace::provide(vaddr_t page, fault_lacks lacks, fault_patience& 
 
 // The page at `page`, which a fault has found to be out, comes to memory; without locks meanwhile.
 // By now it may have come, or gone: the fault that is tried again sees to it.
-fault_outcome vmspace::bring_in(vaddr_t page) {
+fault_outcome vmspace::bring_in(vaddr_t page, vm_prot access) {
     page_in later;
     status there;
     {
         read_guard guard(map_.lock());
         if (vm_map_entry* entry = map_.lookup(page))
-            there = entry->bring_in(page, later);
+            there = entry->bring_in(page, access == vm_prot::write, later);
     }
-    if (!page_in_finish(later))
-        return fault_outcome::io_error;
+    if (const status came = page_in_finish(later); !came)
+        return came.error() == Errno::nomem ? fault_outcome::nomem : fault_outcome::io_error;
     return there || there.error() == Errno::again ? fault_outcome::resolved : fault_outcome::nomem;
 }
 

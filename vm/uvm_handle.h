@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/ref_ptr.h"
+#include "lib/result.h"
 
 class uvm_handle : public ref_counted<uvm_handle> {
 public:
@@ -15,4 +16,7 @@ public:
     // A fault has just made a page of a shared mapping writable. The object is locked, the map for
     // reading: it may neither fault nor sleep.
     virtual void stored() {}
+    // msync(MS_SYNC) has put pages that were stored into (uvm_object::put), with this result: what it
+    // returns to the program. No VM lock is held.
+    virtual status synced(status put) { return put; }
 };

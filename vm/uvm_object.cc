@@ -33,7 +33,11 @@ void uvm_object::remove_shadow(amap_shadow& shadow) {
 
 // ---- Objects that are never out --------------------------------------------------------------
 
-status uvm_object::bring_in(uint64_t, page_in&) { return {}; }
+status uvm_object::bring_in(uint64_t, bool, page_in&) { return {}; }
 void uvm_object::page_came(vm_page&, swap_slot, const status&, bool) { ASSERT(false); }
 bool uvm_object::page_went(vm_page&, swap_slot) { ASSERT(false); }
 status uvm_object::leave_swap(uint64_t, swap_slot, page_in&) { ASSERT(false); }
+status uvm_object::read_home(uint64_t, std::span<vm_page* const>) { ASSERT(false); }
+status uvm_object::make_ready(uint64_t, uint64_t) { return {}; }
+bool uvm_object::leave_memory(vm_page&) { ASSERT(false); }
+bool uvm_object::write_out(uint64_t) { ASSERT(false); }

@@ -12,6 +12,8 @@
 #include "vm/snapshot_mark.h"
 #include "vm/uvm_swap.h"
 
+#include <span>
+
 class page_in;
 class uvm_object;
 class vm_amap;
@@ -39,8 +41,8 @@ public:
     // SIGBUS), nomem; again: it is not in memory, and bring_in() has to come first. Does not sleep.
     // `write`: the page is about to be written through a shared mapping.
     virtual expected<vm_page*> get(uint64_t index, bool write) REQUIRES(lock_) = 0;
-    // As vm_anon::bring_in(), of a page that there is.
-    virtual status bring_in(uint64_t index, page_in& later) REQUIRES(lock_);
+    // What get() wants first, begun: as vm_anon::bring_in().
+    virtual status bring_in(uint64_t index, bool write, page_in& later) REQUIRES(lock_);
     // For the pager, which has moved a page of its; and for swapoff: as vm_anon's. Of objects whose
     // pages are queued for the page daemon. A page that is in memory has no slot.
     virtual void page_came(vm_page& page, swap_slot slot, const status& read, bool wanted)
@@ -77,13 +79,24 @@ public:
     // There will never be such a mapping (F_SEAL_WRITE). EBUSY: there is one.
     status forbid_storing();
     uint64_t map_entries() const { return map_entries_.load(std::memory_order_relaxed); }
-    // The first page from `index` on and before `end` that is in swap and nowhere else: sets `index`
+    // The first page from `index` on and before `end` that there is, but not in memory: sets `index`
     // to it. False when there is none.
-    virtual bool next_swapped(uint64_t& index, uint64_t end) REQUIRES(lock_) {
+    virtual bool next_out(uint64_t& index, uint64_t end) REQUIRES(lock_) {
         (void)index;
         (void)end;
         return false;
     }
+    // Whether its pages go back to where they came from when memory is short, and never to swap
+    // (vm/uvm_vnode.h). For the pager, of such objects, without locks: reads pages; makes [start, end),
+    // bytes of one page, ready to be stored into.
+    virtual bool has_home() const { return false; }
+    virtual status read_home(uint64_t first, std::span<vm_page* const> pages);
+    virtual status make_ready(uint64_t start, uint64_t end);
+    // For the page daemon. The page, which is on no queue, has no mapping and is not wired, is freed; or,
+    // if it has to be written first, not: false. Then write_out() writes it, without locks, with others
+    // beside it, and frees it, if it is still there and nobody wants it: whether.
+    virtual bool leave_memory(vm_page& page) REQUIRES(lock_);
+    virtual bool write_out(uint64_t index);
     // Writes dirty pages in [first, last) back to where they came from (msync), and sees to it that
     // the next store to one of them is heard of (uvm_handle::stored).
     virtual status put(uint64_t first, uint64_t last) {

@@ -7,6 +7,7 @@
 #include "vm/uvm_pager.h"
 #include "vm/uvm_pdaemon.h"
 #include "vm/uvm_pdpolicy.h"
+#include "vm/uvm_vnode.h"
 #include "vm/vm_anon.h"
 
 namespace {
@@ -58,6 +59,7 @@ bool uvm_pageout_turn(uint64_t target) {
     page_out out;
     EVENT(daemon_woken, .free = vm_page_count_free(), .target = target);
     progress so_far;
+    const uint64_t cached = uvm_vnode::cached_pages();
     for (uint64_t left = 3 * uvm_pdpolicy::queued_pages() + 1; left != 0; left--) {
         if (vm_page_count_free() + out.count() >= target)
             break;
@@ -69,8 +71,9 @@ bool uvm_pageout_turn(uint64_t target) {
     so_far.freed += out.finish();
     EVENT(daemon_done, .free = vm_page_count_free(), .freed = so_far.freed);
     // Whose owner was locked may go the next time. With swap full only what is there already goes, which
-    // is what others have just had brought in: that alone is no progress.
-    return (so_far.freed != 0 && !uvm_swap::full()) || so_far.passed != 0;
+    // is what others have just had brought in: that alone is no progress. Nor are the last pages of files.
+    const bool of_files = cached > uvm_pdaemon::reserve() && uvm_vnode::cached_pages() < cached;
+    return (so_far.freed != 0 && (!uvm_swap::full() || of_files)) || so_far.passed != 0;
 }
 
 void uvm_pageout() {

@@ -8,40 +8,50 @@
 
 // ---- In --------------------------------------------------------------------------------------
 
-status page_in_finish(page_in& way) {
-    const unsigned count = way.count_;
-    if (count == 0)
-        return {};
-    vm_page& wanted = *way.pages_[0];
-    EVENT(page_waited_for, .page = wanted.physical(), .slot = way.slot_, .pages = count);
-    if (way.slot_ == 0) {
-        way.count_ = 0;
-        page_wait_idle(wanted);
-        return {};
-    }
+status page_in::read(unsigned pages) {
+    const std::span<vm_page* const> wanted(pages_, pages);
+    return what_ == waits_for::swap ? uvm_swap::transfer(disk_operation::read, slot_, wanted)
+                                    : owner_.object()->read_home(first_, wanted);
+}
+
+status page_in::read_all() {
     about_to_move_pages(page_way::in);
-    const auto read = [&](unsigned pages) {
-        return uvm_swap::transfer(disk_operation::read, way.slot_, {way.pages_, pages});
-    };
-    status first = read(count), others = first;
-    if (!first && count > 1) // it may be another one that cannot be read
+    status first = read(count_), others = first;
+    if (!first && count_ > 1) // it may be another one that cannot be read
         first = read(1);
-    {
-        lock_guard guard(way.owner_.get());
-        for (unsigned n = 0; n < count; n++)
-            way.came(n, n == 0 ? first : others);
-    }
-    way.count_ = 0;
-    way.owner_ = {};
+    lock_guard guard(owner_.get());
+    for (unsigned n = 0; n < count_; n++)
+        came(n, n == 0 ? first : others);
     return first;
 }
 
+status page_in_finish(page_in& way) {
+    using waits_for = page_in::waits_for;
+    if (way.what_ == waits_for::nothing)
+        return {};
+    status done;
+    if (way.what_ == waits_for::place) {
+        done = way.owner_.object()->make_ready(way.first_, way.end_);
+    } else {
+        vm_page& wanted = *way.pages_[0];
+        EVENT(page_waited_for, .page = wanted.physical(), .slot = way.slot_, .pages = way.count_);
+        if (way.what_ == waits_for::another)
+            page_wait_idle(wanted);
+        else
+            done = way.read_all();
+    }
+    way.what_ = waits_for::nothing;
+    way.count_ = 0;
+    way.owner_ = {};
+    return done;
+}
+
 void page_in::came(unsigned n, const status& read) {
-    if (anons_[n])
+    if (what_ == waits_for::swap && anons_[n])
         return anons_[n]->page_came(*pages_[n], read, n == 0);
     uvm_object& object = *owner_.object();
     object.lock().assert_held();
-    object.page_came(*pages_[n], slot_ + n, read, n == 0);
+    object.page_came(*pages_[n], slot_ ? slot_ + n : 0, read, n == 0);
 }
 
 // ---- Out -------------------------------------------------------------------------------------
@@ -49,32 +59,45 @@ void page_in::came(unsigned n, const status& read) {
 bool page_out::may_go(vm_page& page) {
     if (page.wire_count != 0 || pmap::is_wired(page))
         return false;
-    return !uvm_swap::full() || (page.owner_kind == page_owner::anon && page.anon->slot());
+    if (page.owner_kind == page_owner::anon)
+        return !uvm_swap::full() || page.anon->slot();
+    return !uvm_swap::full() || page.object->has_home();
 }
 
-bool page_out::take(vm_page& page, page_owner_lock owner) {
+bool page_out::take(vm_page& page, const page_owner_lock& owner) {
     pmap::page_protect(page, vm_prot::none);
     if (page.owner_kind == page_owner::anon && page.anon->slot()) {
         page.anon->leave_memory();
         return true;
     }
-    add(page, std::move(owner));
+    if (page.owner_kind == page_owner::object && page.object->has_home()) {
+        page.object->lock().assert_held();
+        const uint64_t index = page.index;
+        if (page.object->leave_memory(page))
+            return true;
+        home_ = owner;
+        home_index_ = index;
+        return false;
+    }
+    add(page, owner);
     return false;
 }
 
-void page_out::add(vm_page& page, page_owner_lock owner) {
+void page_out::add(vm_page& page, const page_owner_lock& owner) {
     ASSERT(!full());
     page_set_busy(page);
     pages_[count_] = &page;
     owners_[count_] = page.owner_kind == page_owner::anon
                           ? uvm_swap::slot_owner(*page.anon)
                           : uvm_swap::slot_owner(*page.object, page.index);
-    locks_[count_] = std::move(owner);
+    locks_[count_] = owner;
     count_++;
 }
 
 unsigned page_out::finish() {
     unsigned freed = 0;
+    if (const page_owner_lock home = std::exchange(home_, {}))
+        freed += home.object()->write_out(home_index_);
     for (unsigned first = 0; first < count_;)
         first += write(first, freed);
     count_ = 0;

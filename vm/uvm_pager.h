@@ -1,4 +1,5 @@
-// The pager: moves pages between memory and swap areas, without locks, and tells their owners.
+// The pager: moves pages between memory and swap areas or their homes, without locks, and tells their
+// owners.
 #pragma once
 
 #include "vm/uvm_busy.h"
@@ -13,17 +14,18 @@ public:
     // Whether a page, whose owner is locked, may go: nobody has wired it, and there is room in swap
     // unless the page has a slot.
     static bool may_go(vm_page& page);
-    // Takes such a page, which is on no queue, out of every pmap. One that has a slot is freed: true.
-    // Another one is to be written, and busy from now on. There is room.
-    bool take(vm_page& page, page_owner_lock owner);
+    // Takes such a page, which is on no queue, out of every pmap. One that has a slot, or is at home as
+    // it is here, is freed: true. Another one is to be written: busy from now on, if to swap. There is
+    // room.
+    bool take(vm_page& page, const page_owner_lock& owner);
     unsigned count() const { return count_; }
-    bool full() const { return count_ == uvm_swap::cluster; }
+    bool full() const { return count_ == uvm_swap::cluster || home_; }
     // Writes them and frees those that nobody has asked for meanwhile; how many. Sleeps. Those for
     // which there is no slot, or whose slot cannot be written, stay.
     unsigned finish();
 
 private:
-    void add(vm_page& page, page_owner_lock owner);
+    void add(vm_page& page, const page_owner_lock& owner);
     unsigned write(unsigned first, unsigned& freed);
     bool end(unsigned n, swap_slot slot, const status& written);
 
@@ -31,4 +33,6 @@ private:
     uvm_swap::slot_owner owners_[uvm_swap::cluster];
     page_owner_lock locks_[uvm_swap::cluster];
     unsigned count_ = 0;
+    page_owner_lock home_; // of a page that is to be written home
+    uint64_t home_index_ = 0;
 };

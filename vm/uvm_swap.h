@@ -36,8 +36,8 @@ inline constexpr unsigned cluster =
 class read_ahead {
 public:
     static constexpr unsigned most = 8;
-    unsigned begin(uint64_t at) { // page or slot number of the first
-        width_ = at == next_ ? std::min<unsigned>(2 * width_, most) : 1;
+    unsigned begin(uint64_t at, unsigned limit = most) { // page or slot number of the first
+        width_ = at == next_ ? std::min<unsigned>(2 * width_, limit) : 1;
         return width_;
     }
     void end(uint64_t next) { next_ = next; }

@@ -149,7 +149,7 @@ void vm_map_entry::check() const {
     }
 }
 
-status vm_map_entry::bring_in(vaddr_t va, page_in& later) {
+status vm_map_entry::bring_in(vaddr_t va, bool write, page_in& later) {
     if (vm_amap* amap = aref.amap()) {
         lock_guard guard(amap->lock());
         if (amap->lookup(slot_of(va)))
@@ -158,7 +158,7 @@ status vm_map_entry::bring_in(vaddr_t va, page_in& later) {
     if (!object)
         return {};
     lock_guard guard(object->lock());
-    return object->bring_in(object_index(va), later);
+    return object->bring_in(object_index(va), write && !copy_on_write, later);
 }
 
 bool vm_map_entry::shared_by_inheritance() const {

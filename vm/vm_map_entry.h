@@ -108,7 +108,7 @@ struct vm_map_entry : vm_attributes {
     bool shared_by_inheritance() const;
     // Begins to bring in the page at `va`, if that is in swap: as vm_anon::bring_in(). The map is
     // locked.
-    status bring_in(vaddr_t va, page_in& later);
+    status bring_in(vaddr_t va, bool write, page_in& later);
     // Panics when a field contradicts another.
     void check() const;
 };

@@ -294,9 +294,9 @@ private:
     struct fault_patience {
         unsigned waits = 0, copies_failed = 0;
     };
-    fault_outcome provide(vaddr_t page, fault_lacks lacks, fault_patience& so_far)
+    fault_outcome provide(vaddr_t page, vm_prot access, fault_lacks lacks, fault_patience& so_far)
         EXCLUDES(map_.lock());
-    fault_outcome bring_in(vaddr_t page) EXCLUDES(map_.lock());
+    fault_outcome bring_in(vaddr_t page, vm_prot access) EXCLUDES(map_.lock());
     fault_outcome grow_stack(vaddr_t page) EXCLUDES(map_.lock());
 
     // vmspace_fork.cc

@@ -267,7 +267,7 @@ status vmspace::sync(vaddr_t start, uint64_t size, int flags) {
             }
         }
         if (object)
-            TRY(object->put(first, last));
+            TRY(handle->synced(object->put(first, last)));
     }
     return hole ? status(fail(Errno::nomem)) : status();
 }

@@ -73,9 +73,9 @@ vaddr_t vmspace::bring_in_first(vm_map_entry& e, layer which, vaddr_t va, vaddr_
             return end;
         lock_guard guard(e.object->lock());
         uint64_t index = e.object_index(va);
-        const bool found = e.object->next_swapped(index, e.object_index(end));
+        const bool found = e.object->next_out(index, e.object_index(end));
         if (found)
-            (void)e.object->bring_in(index, later);
+            (void)e.object->bring_in(index, false, later);
         return found ? va + ((index + 1 - e.object_index(va)) << page_shift) : end;
     }
     vm_amap* amap = e.aref.amap();
@@ -110,7 +110,9 @@ status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice, layer whic
                 return fail(Errno::inval);
             const vaddr_t from = std::max(va, e->start), to = std::min(end, e->end);
             if (advice == madv_willneed)
-                va = uvm_swap::pages() != 0 ? bring_in_first(*e, which, from, to, later) : to;
+                va = uvm_swap::pages() != 0 || (e->object && e->object->has_home())
+                         ? bring_in_first(*e, which, from, to, later)
+                         : to;
             else
                 va = each_own_page(*e, from, to, [&](vm_page& page, const page_owner_lock& owner) {
                     if (advice == madv_pageout)

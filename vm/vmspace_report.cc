@@ -66,11 +66,13 @@ void vmspace::count_swapped_anons(vm_map_entry& e, vm_usage& usage) {
 
 // What an anon hides does not count.
 static uint64_t swapped_of_object(vm_map_entry& e) {
+    if (e.object && e.object->has_home())
+        return 0;
     const auto count = [&](auto hidden) {
         lock_guard guard(e.object->lock());
         const uint64_t first = e.object_index(e.start);
         uint64_t n = 0;
-        for (uint64_t i = first; e.object->next_swapped(i, first + e.pages()); i++)
+        for (uint64_t i = first; e.object->next_out(i, first + e.pages()); i++)
             n += !hidden(e.aref.first() + (i - first));
         return n * page_size;
     };

@@ -104,7 +104,26 @@ public:
         (void)most;
         return {};
     }
-    virtual status sync() { return fail(Errno::inval); }
+    // fsync(2), and fdatasync(2) if `only_data`: everything that was written to it is safe. EIO: something
+    // was not, and this description hears of it now, once.
+    virtual status sync(bool only_data) {
+        (void)only_data;
+        return fail(Errno::inval);
+    }
+    // sync_file_range(2), of bytes [start, end): they are written, if they have been dirty, and no more is
+    // promised. ESPIPE: it has no such bytes.
+    virtual status write_back(uint64_t start, uint64_t end) {
+        (void)start;
+        (void)end;
+        return fail(Errno::spipe);
+    }
+    // posix_fadvise(2), POSIX_FADV_*, of bytes [start, end).
+    virtual status advise(uint64_t start, uint64_t end, int advice) {
+        (void)start;
+        (void)end;
+        (void)advice;
+        return {};
+    }
     // Bytes that the kernel keeps for it: that wait in it, or come free with it; if it does not say,
     // its vnode's. Called with an fd_table locked.
     virtual uint64_t held();

@@ -149,3 +149,12 @@ bool mount_describe(unsigned index, mount_description& out) {
     }
     return false;
 }
+
+status mounts_sync() {
+    status result;
+    mount_description mount;
+    for (unsigned index = 0; mount_describe(index, mount); index++)
+        if (const status s = mount.root->fs().sync(); !s && result)
+            result = s;
+    return result;
+}

@@ -24,6 +24,8 @@ status mount_on(ref_ptr<vnode> directory, file_system& fs, const char* source);
 // Takes away what is mounted where `root` is the root of, and destroys it. EINVAL: it is no mount's
 // root; EBUSY.
 status unmount(ref_ptr<vnode> root);
+// syncfs(2) of every file system. The first error.
+status mounts_sync();
 // Other flags and options for what is mounted there, both or, with EINVAL or EBUSY, neither.
 status remount(vnode& root, uint32_t flags, char* options);
 

@@ -7,7 +7,7 @@
 #include "kernel/process/thread.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
-#include "vm/uvm_aobj.h"
+#include "vm/uvm_pages.h"
 
 #include <algorithm>
 
@@ -48,7 +48,7 @@ expected<size_t> vfs_path_of(vnode& node, char* out, size_t size) {
 }
 
 void vfs_name_memory(vnode& node) {
-    ref_ptr<uvm_aobj> memory = node.memory();
+    ref_ptr<uvm_pages> memory = node.memory();
     kmem_array<char> path(path_max, false);
     // Without memory for the path it keeps the name that it had.
     if (!memory || !path)
@@ -113,7 +113,7 @@ exec_file::~exec_file() {
 }
 
 expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
-    ref_ptr<uvm_aobj> memory = node_->memory();
+    ref_ptr<uvm_pages> memory = node_->memory();
     uint64_t file_size = memory->size();
     if (offset >= file_size)
         return 0;
@@ -122,7 +122,7 @@ expected<size_t> exec_file::read(uint64_t offset, void* to, size_t size) const {
     while (done < size) {
         uint64_t in_page = (offset + done) & page_mask;
         size_t n = std::min<uint64_t>(size - done, page_size - in_page);
-        held_page page = TRY(memory->hold((offset + done) >> page_shift, uvm_aobj::purpose::read));
+        held_page page = TRY(memory->hold((offset + done) >> page_shift, uvm_pages::purpose::read));
         char* out = static_cast<char*>(to) + done;
         if (page)
             memcpy(out, page.data() + in_page, n);

@@ -3,7 +3,7 @@
 #include "kernel/abi/arguments.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/wall_clock.h"
-#include "vm/uvm_aobj.h"
+#include "vm/uvm_pages.h"
 
 using namespace linux_abi;
 
@@ -82,7 +82,7 @@ void vnode::touch_changed() {
     ctime_ = time;
 }
 
-ref_ptr<uvm_aobj> vnode::memory() { return {}; }
+ref_ptr<uvm_pages> vnode::memory() { return {}; }
 
 expected<ref_ptr<process>> vnode::described_process() { return fail(Errno::badf); }
 

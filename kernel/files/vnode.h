@@ -25,7 +25,7 @@ class file;
 class file_system;
 struct process;
 class tmpfs_node;
-class uvm_aobj;
+class uvm_pages;
 struct mount_point;
 struct file_lock_list;
 struct linux_stat;
@@ -199,8 +199,15 @@ public:
     // A description for read and write by `flags`; permission and write access have been got,
     // O_PATH and O_TRUNC dealt with. May block (fifos, terminals).
     virtual expected<ref_ptr<file>> open(uint32_t flags) = 0;
-    // The contents of a regular file, if they are memory.
-    virtual ref_ptr<uvm_aobj> memory();
+    // The contents of a regular file, as pages.
+    virtual ref_ptr<uvm_pages> memory();
+    // What there is of it besides its pages, names and attributes, is on the disk; and so are the pages
+    // that have been written there. `only_data`: attributes may wait, as long as the data can be found.
+    // EIO. No lock is held.
+    virtual status sync(bool only_data) {
+        (void)only_data;
+        return {};
+    }
     // Bytes that come free when nothing refers to it any more, however it is referred to. Called
     // with an fd_table locked.
     virtual uint64_t held() { return 0; }
@@ -274,6 +281,9 @@ public:
         uint64_t blocks = 0, free_blocks = 0, files = 0, free_files = 0;
     };
     virtual space get_space() { return {}; }
+    // syncfs(2): everything that was changed before is on the disk. EIO. No lock is held but that of the
+    // mount table.
+    virtual status sync() { return {}; }
     // mount -o remount: the file system's own options, which are changed in place. EINVAL.
     virtual status set_options(char* options) {
         (void)options;

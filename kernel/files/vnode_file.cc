@@ -80,7 +80,8 @@ public:
     expected<int64_t> ioctl(uint64_t, uint64_t) override { return fail(Errno::badf); }
     expected<int64_t> read_directory(dir_sink&) override { return fail(Errno::badf); }
     status truncate(uint64_t) override { return fail(Errno::badf); }
-    status sync() override { return fail(Errno::badf); }
+    status sync(bool) override { return fail(Errno::badf); }
+    status write_back(uint64_t, uint64_t) override { return fail(Errno::badf); }
     uint32_t poll(poller*) override { return pollnval; }
     expected<ref_ptr<uvm_object>> mmap_object() override { return fail(Errno::badf); }
 };

@@ -15,7 +15,8 @@ public:
     expected<int64_t> write(uio& io) override;
     expected<int64_t> seek(int64_t offset, int whence) override;
     expected<int64_t> read_directory(dir_sink& sink) override;
-    status sync() override { return {}; }
+    status sync(bool only_data) override { return node()->sync(only_data); }
+    status write_back(uint64_t, uint64_t) override { return {}; }
 
 protected:
     virtual uint64_t size() { return node()->attributes().size; }

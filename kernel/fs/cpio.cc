@@ -6,7 +6,7 @@
 #include "kernel/files/lookup.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
-#include "vm/uvm_aobj.h"
+#include "vm/uvm_pages.h"
 
 #include <algorithm>
 
@@ -180,10 +180,10 @@ private:
     }
 
     status fill(vnode& node, std::string_view data) {
-        ref_ptr<uvm_aobj> memory = node.memory();
+        ref_ptr<uvm_pages> memory = node.memory();
         TRY(memory->resize(data.size()));
         for (size_t at = 0; at < data.size(); at += page_size) {
-            held_page page = TRY(memory->hold(at >> page_shift, uvm_aobj::purpose::write));
+            held_page page = TRY(memory->hold(at >> page_shift, uvm_pages::purpose::write));
             const size_t size = std::min(page_size, data.size() - at);
             memcpy(page.data(), data.data() + at, size);
             read_until(data.data() + at + size);

@@ -68,7 +68,7 @@ vattr tmpfs_node::attributes() {
     return a;
 }
 
-ref_ptr<uvm_aobj> tmpfs_node::memory() { return memory_; }
+ref_ptr<uvm_pages> tmpfs_node::memory() { return memory_; }
 
 expected<size_t> tmpfs_node::read_link(char* out, size_t size) {
     if (!is_symlink())

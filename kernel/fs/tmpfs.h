@@ -43,7 +43,7 @@ public:
     expected<ref_ptr<vnode>> name_in_parent(char* out) override;
     expected<size_t> read_link(char* out, size_t size) override;
     expected<ref_ptr<file>> open(uint32_t flags) override;
-    ref_ptr<uvm_aobj> memory() override;
+    ref_ptr<uvm_pages> memory() override;
     uint64_t held() override { return memory_ ? memory_->share() : 0; }
     status mount_here(mount_point& m) override;
     status truncate(uint64_t size) override;

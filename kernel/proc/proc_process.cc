@@ -8,7 +8,7 @@
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
-#include "vm/uvm_aobj.h"
+#include "vm/uvm_pages.h"
 #include "vm/vmspace.h"
 
 #include <algorithm>
@@ -140,7 +140,7 @@ status print_path(vnode& node, text_buffer& out) {
     }
     // A file without a name any more; memory files keep the name that they were made with.
     char name[64] = {};
-    if (ref_ptr<uvm_aobj> memory = node.memory()) {
+    if (ref_ptr<uvm_pages> memory = node.memory()) {
         lock_guard guard(memory->lock());
         copy_string(name, sizeof(name), memory->name());
     }

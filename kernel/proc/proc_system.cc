@@ -21,6 +21,7 @@
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
 #include "vm/uvm_swap.h"
+#include "vm/uvm_vnode.h"
 
 #include <algorithm>
 
@@ -67,7 +68,7 @@ status show_meminfo(const proc_subject&, text_buffer& out) {
         {"Mlocked", locked},
         {"SwapTotal", kib_of_pages(swap.pages)},
         {"SwapFree", kib_of_pages(swap.free)},
-        {"Dirty", 0},
+        {"Dirty", kib_of_pages(uvm_vnode::dirty_pages())},
         {"Writeback", 0},
         {"AnonPages", kib_of_pages(p.anon)},
         {"Mapped", kib_of_pages(vm_page_count_mapped())},

@@ -4,6 +4,7 @@
 #include "kernel/drivers/disks.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
+#include "kernel/files/mount.h"
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"
@@ -13,6 +14,7 @@
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
+#include "vm/uvm_vnode.h"
 
 #include <algorithm>
 
@@ -390,14 +392,48 @@ sysresult sys_ioctl(sys_fd fd, sys_hex command, uint64_t argument) {
 }
 
 sysresult sys_fsync(sys_fd fd) {
-    TRY(TRY(files().get(fd))->sync());
+    TRY(TRY(files().get(fd))->sync(false));
     return 0;
 }
 
-sysresult sys_fdatasync(sys_fd fd) { return sys_fsync(fd); }
+sysresult sys_fdatasync(sys_fd fd) {
+    TRY(TRY(files().get(fd))->sync(true));
+    return 0;
+}
 
+// As Linux, it tells of no error: who has a file open does (fsync), and who mounts (syncfs).
 sysresult sys_sync() {
-    (void)disks_flush(); // there is nothing else to write back: all file systems are memory
+    (void)mounts_sync();
+    (void)uvm_vnode::flush_all();
+    (void)disks_flush();
+    return 0;
+}
+
+sysresult sys_syncfs(sys_fd fd) {
+    auto f = TRY(files().get(fd));
+    if (f->flags() & o_path)
+        return fail(Errno::badf);
+    TRY(f->node()->fs().sync());
+    return 0;
+}
+
+// Each of the three waits and writes is all of them here: what is dirty is written, and waited for.
+sysresult sys_sync_file_range(sys_fd fd, int64_t offset, int64_t size, sys_hex flags) {
+    constexpr uint64_t known = 7; // SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
+    auto f = TRY(files().get(fd));
+    if (f->flags() & o_path)
+        return fail(Errno::badf);
+    int64_t end;
+    if ((flags.value & ~known) || offset < 0 || size < 0 ||
+        __builtin_add_overflow(offset, size, &end))
+        return fail(Errno::inval);
+    if (size == 0)
+        end = INT64_MAX;
+    if (f->node()->type() != s_ifreg && f->node()->type() != s_ifblk &&
+        f->node()->type() != s_ifdir && f->node()->type() != s_iflnk)
+        return fail(Errno::spipe);
+    if (flags.value)
+        TRY(f->write_back(uint64_t(offset), uint64_t(end)));
     return 0;
 }
 
@@ -447,7 +483,7 @@ sysresult sys_fallocate(sys_fd fd, int32_t mode, int64_t offset, int64_t size) {
     return 0;
 }
 
-sysresult sys_fadvise64(sys_fd fd, int64_t, int64_t size, int32_t advice) {
+sysresult sys_fadvise64(sys_fd fd, int64_t offset, int64_t size, int32_t advice) {
     constexpr int32_t last_advice = 5; // POSIX_FADV_NOREUSE
     auto f = TRY(files().get(fd));
     if (f->flags() & o_path)
@@ -456,5 +492,10 @@ sysresult sys_fadvise64(sys_fd fd, int64_t, int64_t size, int32_t advice) {
         return fail(Errno::spipe);
     if (size < 0 || advice < 0 || advice > last_advice)
         return fail(Errno::inval);
-    return 0; // contents are in memory already, whatever the program is going to do
+    // As Linux, from where 0 bytes begin to the end.
+    const uint64_t start = uint64_t(offset);
+    const uint64_t end = size && offset >= 0 ? start + uint64_t(size) : INT64_MAX;
+    if (start < end)
+        TRY(f->advise(start, end, advice));
+    return 0;
 }

@@ -1,12 +1,10 @@
-// swapon(2) and swapoff(2); and the page daemon's thread, which the first swapon starts.
+// swapon(2) and swapoff(2). The first swapon starts the page daemon.
 #include "kernel/abi/syscalls.h"
 #include "kernel/drivers/disks.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
-#include "kernel/sched/kernel_thread.h"
-#include "vm/uvm_pageout.h"
-#include "vm/uvm_pdaemon.h"
+#include "kernel/fs/file_daemons.h"
 #include "vm/uvm_swap.h"
 #include "vm/uvm_swapoff.h"
 
@@ -28,17 +26,6 @@ expected<disk*> disk_at(const sys_path& path) {
     return d;
 }
 
-status start_daemon() {
-    static constinit std::atomic<bool> started{false};
-    if (started.exchange(true))
-        return {};
-    auto daemon = kernel_thread_start("pagedaemon", [](void*) { uvm_pageout(); }, nullptr);
-    if (daemon)
-        return {};
-    started.store(false);
-    return fail(daemon.error());
-}
-
 } // namespace
 
 sysresult sys_swapon(sys_path path, sys_hex flags) {
@@ -48,11 +35,10 @@ sysresult sys_swapon(sys_path path, sys_hex flags) {
         return fail(Errno::perm);
     disk& d = *TRY(disk_at(path));
     TRY(uvm_swap::on(d, flags.value & swap_prefer ? int(flags.value & swap_priority) : -1));
-    if (const status started = start_daemon(); !started) {
+    if (const status started = start_page_daemon(); !started) {
         (void)uvm_swapoff(d); // nothing has gone there yet
         return fail(started.error());
     }
-    uvm_pdaemon::begin_paging();
     return 0;
 }
 

@@ -59,16 +59,22 @@ void sim_disk::start(disk_request& r) {
         if (r.operation == disk_operation::read)
             std::memset(data, rubbish, page_size);
         std::memcpy(q.before.emplace_back().data(), data, page_size);
-        look_at(s, q.before.back(), "begins");
+        look_at(r, s, q.before.back(), "begins");
     }
     std::lock_guard guard(lock_);
     waiting_.push_back(std::move(q));
     something_.notify_all();
 }
 
-void sim_disk::look_at(const disk_segment& s, const contents& before, const char* what) {
+void sim_disk::look_at(const disk_request& r, const disk_segment& s, const contents& before,
+                       const char* what) const {
     const vm_page* page = vm_page_of(s.start);
     ASSERT(page && page->owner_kind != page_owner::free);
+    if (may_change_ && r.operation == disk_operation::write) {
+        if (page->wire_count == 0)
+            panic("sim_disk: %s with a page that is not held", what);
+        return;
+    }
     if (page->owner_kind != page_owner::kernel && (!page->busy || page->md.mapped()))
         panic("sim_disk: %s with a page that is not busy, or mapped", what);
     if (std::memcmp(before.data(), direct_map(s.start), page_size) != 0)
@@ -92,14 +98,15 @@ void sim_disk::carry_out(const request& q, bool fails) {
     uint64_t at = q.r->sector / (page_size / sector_size);
     for (size_t i = 0; i < q.r->segments.size(); i++, at++) {
         const disk_segment& s = q.r->segments[i];
-        look_at(s, q.before[i], "ends");
+        look_at(*q.r, s, q.before[i], "ends");
         if (q.r->operation == disk_operation::read) {
             if (!fails)
                 std::memcpy(direct_map(s.start), pages_[at].data(), page_size);
         } else if (fails) {
             pages_[at].fill(rubbish);
         } else {
-            pages_[at] = q.before[i];
+            std::memcpy(pages_[at].data(), may_change_ ? direct_map(s.start) : q.before[i].data(),
+                        page_size);
         }
     }
 }

@@ -4,7 +4,7 @@
 // It moves a request's data when it answers, and not before: until then a page that is read has
 // rubbish in it. It panics when somebody else is at a page meanwhile, as the rule about busy pages
 // (vm/uvm_pager.h) forbids: one that is written changes, one that is read is written to, or either
-// has a mapping.
+// has a mapping. Pages of files are not busy while they are written: let_pages_change().
 #pragma once
 
 #include "lib/disk.h"
@@ -29,6 +29,10 @@ public:
 
     // What mkswap writes, by hand: `bad` are pages that it found to be no good.
     void make_swap(const std::vector<uint32_t>& bad = {});
+
+    // From now on what is written may be mapped, and change meanwhile: what it was when the disk answers
+    // is what the disk has.
+    void let_pages_change() { may_change_ = true; }
 
     NO_ALLOC void start(disk_request& r) override;
     // Answers some request; false when there is none.
@@ -58,7 +62,8 @@ private:
 
     bool fails(const disk_request& r);
     void carry_out(const request& q, bool fails);
-    static void look_at(const disk_segment& s, const contents& before, const char* what);
+    void look_at(const disk_request& r, const disk_segment& s, const contents& before,
+                 const char* what) const;
 
     mutable std::mutex lock_;
     std::vector<contents> pages_;
@@ -66,6 +71,7 @@ private:
     std::set<uint64_t> unreadable_, unwritable_;
     uint64_t fail_in_ = 0, failed_ = 0;
     uint64_t answered_[3] = {};
+    bool may_change_ = false;
     std::minstd_rand random_;
 
     friend class sim_disk_thread;

@@ -185,6 +185,8 @@ static const struct call calls[] = {
     C(FD, VALUE, flock, OBJ, LOCK_UN),
     C(FD, VALUE, fsync, OBJ),
     C(FD, VALUE, fdatasync, OBJ),
+    C(FD, VALUE, syncfs, OBJ),
+    C(FD, VALUE, sync_file_range, OBJ, 0, 2 * PAGE, 7),
     C(FD, VALUE, ftruncate, OBJ, 2),
     C(FD, VALUE, ftruncate, OBJ, 3 * PAGE),
     C(FD, VALUE, fadvise64, OBJ, 0, 0, POSIX_FADV_DONTNEED),

@@ -52,6 +52,9 @@
     X(pgswapin, "pages that came from swap")                                                       \
     X(pgswapout, "pages that were written to swap")                                                \
     X(pdpageouts, "requests that wrote them")                                                      \
+    X(pgfilein, "pages that were read from files on disks, and from disks")                        \
+    X(pgfileout, "pages that were written to them")                                                \
+    X(fileputs, "calls of a file system that wrote them")                                          \
     X(pdwoke, "turns of the page daemon")                                                          \
     X(pdscans, "pages that it looked at")                                                          \
     X(pdreact, "of those, how many stayed: used since the last look, or wired")                    \

@@ -338,7 +338,7 @@ void vm_page_add_range(paddr_t start, uint64_t size) {
     }
 }
 
-vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
+static vm_page* allocate(page_owner kind, bool zeroed, bool urgent) {
     CHECK_ASSERT(kind != page_owner::free && kind != page_owner::reserved);
     if (alloc_should_fail()) [[unlikely]]
         return nullptr;
@@ -349,7 +349,8 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
         if (zeroed)
             page = stock->zeroed.pop();
         is_zero = page;
-        if (!page && !(page = stock->used.pop()) && !(page = refill(stock, kind))) [[unlikely]]
+        if (!page && !(page = stock->used.pop()) &&
+            !(page = refill(stock, urgent ? page_owner::kernel : kind))) [[unlikely]]
             return nullptr;
         stock->recount(page_owner::free, kind);
         become_owned(*page, kind);
@@ -363,6 +364,11 @@ vm_page* vm_page_alloc(page_owner kind, bool zeroed) {
         EVENT(page_zeroed, .page = page->physical(), .kind = trace::page_kind(kind));
     }
     return page;
+}
+
+vm_page* vm_page_alloc(page_owner kind, bool zeroed) { return allocate(kind, zeroed, false); }
+vm_page* vm_page_alloc_urgently(page_owner kind, bool zeroed) {
+    return allocate(kind, zeroed, true);
 }
 
 static void free_to(page_stack page_stock::* stack, vm_page* page) {

@@ -32,7 +32,8 @@ struct vm_page {
     bool queued : 1 = false;      // the page daemon may choose it (vm/uvm_pdpolicy.h)
     bool wanted : 1 = false;      // while busy: somebody waits for it
     bool released : 1 = false;    // while busy: nobody has it any more
-    uint8_t unused_flags : 4 = 0; // so that the byte is written at once, and not changed bit by bit
+    bool placed : 1 = false;      // of a uvm_vnode: all of it has a place on the disk
+    uint8_t unused_flags : 3 = 0; // so that the byte is written at once, and not changed bit by bit
     // On its way between memory and a disk (vm/uvm_pager.h): its contents are the disk's, it has no
     // mapping, and it stays its owner's.
     std::atomic<bool> busy{false};
@@ -69,6 +70,8 @@ void vm_page_init(boot_info& info);
 // A page of undefined (zeroed when asked) contents. Null when there is none. Does not sleep. `kind`
 // is recorded.
 vm_page* vm_page_alloc(page_owner kind, bool zeroed = false);
+// The same for a page of an object that the kernel itself must have: it may be one of the reserve.
+vm_page* vm_page_alloc_urgently(page_owner kind, bool zeroed = false);
 // The page has no mapping, no wire count and is on no list.
 NO_ALLOC void vm_page_free(vm_page* page);
 // The same for a page all of whose bytes are 0: who asks for a zeroed one gets it as it is.
