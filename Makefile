@@ -46,7 +46,7 @@ endif
 # ---- Sources -------------------------------------------------------------------------------
 
 kernel_sources := $(sort $(wildcard boot/*.S arch/x86_64/*.S arch/x86_64/*.cc lib/*.cc \
-                    kernel/*.cc kernel/*/*.cc vm/*.cc vm/*/*.cc tests/kernel/*.cc))
+                    kernel/*.cc kernel/*/*.cc kernel/fs/*/*.cc vm/*.cc vm/*/*.cc tests/kernel/*.cc))
 host_sources   := $(sort $(wildcard tests/host/*.cc vm/*.cc vm/*/*.cc arch/host/*.cc) \
                     $(filter-out lib/kernel_%.cc,$(wildcard lib/*.cc)) \
                     kernel/drivers/partition_table.cc kernel/drivers/virtqueue.cc tests/replacement/simulate.cc)

@@ -71,3 +71,24 @@ status disk_wait::all() {
         sleeping_.wait(lock_, "disk");
     return std::exchange(result_, status{});
 }
+
+bool disk::claim() {
+    int32_t parts = whole.users_.load();
+    if (&whole != this)
+        do {
+            if (parts < 0)
+                return false;
+        } while (!whole.users_.compare_exchange_weak(parts, parts + 1));
+    int32_t nobody = 0;
+    if (users_.compare_exchange_strong(nobody, -1))
+        return true;
+    if (&whole != this)
+        whole.users_.fetch_sub(1);
+    return false;
+}
+
+void disk::release() {
+    users_.store(0);
+    if (&whole != this)
+        whole.users_.fetch_sub(1);
+}

@@ -23,6 +23,7 @@
 #include "lib/types.h"
 #include "lib/wait_queue.h"
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -86,12 +87,18 @@ public:
     // Begins `r`. Its result is EINVAL if it is not of whole blocks or lies beyond the end, EROFS.
     NO_ALLOC void submit(disk_request& r);
 
+    // From here until release() it is one user's: a file system's or swap's. False: it is somebody's,
+    // or a partition of it is, or what it is a part of.
+    bool claim();
+    void release();
+
     const facts is;
     disk& whole;                           // the device that it is a part of; or itself
     list_node of_all CONSTANT_ONCE_SHARED; // kernel/drivers/disks.cc
 
 private:
     status check(const disk_request& r) const;
+    std::atomic<int32_t> users_{0}; // -1: it is claimed; else how many of its partitions are
     disk_driver& driver_;
 };
 

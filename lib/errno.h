@@ -19,7 +19,8 @@
     X(39, notempty, "ENOTEMPTY") X(40, loop, "ELOOP") X(61, nodata, "ENODATA") \
     X(62, time, "ETIME") X(71, proto, "EPROTO") X(75, overflow, "EOVERFLOW") \
     X(88, notsock, "ENOTSOCK") X(95, opnotsupp, "EOPNOTSUPP") X(97, afnosupport, "EAFNOSUPPORT") \
-    X(110, timedout, "ETIMEDOUT") X(114, already, "EALREADY") X(125, canceled, "ECANCELED") \
+    X(110, timedout, "ETIMEDOUT") X(114, already, "EALREADY") X(117, uclean, "EUCLEAN") \
+    X(125, canceled, "ECANCELED") \
     X(130, ownerdead, "EOWNERDEAD") X(131, notrecoverable, "ENOTRECOVERABLE")              \
     /* Never seen by a program: what a sleeping call returns when a signal wakes it. The  \
        return to user mode turns it into a restart or into EINTR (see kernel/signal/signal.h). */ \

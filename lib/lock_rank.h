@@ -14,11 +14,15 @@ enum class lock_rank : uint8_t {
     page_policy,    // who chooses the page daemon's policy
     standstill,     // one at a time stops the other CPUs
     mount,          // the mount table
-    directory,      // the names of one file system: tmpfs::names_
+    node_walk,      // ext2::walk_: who goes through all nodes in memory
+    directory,      // the names of one file system: tmpfs::names_, ext2::names_
     vnode,          // vnode::lock_: the contents of a file
     buffer_caches,  // the caches of disks that there are: kernel/fs/buffer.cc
     itimer,         // interval_timers::setting
     pipe,           // pipe::lock_
+    orphans,        // ext2::orphans_lock_: files without a name that are open
+    block_map,      // ext2_map::lock: which blocks a file has
+    block_groups,   // ext2_volume::lock_: which blocks and inodes are taken
     vm_map,         // vm_map::lock_
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_

@@ -410,7 +410,9 @@ expected<held_page> uvm_vnode::try_hold(wanted_bytes& bytes, page_in& later) {
     if (bytes.what_for != purpose::extend && bytes.index() >= pages_of(size()))
         return fail(Errno::fault);
     vm_page* page = TRY(page_for(bytes, later));
-    if (stores && !page->placed && !std::exchange(bytes.ready, true)) {
+    // What lies past the end of its page has no place yet, even if the rest has.
+    const bool placed = page->placed && bytes.end <= size();
+    if (stores && !placed && !std::exchange(bytes.ready, true)) {
         later.make_ready(ref_ptr<uvm_object>(this), bytes.start, bytes.end);
         return fail(Errno::again);
     }

@@ -10,13 +10,13 @@ static list<mount_point, &mount_point::in_table> mounts GUARDED_BY(mounts_lock);
 static constinit pool<mount_point> mount_points{"mount"};
 static vnode* the_root; // set once; its mount keeps it
 
-status mount_root(file_system& fs) {
+status mount_root(file_system& fs, const char* source) {
     mount_point* m = mount_points.create();
     if (!m)
         return fail(Errno::nomem);
     m->fs = &fs;
     m->root = fs.root();
-    copy_string(m->source, sizeof(m->source), "root");
+    copy_string(m->source, sizeof(m->source), source);
     the_root = m->root.get();
     lock_guard guard(mounts_lock);
     mounts.push_back(*m);
@@ -90,9 +90,15 @@ status remount(vnode& root, uint32_t flags, char* options) {
         return fail(Errno::inval);
     file_system& fs = root.fs();
     const uint32_t before = fs.mount_flags();
+    const bool ends_writing = !fs.read_only() && (flags & ms_rdonly);
+    const bool begins_writing = fs.read_only() && !(flags & ms_rdonly);
     if (flags & ms_rdonly)
         TRY(fs.set_mount_flags(flags));
-    status set = fs.set_options(options);
+    status set = ends_writing ? fs.become_read_only() : status{};
+    if (set)
+        set = fs.set_options(options);
+    if (set && begins_writing)
+        set = fs.become_writable();
     if (set)
         set = fs.set_mount_flags(flags);
     else if (flags & ms_rdonly)

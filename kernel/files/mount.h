@@ -17,7 +17,7 @@ struct mount_point {
 };
 
 // Makes `fs` the root of everything. Once.
-status mount_root(file_system& fs);
+status mount_root(file_system& fs, const char* source);
 // Mounts `fs` on a directory. ENOTDIR ENOMEM; ENOENT when it has been removed; EBUSY when the
 // directory's own root is of the same type. On failure the file system stays the caller's.
 status mount_on(ref_ptr<vnode> directory, file_system& fs, const char* source);

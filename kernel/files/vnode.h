@@ -276,9 +276,12 @@ public:
     // Whether a vnode other than the root, or the root itself by more than `root_references`, is in
     // use.
     virtual bool busy(unsigned root_references) = 0;
-    // What statfs(2) tells, in blocks of a page and in files. 0 where there is no limit.
+    // What statfs(2) tells, in blocks and in files. 0 where there is no limit. `reserved`: of the free
+    // blocks, the superuser's.
     struct space {
         uint64_t blocks = 0, free_blocks = 0, files = 0, free_files = 0;
+        uint64_t reserved = 0;
+        uint32_t block_size = page_size;
     };
     virtual space get_space() { return {}; }
     // syncfs(2): everything that was changed before is on the disk. EIO. No lock is held but that of the
@@ -289,6 +292,10 @@ public:
         (void)options;
         return {};
     }
+    // Around the change of MS_RDONLY by remount: it is read-only still, EROFS; already, EBUSY. Nobody
+    // changes it meanwhile.
+    virtual status become_writable() { return {}; }
+    virtual status become_read_only() { return {}; }
     // For /proc/mounts: ",size=...", or nothing.
     virtual void show_options(char* out, size_t size) {
         if (size)

@@ -3,14 +3,18 @@
 
 #include "arch/boot_info.h"
 #include "arch/memory.h"
+#include "kernel/base/cmdline.h"
 #include "kernel/base/printk.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/anonymous.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/vfs.h"
 #include "kernel/fs/cpio.h"
 #include "kernel/fs/device.h"
+#include "kernel/fs/ext2/ext2.h"
 #include "kernel/fs/tmpfs.h"
 #include "lib/assert.h"
+#include "lib/string.h"
 #include "vm/phys/vm_page.h"
 
 #include <algorithm>
@@ -49,10 +53,14 @@ private:
     const uint64_t end_;
 };
 
-void vfs_init(boot_info& info) {
-    anonymous_init();
+namespace {
+
+// The root is in memory, and what the boot modules hold is put there. The quota of its pages is what
+// /dev is under, too: everybody may write to /tmp and to /dev/shm, and together they have one half of
+// memory, not two.
+ref_ptr<page_quota> mount_root_archive(boot_info& info) {
     tmpfs* fs = need(tmpfs::create("tmpfs", {s_ifdir | 0755, 0, 0}, {}), "root");
-    if (status s = mount_root(*fs); !s)
+    if (status s = mount_root(*fs, "root"); !s)
         panic("the root file system cannot be mounted");
     for (size_t i = 0; i < info.module_count; i++) {
         const boot_module& module = info.modules[i];
@@ -68,12 +76,45 @@ void vfs_init(boot_info& info) {
                (unsigned long long)done.bytes / 1024, done.damaged ? ", archive damaged" : "");
     }
     fs->allow_more(tmpfs_limits::usual());
+    return fs->quota();
+}
+
+disk* disk_named(std::string_view path) {
+    constexpr std::string_view dev = "/dev/";
+    for (disk* d = disk_next(nullptr); path.starts_with(dev) && d; d = disk_next(d))
+        if (path.substr(dev.size()) == d->is.name)
+            return d;
+    return nullptr;
+}
+
+// The root is on a disk, and what the boot modules hold is not wanted.
+ref_ptr<page_quota> mount_root_disk(boot_info& info, const char* path) {
+    disk* d = disk_named(path);
+    if (!d)
+        panic("root=%s: there is no such disk", path);
+    const bool read_only = cmdline_has("ro") || d->is.read_only;
+    ext2* fs = need(ext2::mount(*d, read_only), path);
+    if (!fs->set_mount_flags(read_only ? ms_rdonly : 0) || !mount_root(*fs, path))
+        panic("the root file system cannot be mounted");
+    for (size_t i = 0; i < info.module_count; i++)
+        module_memory(info.modules[i]).give_rest();
+    printk("root file system: %s, %s", path, read_only ? "read-only" : "to be written to");
+    return need(page_quota::create(tmpfs_limits::usual().pages), "a quota");
+}
+
+} // namespace
+
+void vfs_init(boot_info& info) {
+    anonymous_init();
+    char disk[64];
+    const ref_ptr<page_quota> quota = cmdline_value("root=", disk, sizeof disk)
+                                          ? mount_root_disk(info, disk)
+                                          : mount_root_archive(info);
     ref_ptr<vnode> root = root_directory();
     auto dev = root->lookup("dev");
     if (!dev)
         dev = root->create("dev", {s_ifdir | 0755, 0, 0});
-    // Everybody may write to /tmp and to /dev/shm: together they have one half of memory, not two.
-    tmpfs* devices = need(devtmpfs_create(fs->quota()), "/dev");
+    tmpfs* devices = need(devtmpfs_create(quota), "/dev");
     if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)
         panic("/dev cannot be mounted: %s", errno_name(s.error()));
 }

@@ -266,6 +266,7 @@ status show_swaps(const proc_subject&, text_buffer& out) {
 status show_filesystems(const proc_subject&, text_buffer& out) {
     for (const char* type : {"tmpfs", "devtmpfs", "proc"})
         out.print("nodev\t%s\n", type);
+    out.print("\text2\n");
     return {};
 }
 

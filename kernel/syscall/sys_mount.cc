@@ -1,10 +1,12 @@
 // mount(2), umount2(2) and statfs(2).
 #include "kernel/abi/syscalls.h"
+#include "kernel/drivers/disks.h"
 #include "kernel/files/file.h"
 #include "kernel/files/lookup.h"
 #include "kernel/files/path_buffer.h"
 #include "kernel/files/permission.h"
 #include "kernel/fs/device.h"
+#include "kernel/fs/ext2/ext2.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/proc/procfs.h"
 #include "kernel/process/thread.h"
@@ -19,7 +21,30 @@ constexpr uint32_t honoured_flags = ms_rdonly | ms_nosuid | ms_nodev | ms_noexec
                                     ms_nodiratime | ms_relatime | ms_strictatime;
 constexpr size_t name_size = 64;
 
-expected<file_system*> make_file_system(std::string_view type, char* text) {
+// Whether its source is a disk: the others take any text.
+bool on_disk(std::string_view type) { return type == "ext2"; }
+
+// ENOTBLK: it is no disk's. EACCES: it cannot be written to. EBUSY: it is in use.
+expected<file_system*> mount_ext2(vnode* source, const char* text, bool read_only) {
+    if (!source || source->type() != s_ifblk)
+        return fail(Errno::notblk);
+    if (*text)
+        return fail(Errno::inval);
+    if (source->fs().mount_flags() & ms_nodev)
+        return fail(Errno::acces);
+    disk* d = disk_of(source->device());
+    if (!d)
+        return fail(Errno::nxio);
+    if (d->is.read_only && !read_only)
+        return fail(Errno::acces);
+    return TRY(ext2::mount(*d, read_only));
+}
+
+// `source` is what there is by that name, or null.
+expected<file_system*> make_file_system(std::string_view type, char* text, vnode* source,
+                                        bool read_only) {
+    if (type == "ext2")
+        return TRY(mount_ext2(source, text, read_only));
     if (type == "tmpfs") {
         const tmpfs_options options = TRY(tmpfs_options::parse(text));
         const tmpfs_limits usual = tmpfs_limits::usual();
@@ -48,9 +73,10 @@ status write_statfs(vnode& node, user_ptr<void> out) {
     const file_system::space space = node.fs().get_space();
     linux_statfs s{};
     s.type = int64_t(node.fs().magic());
-    s.bsize = s.frsize = page_size;
+    s.bsize = s.frsize = space.block_size;
     s.blocks = space.blocks;
-    s.bfree = s.bavail = space.free_blocks;
+    s.bfree = space.free_blocks;
+    s.bavail = space.free_blocks - space.reserved;
     s.files = space.files;
     s.ffree = space.free_files;
     s.fsid = node.fs().device();
@@ -88,11 +114,15 @@ sysresult sys_mount(sys_string source, sys_path target, sys_string type, sys_add
     auto type_length = copy_in_string(type_name, type.address, sizeof(type_name));
     if (!type_length)
         return fail(type_length.error() == Errno::nametoolong ? Errno::nodev : type_length.error());
+    ref_ptr<vnode> from;
     if (source.address.value()) {
-        auto from = TRY(path_buffer::copy({source.address}));
-        copy_string(source_name, sizeof(source_name), from.c_str());
+        auto path = TRY(path_buffer::copy({source.address}));
+        copy_string(source_name, sizeof(source_name), path.c_str());
+        if (on_disk(type_name))
+            from = TRY(lookup_path(at_fdcwd, path.c_str(), true));
     }
-    file_system* fs = TRY(make_file_system(type_name, options.data()));
+    file_system* fs =
+        TRY(make_file_system(type_name, options.data(), from.get(), wanted & ms_rdonly));
     TRY(fs->set_mount_flags(uint32_t(wanted) & honoured_flags)); // nobody writes to it yet
     if (status s = mount_on(std::move(directory), *fs, source_name); !s) {
         fs->destroy();

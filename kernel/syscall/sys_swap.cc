@@ -34,17 +34,23 @@ sysresult sys_swapon(sys_path path, sys_hex flags) {
     if (!is_superuser())
         return fail(Errno::perm);
     disk& d = *TRY(disk_at(path));
-    TRY(uvm_swap::on(d, flags.value & swap_prefer ? int(flags.value & swap_priority) : -1));
-    if (const status started = start_page_daemon(); !started) {
-        (void)uvm_swapoff(d); // nothing has gone there yet
-        return fail(started.error());
-    }
-    return 0;
+    if (!d.claim())
+        return fail(Errno::busy);
+    status on = uvm_swap::on(d, flags.value & swap_prefer ? int(flags.value & swap_priority) : -1);
+    if (on)
+        if (on = start_page_daemon(); !on)
+            (void)uvm_swapoff(d); // nothing has gone there yet
+    if (on)
+        return 0;
+    d.release();
+    return fail(on.error());
 }
 
 sysresult sys_swapoff(sys_path path) {
     if (!is_superuser())
         return fail(Errno::perm);
-    TRY(uvm_swapoff(*TRY(disk_at(path))));
+    disk& d = *TRY(disk_at(path));
+    TRY(uvm_swapoff(d));
+    d.release();
     return 0;
 }

@@ -289,7 +289,14 @@ def boot(arguments: argparse.Namespace) -> int:
 
 def image(arguments: argparse.Namespace) -> int:
     from .rootfs import build_root
-    arguments.output.write_bytes(build_root(arguments.program))
+    archive = build_root(arguments.program)
+    if arguments.output:
+        arguments.output.write_bytes(archive)
+    if arguments.ext2:
+        from .ext2 import make
+        make(arguments.ext2, arguments.size, archive)
+    if not arguments.output and not arguments.ext2:
+        raise ToolError("image: --ext2 FILE or -o FILE?")
     return 0
 
 
@@ -411,8 +418,11 @@ one command on it; `tools/spork help COMMAND` tells the options.""")
     each.add_argument("-o", "--output", type=Path, metavar="FILE")
     each.set_defaults(action=make_page)
 
-    each = commands.add_parser("image", help="make the root file system's archive")
-    each.add_argument("-o", "--output", type=Path, required=True)
+    each = commands.add_parser("image", help="make the root file system, as an archive or on a disk")
+    each.add_argument("-o", "--output", type=Path, metavar="FILE", help="a cpio archive, as QEMU's -initrd takes it")
+    each.add_argument("--ext2", type=Path, metavar="FILE",
+                      help="a disk with an ext2: --disk FILE --append root=/dev/vda boots from it")
+    each.add_argument("--size", default="64M", metavar="SIZE", help="of that disk (64M)")
     each.add_argument("--program", type=Path, action="append", default=[])
     each.set_defaults(action=image)
 
