@@ -170,6 +170,7 @@ void kernel_main(boot_info& info) {
     printk("memory: %lu MiB, %lu MiB free", memory.total >> (20 - page_shift),
            memory.free >> (20 - page_shift));
     vm_limit_of_caller = process_vm_limit;
+    vm_borrowing_of_caller = process_vm_borrowing;
     uvm_check_at_seams = cmdline_has("check");
     shm_init();
     strace_init();

@@ -16,6 +16,7 @@
 
 #include "vm/uvm_pdpolicy.h"
 #include "vm/uvm_swap.h"
+#include "vm/vm_aftermath.h"
 
 class vm_anon;
 
@@ -61,6 +62,8 @@ public:
     bool has_room() const { return count_ < most; }
     // What make_ready() of the object does with these bytes.
     void make_ready(ref_ptr<uvm_object> owner, uint64_t start, uint64_t end);
+    // It is for a fault, which this fork led to.
+    void lay_to(remembered_fork fork) { cause_ = std::move(fork); }
 
 private:
     enum class waits_for : uint8_t { nothing, another, swap, home, place };
@@ -76,4 +79,5 @@ private:
     swap_slot slot_ = 0; // of the first, if it comes from swap
     page_owner_lock owner_;
     uint64_t first_ = 0, end_ = 0; // home: the first page; place: the bytes
+    remembered_fork cause_;
 };

@@ -107,7 +107,10 @@ struct uvm_faultinfo {
 [[gnu::always_inline]] inline void uvm_faultinfo::tell(fault_kind kind, const vm_page& mapped,
                                                        const vm_page& found) const {
     EVENT(fault_case, .va = va, .kind = kind, .page = mapped.physical());
-    if (mapping ? kind != fault_kind::case_2a && lacks_right(found) : entry.last_fork.child())
+    const bool by_fork =
+        kind == fault_kind::case_1b ||
+        (mapping ? kind != fault_kind::case_2a && lacks_right(found) : entry.last_fork.child());
+    if (by_fork)
         entry.last_fork.count(kind, write());
 }
 
@@ -190,6 +193,8 @@ fault_outcome vmspace::bring_in(vaddr_t page, vm_prot access) {
         if (vm_map_entry* entry = map_.lookup(page))
             there = entry->bring_in(page, access == vm_prot::write, later);
     }
+    if (auto borrowing = vm_borrowing_of_caller(*this))
+        later.lay_to({std::move(borrowing), vm_aftermath::side::child});
     if (const status came = page_in_finish(later); !came)
         return came.error() == Errno::nomem ? fault_outcome::nomem : fault_outcome::io_error;
     return there || there.error() == Errno::again ? fault_outcome::resolved : fault_outcome::nomem;

@@ -15,6 +15,7 @@ status page_in::read(unsigned pages) {
 }
 
 status page_in::read_all() {
+    cause_.count_page_in();
     about_to_move_pages(page_way::in);
     status first = read(count_), others = first;
     if (!first && count_ > 1) // it may be another one that cannot be read

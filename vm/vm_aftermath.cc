@@ -3,6 +3,8 @@
 #include "lib/trace.h"
 #include "vm/phys/pool.h"
 
+#include <algorithm>
+
 static constinit pool<vm_aftermath> aftermath_pool{"vm_aftermath"};
 static constinit std::atomic<uint64_t> forks{0};
 
@@ -11,7 +13,13 @@ ref_ptr<vm_aftermath> vm_aftermath::create() {
     return ref_ptr<vm_aftermath>::adopt(aftermath_pool.create(number));
 }
 
+uint32_t vm_aftermath::now() { return uint32_t(forks.load(std::memory_order_relaxed)); }
+
 void vm_aftermath::last_reference_gone() { aftermath_pool.destroy(this); }
+
+bool vm_aftermath::nothing_yet(side s) const {
+    return std::ranges::all_of(counts_[unsigned(s)], [](const auto& n) { return n == 0; });
+}
 
 const char* vm_aftermath::name(kind k) {
     static constexpr const char* names[] = {

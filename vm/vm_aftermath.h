@@ -17,6 +17,11 @@
 // one pointer an entry. Where two forks have write-protected pages of one entry, the later one has
 // them all. And a page that the process itself has unmapped or made read-only (MADV_DONTNEED of a
 // file, mprotect) and touches again looks as if the fork had done that.
+//
+// Page-ins are laid by the page: to the child's fork, if it has the page from its parent; to the
+// parent's, while the child has the page, too. A child that borrows its parent's address space has
+// no entries of its own: all that its faults bring in until it lets go is laid to what made it
+// (vm_borrowing_of_caller).
 #pragma once
 
 #include "lib/ref_ptr.h"
@@ -32,7 +37,8 @@
     X(read_anon, "read faults on a page of the amap (1A)")                                         \
     X(read_object, "faults on a page of the object, mapped as it is (2A)")                         \
     X(amap_copied, "amaps copied, before the first write to one that both sides had")              \
-    X(amap_reused, "amaps not copied: the other side had let go of it")
+    X(amap_reused, "amaps not copied: the other side had let go of it")                            \
+    X(paged_in, "faults that waited for a page from swap that both sides had")
 
 class vm_aftermath final : public ref_counted<vm_aftermath> {
 public:
@@ -56,9 +62,13 @@ public:
     uint64_t read(side s, kind k) const {
         return counts_[unsigned(s)][unsigned(k)].load(std::memory_order_relaxed);
     }
+    bool nothing_yet(side s) const;
     static const char* name(kind k);
     // Whether this fork came after `other`.
     bool later_than(const vm_aftermath& other) const { return number_ > other.number_; }
+    // How many forks there have been; whether this one came after so many.
+    static uint32_t now();
+    bool came_after(uint32_t so_many) const { return int32_t(uint32_t(number_) - so_many) >= 0; }
 
     explicit vm_aftermath(uint64_t number) : number_(number) {}
 
@@ -75,6 +85,10 @@ struct remembered_fork {
     // A fault that it caused; an amap that it left shared, and that may be written to now.
     void count(trace::fault_kind kind, bool write) const;
     void count(trace::write_right how) const;
+    void count_page_in() const {
+        if (aftermath)
+            aftermath->count(side, vm_aftermath::kind::paged_in);
+    }
     bool child() const { return aftermath && side == vm_aftermath::side::child; }
     // Of two entries that become one.
     void keep_later(const remembered_fork& other);

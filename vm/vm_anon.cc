@@ -6,6 +6,7 @@
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_busy.h"
 #include "vm/uvm_pdaemon.h"
+#include "vm/vm_aftermath.h"
 
 static pool<vm_anon> anon_pool{"vm_anon"};
 
@@ -28,8 +29,10 @@ expected<ref_ptr<vm_anon>> vm_anon::create(amap_lock& lock, owned_page page) {
     if (!anon)
         return fail(Errno::nomem);
     vm_page* const owned = page.release();
-    if (uvm_pdpolicy::on())
+    if (uvm_pdpolicy::on()) {
+        anon->born_ = vm_aftermath::now();
         uvm_pdaemon::enqueue_new(*owned);
+    }
     EVENT(anon_created, .anon = anon, .page = anon->physical());
     return ref_ptr<vm_anon>::adopt(anon);
 }

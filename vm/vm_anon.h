@@ -52,6 +52,8 @@ public:
     // Sees to it that the page comes to memory, if it is not there. EAGAIN: `later` is to be waited
     // for, without locks, and then everything looked up again. ENOMEM.
     status bring_in(page_in& later);
+    // How many forks there had been when it was made (vm/vm_aftermath.h), where there is paging.
+    uint32_t born() const { return born_; }
     // Whether it is in swap and nowhere else.
     bool is_swapped() const {
         lock_.assert_held();
@@ -101,6 +103,7 @@ private:
     void end();
 
     swap_slot slot_ GUARDED_BY(lock_) = 0;
+    uint32_t born_ CONSTANT_ONCE_SHARED = 0;
 #if SPORK_CHECKS
     uint32_t slots_ GUARDED_BY(lock_) = 0; // that it is in
 #endif

@@ -3,6 +3,7 @@
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
 #include "vm/phys/uvmexp.h"
+#include "vm/uvm_busy.h"
 
 using trace::write_right;
 
@@ -152,13 +153,25 @@ void vm_map_entry::check() const {
 status vm_map_entry::bring_in(vaddr_t va, bool write, page_in& later) {
     if (vm_amap* amap = aref.amap()) {
         lock_guard guard(amap->lock());
-        if (amap->lookup(slot_of(va)))
+        if (amap->lookup(slot_of(va))) {
+            if (is_of_last_fork(*amap, slot_of(va)))
+                later.lay_to(last_fork);
             return amap->bring_in(slot_of(va), slot_end(), later);
+        }
     }
     if (!object)
         return {};
     lock_guard guard(object->lock());
     return object->bring_in(object_index(va), write && !copy_on_write, later);
+}
+
+// Whether the page in the slot, which has one, is the other side's, too; in the child, was.
+bool vm_map_entry::is_of_last_fork(const vm_amap& amap, slot_t slot) const {
+    amap.lock().assert_held();
+    const vm_anon& anon = *amap.lookup(slot);
+    if (last_fork.child())
+        return last_fork.aftermath->came_after(anon.born());
+    return anon.references() > 1 || amap.shared(slot, slot + 1);
 }
 
 bool vm_map_entry::shared_by_inheritance() const {

@@ -106,11 +106,14 @@ struct vm_map_entry : vm_attributes {
     status separate_amap();
     // Whether others write to its amap, which there is. Takes the amap's lock.
     bool shared_by_inheritance() const;
-    // Begins to bring in the page at `va`, if that is in swap: as vm_anon::bring_in(). The map is
-    // locked.
+    // For a fault: begins to bring in the page at `va`, if that is out, as vm_anon::bring_in().
+    // The map is locked.
     status bring_in(vaddr_t va, bool write, page_in& later);
     // Panics when a field contradicts another.
     void check() const;
+
+private:
+    bool is_of_last_fork(const vm_amap& amap, slot_t slot) const;
 };
 
 // From the pool; null when out of memory.

@@ -17,6 +17,8 @@ static constexpr uint64_t most_checked_at_seam = 8192; // pages
 
 static uint64_t no_limit(vm_limit) { return vm_unlimited; }
 uint64_t (*vm_limit_of_caller)(vm_limit which) = no_limit;
+static ref_ptr<vm_aftermath> nobody_borrows(const vmspace&) { return {}; }
+ref_ptr<vm_aftermath> (*vm_borrowing_of_caller)(const vmspace& borrowed) = nobody_borrows;
 
 // ---- Making, emptying, ending ----------------------------------------------------------------
 

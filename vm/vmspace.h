@@ -114,6 +114,9 @@ inline constexpr uint64_t vm_unlimited = UINT64_MAX;
 // The limit, in bytes, of the process that calls; any lock of vm/ may be held. The kernel sets it
 // once: who calls is nothing that vm/ knows of. Until then nothing is limited.
 extern uint64_t (*vm_limit_of_caller)(vm_limit which);
+// Likewise: while the caller is a child that borrows this address space, what counts what comes of
+// that. Null: it does not, or nobody counts.
+extern ref_ptr<vm_aftermath> (*vm_borrowing_of_caller)(const class vmspace& borrowed);
 
 // Linux's MADV_*, MREMAP_* and MS_* numbers, which advise(), remap() and sync() take.
 namespace linux_abi {

@@ -342,6 +342,8 @@ status new_child::give_memory(creation_observer& seen) {
         TRY(security_context::create(its->cred, its->dumpable, security_context::new_program()));
     context->vm = TRY(memory_.shared ? share(its->vm)
                                      : its->vm->fork({memory_.copied, seen.expect_faults()}));
+    if (memory_.shared && wait_)
+        thread_->borrowing = seen.expect_faults();
     thread_->vm = context->vm.get();
     (void)process_exchange_context(*process_, std::move(context));
     return {};
@@ -437,6 +439,7 @@ new_child::~new_child() {
     if (thread_) {
         thread_->files.reset();
         thread_->fs.reset();
+        thread_->borrowing.reset();
     }
     if (process_ && is_process()) {
         (void)process_exchange_context(*process_, security_context::of_the_kernel());

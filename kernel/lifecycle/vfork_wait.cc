@@ -73,6 +73,7 @@ void vfork_release(thread& self, const int* wait_status) {
         record.status = signo ? signo : *wait_status >> 8 & 0xff;
     }
     self.borrowed_from = 0;
+    self.borrowing.reset();
     EVENT(vfork_release, .by_exec = trace::yes_if(!wait_status));
     waiting->release(record);
     waiting.reset();

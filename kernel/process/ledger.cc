@@ -39,6 +39,8 @@ private:
 
 void print_aftermath(const vm_aftermath& a, vm_aftermath::side side, const char* title,
                      text_buffer& out) {
+    if (a.nothing_yet(side))
+        return;
     out.print("  later, in the %s:\n", title);
     pairs shown(out);
     for (unsigned i = 0; i < vm_aftermath::kinds; i++)

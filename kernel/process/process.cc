@@ -113,6 +113,11 @@ uint64_t process_vm_limit(vm_limit which) {
     return self.limits[resources[unsigned(which)]].current;
 }
 
+ref_ptr<vm_aftermath> process_vm_borrowing(const vmspace& borrowed) {
+    const thread& self = current_thread();
+    return self.vm == &borrowed ? ref_ptr<vm_aftermath>(self.borrowing) : nullptr;
+}
+
 process* process_allocate() { return processes.create(); }
 
 void process::last_reference_gone() { processes.destroy(this); }

@@ -234,3 +234,4 @@ inline uint64_t process_limit(unsigned resource) {
 }
 // The same for vm/; RLIMIT_MEMLOCK does not bind the superuser.
 uint64_t process_vm_limit(vm_limit which);
+ref_ptr<vm_aftermath> process_vm_borrowing(const vmspace& borrowed);

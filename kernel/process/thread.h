@@ -97,6 +97,7 @@ struct thread : ref_counted<thread>, interrupted_call {
     // kernel/lifecycle/fork.cc).
     early_ref<struct vfork_wait> vfork_parent OWNED_BY_THREAD;
     std::atomic<pid_t> borrowed_from{0}; // and whose it is, for /proc; 0: nobody's but its own
+    early_ref<class vm_aftermath> borrowing OWNED_BY_THREAD; // and what counts its page-ins
 
     // What it does now is no event (kernel/observe/trace.cc).
     bool in_trace_hook OWNED_BY_THREAD = false;

@@ -182,6 +182,78 @@ TEST_CASE("paging: what swap has room for may be promised to who commits", "[pag
     CHECK(error_of(uvm_commit::charge(total + 1)) == Errno::nomem);
 }
 
+TEST_CASE("paging: page-ins are laid to the fork that led to them", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 16);
+    fill(vm, 0, 8);
+    auto later = vm_aftermath::create();
+    const auto laid = [&](vm_aftermath::side s) {
+        return later->read(s, vm_aftermath::kind::paged_in);
+    };
+    // From behind, so that no page comes along with another one.
+    const auto look = [&](vm_ref& who, uint64_t first, uint64_t end) {
+        for (uint64_t i = end; i-- > first;)
+            REQUIRE(load(who, at + pages(i)) == int(i + 1));
+    };
+    m.put_all_out();
+    {
+        auto child = vm->fork({fork_mode::cow, later});
+        REQUIRE(child);
+        CHECK(laid(vm_aftermath::side::child) == 0);
+        look(*child, 6, 8);
+        CHECK(laid(vm_aftermath::side::child) == 2);
+        look(vm, 5, 7); // one of them is there
+        CHECK(laid(vm_aftermath::side::parent) == 1);
+        // The other side has it no more: the child's page is the parent's old one, the parent's is new.
+        REQUIRE(store(vm, at, 1) == 1);
+        CHECK(laid(vm_aftermath::side::parent) == 2);
+        CHECK(later->read(vm_aftermath::side::parent, vm_aftermath::kind::write_copied) == 1);
+        m.put_all_out();
+        look(vm, 0, 1);
+        CHECK(laid(vm_aftermath::side::parent) == 2);
+        look(*child, 0, 1);
+        CHECK(laid(vm_aftermath::side::child) == 3);
+        // What is the child's alone.
+        fill(*child, 8, 2);
+        m.put_all_out();
+        look(*child, 8, 10);
+        CHECK(laid(vm_aftermath::side::child) == 3);
+        m.put_all_out();
+    }
+    look(vm, 0, 8);
+    CHECK(laid(vm_aftermath::side::parent) == 2);
+}
+
+// A child that borrows: the kernel says what counts (vm_borrowing_of_caller).
+TEST_CASE("paging: page-ins of a child that borrows its parent's memory", "[paging]") {
+    static constinit const vmspace* borrowed = nullptr;
+    static ref_ptr<vm_aftermath> later;
+    later = vm_aftermath::create();
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 4);
+    fill(vm, 0, 4);
+    m.put_all_out();
+    const auto nobody = std::exchange(vm_borrowing_of_caller, [](const vmspace& space) {
+        return &space == borrowed ? later : nullptr;
+    });
+    CHECK(load(vm, at + pages(3)) == 4);
+    borrowed = vm.get();
+    CHECK(load(vm, at + pages(2)) == 3);
+    CHECK(load(vm, at + pages(2)) == 3);
+    borrowed = nullptr;
+    CHECK(load(vm, at) == 1);
+    vm_borrowing_of_caller = nobody;
+    CHECK(later->read(vm_aftermath::side::child, vm_aftermath::kind::paged_in) == 1);
+    CHECK(later->nothing_yet(vm_aftermath::side::parent));
+    later.reset();
+}
+
 TEST_CASE("paging: swapoff that needs more memory than there is", "[paging]") {
     vm_world world;
     paging_machine m;

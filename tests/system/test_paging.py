@@ -99,6 +99,12 @@ def test_what_programs_say_of_their_pages() -> None:
     assert "not ok" not in ended.text and ended.text.endswith("all back\n"), ended.text
 
 
+def test_page_ins_are_laid_to_forks() -> None:
+    ended = script("/tests/ledger", "--swap", "16M")
+    laid = re.findall(r"(?:page-ins|the parent's, of) .*\((\d+)\)", ended.text)
+    assert laid == ["8"] * 3 and "not ok" not in ended.text, ended.text
+
+
 def test_strict_accounting_counts_swap() -> None:
     ended = script("""
         echo 2 >/proc/sys/vm/overcommit_memory

@@ -123,6 +123,24 @@ def test_a_fault_gives_a_table_its_right_back(figures: Figures) -> None:
         assert PAGES[4] // 512 <= faults[way, 4] <= PAGES[4] // 512 + 8
 
 
+def test_a_parent_that_is_out_is_not_read_for_its_child() -> None:
+    text = succeeds("tour", "--out", "--counts", "4",
+                    options=("--icount", "--append", "norandmaps", "--swap", "64M"))
+    found: Figures = defaultdict(dict)
+    for line in text.splitlines():
+        _step, label, mib, way, value = line.split("|")
+        found[label][way, int(mib)] = int(value)
+    ways = COPYING + SHARING
+    assert {found["page-ins of the call"][way, 4] for way in ways} == {0}
+    assert [found["page-ins for the child"][way, 4] for way in ways] == [16] * 6 + [0]
+    copied = found["pages copied by faults"]
+    assert all(16 <= copied[way, 4] <= 18 for way in COPYING) and {copied[way, 4] for way in SHARING} == {0}
+    # Later all of it comes in, whoever had the 16 pages: eight at a time.
+    for way in ways:
+        assert PAGES[4] - 16 <= found["pages that came with them"][way, 4] <= PAGES[4]
+        assert PAGES[4] // 8 <= found["page-ins for the parent"][way, 4] <= PAGES[4] // 5
+
+
 def test_who_waits(figures: Figures) -> None:
     blocked = figures["parent blocked"]
     assert {way for (way, _mib), value in blocked.items() if value} == {"vfork-cow", "share", "spawn"}

@@ -6,6 +6,9 @@
 // writes to all its pages again. The figures are what the kernel's ledger says of the program and
 // its child (/proc/PID/ledger, docs/ledger.md). --counts prints them bare, without the times.
 //
+// tour --out [--counts] [MIB...], on a machine with swap: the same for parents that are out, whose
+// child writes to some of their pages before it execs.
+//
 // All of it runs on one processor, where the parent of a fork goes on until it waits. On a machine
 // that counts instructions (tools/spork run --icount --append norandmaps) every figure is the same
 // in each run.
@@ -17,7 +20,12 @@
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
 
 enum { PAGE = 4096, MIB = 1 << 20, ALIGNMENT = 2 * MIB, MOST_SIZES = 4 };
 enum way { COPY, COW, COW_PTE, VFORK_BSD, VFORK, AFORK, SPAWN, WAYS };
@@ -178,8 +186,36 @@ static const struct step steps[] = {
        "",
        {{CALL, "cycles"}, {EXEC, "cycles"}, {TABLES_WRITES, "cycles"}},
        THOUSANDS}}},
+    {"9. And where the parent is on disk? It puts out all that it has written to, and\n"
+     "   makes a child, which writes to 16 of those pages and execs. (The child of\n"
+     "   posix_spawn cannot.) A page that is out is shared by its slot: fork reads\n"
+     "   nothing. Page-ins of pages that both have are laid to the fork.\n",
+     {{"page-ins of the call",
+       "those that making the child waited for",
+       {{CALL, "pageins"}},
+       COUNT},
+      {"page-ins for the child",
+       "those that its faults waited for, laid to what made it",
+       {{CHILD_LATER, "paged_in"}},
+       COUNT},
+      {"pages copied by faults",
+       "write faults of the child that copied a page both had",
+       {{CHILD_LATER, "write_copied"}},
+       COUNT},
+      {"page-ins of its exec",
+       "those that the child's exec waited for",
+       {{EXEC, "pageins"}},
+       COUNT},
+      {"page-ins for the parent",
+       "those that its faults waited for, when it wrote to each page later",
+       {{WRITES, "pageins"}},
+       COUNT},
+      {"pages that came with them",
+       "pages that came from swap meanwhile, several at once",
+       {{WRITES, "pgswapin"}},
+       COUNT}}},
 };
-enum { STEPS = sizeof steps / sizeof *steps };
+enum { STEPS = sizeof steps / sizeof *steps, BILL = STEPS - 2, OUT = STEPS - 1 };
 
 // ---- One measurement (tour --measure WAY MIB) ------------------------------------------------
 
@@ -191,7 +227,19 @@ static uint64_t cycles(void) {
     return (uint64_t)high << 32 | low;
 }
 
+// What the child writes to: so many pages, so far apart.
+static struct {
+    volatile char* at;
+    size_t pages, apart;
+} written;
+
+static void write_some(void) {
+    for (size_t i = 0; i < written.pages; i++)
+        written.at[i * written.apart]++;
+}
+
 static int child_of_afork(void* unused) {
+    write_some();
     afork_raw(SYS_execve, program, nothing, no_environment);
     return 127;
 }
@@ -204,6 +252,7 @@ static pid_t make_child(enum way way) {
     case COW_PTE:
         pid = fork();
         if (pid == 0) {
+            write_some();
             execve(program, nothing, no_environment);
             _exit(127);
         }
@@ -212,6 +261,7 @@ static pid_t make_child(enum way way) {
     case VFORK:
         pid = vfork();
         if (pid == 0) {
+            write_some();
             execve(program, nothing, no_environment);
             _exit(127);
         }
@@ -273,7 +323,8 @@ static void write_file(const char* name, const char* value) {
     close(fd);
 }
 
-static void measure(enum way way, size_t size) {
+// Memory of `size` bytes that has been written to, for a child that is made so.
+static char* prepare(enum way way, size_t size) {
     static const int fork_modes[WAYS] = {[COPY] = FORK_COPY, [COW_PTE] = FORK_COW_PTE};
     cpu_set_t first;
     CPU_ZERO(&first);
@@ -292,12 +343,22 @@ static void measure(enum way way, size_t size) {
               munmap(memory + size, ALIGNMENT - before) == 0,
           "munmap");
     write_all(memory, size);
+    return memory;
+}
+
+static pid_t end_of_child(enum way way) {
+    int status;
+    pid_t child = make_child(way);
+    check(waitpid(child, &status, 0) == child && status == 0, "the child");
+    return child;
+}
+
+static void measure(enum way way, size_t size) {
+    char* memory = prepare(way, size);
     for (int tables = 0; tables < 2; tables++) {
         write_file("/proc/sys/vm/rights_ahead", tables ? "1" : "0");
         write_file("/proc/self/ledger", "0");
-        int status;
-        pid_t child = make_child(way);
-        check(waitpid(child, &status, 0) == child && status == 0, "the child");
+        pid_t child = end_of_child(way);
         const uint64_t start = cycles();
         write_all(memory, size);
         const uint64_t end = cycles();
@@ -305,6 +366,23 @@ static void measure(enum way way, size_t size) {
         printf("%s cycles %ld\n", place_names[tables ? TABLES_WRITES : WRITES],
                (long)(end - start));
     }
+}
+
+static void measure_out(enum way way, size_t size) {
+    static const char* const counted[] = {"pageins", "pgswapin"};
+    long before[2];
+    written.at = prepare(way, size);
+    written.pages = 16;
+    written.apart = size / written.pages;
+    check(madvise((char*)written.at, size, MADV_PAGEOUT) == 0, "madvise");
+    write_file("/proc/self/ledger", "0");
+    pid_t child = end_of_child(way);
+    for (int i = 0; i < 2; i++)
+        before[i] = uvmexp(counted[i]);
+    write_all((char*)written.at, size);
+    for (int i = 0; i < 2; i++)
+        printf("%s %s %ld\n", place_names[WRITES], counted[i], uvmexp(counted[i]) - before[i]);
+    print_ledger(child, PLACES);
 }
 
 // ---- All of them -----------------------------------------------------------------------------
@@ -324,11 +402,11 @@ static void add_figure(enum way way, int size, const char* place, const char* na
             }
 }
 
-static void run(enum way way, int size) {
+static void run(enum way way, int size, char* measure) {
     char way_text[16], size_text[32], line[128];
     snprintf(way_text, sizeof way_text, "%d", way);
     snprintf(size_text, sizeof size_text, "%ld", sizes[size]);
-    char* const argv[] = {"tour", "--measure", way_text, size_text, NULL};
+    char* const argv[] = {"tour", measure, way_text, size_text, NULL};
     int out[2], status;
     pid_t pid;
     posix_spawn_file_actions_t actions;
@@ -379,6 +457,24 @@ static void print_row(int step, int r) {
     }
 }
 
+static bool there_is_swap(void) {
+    struct sysinfo machine;
+    return sysinfo(&machine) == 0 && machine.totalswap != 0;
+}
+
+static void show_steps(int first, int end) {
+    for (int s = first; s < end; s++) {
+        printf("\n%s\n", steps[s].text);
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            if (*steps[s].rows[r].means)
+                printf("   %s: %s\n", steps[s].rows[r].label, steps[s].rows[r].means);
+        printf("\n%30s %20s %13s\n%30s %6s %6s %6s %6s %6s %6s %6s\n", "", "------- fork -------",
+               "--- vfork ---", "", "copy", "cow", "+pte", "4.4BSD", "share", "afork", "spawn");
+        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
+            print_row(s, r);
+    }
+}
+
 static void show(void) {
     printf("A shell, a make, a server that starts a helper: they fork in order to exec. What\n"
            "does that cost, if the child gets a copy-on-write copy of its parent's memory,\n"
@@ -394,29 +490,20 @@ static void show(void) {
            "         share    the child borrows its parent's address space: 3BSD, NetBSD\n"
            "  afork           the same on a stack of its own, and the parent goes on\n"
            "  spawn           posix_spawn, which the C library builds on vfork share\n");
-    for (int s = 0; s < STEPS; s++) {
-        printf("\n%s\n", steps[s].text);
-        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
-            if (*steps[s].rows[r].means)
-                printf("   %s: %s\n", steps[s].rows[r].label, steps[s].rows[r].means);
-        printf("\n%30s %20s %13s\n%30s %6s %6s %6s %6s %6s %6s %6s\n", "", "------- fork -------",
-               "--- vfork ---", "", "copy", "cow", "+pte", "4.4BSD", "share", "afork", "spawn");
-        for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
-            print_row(s, r);
-    }
-    const int last = STEPS - 1, together = 3, size = size_count - 1;
-    const long* cow = found[COW][size][last];
-    long share = found[VFORK][size][last][together];
+    show_steps(0, OUT);
+    const int together = 3, size = size_count - 1;
+    const long* cow = found[COW][size][BILL];
+    long share = found[VFORK][size][BILL][together];
     printf("\nWith %ld MiB, fork cow and what comes of it cost %ld times what vfork share does,\n"
            "and %ld times with rights_ahead.\n",
            sizes[size], share ? (cow[together] + share / 2) / share : 0,
            share ? (cow[together + 2] + share / 2) / share : 0);
 }
 
-static void show_counts(void) {
+static void show_counts(int first, int end) {
     static const char* const names[WAYS] = {"copy",  "cow",   "cow+pte", "vfork-cow",
                                             "share", "afork", "spawn"};
-    for (int s = 0; s < STEPS; s++)
+    for (int s = first; s < end; s++)
         for (int r = 0; r < 6 && steps[s].rows[r].label; r++)
             for (int i = 0; i < size_count; i++)
                 for (int w = 0; w < WAYS; w++) {
@@ -430,31 +517,41 @@ static void show_counts(void) {
 int main(int argc, char** argv) {
     if (argc == 2 && strcmp(argv[1], "--nothing") == 0)
         return 0; // what the children exec
-    if (argc == 4 && strcmp(argv[1], "--measure") == 0) {
-        measure((enum way)atoi(argv[2]), (size_t)atol(argv[3]) * MIB);
+    if (argc == 4 && strncmp(argv[1], "--measure", 9) == 0) {
+        (argv[1][9] ? measure_out : measure)((enum way)atoi(argv[2]), (size_t)atol(argv[3]) * MIB);
         return 0;
     }
     if (!on_spork()) {
         fprintf(stderr, "tour: only Spork keeps a ledger\n");
         return 1;
     }
-    bool counts = argc > 1 && strcmp(argv[1], "--counts") == 0;
-    int first = counts ? 2 : 1;
+    int first = 1;
+    const bool out = argc > first && strcmp(argv[first], "--out") == 0;
+    first += out;
+    const bool counts = argc > first && strcmp(argv[first], "--counts") == 0;
+    first += counts;
+    if (out && !there_is_swap()) {
+        fprintf(stderr, "tour: there is no swap (spork run --swap 256M)\n");
+        return 1;
+    }
     if (argc > first)
         size_count = 0;
     for (int i = first; i < argc; i++) {
         long size = atol(argv[i]);
         if (size < 1 || size > 999 || size_count == MOST_SIZES) {
-            fprintf(stderr, "usage: tour [--counts] [MIB...], at most %d sizes\n", MOST_SIZES);
+            fprintf(stderr, "usage: tour [--out] [--counts] [MIB...], at most %d sizes\n",
+                    MOST_SIZES);
             return 2;
         }
         sizes[size_count++] = size;
     }
     for (int i = 0; i < size_count; i++)
         for (int w = 0; w < WAYS; w++)
-            run((enum way)w, i);
+            run((enum way)w, i, out ? "--measure-out" : "--measure");
     if (counts)
-        show_counts();
+        show_counts(out ? OUT : 0, out ? STEPS : OUT);
+    else if (out)
+        show_steps(OUT, STEPS);
     else
         show();
     return 0;

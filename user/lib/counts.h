@@ -52,15 +52,19 @@ TAP_UNUSED static long counts_live(const struct counts* c, const char* name) {
     return 0;
 }
 
+TAP_UNUSED static bool there_is_swap(void) {
+    struct sysinfo machine;
+    return sysinfo(&machine) == 0 && machine.totalswap != 0;
+}
+
 // What whoever reads this program's output holds while it sleeps in poll; and what the program
 // itself has to tell of its forks (/proc/self/ledger), up to a limit. Where there is swap, the page
 // daemon has its part in how many pages are in memory and mapped: of anons and objects there is one
 // each, wherever its page is.
 TAP_UNUSED static bool counts_may_differ(const char* name) {
-    struct sysinfo machine;
     if (strcmp(name, "pv_entry") == 0 || strcmp(name, "AnonPages:") == 0 ||
         strcmp(name, "Shmem:") == 0 || strcmp(name, "Mapped:") == 0)
-        return sysinfo(&machine) == 0 && machine.totalswap != 0;
+        return there_is_swap();
     return strcmp(name, "poll_entry") == 0 || strncmp(name, "kmem", 4) == 0 ||
            strcmp(name, "ledger_entry") == 0 || strcmp(name, "vm_aftermath") == 0;
 }

@@ -10,6 +10,9 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
 enum { PAGE = 4096, PAGES = 32 };
 
 static char text[65536];
@@ -47,7 +50,7 @@ static long figure(const char* at, const char* side, const char* name) {
         snprintf(word, sizeof word, "  later, in the %s:\n", side);
         at = strstr(at, word);
         if (at == NULL || (end != NULL && at > end))
-            return -1;
+            return 0;
         at += strlen(word);
     }
     const char* later = strstr(at, "  later");
@@ -208,7 +211,8 @@ static void borrowed(void) {
     ok(figure(e, NULL, "map_entries_copied") == 0, "no map entry was copied");
     ok(figure(e, NULL, "commit_charged") == 0, "nothing was promised");
     ok(figure(e, NULL, "blocked_ns") > 0, "the parent was blocked");
-    ok(figure(e, "parent", "write_reused") == -1, "no faults are to come of it");
+    ok(figure(e, "parent", "write_reused") == 0 && figure(e, "child", "read_anon") == 0,
+       "no faults have come of it");
     munmap(p, PAGES * PAGE);
 }
 
@@ -228,6 +232,80 @@ static void copied_at_once(void) {
     ok(figure(e, NULL, "pages_copied") >= PAGES, "every page was copied in the call");
     ok(figure(e, NULL, "ptes_protected") == 0, "and none write-protected");
     ok(figure(e, "parent", "write_reused") == 0, "so that the parent takes no fault");
+    munmap(p, PAGES * PAGE);
+}
+
+// ---- Page-ins, where there is swap: without any no page goes out, and none comes --------------
+
+static long laid(pid_t child, const char* side) {
+    char word[32];
+    read_ledger();
+    snprintf(word, sizeof word, " child %d ", child);
+    const char* e = strstr(text, word);
+    need(e != NULL);
+    return figure(e, side, "paged_in");
+}
+
+static void put_out(char* p, int count) {
+    need(madvise(p, (size_t)count * PAGE, MADV_PAGEOUT) == 0);
+}
+
+// From behind, so that no page comes along with another one.
+static void look(volatile char* p, int count) {
+    for (int i = count - 1; i >= 0; i--)
+        need(p[i * PAGE] != 0);
+}
+
+static bool as_many(long laid, int pages) { return there_is_swap() ? laid >= pages : laid == 0; }
+
+static void parent_that_is_out(void) {
+    char* p = written_pages();
+    struct gate looked = gate_make(), go_on = gate_make();
+    char* untouched =
+        mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(untouched != MAP_FAILED);
+    put_out(p, PAGES);
+    forget();
+    pid_t child = fork();
+    if (child == 0) {
+        look(p, 8);
+        memset(untouched, 1, 8 * PAGE);
+        put_out(untouched, 8);
+        look(untouched, 8);
+        gate_open(&looked);
+        gate_pass(&go_on);
+        _exit(0);
+    }
+    gate_pass(&looked);
+    const long of_child = laid(child, "child");
+    ok(as_many(of_child, 8), "the child's page-ins of what it has from its parent (%ld)", of_child);
+    look(p + 16 * PAGE, 8);
+    const long of_parent = laid(child, "parent");
+    ok(as_many(of_parent, 8), "the parent's, of what the child has, too (%ld)", of_parent);
+    gate_open(&go_on);
+    need(waitpid(child, NULL, 0) == child);
+    put_out(p, PAGES);
+    look(p, PAGES);
+    is(laid(child, "parent"), of_parent, "once the child is gone it is the parent's alone");
+    munmap(p, PAGES * PAGE);
+    munmap(untouched, 8 * PAGE);
+}
+
+static void borrower_of_a_parent_that_is_out(void) {
+    char* p = written_pages();
+    put_out(p, PAGES);
+    forget();
+    pid_t child = vfork();
+    if (child == 0) {
+        look(p, 8);
+        _exit(0);
+    }
+    need(waitpid(child, NULL, 0) == child);
+    const long of_child = laid(child, "child");
+    ok(as_many(of_child, 8), "page-ins of a child that borrows (%ld)", of_child);
+    put_out(p, PAGES);
+    look(p, PAGES);
+    is(laid(child, "child"), of_child, "the parent's are not its");
     munmap(p, PAGES * PAGE);
 }
 
@@ -290,6 +368,8 @@ int main(int argc, char** argv) {
     subtest("a large parent, a child that only calls exec", large_and_exec);
     subtest("vfork", borrowed);
     subtest("fork mode copy", copied_at_once);
+    subtest("a parent that is out", parent_that_is_out);
+    subtest("a child that borrows from one", borrower_of_a_parent_that_is_out);
     subtest("a bounded history", bounded);
     subtest("nothing is left", nothing_left);
     return done();
