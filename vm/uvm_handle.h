@@ -19,4 +19,7 @@ public:
     // msync(MS_SYNC) has put pages that were stored into (uvm_object::put), with this result: what it
     // returns to the program. No VM lock is held.
     virtual status synced(status put) { return put; }
+    // Whether the caller may have the file's pages put out (MADV_PAGEOUT), which tells him which of
+    // them others use. Sleeps.
+    virtual bool may_put_out() { return true; }
 };

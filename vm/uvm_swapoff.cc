@@ -77,16 +77,26 @@ status empty(swap_slot slot) {
     return left;
 }
 
-// Whether the next page would be one that somebody else must be killed for.
-bool no_room() {
-    constexpr uint64_t left_to_others = 64;
-    return uvm_swap::full() && uvm_pdaemon::spare_pages() < left_to_others;
+uint64_t slots_in_use(const disk& area) {
+    uvm_swap::facts facts;
+    for (unsigned n = 0; uvm_swap::look(n, facts); n++)
+        if (facts.area == &area)
+            return facts.used;
+    return 0;
 }
 
-status empty(uvm_swap::slot_range slots) {
+// Whether the next page would be one that somebody else must be killed for: there is nothing that
+// others could have, and not room for all that is still out.
+bool no_room(const disk& area) {
+    constexpr uint64_t left_to_others = 64;
+    const uint64_t spare = uvm_pdaemon::spare_pages();
+    return uvm_swap::full() && spare < left_to_others && spare < slots_in_use(area);
+}
+
+status empty(const disk& area, uvm_swap::slot_range slots) {
     for (swap_slot slot = slots.first; slot < slots.end;) {
         TRY(long_work::go_on());
-        if (no_room())
+        if (no_room(area))
             return fail(Errno::nomem);
         const status emptied = empty(slot);
         if (emptied)
@@ -107,7 +117,7 @@ bool too_much_is_promised() {
 
 status uvm_swapoff(disk& area) {
     const uvm_swap::slot_range slots = TRY(uvm_swap::begin_off(area));
-    const status emptied = too_much_is_promised() ? status(fail(Errno::nomem)) : empty(slots);
+    const status emptied = too_much_is_promised() ? status(fail(Errno::nomem)) : empty(area, slots);
     uvm_swap::end_off(area, emptied.has_value());
     return emptied;
 }

@@ -168,6 +168,10 @@ bool vm_amap::shared(slot_t first, slot_t end) const {
     return false;
 }
 
+unsigned vm_amap::sharers(slot_t slot) const {
+    return attached_ <= 1 ? 1 : edge_covering(slot)->count;
+}
+
 bool vm_amap::referenced(slot_t first, slot_t end) const {
     for (const amap_edge* e = edge_covering(end - 1); e; e = edges_.prev(*e)) {
         if (e->count > 0)

@@ -88,6 +88,8 @@ public:
     // them.
     void wipe_everywhere(slot_t first) REQUIRES(*lock_);
 
+    // How many entries refer to the slot: more than one after a fork whose copy was put off.
+    unsigned sharers(slot_t slot) const REQUIRES(*lock_);
     // Whether any slot in [first, end) has more than one reference; has one at all.
     bool shared(slot_t first, slot_t end) const REQUIRES(*lock_);
     bool referenced(slot_t first, slot_t end) const REQUIRES(*lock_);

@@ -369,7 +369,7 @@ private:
     status advise_paging(vaddr_t start, vaddr_t end, int advice, layer which = layer::amap)
         EXCLUDES(map_.lock());
     template <class Look>
-    vaddr_t each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look look)
+    vaddr_t each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, bool private_only, Look look)
         REQUIRES_SHARED(map_.lock());
     static vaddr_t bring_in_first(vm_map_entry& e, layer which, vaddr_t va, vaddr_t end,
                                   page_in& later);
@@ -389,6 +389,8 @@ private:
     void note_peaks() REQUIRES(map_.lock());
     template <class Visit>
     void for_each_mapped_page(vm_map_entry& e, Visit visit) REQUIRES_SHARED(map_.lock());
+    template <class Visit>
+    void for_each_page(vm_map_entry& e, Visit visit) REQUIRES_SHARED(map_.lock());
     static void count_swapped_anons(vm_map_entry& e, vm_usage& usage);
 
     // vmspace.cc

@@ -29,9 +29,11 @@ bool put_out(vm_page& page, const page_owner_lock& owner, page_out& out) {
 } // namespace
 
 // Calls look(page, owner) for the pages in memory of [va, end), a part of the entry, that nobody else
-// has. Ends where look() says false, or when it has been long enough: where.
+// has; without those of the object, if `private_only`. Ends where look() says false, or when it has
+// been long enough: where.
 template <class Look>
-vaddr_t vmspace::each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look look) {
+vaddr_t vmspace::each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, bool private_only,
+                               Look look) {
     unsigned left = looks_at_once;
     if (vm_amap* amap = e.aref.amap()) {
         lock_guard guard(amap->lock());
@@ -46,7 +48,7 @@ vaddr_t vmspace::each_own_page(vm_map_entry& e, vaddr_t va, vaddr_t end, Look lo
             }
         }
     }
-    if (!e.object)
+    if (!e.object || private_only)
         return end;
     const page_owner_lock owner(e.object); // outlives the guard
     lock_guard guard(e.object->lock());
@@ -95,11 +97,13 @@ vaddr_t vmspace::bring_in_first(vm_map_entry& e, layer which, vaddr_t va, vaddr_
 // ENOMEM for a hole, at the end; EINVAL for wired memory, at once; EINTR. A page that cannot be moved
 // is no error: this is advice.
 status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice, layer which) {
-    bool hole = false;
+    bool hole = false, may_put_out = true;
+    ref_ptr<uvm_handle> asked; // which of the range's files that is so of
     for (vaddr_t va = start; va < end;) {
         TRY(long_work::go_on());
         page_out out;
         page_in later;
+        ref_ptr<uvm_handle> ask;
         {
             read_guard guard(map_.lock());
             vm_map_entry* e = map_.lookup_or_next(va);
@@ -109,18 +113,25 @@ status vmspace::advise_paging(vaddr_t start, vaddr_t end, int advice, layer whic
             if (e->wired_count && advice != madv_willneed)
                 return fail(Errno::inval);
             const vaddr_t from = std::max(va, e->start), to = std::min(end, e->end);
-            if (advice == madv_willneed)
+            if (advice == madv_pageout && e->handle && e->handle != asked)
+                ask = e->handle;
+            else if (advice == madv_willneed)
                 va = uvm_swap::pages() != 0 || (e->object && e->object->has_home())
                          ? bring_in_first(*e, which, from, to, later)
                          : to;
             else
-                va = each_own_page(*e, from, to, [&](vm_page& page, const page_owner_lock& owner) {
-                    if (advice == madv_pageout)
-                        return put_out(page, owner, out);
-                    (void)pmap::clear_referenced(page);
-                    uvm_pdpolicy::deactivate(page);
-                    return true;
-                });
+                va = each_own_page(*e, from, to, e->handle && !may_put_out,
+                                   [&](vm_page& page, const page_owner_lock& owner) {
+                                       if (advice == madv_pageout)
+                                           return put_out(page, owner, out);
+                                       (void)pmap::clear_referenced(page);
+                                       uvm_pdpolicy::deactivate(page);
+                                       return true;
+                                   });
+        }
+        if (ask) { // without locks
+            may_put_out = ask->may_put_out();
+            asked = std::move(ask);
         }
         out.finish();
         (void)page_in_finish(later);

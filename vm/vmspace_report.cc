@@ -56,8 +56,10 @@ void vmspace::count_swapped_anons(vm_map_entry& e, vm_usage& usage) {
                 usage.lazily_freed += anon->page() ? page_size : 0;
             } else if (anon->is_swapped()) {
                 usage.swapped += page_size;
+                // Of other amaps that have it, each is taken for one process's.
+                const unsigned sharers = anon->references() - 1 + amap->sharers(slot);
                 usage.swapped_proportional +=
-                    (uint64_t{page_size} << vm_usage::fraction_bits) / anon->references();
+                    (uint64_t{page_size} << vm_usage::fraction_bits) / sharers;
             }
         }
         long_work::pause();

@@ -1,5 +1,6 @@
 #include "kernel/files/vnode_file.h"
 
+#include "kernel/files/permission.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_object.h"
 
@@ -49,6 +50,8 @@ expected<int64_t> vnode_file::seek(int64_t offset, int whence) {
     position_ = uint64_t(position);
     return position;
 }
+
+bool vnode_file::may_put_out() { return is_owner(*node()) || check_access(*node(), may_write); }
 
 expected<int64_t> vnode_file::read_directory(dir_sink& sink) {
     lock_guard guard(position_lock_);

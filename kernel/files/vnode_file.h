@@ -17,6 +17,8 @@ public:
     expected<int64_t> read_directory(dir_sink& sink) override;
     status sync(bool only_data) override { return node()->sync(only_data); }
     status write_back(uint64_t, uint64_t) override { return {}; }
+    // As on Linux: who owns the file, or may write to it.
+    bool may_put_out() override;
 
 protected:
     virtual uint64_t size() { return node()->attributes().size; }

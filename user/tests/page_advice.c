@@ -4,7 +4,9 @@
 #include "../lib/fault.h"
 #include "../lib/proc.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -68,6 +70,7 @@ static void goes_and_comes(int flags) {
     if (swap) {
         is(there(at), 0, "none is in memory");
         is(smaps(at, "Swap"), SIZE / 1024, "smaps has them in swap");
+        is(smaps(at, "SwapPss"), flags == MAP_PRIVATE ? SIZE / 1024 : 0, "as its own");
         is(madvise(at, SIZE / 2, MADV_WILLNEED), 0, "half of them will be needed");
         ok(there(at) >= PAGES / 2, "and are there");
     }
@@ -104,6 +107,56 @@ static void others_have_it(void) {
     need(close(ends[1]) == 0);
     ok(exited_with(reap(child), 0), "the child has what there was");
     need(munmap(at, SIZE) == 0);
+}
+
+// A child has the same slots, without having been given a page table.
+static void shares_of_swap(void) {
+    char* at = memory(MAP_PRIVATE);
+    int ends[2];
+    is(madvise(at, SIZE, MADV_PAGEOUT), 0, "put out");
+    const pid_t child = child_with(at, ends);
+    if (swap) {
+        is(smaps(at, "Swap"), SIZE / 1024, "the parent has them in swap");
+        is(smaps(at, "SwapPss"), SIZE / 1024 / 2, "its share of them is one half");
+    }
+    need(close(ends[1]) == 0);
+    ok(exited_with(reap(child), 0), "the child has what there was");
+    if (swap)
+        ok(smaps(at, "SwapPss") == smaps(at, "Swap"), "then all that is there is its own");
+    need(munmap(at, SIZE) == 0);
+}
+
+// Whose file it is not, and who may not write to it, might learn by it who else uses its pages: for him they
+// stay, though nobody else has them mapped. Whether they are there after his advice.
+static int file;
+
+static void advise_file(void* user) {
+    const uid_t uid = (uid_t)(uintptr_t)user;
+    need(setgid(uid) == 0 && setuid(uid) == 0);
+    char* at = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, file, 0);
+    need(at != MAP_FAILED && wrong(at) == 0 && madvise(at, SIZE, MADV_PAGEOUT) == 0);
+    const int left = there(at);
+    need(wrong(at) == 0);
+    _exit(left == PAGES ? 3 : left == 0 ? 4 : 5);
+}
+
+static void files(void) {
+    if (geteuid() != 0)
+        return skip("only the superuser can be two users");
+    file = open("/tmp/page_advice.data", O_RDWR | O_CREAT | O_TRUNC, 0644);
+    need(file >= 0 && ftruncate(file, SIZE) == 0 && unlink("/tmp/page_advice.data") == 0);
+    char* at = mmap(NULL, SIZE, RW, MAP_SHARED, file, 0);
+    need(at != MAP_FAILED);
+    for (int i = 0; i < PAGES; i++)
+        memset(at + i * PAGE, i + 1, PAGE);
+    need(munmap(at, SIZE) == 0);
+    is_exit(status_of(advise_file, (void*)1000), 3, "the pages of another's file stay");
+    const int status = status_of(advise_file, NULL);
+    ok(!swap || exited_with(status, 4), "those of one's own go");
+    need(fchmod(file, 0666) == 0);
+    const int other = status_of(advise_file, (void*)1000);
+    ok(!swap || exited_with(other, 4), "and those of one that may be written to");
+    need(close(file) == 0);
 }
 
 // Private pages of a file, as many as are looked at at once, which hide those of the file.
@@ -195,6 +248,8 @@ int main(int argc, char** argv) {
     subtest("private memory", private_memory);
     subtest("shared memory", shared_memory);
     subtest("memory that others have", others_have_it);
+    subtest("shares of what is in swap", shares_of_swap);
+    subtest("files", files);
     subtest("a file and what hides it", two_layers);
     subtest("memory that is of no use", no_longer_needed);
     subtest("errors", errors);

@@ -231,13 +231,23 @@ void pool_base::deallocate(void* object) {
     }
 }
 
-void pool_base::trim() {
+uint64_t pool_base::trim() {
     lock_guard guard(lock_);
+    uint64_t pages = 0;
     while (slab* s = empty_) {
         unlink(empty_, s);
+        pages += uint64_t{1} << s->order;
         give_back(s);
     }
     empty_count_ = 0;
+    return pages;
+}
+
+uint64_t pool_base::trim_all() {
+    uint64_t pages = 0;
+    for (pool_base* p = first(); p; p = p->next())
+        pages += p->trim();
+    return pages;
 }
 
 void pool_base::check() {

@@ -35,8 +35,10 @@ public:
     static pool_base* first();
     // Panics unless free lists and counts agree.
     void check();
-    // Gives empty slabs back to the page allocator (leak checks call it on all pools).
-    void trim();
+    // Gives empty slabs back to the page allocator; how many pages.
+    uint64_t trim();
+    // The same for all pools: when memory is short.
+    static uint64_t trim_all();
 
 private:
     struct slab;
