@@ -87,12 +87,13 @@ public:
     // Maps `page` at `va` (page aligned) with `prot`, replacing what was there. ENOMEM when no
     // page-table page is to be had, EAGAIN when a write is the reason (flags.access, or a wired
     // mapping that may be written) and the page's table is write-protected as a whole
-    // (write_protect); then nothing has changed. Does not sleep.
+    // (write_protect); then nothing has changed. Does not sleep. A wired mapping may be without any
+    // right: it keeps the page.
     status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
     // Unmaps [start, end).
     NO_ALLOC void remove(vaddr_t start, vaddr_t end);
     // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);
-    // none removes it. Returns how many mappings lost a right.
+    // none removes those that are not wired. Returns how many mappings lost a right.
     NO_ALLOC uint64_t protect(vaddr_t start, vaddr_t end, vm_prot prot);
     // Takes the right to write from what is mapped in [start, end), and from whole page tables at
     // once where they lie in it: fork need not go to each page of a large process. Returns how many
@@ -103,7 +104,7 @@ public:
     NO_ALLOC void unprotect_table(vaddr_t va, const pmap_table_pages& keep);
     // Makes the mapping at `va`, which is there, one that must stay; an ordinary one.
     void wire(vaddr_t va);
-    NO_ALLOC void unwire(vaddr_t va);
+    NO_ALLOC void unwire(vaddr_t va); // it has some right
     std::optional<pmap_mapping> lookup(vaddr_t va) const;
     // The first address in [start, end) where something is mapped.
     std::optional<vaddr_t> first_mapped(vaddr_t start, vaddr_t end);

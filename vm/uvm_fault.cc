@@ -34,6 +34,7 @@
 // after the other; the second finds the mapping and has nothing to do. What needs the map locked
 // for writing (a new amap, a stack that grows) is done by itself, and everything looked up again.
 #include "arch/pmap.h"
+#include "lib/long_work.h"
 #include "vm/phys/event.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
@@ -177,10 +178,12 @@ fault_outcome vmspace::provide(vaddr_t page, vm_prot access, fault_lacks lacks,
         break;
     case fault_lacks::memory: break;
     }
-    if (outcome == fault_outcome::nomem && so_far.waits++ < most_waits &&
-        uvm_pdaemon::wait_for_memory(so_far.copies_failed))
-        return fault_outcome::resolved;
-    return outcome;
+    if (outcome != fault_outcome::nomem || so_far.waits == most_waits)
+        return outcome;
+    // Who is to die waits once: his end may want a page, too.
+    if (so_far.waits++ != 0 && !long_work::go_on())
+        return outcome;
+    return uvm_pdaemon::wait_for_memory(so_far.copies_failed) ? fault_outcome::resolved : outcome;
 }
 
 // The page at `page`, which a fault has found to be out, comes to memory; without locks meanwhile.
@@ -298,6 +301,8 @@ fault_outcome uvm_faultinfo::copy_anon(vm_amap& amap, vm_anon& anon, vm_page& or
     // The mapping first: it may fail, and the old page then stays in its slot.
     vm_page& page = (*copy)->new_page();
     fault_outcome outcome = enter(page, entry.effective_protection());
+    if (entry.wired_count)
+        uvm_pdpolicy::wake(original);
     if (outcome == fault_outcome::resolved) {
         amap.replace(slot(), std::move(*copy));
         tell(fault_kind::case_1b, page, original);
@@ -388,6 +393,8 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
     if (contents && amap.shared(slot(), slot() + 1))
         pmap::page_protect(*contents, vm_prot::none);
     fault_outcome outcome = enter(page, entry.effective_protection());
+    if (contents && entry.wired_count)
+        uvm_pdpolicy::wake(*contents);
     if (contents)
         tell(fault_kind::case_2b_copy, page);
     else
@@ -398,8 +405,8 @@ fault_outcome uvm_faultinfo::promote(vm_amap& amap, vm_page* contents) {
 // ---- Entering --------------------------------------------------------------------------------
 
 fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
-    if (prot == vm_prot::none) // a forced access: the page is there now, and stays out of the
-                               // program's reach
+    // A forced access: the page is there now, and stays out of the program's reach.
+    if (prot == vm_prot::none && !entry.wired_count)
         return fault_outcome::resolved;
     for (;;) {
         status entered = vm.pmap_->enter(va, page, prot,

@@ -3,6 +3,7 @@
 #include "arch/pmap.h"
 #include "lib/long_work.h"
 #include "vm/phys/event.h"
+#include "vm/phys/pool.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_pager.h"
 #include "vm/uvm_pdaemon.h"
@@ -26,7 +27,10 @@ struct progress {
 bool goes(vm_page& page) {
     if (page_out::may_go(page))
         return !uvm_pdpolicy::spares(page, pmap::clear_referenced(page));
-    uvm_pdpolicy::skip(page);
+    if (pmap::is_wired(page))
+        uvm_pdpolicy::rest(page);
+    else
+        uvm_pdpolicy::skip(page);
     return false;
 }
 
@@ -59,6 +63,7 @@ bool uvm_pageout_turn(uint64_t target) {
     page_out out;
     EVENT(daemon_woken, .free = vm_page_count_free(), .target = target);
     progress so_far;
+    const uint64_t of_pools = pool_base::trim_all(); // what nobody uses goes first
     const uint64_t cached = uvm_vnode::cached_pages();
     for (uint64_t left = 3 * uvm_pdpolicy::queued_pages() + 1; left != 0; left--) {
         if (vm_page_count_free() + out.count() >= target)
@@ -69,7 +74,7 @@ bool uvm_pageout_turn(uint64_t target) {
         long_work::pause();
     }
     so_far.freed += out.finish();
-    EVENT(daemon_done, .free = vm_page_count_free(), .freed = so_far.freed);
+    EVENT(daemon_done, .free = vm_page_count_free(), .freed = so_far.freed + of_pools);
     // Whose owner was locked may go the next time. With swap full only what is there already goes, which
     // is what others have just had brought in: that alone is no progress. Nor are the last pages of files.
     const bool of_files = cached > uvm_pdaemon::reserve() && uvm_vnode::cached_pages() < cached;

@@ -73,6 +73,18 @@ void dequeue(vm_page& page) {
     count--;
 }
 
+void rest(vm_page& page) {
+    dequeue(page);
+    page.rests = true;
+}
+
+void wake(vm_page& page) {
+    if (!page.rests)
+        return;
+    page.rests = false;
+    enqueue(page);
+}
+
 void deactivate(vm_page& page) {
     if (!page.queued)
         return;

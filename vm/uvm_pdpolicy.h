@@ -53,6 +53,11 @@ NO_ALLOC void dequeue(vm_page& page);
 // daemon looks at it: madvise's MADV_COLD. The owner's lock is held, and the referenced bit cleared.
 NO_ALLOC void deactivate(vm_page& page);
 
+// A queued page that is found to be wired is queued no more, until somebody unwires it; it is queued
+// again, if it was left out so. The owner's lock is held.
+NO_ALLOC void rest(vm_page& page);
+NO_ALLOC void wake(vm_page& page);
+
 // The next page to look at, and its owner, locked: the caller unlocks it, having said either skip() or
 // spares() of the page. No page: there is none, or its owner could not be had at once, and others come
 // first. owner_of() is called while the page is on the queue, which keeps its owner; nothing: he is

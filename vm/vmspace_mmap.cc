@@ -240,6 +240,8 @@ uint64_t vmspace::unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock, e
     if (!entry)
         return 0;
     while (entry && entry->start < end) {
+        if (entry->wired_count)
+            wire_pages(*entry, false);
         pmap_->remove(entry->start, entry->end);
         vm_map_entry* following = map_.next(*entry);
         charged += entry->charged ? entry->pages() : 0;
@@ -360,9 +362,9 @@ status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool wh
         vm_prot before = e->effective_protection();
         map_.alter(*e, [&](vm_map_entry& entry) { change(entry, entry); });
         vm_prot now = e->effective_protection();
-        if (now == vm_prot::none)
+        if (now == vm_prot::none && !e->wired_count)
             pmap_->remove(e->start, e->end);
-        else if (!allows(now | vm_prot::write, before))
+        else if (now == vm_prot::none || !allows(now | vm_prot::write, before))
             pmap_->protect(e->start, e->end, now);
         else if (!allows(now, before))
             pmap_->write_protect(e->start, e->end);

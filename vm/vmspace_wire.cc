@@ -2,6 +2,7 @@
 // as the copies that a write would make (unless the program wants them as they come), and stay
 // mapped; a fork copies them at once, so that they never fault.
 #include "arch/pmap.h"
+#include "vm/uvm_pdpolicy.h"
 #include "vm/vmspace.h"
 #include "vm/vmspace_pages.h"
 
@@ -102,13 +103,21 @@ void vmspace::wire_entry(vm_map_entry& e, wiring how) {
     map_.alter(e, [&](vm_map_entry& entry) { set_wiring(entry, how); });
 }
 
-// Goes by what is mapped: the entry may be terabytes of which little was ever touched.
+// Goes by what is in memory: the entry may be terabytes of which little was ever touched. What the
+// page daemon has passed by since it was wired may go from now on.
 void vmspace::wire_pages(vm_map_entry& e, bool wired) {
-    for_each_mapped_page(e, [&](vaddr_t va, vm_page&, const pmap_mapping& mapping) {
-        if (mapping.wired && !wired)
-            pmap_->unwire(va);
-        else if (!mapping.wired && wired)
+    for_each_page(e, [&](vaddr_t va, vm_page& page) {
+        const auto mapping = pmap_->lookup(va);
+        if (!wired)
+            uvm_pdpolicy::wake(page);
+        if (!mapping || mapping->pa != page.physical() || mapping->wired == wired)
+            return;
+        if (wired)
             pmap_->wire(va);
+        else if (mapping->prot == vm_prot::none)
+            pmap_->remove(va, va + page_size);
+        else
+            pmap_->unwire(va);
     });
 }
 

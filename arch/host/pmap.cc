@@ -54,7 +54,7 @@ void count_mapping(pmap_machine& m, const vm_page& page, int by) {
 
 // Fills an empty entry. False when there is no memory for the pv entry.
 bool fill_pte(pmap_machine& m, uint64_t va, pte_t& pte, pte_t value) REQUIRES(host_bus) {
-    ASSERT(!pte_present(pte));
+    ASSERT(!pte_in_use(pte));
     if (!pv_insert(*vm_page_of(pte_frame(value)), m, va))
         return false;
     pte = value;
@@ -75,7 +75,7 @@ void walk(pmap_machine& m, uint64_t start, uint64_t end, Visit visit) REQUIRES(h
         ++at; // pruning takes the table out
         const uint64_t last = std::min(end, base + region_size);
         for (uint64_t va = std::max(start, base); va < last; va += page_size)
-            if (pte_t& pte = pte_in(table, va); pte_present(pte))
+            if (pte_t& pte = pte_in(table, va); pte_in_use(pte))
                 visit(va, pte);
         pmap_prune(m, base);
     }
@@ -101,7 +101,7 @@ pte_t pmap_granted(const pmap_machine& m, uint64_t va, pte_t entry) {
 
 void pmap_remove_pte(pmap_machine& m, uint64_t va, pte_t& pte) {
     const pte_t old = pte;
-    ASSERT(pte_present(old));
+    ASSERT(pte_in_use(old));
     pte = 0;
     m.tables.at(va >> region_shift)->md.table_entries--;
     count_mapping(m, *vm_page_of(pte_frame(old)), -1);
@@ -155,10 +155,10 @@ void pmap::destroy() {
 }
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
-    ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none);
+    ASSERT(va.page_aligned() && va < user_max && (prot != vm_prot::none || flags.wired));
     ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::page_table);
     ASSERT(!page.busy); // the disk's
-    pte_t entry = page.physical().value() | pte_of_prot(prot);
+    pte_t entry = page.physical().value() | (prot == vm_prot::none ? 0 : pte_of_prot(prot));
     if (flags.wired)
         entry |= pte_wired;
     if (flags.access != vm_prot::none)
@@ -176,12 +176,12 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
               .prot = trace::protection(prot));
     };
     const pte_t old = *pte;
-    if (flags.if_absent && pte_present(old))
+    if (flags.if_absent && pte_in_use(old))
         return fail(Errno::exist);
     const bool to_write = allows(flags.access, vm_prot::write) || flags.wired;
     if (to_write && pmap_granted(m, va.value(), entry) != entry)
         return fail(Errno::again);
-    if (pte_present(old) && pte_frame(old) == page.physical()) {
+    if (pte_in_use(old) && pte_frame(old) == page.physical()) {
         *pte = entry | (old & (pte_accessed | pte_dirty));
         m.wired += uint64_t{(entry & pte_wired) != 0} - uint64_t{(old & pte_wired) != 0};
         if (pte_needs_flush(old, *pte))
@@ -191,7 +191,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         tell();
         return {};
     }
-    if (!pte_present(old)) {
+    if (!pte_in_use(old)) {
         if (fill_pte(m, va.value(), *pte, entry)) {
             tell();
             return {};
@@ -227,7 +227,10 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     uint64_t lowered = 0;
     walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
         lowered += pte_lowered(pte, prot) != pte;
-        if (prot == vm_prot::none)
+        if (prot == vm_prot::none && (pte & pte_wired)) {
+            pte &= ~pte_rights;
+            tlb::flush(md_, va);
+        } else if (prot == vm_prot::none)
             pmap_remove_pte(md_, va, pte);
         else
             pmap_lower_pte(md_, va, pte, prot);
@@ -279,7 +282,7 @@ void pmap::unprotect_table(vaddr_t va, const pmap_table_pages& keep) {
 void pmap::wire(vaddr_t va) {
     lock_guard guard(host_bus);
     pte_t* pte = pmap_find_pte(md_, va.value());
-    ASSERT(pte && pte_present(*pte));
+    ASSERT(pte && pte_in_use(*pte));
     md_.wired += (*pte & pte_wired) == 0;
     *pte |= pte_wired;
 }
@@ -287,7 +290,7 @@ void pmap::wire(vaddr_t va) {
 void pmap::unwire(vaddr_t va) {
     lock_guard guard(host_bus);
     pte_t* pte = pmap_find_pte(md_, va.value());
-    ASSERT(pte && pte_present(*pte));
+    ASSERT(pte && (*pte & pte_rights));
     md_.wired -= (*pte & pte_wired) != 0;
     *pte &= ~pte_wired;
 }
@@ -295,7 +298,7 @@ void pmap::unwire(vaddr_t va) {
 std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(host_bus);
     const pte_t* pte = pmap_find_pte(md_, va.value());
-    if (!pte || !pte_present(*pte))
+    if (!pte || !pte_in_use(*pte))
         return std::nullopt;
     return pmap_mapping{.pa = pte_frame(*pte) + va.page_offset(),
                         .prot = pte_prot(pmap_granted(md_, va.value(), *pte)),
@@ -320,7 +323,7 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     walk(from.md_, start.value(), end.value(),
          [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
              pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
-             if (copied && pte_present(*copied))
+             if (copied && pte_in_use(*copied))
                  return;
              const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
              memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
@@ -352,7 +355,7 @@ void pmap::for_each_entry(vaddr_t start, vaddr_t end,
         for (size_t i = 0; i < table_size; i++) {
             const uint64_t va = base + (i << page_shift);
             const pte_t e = entries_of(table)[i];
-            if (!pte_present(e) || va < start.value() || va >= end.value())
+            if (!pte_in_use(e) || va < start.value() || va >= end.value())
                 continue;
             visit(context, {.level = 1,
                             .va = vaddr_t(va),
@@ -388,7 +391,7 @@ void pmap::check() const {
         for (size_t i = 0; i < table_size; i++) {
             const uint64_t va = (region << region_shift) + (i << page_shift);
             const pte_t entry = entries_of(table)[i];
-            if (!pte_present(entry))
+            if (!pte_in_use(entry))
                 continue;
             used++;
             wired += (entry & pte_wired) != 0;

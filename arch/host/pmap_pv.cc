@@ -20,7 +20,7 @@ constinit pool<pv_entry> pv_entries{"pv_entry"};
 template <class Visit> void for_each_mapping(vm_page& page, Visit visit) REQUIRES(host_bus) {
     for (pv_entry* e = &page.md.first; e && e->owner; e = e->next) {
         pte_t* pte = pmap_find_pte(*e->owner, e->va);
-        ASSERT(pte && pte_present(*pte) && pte_frame(*pte) == page.physical());
+        ASSERT(pte && pte_in_use(*pte) && pte_frame(*pte) == page.physical());
         visit(*e, *pte);
     }
 }

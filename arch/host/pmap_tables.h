@@ -10,7 +10,8 @@
 #include <cstdint>
 
 // An entry: the frame's address, and in the low bits the rights (vm_prot) and these flags. A
-// mapping always has the right to read, as on x86-64, so an entry without it maps nothing.
+// mapping always has the right to read, as on x86-64, so an entry without it maps nothing, unless it
+// is wired.
 using pte_t = uint64_t;
 inline constexpr pte_t pte_wired = 1 << 3, pte_accessed = 1 << 4, pte_dirty = 1 << 5;
 inline constexpr pte_t pte_rights = 7;
@@ -19,7 +20,7 @@ inline constexpr size_t table_size = pmap_table_entries;
 inline constexpr uint64_t region_size = table_size * page_size;
 inline constexpr unsigned region_shift = std::countr_zero(region_size);
 
-constexpr bool pte_present(pte_t e) { return e & pte_rights; }
+constexpr bool pte_in_use(pte_t e) { return e & (pte_rights | pte_wired); }
 constexpr paddr_t pte_frame(pte_t e) { return paddr_t(page_round_down(e)); }
 constexpr vm_prot pte_prot(pte_t e) { return vm_prot(e & pte_rights); }
 constexpr pte_t pte_of_prot(vm_prot p) { return pte_t(p | vm_prot::read); }
@@ -27,7 +28,7 @@ constexpr pte_t pte_lowered(pte_t e, vm_prot prot) { return e & (~pte_rights | p
 // Whether a TLB that has loaded `before` may go on doing what `after` does not allow, or not set
 // bits that `after` lacks.
 constexpr bool pte_needs_flush(pte_t before, pte_t after) {
-    return pte_present(before) &&
+    return (before & pte_rights) &&
            (pte_frame(before) != pte_frame(after) || !allows(pte_prot(after), pte_prot(before)) ||
             (before & ~after & (pte_accessed | pte_dirty)));
 }

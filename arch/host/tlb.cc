@@ -27,7 +27,7 @@ void check_hit(const pmap_machine& m, uint64_t va, pte_t entry, vm_prot access) 
     if (page->owner_kind == page_owner::free)
         panic("host: CPU %u uses a stale TLB entry for %#lx: page %#lx is free", cpu::id(), va,
               pte_frame(entry).value());
-    if (!pte || !pte_present(*pte))
+    if (!pte || !pte_in_use(*pte))
         panic("host: CPU %u uses a stale TLB entry for %#lx: it is unmapped", cpu::id(), va);
     if (pte_frame(*pte) != pte_frame(entry))
         panic("host: CPU %u uses a stale TLB entry for %#lx: page %#lx has replaced %#lx",

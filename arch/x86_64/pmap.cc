@@ -52,7 +52,15 @@ struct progress {
         pmap_add(m.wired, -1);
 }
 
-progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
+// Takes all rights from a wired mapping, which stays.
+void hide(pte_cursor& at, tlb::batch& flush) {
+    const pte_t old = pte_atomic(at.pte()).fetch_and(~(pte_present | pte_write));
+    if (pte_needs_flush(old, 0))
+        flush.add(at.va());
+}
+
+// `hides`: wired mappings stay, without any right.
+template <bool hides> progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
     unhooked_tables dead;
     lock_guard guard(m.lock);
     tlb::batch flush;
@@ -63,8 +71,14 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
         const uint64_t first = at.va();
         const pte_t& table = at.pte();
         const unsigned in_use = pmap_entries_in_use(table);
-        unsigned removed = 0;
+        unsigned removed = 0, hidden = 0;
         do {
+            if (hides && (at.value() & pte_wired)) {
+                hide(at, flush);
+                hidden++;
+                continue;
+            }
+            removed++;
             const pte_t old = pte_clear(at.pte());
             vm_page& page = *vm_page_of(pte_frame(old));
             if (pte_needs_flush(old, 0)) {
@@ -73,8 +87,8 @@ progress remove_some(pmap_machine& m, uint64_t va, uint64_t end) {
                     unflushed.note(page);
             }
             forget_mapping(m, page, at.va(), old);
-        } while (++removed < in_use && at.next());
-        all += removed;
+        } while (removed + hidden < in_use && at.next());
+        all += removed + hidden;
         pmap_entries_changed(table, -static_cast<int>(removed));
         pmap_prune(m, first, dead);
         if (!dead.empty() && flush.empty())
@@ -209,7 +223,7 @@ namespace {
 pte_t pte_to_enter(const vm_page& page, vm_prot prot, pmap_enter_flags flags) {
     pte_t entry = page.physical().value() | pte_user | pte_of_prot(prot);
     if (flags.wired)
-        entry |= pte_wired;
+        entry = (entry | pte_wired) & ~(prot == vm_prot::none ? pte_present : 0);
     if (flags.access != vm_prot::none)
         entry |= pte_accessed;
     if (allows(flags.access, vm_prot::write))
@@ -252,7 +266,8 @@ void replace(pmap_machine& m, const pte_cursor& at, vm_page& page, pte_t entry, 
 } // namespace
 
 status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
-    CHECK_ASSERT(va.page_aligned() && va < user_max && prot != vm_prot::none && !md_.is_kernel);
+    CHECK_ASSERT(va.page_aligned() && va < user_max && !md_.is_kernel);
+    CHECK_ASSERT(prot != vm_prot::none || flags.wired);
     const pte_t entry = pte_to_enter(page, prot, flags);
     pmap_machine& m = md_;
     unhooked_tables dead;
@@ -283,14 +298,14 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
 }
 
 void pmap::remove(vaddr_t start, vaddr_t end) {
-    const uint64_t removed =
-        whole_range(start, end, [&](uint64_t va) { return remove_some(md_, va, end.value()); });
+    const uint64_t removed = whole_range(
+        start, end, [&](uint64_t va) { return remove_some<false>(md_, va, end.value()); });
     EVENT(pte_removed, .pmap = this, .start = start, .end = end, .entries = removed);
 }
 
 uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     const uint64_t changed = whole_range(start, end, [&](uint64_t va) {
-        return prot == vm_prot::none ? remove_some(md_, va, end.value())
+        return prot == vm_prot::none ? remove_some<true>(md_, va, end.value())
                                      : protect_some(md_, va, end.value(), prot);
     });
     EVENT(pte_protected, .pmap = this, .start = start, .end = end, .prot = trace::protection(prot),
@@ -335,7 +350,7 @@ void pmap::wire(vaddr_t va) {
 void pmap::unwire(vaddr_t va) {
     lock_guard guard(md_.lock);
     const pte_cursor at(md_, va.value());
-    ASSERT(at.mapped());
+    ASSERT(at.value() & pte_present);
     if (pte_atomic(at.pte()).fetch_and(~pte_wired) & pte_wired)
         pmap_add(md_.wired, -1);
 }
@@ -344,7 +359,7 @@ std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(md_.lock);
     const pte_cursor at(md_, va.value());
     pte_t value = at.value();
-    if (!(value & pte_present))
+    if (!(value & pte_in_use))
         return std::nullopt;
     if (!at.table_writable())
         value &= ~pte_write;
@@ -366,11 +381,13 @@ std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
 
 namespace {
 
-enum class copied : uint8_t { yes, there_already, no_memory };
+enum class copied : uint8_t { yes, nothing, there_already, no_memory };
 
 // One mapping, write-protected, for another pmap.
 copied copy_mapping(pmap_machine& target, uint64_t va, pte_t original, unhooked_tables& dead)
     REQUIRES(target.lock) {
+    if (!(original & pte_present))
+        return copied::nothing;
     pte_cursor at(target, va);
     const bool have_table = at.make_tables(target);
     if (at.mapped())
@@ -489,7 +506,7 @@ void check_table(const pmap_machine& m, pte_t* table, unsigned level, uint64_t b
     const size_t count = level == root_level ? first_kernel_slot : table_size;
     for (size_t i = 0; i < count; i++) {
         const pte_t entry = pte_load(table[i]);
-        if (!(entry & pte_present))
+        if (!(entry & pte_in_use))
             continue;
         used++;
         ASSERT(entry & pte_user);

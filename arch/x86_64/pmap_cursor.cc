@@ -6,12 +6,12 @@
 // Most of a table is clear, where little memory is mapped: eight entries at a time are soon passed
 // over.
 static constexpr size_t stride = 8;
-static bool none_present(pte_t* pte) {
+static bool none_in_use(pte_t* pte) {
     pte_t all = 0;
 #pragma GCC unroll 8
     for (size_t i = 0; i < stride; i++)
         all |= pte_load(pte[i]);
-    return !(all & pte_present);
+    return !(all & pte_in_use);
 }
 
 // From a clear entry to the next one of its table that is in use, the end of the table, or something
@@ -27,8 +27,8 @@ pte_cursor::place pte_cursor::skip_clear(place at, uint64_t end) {
         i += step;
         if (i == table_size || at.va >= end)
             break;
-        step = i % stride == 0 && none_present(at.entry) ? stride : 1;
-    } while (step == stride || !(pte_load(*at.entry) & pte_present));
+        step = i % stride == 0 && none_in_use(at.entry) ? stride : 1;
+    } while (step == stride || !(pte_load(*at.entry) & pte_in_use));
     return at;
 }
 
@@ -36,7 +36,7 @@ pte_cursor::mapped_page pte_cursor::find_mapped(pte_t* root, uint64_t va, uint64
     place at = top(root, va);
     while (at.va < end) {
         at = descend(at);
-        if (pte_load(*at.entry) & pte_present)
+        if (pte_load(*at.entry) & pte_in_use)
             return {at.va, at.entry};
         at = skip_clear(at, end);
         if (table_index(at.va, at.level) == 0)

@@ -28,7 +28,7 @@ public:
     }
     // What it says: nothing in a hole.
     pte_t value() const { return in_hole() ? 0 : pte_load(*at_.entry); }
-    bool mapped() const { return value() & pte_present; }
+    bool mapped() const { return value() & pte_in_use; }
     // The entry of the level above, by which the table can be write-protected as a whole.
     pte_t& table_entry() const {
         CHECK_ASSERT(!in_hole());
@@ -117,7 +117,7 @@ inline bool pte_cursor::find() {
 inline bool pte_cursor::next() {
     at_.va += page_size;
     at_.entry++;
-    if (at_.va < table_end_ && !(pte_load(*at_.entry) & pte_present))
+    if (at_.va < table_end_ && !(pte_load(*at_.entry) & pte_in_use))
         at_ = skip_clear(at_, table_end_);
     return at_.va < table_end_;
 }

@@ -25,13 +25,13 @@ void look_at_table(const looker& who, pte_t* table, unsigned level, uint64_t bas
         if (va >= who.end)
             break;
         const pte_t e = pte_load(table[i]);
-        if (!(e & pte_present))
+        if (!(e & pte_in_use))
             continue;
         const bool write = e & pte_write;
         who.visit(who.context, {.level = level,
                                 .va = vaddr_t(va),
                                 .pa = pte_frame(e),
-                                .present = true,
+                                .present = (e & pte_present) != 0,
                                 .write = write,
                                 .execute = !(e & pte_no_execute),
                                 .user = (e & pte_user) != 0,

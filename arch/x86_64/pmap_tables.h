@@ -28,6 +28,8 @@ inline constexpr pte_t pte_large = 1 << 7;
 inline constexpr pte_t pte_global = 1 << 8;
 inline constexpr pte_t pte_wired = 1 << 9; // one of the bits that are left to software
 inline constexpr pte_t pte_no_execute = pte_t{1} << 63;
+// What an entry that is in use has one of: a wired mapping without any right is not present.
+inline constexpr pte_t pte_in_use = pte_present | pte_wired;
 inline constexpr pte_t pte_address = 0x000f'ffff'ffff'f000;
 inline constexpr pte_t pte_rights = pte_write | pte_no_execute;
 
@@ -52,7 +54,7 @@ inline bool pte_compare_exchange(pte_t& pte, pte_t& before, pte_t after) {
 }
 inline paddr_t pte_frame(pte_t pte) { return paddr_t(pte & pte_address); }
 inline bool pte_maps(pte_t pte, paddr_t page) {
-    return (pte & pte_present) && pte_frame(pte) == page;
+    return (pte & pte_in_use) && pte_frame(pte) == page;
 }
 inline pte_t* table_below(pte_t entry) {
     return reinterpret_cast<pte_t*>(direct_map_base + (entry & pte_address));
@@ -64,6 +66,8 @@ constexpr pte_t pte_of_prot(vm_prot prot) {
            (allows(prot, vm_prot::execute) ? 0 : pte_no_execute);
 }
 constexpr vm_prot prot_of_pte(pte_t pte) {
+    if (!(pte & pte_present))
+        return vm_prot::none;
     return vm_prot::read | (pte & pte_write ? vm_prot::write : vm_prot::none) |
            (pte & pte_no_execute ? vm_prot::none : vm_prot::execute);
 }

@@ -1,4 +1,5 @@
 // Memory that is put out to a simulated disk, and comes back.
+#include "arch/host/host_machine.h"
 #include "tests/host/vm_paging.h"
 #include "tests/host/vm_world.h"
 #include "vm/uvm_pdaemon.h"
@@ -104,6 +105,58 @@ TEST_CASE("paging: pages that are wired or held stay", "[paging]") {
     m.put_all_out();
     for (uint64_t i = 0; i < 8; i++)
         CHECK(is_mapped(vm, i));
+}
+
+TEST_CASE("paging: wired pages stay also without any right, and with the daemon's back to them",
+          "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 8);
+    fill(vm, 0, 8);
+    REQUIRE(vm->lock_pages(at, pages(4)));
+    REQUIRE(vm->protect(at + pages(2), pages(4), vm_prot::none)); // two of them are wired
+    m.put_all_out();
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(is_mapped(vm, i) == (i < 4));
+    CHECK(slots_in_use() == 4);
+    CHECK(load(vm, at + pages(2)) < 0);
+    CHECK(store(vm, at + pages(3), 1) < 0);
+    vm->check();
+    // The daemon has seen that they are wired.
+    counted scans(uvm_counter::pdscans);
+    m.put_all_out();
+    CHECK(scans() == 0);
+    // As soon as they are not, they go; without rights, too.
+    REQUIRE(vm->unlock_pages(at, pages(4)));
+    CHECK(!is_mapped(vm, 3));
+    m.put_all_out();
+    CHECK(slots_in_use() == 8);
+    REQUIRE(vm->protect(at, pages(8), vm_prot::rw));
+    is_filled(vm, 0, 8);
+    m.put_all_out();
+}
+
+TEST_CASE("paging: whoever had a page wired, it goes when he is gone", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    ref_ptr<uvm_aobj> object = new_object(pages(4), 9);
+    vm_ref vm = new_space(), other = new_space();
+    for (vm_ref* each : {&vm, &other}) {
+        map_object(*each, at.value(), 4, object, true);
+        REQUIRE((*each)->lock_pages(at, pages(4)));
+    }
+    REQUIRE(vm->protect(at, pages(2), vm_prot::none));
+    m.put_all_out();
+    CHECK(slots_in_use() == 0);
+    REQUIRE(other->unmap(at, pages(4)));
+    m.put_all_out();
+    CHECK(slots_in_use() == 0);
+    vm = {};
+    m.put_all_out();
+    CHECK(slots_in_use() == 4);
 }
 
 TEST_CASE("paging: what of an object was never written is known when it has been out", "[paging]") {
@@ -231,8 +284,8 @@ TEST_CASE("paging: page-ins are laid to the fork that led to them", "[paging]") 
 TEST_CASE("paging: page-ins of a child that borrows its parent's memory", "[paging]") {
     static constinit const vmspace* borrowed = nullptr;
     static ref_ptr<vm_aftermath> later;
-    later = vm_aftermath::create();
     vm_world world;
+    later = vm_aftermath::create();
     paging_machine m;
     REQUIRE(m.swap_on(m.add_disk(64)));
     vm_ref vm = new_space();
@@ -281,7 +334,10 @@ TEST_CASE("paging: swapoff that needs more memory than there is", "[paging]") {
     CHECK(slots_in_use() == 300);
     is_filled(vm, 0, 300);
     m.put_all_out();
-    REQUIRE(uvm_swapoff(d.device));
+    {
+        const shortage just_enough(320);
+        REQUIRE(uvm_swapoff(d.device));
+    }
     CHECK(uvm_swap::pages() == 0);
     is_filled(vm, 0, 300);
 }
@@ -308,6 +364,57 @@ TEST_CASE("paging: the owner of what is to go is locked", "[paging]") {
     m.turns.settle();
     CHECK(slots_in_use() == 10);
     is_filled(vm, 0, 10);
+}
+
+// What pools keep for themselves, at other times.
+TEST_CASE("paging: when memory is short, pools give back what nobody uses", "[paging]") {
+    struct thing {
+        uint64_t words[32];
+    };
+    static constinit pool<thing> things{"thing of the daemon's"};
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    thing* some[100];
+    for (thing*& t : some)
+        REQUIRE((t = things.create()));
+    for (thing* t : some)
+        things.destroy(t);
+    CHECK(things.pages() > 2);
+    const uint64_t free = vm_page_count_free(), kept = things.pages();
+    counted freed(uvm_counter::pdfreed);
+    m.put_out(1);
+    CHECK(things.pages() == 0);
+    CHECK(vm_page_count_free() >= free + kept);
+    CHECK(freed() >= kept);
+}
+
+// The daemon frees what there is, and it is not enough: it is asked again, unless he who asks is to die.
+TEST_CASE("paging: who is killed waits for memory once", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(400)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 300);
+    fill(vm, 0, 8);
+    uint64_t next = 8;
+    for (const bool killed : {false, true}) {
+        REQUIRE(vm->lock_pages(at, pages(8)));
+        uvm_pdaemon::set_reserve(2 * vm_page_total()); // a turn, for which nothing may go
+        m.turns.settle();
+        REQUIRE(vm->unlock_pages(at, pages(8)));
+        host_is_killed = killed ? +[] { return true; } : +[] { return false; };
+        counted turns(uvm_counter::pdwoke);
+        int stored = 1;
+        while (stored == 1 && next < 300) // first those that wait with the processors
+            stored = store(vm, at + pages(next++), 1);
+        host_is_killed = [] { return false; };
+        CHECK(stored == -4); // no memory
+        CHECK((killed ? turns() == 1 : turns() >= 2));
+        uvm_pdaemon::set_reserve(0);
+        m.turns.settle();
+        is_filled(vm, 0, 8);
+    }
 }
 
 TEST_CASE("paging: who owns a page ends while it is on its way", "[paging]") {

@@ -70,6 +70,37 @@ KTEST(pmap, grants_what_it_says) {
     p->check();
 }
 
+// It keeps its page, of which nothing is to be seen.
+KTEST(pmap, wired_without_rights) {
+    owned_page page(vm_page_alloc(page_owner::anon, true)),
+        plain(vm_page_alloc(page_owner::anon, true));
+    test_pmap p, child;
+    REQUIRE(p && child && page && plain);
+    const vaddr_t va(0x40'0000), next = va + page_size;
+    loaded_pmap loaded(p);
+    REQUIRE(p->enter(va, *page.get(), rw, {.wired = true}).has_value());
+    REQUIRE(p->enter(next, *plain.get(), rw).has_value());
+    EXPECT(can_write(va) && can_write(next));
+    p->protect(va, next + page_size, none);
+    EXPECT(!can_read(va) && !can_read(next) && !p->lookup(next));
+    const auto mapping = p->lookup(va);
+    EXPECT(mapping && mapping->prot == none && mapping->wired && pmap::is_wired(*page.get()));
+    EXPECT(p->wired_pages() == 1 && p->resident_pages() == 1);
+    p->check();
+    child->copy(*p, va, next);
+    EXPECT(!child->lookup(va));
+    REQUIRE(p->enter(va, *page.get(), ro, {.wired = true}).has_value());
+    EXPECT(can_read(va) && !can_write(va) && read_word(va) == 1u);
+    p->protect(va, next, none);
+    pmap::page_protect(*page.get(), none);
+    EXPECT(!p->lookup(va) && p->wired_pages() == 0);
+    REQUIRE(p->enter(va, *page.get(), none, {.wired = true}).has_value());
+    EXPECT(!can_read(va) && p->lookup(va));
+    p->remove(va, next);
+    EXPECT(!p->lookup(va) && p->resident_pages() == 0);
+    p->check();
+}
+
 KTEST(pmap, referenced_and_modified) {
     owned_page page(vm_page_alloc(page_owner::anon, true));
     test_pmap p;

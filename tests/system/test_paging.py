@@ -77,20 +77,41 @@ def test_swapoff_without_room() -> None:
 
 
 def test_memory_is_out_when_swap_is_full() -> None:
-    """Who wants more than memory and swap is killed, and nobody else; and then all goes on."""
+    """Who wants more than memory and swap is killed, and nobody else; and then all goes on. How soon is
+    counted: in pages that the daemon looks at, and in instructions, of which the machine makes 10^9 a second."""
     ended = script("""
         echo 1 >/proc/sys/vm/overcommit_memory
         sleep 1000 &
         /tests/paging 400 | tail -1
+        grep pdscans /proc/uvmexp
         dmesg | grep "out of memory"
         grep -E 'pgswapout' /proc/uvmexp
         /tests/paging 4 >/dev/null && echo goes on
         kill $! && echo so does another
-        """, "--mem", "24M", "--swap", "8M")
+        """, "--mem", "24M", "--swap", "8M", "--icount")
     text = ended.text
     killed = re.findall(r"out of memory: killed process \d+ \((.*)\)", text)
     assert killed and set(killed) == {"paging"} and "goes on\nso does another\n" in text, text
     assert counter(text, "pgswapout") > 1500, text
+    assert counter(text, "pdscans") < 6 * 6144 * len(killed), text  # each page of memory some times
+    times = [float(seconds) for seconds in re.findall(r"\[ *([\d.]+)\] out of memory", text)]
+    assert max(later - before for before, later in zip([0.0, *times], times)) < 0.2, times
+
+
+def test_files_that_nobody_has_open() -> None:
+    """Twice as much as there is memory, in files that were mapped, stored to, unmapped and closed."""
+    ended = script("""
+        mount -t tmpfs -o size=52M tmpfs /mnt
+        /tests/paging_files 48 /mnt
+        dmesg | grep "out of memory"
+        grep -E 'pgswap' /proc/uvmexp
+        awk 'NR == 2 { print "used", $4 }' /proc/swaps
+        swapoff /dev/vda && echo off
+        """, "--mem", "24M", "--swap", "96M")
+    text = ended.text
+    assert "1..2\n" in text and "not ok" not in text and "out of memory" not in text, ended
+    assert counter(text, "pgswapout") > 2 * 6000 and counter(text, "pgswapin") > 2 * 6000, text
+    assert int(re.findall(r"used (\d+)", text)[0]) < 20000 and text.endswith("off\n"), text  # the root's
 
 
 def test_what_programs_say_of_their_pages() -> None:
@@ -172,7 +193,7 @@ def test_a_large_process_forks() -> None:
         echo 1 >/proc/sys/vm/overcommit_memory
         /tests/paging_fork 700
         dmesg | grep "out of memory"
-        """, "--mem", "24M", "--swap", "1G", "--smp", "1", "--timeout", "60")
+        """, "--mem", "26M", "--swap", "1G", "--smp", "1", "--timeout", "60")
     assert "1..2\n" in ended.text and "not ok" not in ended.text, ended.text
     assert "out of memory" not in ended.text, ended.text
 

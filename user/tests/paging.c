@@ -161,6 +161,97 @@ static void wired(void) {
     is(wrong(mine, N, 1), 0, "with what they had");
 }
 
+// One file, by four threads: stores through a mapping, msync, writes, and stores to other memory, which drive the
+// file out. Each word of a page has one writer.
+static uint64_t* mapped;
+static int file;
+static _Atomic bool ended;
+enum { FILE_PAGES = 64, FILE_ROUNDS = 20 };
+
+static void* store_to_file(void* unused) {
+    for (uint64_t round = 1; round <= FILE_ROUNDS; round++)
+        for (size_t i = 0; i < FILE_PAGES; i++)
+            mapped[i * WORDS]++;
+    return unused;
+}
+
+static void* write_to_file(void* unused) {
+    for (uint64_t round = 1; round <= FILE_ROUNDS; round++)
+        for (size_t i = 0; i < FILE_PAGES; i++)
+            need(pwrite(file, &round, sizeof round, (off_t)(i * PAGE + 8)) == sizeof round);
+    return unused;
+}
+
+static void* sync_file(void* unused) {
+    while (!ended)
+        need(msync(mapped, FILE_PAGES * PAGE, MS_SYNC) == 0);
+    return unused;
+}
+
+static void* drive_out(void* other) {
+    for (uint64_t round = 1; !ended; round++)
+        store(other, pages, round);
+    return other;
+}
+
+static void one_file(void) {
+    void* (*const work[])(void*) = {store_to_file, write_to_file, sync_file, drive_out};
+    pthread_t threads[4];
+    const long before = on_spork() ? uvmexp("pageins") : 0;
+    file = open("/tmp/paging.one", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    need(file >= 0 && unlink("/tmp/paging.one") == 0 && ftruncate(file, FILE_PAGES * PAGE) == 0);
+    mapped = mmap(NULL, FILE_PAGES * PAGE, RW, MAP_SHARED, file, 0);
+    need(mapped != MAP_FAILED);
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    for (int i = 0; i < 4; i++)
+        need(pthread_create(&threads[i], NULL, work[i], other) == 0);
+    for (int i = 0; i < 4; i++) {
+        ended = i >= 2;
+        need(pthread_join(threads[i], NULL) == 0);
+    }
+    size_t bad = 0;
+    for (size_t i = 0; i < FILE_PAGES; i++)
+        bad += mapped[i * WORDS] != FILE_ROUNDS || mapped[i * WORDS + 1] != FILE_ROUNDS;
+    is(bad, 0, "each has what both stored");
+    if (on_spork())
+        diag("%ld page-ins", uvmexp("pageins") - before);
+    need(munmap(mapped, FILE_PAGES * PAGE) == 0 && munmap(other, pages * PAGE) == 0 &&
+         close(file) == 0);
+}
+
+static void read_byte(void* at) { (void)*(volatile char*)at; }
+
+// Who has locked his memory and takes his right to it away has it in memory all the same.
+static void wired_without_rights(int flags) {
+    enum { N = 16 };
+    uint64_t* mine = map_pages(N, flags);
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    unsigned char in[N];
+    int there = 0, ends[2];
+    store(mine, N, 1);
+    need(mlock(mine, N * PAGE) == 0 && mprotect(mine, N * PAGE, PROT_NONE) == 0);
+    store(other, pages, 1);
+    need(mincore(mine, N * PAGE, in) == 0);
+    for (int i = 0; i < N; i++)
+        there += in[i] & 1;
+    is(there, N, "they stay in memory");
+    fault_catch(0);
+    is(fault_of(read_byte, mine).signo, SIGSEGV, "out of the program's reach");
+    need(pipe(ends) == 0);
+    ok(write(ends[1], mine, PAGE) == -1 && errno == EFAULT, "and that of its calls");
+    need(mprotect(mine, N * PAGE, RW) == 0);
+    is(wrong(mine, N, 1), 0, "with what they had");
+    store(mine, N, 2);
+    need(mprotect(mine, N * PAGE, PROT_NONE) == 0 && munlock(mine, N * PAGE) == 0);
+    store(other, pages, 2);
+    need(mprotect(mine, N * PAGE, PROT_READ) == 0);
+    is(wrong(mine, N, 2), 0, "also after they were free to go");
+    need(munmap(mine, N * PAGE) == 0 && munmap(other, pages * PAGE) == 0);
+}
+
+static void wired_private(void) { wired_without_rights(MAP_PRIVATE); }
+static void wired_shared(void) { wired_without_rights(MAP_SHARED); }
+
 // Counters of several threads in each page: a page that goes while one of them stores would lose it.
 enum { THREADS = 4, ROUNDS = 3 };
 static uint64_t* counted;
@@ -197,6 +288,9 @@ int main(int argc, char** argv) {
     subtest("a file", a_file);
     subtest("buffers of system calls", buffers);
     subtest("wired memory", wired);
+    subtest("wired private memory without rights", wired_private);
+    subtest("wired shared memory without rights", wired_shared);
     subtest("counters of several threads", counters);
+    subtest("one file", one_file);
     return done();
 }

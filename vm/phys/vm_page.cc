@@ -229,7 +229,7 @@ void drain_stocks() REQUIRES(queue_lock) {
 
 void become_owned(vm_page& page, page_owner kind) {
     page.owner_kind = kind;
-    page.queued = page.wanted = page.released = false;
+    page.queued = page.wanted = page.released = page.rests = false;
     page.unused_flags = 0;
     page.clean = true;
     page.anon = nullptr;

@@ -33,7 +33,8 @@ struct vm_page {
     bool wanted : 1 = false;      // while busy: somebody waits for it
     bool released : 1 = false;    // while busy: nobody has it any more
     bool placed : 1 = false;      // of a uvm_vnode: all of it has a place on the disk
-    uint8_t unused_flags : 3 = 0; // so that the byte is written at once, and not changed bit by bit
+    bool rests : 1 = false;       // the page daemon looks at it no more, since it is wired
+    uint8_t unused_flags : 2 = 0; // so that the byte is written at once, and not changed bit by bit
     // On its way between memory and a disk (vm/uvm_pager.h): its contents are the disk's, it has no
     // mapping, and it stays its owner's.
     std::atomic<bool> busy{false};
