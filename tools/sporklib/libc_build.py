@@ -24,6 +24,7 @@ PATCH = PARTS / "musl-tcc.patch"
 SOURCE = BUILD / "libc" / "musl"  # patched, ready to be built
 TCC_FILES = "/usr/lib/x86_64-linux-gnu/tcc"  # its headers and libtcc1.a
 PROGRAMS = ("make", "/bin/sh", "tcc", "as", "ar")
+INSIDE = ("config.mak", "build.sh", "program.c")  # of tools/libc
 PHASES = ("configure", "make", "link")
 MODES = ("cow:share", "cow:cow", "copy:share", "copy:fork", "cow+pte:fork")
 MEMORY = "512M"
@@ -99,6 +100,21 @@ def read_output(lines: Iterator[str], build: Build, progress: Callable[[Build, i
             build.said.append(line)
 
 
+def source_disk() -> Path:
+    """What else would be in /libc, as an archive on a disk: for a machine that has no memory for it before it
+    can page."""
+    archive = cpio.Archive()
+    archive.add(prepare_source(), "/musl")
+    for name in INSIDE:
+        archive.add(PARTS / name, f"/{name}")
+    path = SOURCE.parent / "source.raw"
+    path.write_bytes(archive.finish())
+    return path
+
+
+FROM_DISK = "mount -t tmpfs -o size=128M libc /libc && cd /libc && cpio -id </dev/vda && "
+
+
 def run_build(mode: str, files: list[str], jobs: int, options: list[str],
               progress: Callable[[Build, int], None]) -> Build:
     """One build under "FORK:VFORK". `files`: make's patterns, relative to musl's src."""
@@ -106,11 +122,17 @@ def run_build(mode: str, files: list[str], jobs: int, options: list[str],
     words = [str(ROOT / "tools" / "spork"), "run", "--mem", MEMORY, *options]
     for program in PROGRAMS:
         words += ["--add-with-libs", program]
-    additions = {TCC_FILES: TCC_FILES, source: "/libc/musl"} | {
-        PARTS / name: f"/libc/{name}" for name in ("config.mak", "build.sh", "program.c")}
+    additions: dict[Path | str, str] = {TCC_FILES: TCC_FILES}
+    before = ""
+    if "--swap" in options:
+        words += ["--disk", str(source_disk())]
+        before = FROM_DISK
+    else:
+        additions |= {source: "/libc/musl"} | {PARTS / name: f"/libc/{name}" for name in INSIDE}
     for host, guest in additions.items():
         words += ["--add", f"{host}:{guest}"]
-    words += ["--", "sh", "/libc/build.sh", *mode.split(":"), str(jobs), *files]
+    words += ["--", "sh", "-c", f'mkdir -p /libc; {before}exec sh /libc/build.sh "$@"', "build", *mode.split(":"),
+              str(jobs), *files]
     build = Build(mode)
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                           errors="replace") as process:
