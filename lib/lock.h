@@ -15,7 +15,10 @@
 // All three work on arch/host too, where a waiter is a host thread.
 #pragma once
 
+#include "arch/cpu.h"
+#include "lib/assert.h"
 #include "lib/lock_rank.h"
+#include "lib/lock_watch.h"
 #include "lib/thread_annotations.h"
 #include "lib/wait_queue.h"
 
@@ -123,12 +126,15 @@ private:
 // Says of a guard that its lock is taken by lock_nested().
 struct nested_lock {};
 
-// Holds any of the above exclusively for a scope. unlock()/lock() allow a gap in it.
+// Holds any of the above exclusively for a scope. unlock()/lock() allow a gap in it. Inline, so that
+// where there is none nothing asks.
 template <class Lock> class SCOPED_CAPABILITY lock_guard {
 public:
-    explicit lock_guard(Lock& lock) ACQUIRE(lock) : lock_(&lock) { lock_->lock(); }
+    [[gnu::always_inline]] explicit lock_guard(Lock& lock) ACQUIRE(lock) : lock_(&lock) {
+        lock_->lock();
+    }
     lock_guard(Lock& lock, nested_lock) ACQUIRE(lock) : lock_(&lock) { lock_->lock_nested(); }
-    ~lock_guard() RELEASE() {
+    [[gnu::always_inline]] ~lock_guard() RELEASE() {
         if (held_)
             lock_->unlock();
     }
@@ -219,3 +225,59 @@ private:
 // The calling CPU's spin locks; interrupts are off. Defined by arch/cpu.h's implementation, inline
 // where it can be.
 held_locks& cpu_held_locks();
+
+// ---- The usual way through a spin lock: nobody has it. In a kernel without checks it is part of its
+// caller.
+#if SPORK_CHECKS
+#define SPIN_LOCK_WAY [[gnu::noinline]] inline
+#else
+#define SPIN_LOCK_WAY [[gnu::always_inline]] inline
+#endif
+
+// Changes the CPU's record of locks, which is an interrupt handler's, too.
+template <class Change>
+[[gnu::always_inline]] inline void change_record([[maybe_unused]] Change change) {
+#if SPORK_CHECKS
+    cpu::interrupts_push_off();
+    change(cpu_held_locks());
+    cpu::interrupts_pop_off();
+#endif
+}
+
+// The order is checked with the lock taken; before a wait it is checked by wait_for_release(), so
+// that a violation is reported and not dead-locked on.
+[[gnu::always_inline]] inline void spin_lock::acquire(bool nested) {
+    if (taken_by_interrupts(rank_))
+        cpu::interrupts_push_off();
+    else
+        CHECK_ASSERT(!cpu::in_interrupt());
+    const uint32_t self = cpu::id() + 1;
+    uint32_t expected = 0;
+    if (!owner_.compare_exchange_strong(expected, self, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) [[unlikely]]
+        wait_for_release(self, nested); // and takes it
+    change_record([&](held_locks& held) { held.push(this, name_, rank_, nested); });
+}
+
+SPIN_LOCK_WAY void spin_lock::lock() {
+    about_to_lock(rank_);
+    acquire(false);
+}
+
+// Interrupts may be on; but kernel code does not change its CPU unless it sleeps, so that the two
+// numbers are of one moment for all that matters here.
+inline bool spin_lock::held() const {
+    return owner_.load(std::memory_order_relaxed) == cpu::id() + 1;
+}
+
+inline void spin_lock::assert_held() const { CHECK_ASSERT(held()); }
+
+SPIN_LOCK_WAY void spin_lock::unlock() {
+    CHECK_ASSERT(held());
+    change_record([&](held_locks& held) { held.pop(this); });
+    // Before: a lock on the stack of one who waits for this (disk_wait) may be gone afterwards.
+    const bool interrupts_off = taken_by_interrupts(rank_);
+    owner_.store(0, std::memory_order_release);
+    if (interrupts_off)
+        cpu::interrupts_pop_off();
+}

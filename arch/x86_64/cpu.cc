@@ -29,6 +29,7 @@ static_assert(offsetof(cpu_data, stack_canary) == CPU_STACK_CANARY);
 static_assert(offsetof(cpu_data, id) == CPU_ID);
 static_assert(offsetof(cpu_data, interrupts_off_depth) == CPU_INTERRUPTS_OFF_DEPTH);
 static_assert(offsetof(cpu_data, interrupts_were_on) == CPU_INTERRUPTS_WERE_ON);
+static_assert(offsetof(cpu_data, interrupts_under_way) == CPU_INTERRUPTS_UNDER_WAY);
 static_assert(offsetof(cpu_data, counters) == CPU_COUNTERS);
 static_assert(offsetof(cpu_data, spin_locks) == CPU_SPIN_LOCKS);
 static_assert(offsetof(trap_frame, r11) == FRAME_R11);
@@ -177,22 +178,6 @@ namespace cpu {
 uint64_t counted(unsigned cpu, unsigned counter) {
     return std::atomic_ref(cpus[cpu].counters[counter]).load(std::memory_order_relaxed);
 }
-
-void add_counters(uint64_t* to, unsigned n) {
-    const uint64_t* counters = this_cpu()->counters;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < n; i++)
-        to[i] += counters[i];
-}
-
-void subtract_counters(uint64_t* from, unsigned n) {
-    const uint64_t* counters = this_cpu()->counters;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < n; i++)
-        from[i] -= counters[i];
-}
-
-bool in_interrupt() { return this_cpu()->interrupts_under_way != 0; }
 
 unsigned count() { return cpu_count.load(std::memory_order_acquire); }
 

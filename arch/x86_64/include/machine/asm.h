@@ -27,6 +27,7 @@
 #define CPU_ID 48
 #define CPU_INTERRUPTS_OFF_DEPTH 56
 #define CPU_INTERRUPTS_WERE_ON 60
+#define CPU_INTERRUPTS_UNDER_WAY 62
 #define CPU_COUNTERS 64
 #define CPU_SPIN_LOCKS 576
 
@@ -50,6 +51,7 @@
 #define RFLAGS_FIXED 0x2 // always 1
 #define RFLAGS_TF 0x100
 #define RFLAGS_IF 0x200
+#define RFLAGS_IF_BIT 9
 #define RFLAGS_DF 0x400
 #define RFLAGS_NT 0x4000
 #define RFLAGS_RF 0x10000

@@ -37,25 +37,49 @@ inline thread* current() {
     return t;
 }
 
+inline bool in_interrupt() {
+    uint16_t under_way;
+    asm volatile("movw %%gs:%c1, %0" : "=r"(under_way) : "i"(CPU_INTERRUPTS_UNDER_WAY));
+    return under_way != 0;
+}
+
 inline bool interrupts_enabled() {
     uint64_t flags;
     asm volatile("pushfq; popq %0" : "=r"(flags));
     return flags & RFLAGS_IF;
 }
 
+namespace detail {
+inline uint32_t interrupts_off_depth() {
+    uint32_t depth;
+    asm volatile("movl %%gs:%c1, %0" : "=r"(depth) : "i"(CPU_INTERRUPTS_OFF_DEPTH) : "memory");
+    return depth;
+}
+} // namespace detail
+
+// Where somebody has pushed before, they are off. An interrupt between the question and the answer
+// leaves the depth as it was.
 inline void interrupts_push_off() {
-    const bool on = interrupts_enabled();
-    asm volatile("cli" ::: "memory");
-    char* c = detail::this_cpu();
-    if (detail::field<uint32_t>(c, CPU_INTERRUPTS_OFF_DEPTH)++ == 0)
-        detail::field<bool>(c, CPU_INTERRUPTS_WERE_ON) = on;
+    if (detail::interrupts_off_depth() == 0)
+        asm volatile("pushfq\n\t"
+                     "cli\n\t"
+                     "btl %0, (%%rsp)\n\t"
+                     "setc %%gs:%c1\n\t"
+                     "leaq 8(%%rsp), %%rsp"
+                     :
+                     : "i"(RFLAGS_IF_BIT), "i"(CPU_INTERRUPTS_WERE_ON)
+                     : "memory", "cc");
+    asm volatile("incl %%gs:%c0" : : "i"(CPU_INTERRUPTS_OFF_DEPTH) : "memory", "cc");
 }
 
 inline void interrupts_pop_off() {
-    char* c = detail::this_cpu();
-    auto& depth = detail::field<uint32_t>(c, CPU_INTERRUPTS_OFF_DEPTH);
-    CHECK_ASSERT(depth > 0);
-    if (--depth == 0 && detail::field<bool>(c, CPU_INTERRUPTS_WERE_ON))
+    bool last, were_on;
+    CHECK_ASSERT(detail::interrupts_off_depth() > 0);
+    asm volatile("decl %%gs:%c1" : "=@ccz"(last) : "i"(CPU_INTERRUPTS_OFF_DEPTH) : "memory");
+    if (!last)
+        return;
+    asm volatile("cmpb $0, %%gs:%c1" : "=@ccnz"(were_on) : "i"(CPU_INTERRUPTS_WERE_ON) : "memory");
+    if (were_on)
         asm volatile("sti" ::: "memory");
 }
 
@@ -66,6 +90,21 @@ inline void count(unsigned counter, uint64_t by) {
                  :
                  : "ri"(CPU_COUNTERS + sizeof(uint64_t) * counter), "er"(by)
                  : "cc");
+}
+
+// All in a row: a loop would cost as much again.
+inline void add_counters(uint64_t* to, unsigned n) {
+    const uint64_t* counters = &detail::field<uint64_t>(detail::this_cpu(), CPU_COUNTERS);
+#pragma GCC unroll 64
+    for (unsigned i = 0; i < n; i++)
+        to[i] += counters[i];
+}
+
+inline void subtract_counters(uint64_t* from, unsigned n) {
+    const uint64_t* counters = &detail::field<uint64_t>(detail::this_cpu(), CPU_COUNTERS);
+#pragma GCC unroll 64
+    for (unsigned i = 0; i < n; i++)
+        from[i] -= counters[i];
 }
 
 } // namespace cpu

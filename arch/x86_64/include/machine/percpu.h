@@ -41,11 +41,11 @@ struct alignas(64) cpu_data {
     uint32_t lapic_id;
     uint32_t interrupts_off_depth; // pushes without their pop
     bool interrupts_were_on;       // before the first push; belongs to the running thread
+    uint16_t interrupts_under_way; // interrupt handlers that have begun and not ended
     alignas(64) uint64_t counters[cpu::counter_count]; // arch/cpu.h's; others read them
     held_locks spin_locks;
-    pmap_machine* loaded_pmap;     // what is in CR3, null before the first; written by tlb.cc alone
-    uint32_t interrupts_under_way; // interrupt handlers that have begun and not ended
-    uint64_t idle_stack_top;       // the stack it was started on
+    pmap_machine* loaded_pmap; // what is in CR3, null before the first; written by tlb.cc alone
+    uint64_t idle_stack_top;   // the stack it was started on
     task_state_segment tss;
     uint64_t gdt[TSS_SELECTOR / 8 + 2];
 };
