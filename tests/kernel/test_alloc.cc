@@ -299,6 +299,31 @@ KTEST(pool, on_all_cpus_at_once) {
     EXPECT_EQ(large_things.live(), 0u);
 }
 
+KTEST(pool, what_another_cpu_keeps_is_there_when_memory_runs_out) {
+    thing* wanted = things.create();
+    REQUIRE(wanted);
+    {
+        on_cpu elsewhere(cpu::count() - 1, [&] { things.destroy(wanted); });
+    }
+    EXPECT_EQ(things.live(), 0u);
+    list<vm_page, &vm_page::queue> taken;
+    while (vm_page* page = vm_page_alloc(page_owner::kernel))
+        taken.push_back(*page);
+    constexpr unsigned most = 2000; // of what slabs still have
+    static thing* made[most];
+    unsigned n = 0;
+    bool found = false;
+    while (n < most && (made[n] = things.create()))
+        found |= made[n++] == wanted;
+    while (vm_page* page = taken.pop_front())
+        vm_page_free(page);
+    EXPECT(n > 0 && n < most && found);
+    things.check();
+    while (n > 0)
+        things.destroy(made[--n]);
+    EXPECT_EQ(things.live(), 0u);
+}
+
 KTEST(kmem, sizes_and_alignment) {
     for (size_t size = 0; size < 20000; size += size < 3000 ? 61 : 1009) {
         auto* p = static_cast<char*>(kmem_zalloc(size));

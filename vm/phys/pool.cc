@@ -7,6 +7,10 @@
 // object by rounding the address down to a page, and by that page's place in the slab. After
 // Bonwick's slab allocator (USENIX Summer 1994), without its per-type constructors.
 //
+// In front of the slabs each processor has a magazine of free objects, which slabs count as handed out
+// (Bonwick and Adams, USENIX 2001, whose magazines are exchanged as a whole; here half of one is
+// filled or emptied at a time).
+//
 // Builds with checks write a mark into the second word of a freed object and look at it when
 // the object is handed out again: a store through a stale pointer, or a second free, is found.
 #include "vm/phys/pool.h"
@@ -24,22 +28,40 @@ constexpr unsigned max_slab_order = 10;
 constexpr unsigned kept_empty_slabs = 4;
 constexpr uintptr_t freed_mark = 0xf4ee'd0b1'ec70'0000;
 
-struct freed_object {
-    freed_object* next;
-    uintptr_t mark;
-};
-
 constinit std::atomic<pool_base*> all_pools{nullptr};
 
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 } // namespace
 
+struct pool_base::free_object {
+    free_object* next; // of those that a slab has
+    uintptr_t mark;
+
+    // Whether it had not been set; always, in builds without checks.
+    NO_SANITIZE_ADDRESS bool set_mark() {
+#if SPORK_CHECKS
+        const uintptr_t mine = freed_mark ^ reinterpret_cast<uintptr_t>(this);
+        return std::exchange(mark, mine) != mine;
+#else
+        return true;
+#endif
+    }
+    // Whether it was still there.
+    NO_SANITIZE_ADDRESS bool clear_mark() {
+#if SPORK_CHECKS
+        return std::exchange(mark, 0) == (freed_mark ^ reinterpret_cast<uintptr_t>(this));
+#else
+        return true;
+#endif
+    }
+};
+
 struct pool_base::slab {
     slab* next; // on the pool's partial or empty list
     slab* prev;
     pool_base* owner;
-    freed_object* freed;
+    free_object* freed;
     uint16_t used;     // objects handed out
     uint16_t carved;   // objects that were ever handed out: the others are not linked yet
     uint16_t capacity; // objects that there is room for
@@ -49,31 +71,23 @@ struct pool_base::slab {
 
     // Takes one off the list of freed objects: the one that was freed last, which is in the caches;
     // or, for a sanitizer, the one that was freed first, and none while there are new ones.
-    NO_SANITIZE_ADDRESS freed_object* take_freed() {
+    NO_SANITIZE_ADDRESS free_object* take_freed() {
         if (sanitize_delays_reuse && carved < capacity)
             return nullptr;
-        freed_object** link = &freed;
+        free_object** link = &freed;
         if (sanitize_delays_reuse)
             while (*link && (*link)->next)
                 link = &(*link)->next;
-        freed_object* f = *link;
+        free_object* f = *link;
         if (f)
             *link = f->next;
         return f;
     }
-    // False, in builds with checks, if it is there already.
-    NO_SANITIZE_ADDRESS bool add_freed(freed_object* f) {
-#if SPORK_CHECKS
-        const uintptr_t mark = freed_mark ^ reinterpret_cast<uintptr_t>(f);
-        if (f->mark == mark) [[unlikely]]
-            return false;
-        f->mark = mark;
-#endif
+    NO_SANITIZE_ADDRESS void add_freed(free_object* f) {
         f->next = freed;
         freed = f;
-        return true;
     }
-    NO_SANITIZE_ADDRESS static freed_object* next_of(freed_object* f) { return f->next; }
+    NO_SANITIZE_ADDRESS static free_object* next_of(free_object* f) { return f->next; }
 };
 
 constexpr size_t pool_base::first_offset() const {
@@ -105,8 +119,8 @@ template <class Slab> void unlink(Slab*& head, Slab* s) {
 // Chooses the size of slabs and puts the pool on the list of all pools. At the first allocation.
 void pool_base::enlist() {
     registered_ = true;
-    const size_t align = std::max({align_, alignof(freed_object), sanitize_granule});
-    const size_t stride = round_up(std::max(size_, sizeof(freed_object)) + sanitize_redzone, align);
+    const size_t align = std::max({align_, alignof(free_object), sanitize_granule});
+    const size_t stride = round_up(std::max(size_, sizeof(free_object)) + sanitize_redzone, align);
     ASSERT(stride <= UINT16_MAX && align_ <= page_size);
     // The smallest block that wastes at most an eighth.
     unsigned order = 0;
@@ -118,6 +132,9 @@ void pool_base::enlist() {
     }
     order_ = static_cast<uint16_t>(order);
     stride_ = static_cast<uint16_t>(stride);
+    rounds_ = sanitize_delays_reuse
+                  ? 0
+                  : std::clamp<unsigned>(unsigned(page_size / 2 / stride), 2, most_rounds);
     next_ = all_pools.load(std::memory_order_relaxed);
     while (!all_pools.compare_exchange_weak(next_, this, std::memory_order_release,
                                             std::memory_order_relaxed)) {
@@ -165,10 +182,13 @@ void pool_base::give_back(slab* s) {
     vm_page_free_contiguous(vm_page_of(direct_map_address(s)), order);
 }
 
-void* pool_base::allocate() {
-    if (alloc_should_fail()) [[unlikely]]
-        return nullptr;
-    lock_guard guard(lock_);
+inline pool_base::own_objects& pool_base::mine() {
+    CHECK_ASSERT(!cpu::in_interrupt());
+    return magazines_[cpu::id()];
+}
+
+// Null if no slab has one and there is no memory for another.
+pool_base::free_object* pool_base::take_from_slab() {
     slab* s = partial_;
     if (!s) [[unlikely]] {
         if (!registered_)
@@ -181,43 +201,22 @@ void* pool_base::allocate() {
         }
         push(partial_, s);
     }
-    void* object;
-    if (freed_object* f = s->take_freed()) {
-        sanitize_unpoison(f, stride_);
-#if SPORK_CHECKS
-        if (f->mark != (freed_mark ^ reinterpret_cast<uintptr_t>(f))) [[unlikely]]
-            panic("pool %s: object %p was written after it was freed", name_, f);
-        f->mark = 0;
-#endif
-        object = f;
-    } else {
-        object = s->first_object() + size_t{s->carved} * stride_;
+    free_object* f = s->take_freed();
+    if (!f) {
+        f = reinterpret_cast<free_object*>(s->first_object() + size_t{s->carved} * stride_);
         s->carved++;
-        sanitize_unpoison(object, stride_);
-#if SPORK_CHECKS
-        static_cast<freed_object*>(object)->mark = 0; // an earlier slab's here may have left one
-#endif
+        f->set_mark(); // as one that was freed
     }
-    sanitize_unpoison(object, size_, stride_);
     if (++s->used == s->capacity)
         unlink(partial_, s);
-    live_.store(live_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return object;
+    handed_out_.store(handed_out_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return f;
 }
 
-void pool_base::deallocate(void* object) {
-    slab* s = slab_of(object);
-    auto* f = static_cast<freed_object*>(object);
-    lock_guard guard(lock_);
-    sanitize_write(object, 1);
-#if SPORK_CHECKS
-    if (s->owner != this) [[unlikely]]
-        panic("pool %s: %p is not of this pool", name_, object);
-#endif
-    if (!s->add_freed(f)) [[unlikely]]
-        panic("pool %s: object %p freed twice", name_, object);
-    sanitize_poison(object, stride_);
-    live_.store(live_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+void pool_base::give_to_slab(free_object* f) {
+    slab* s = slab_of(f);
+    s->add_freed(f);
+    handed_out_.store(handed_out_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     if (s->used == s->capacity)
         push(partial_, s);
     if (--s->used != 0) [[likely]]
@@ -231,9 +230,94 @@ void pool_base::deallocate(void* object) {
     }
 }
 
+// Where memory has run out, what other processors keep is still there.
+pool_base::free_object* pool_base::take_from_others() {
+    for (own_objects& others : magazines_)
+        for (unsigned slot = 0; slot < rounds_; slot++)
+            if (free_object* f = others.take(slot))
+                return f;
+    return nullptr;
+}
+
+// One object for the caller and half a magazine for this processor, as far as slabs have some.
+pool_base::free_object* pool_base::refill() {
+    lock_guard guard(lock_);
+    free_object* const first = take_from_slab();
+    if (!first)
+        return take_from_others();
+    own_objects& kept = mine();
+    while (kept.height < rounds_ / 2 && partial_)
+        kept.push(*take_from_slab());
+    return first;
+}
+
+// The object goes to this processor's magazine, after half of what is in it has gone to the slabs.
+void pool_base::make_room_for(free_object* f) {
+    lock_guard guard(lock_);
+    if (rounds_ == 0)
+        return give_to_slab(f);
+    own_objects& kept = mine();
+    const unsigned oldest = rounds_ - rounds_ / 2;
+    for (unsigned slot = 0; slot < oldest; slot++)
+        if (free_object* old = kept.take(slot))
+            give_to_slab(old);
+    kept.close_up(oldest);
+    kept.push(*f);
+}
+
+void* pool_base::hand_out(free_object* f) const {
+    sanitize_unpoison(f, stride_);
+    if (!f->clear_mark()) [[unlikely]]
+        panic("pool %s: object %p was written after it was freed", name_, f);
+    sanitize_unpoison(f, size_, stride_);
+    return f;
+}
+
+pool_base::free_object* pool_base::take_in(void* object) const {
+    auto* f = static_cast<free_object*>(object);
+    sanitize_write(object, 1);
+#if SPORK_CHECKS
+    if (slab_of(object)->owner != this) [[unlikely]]
+        panic("pool %s: %p is not of this pool", name_, object);
+#endif
+    if (!f->set_mark()) [[unlikely]]
+        panic("pool %s: object %p freed twice", name_, object);
+    sanitize_poison(object, stride_);
+    return f;
+}
+
+void* pool_base::allocate() {
+    if (alloc_should_fail()) [[unlikely]]
+        return nullptr;
+    free_object* f = mine().pop();
+    if (!f) [[unlikely]]
+        f = refill();
+    return f ? hand_out(f) : nullptr;
+}
+
+void pool_base::deallocate(void* object) {
+    free_object* const f = take_in(object);
+    own_objects& kept = mine();
+    if (kept.height < rounds_) [[likely]]
+        kept.push(*f);
+    else
+        make_room_for(f);
+}
+
+// What processors keep is read first: what goes from a slab to a magazine meanwhile counts as live.
+uint64_t pool_base::live() const {
+    uint64_t kept = 0;
+    for (const own_objects& each : magazines_)
+        kept += each.count();
+    const uint64_t out = handed_out_.load(std::memory_order_acquire);
+    return out > kept ? out - kept : 0;
+}
+
 uint64_t pool_base::trim() {
     lock_guard guard(lock_);
     uint64_t pages = 0;
+    while (free_object* f = take_from_others())
+        give_to_slab(f);
     while (slab* s = empty_) {
         unlink(empty_, s);
         pages += uint64_t{1} << s->order;
@@ -256,7 +340,7 @@ void pool_base::check() {
     auto check_slab = [&](slab* s) {
         ASSERT(s->owner == this && s->carved <= s->capacity && s->used <= s->carved);
         unsigned freed = 0;
-        for (freed_object* f = s->freed; f; f = slab::next_of(f), freed++) {
+        for (free_object* f = s->freed; f; f = slab::next_of(f), freed++) {
             ASSERT(freed < s->capacity && slab_of(f) == s);
             ASSERT((static_cast<size_t>(reinterpret_cast<char*>(f) - s->first_object())) %
                        stride_ ==
@@ -276,5 +360,5 @@ void pool_base::check() {
     }
     ASSERT(empties == empty_count_);
     // What is not listed is full.
-    ASSERT(places_ >= listed_places && live() == listed_used + (places_ - listed_places));
+    ASSERT(places_ >= listed_places && handed_out_ == listed_used + (places_ - listed_places));
 }

@@ -4,15 +4,20 @@
 //     vm_anon* a = anons.create(args...);      // null when out of memory; does not sleep
 //     anons.destroy(a);
 //
+// Each processor keeps a few free objects of each pool, so that most calls take no lock; they are free
+// to all others when memory runs out.
+//
 // Pools are global objects: constinit, usable before constructors run. All pools are on one list,
 // so that a test can compare the numbers of live objects by name before and after
 // (`pool_base::first()`).
 #pragma once
 
+#include "arch/cpu.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/no_alloc.h"
 #include "lib/types.h"
+#include "vm/phys/magazine.h"
 
 #include <atomic>
 #include <new>
@@ -29,7 +34,8 @@ public:
 
     const char* name() const { return name_; }
     size_t object_size() const { return size_; }
-    uint64_t live() const { return live_.load(std::memory_order_relaxed); }
+    // Objects that have an owner. Exact when no call is under way.
+    uint64_t live() const;
     uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }
     pool_base* next() const { return next_; }
     static pool_base* first();
@@ -42,8 +48,19 @@ public:
 
 private:
     struct slab;
+    struct free_object;
+    static constexpr unsigned most_rounds = 15; // a magazine is two cache lines
+    struct alignas(64) own_objects : magazine<free_object, most_rounds> {};
     constexpr size_t first_offset() const;
     slab* slab_of(void* object) const;
+    [[gnu::noinline]] free_object* refill();
+    [[gnu::noinline]] void make_room_for(free_object* f);
+    free_object* take_from_slab() REQUIRES(lock_);
+    void give_to_slab(free_object* f) REQUIRES(lock_);
+    free_object* take_from_others();
+    void* hand_out(free_object* f) const;
+    free_object* take_in(void* object) const;
+    own_objects& mine();
     slab* grow() REQUIRES(lock_);
     void give_back(slab* s) REQUIRES(lock_);
     void enlist() REQUIRES(lock_);
@@ -57,7 +74,10 @@ private:
     uint64_t places_ GUARDED_BY(lock_) = 0; // of all slabs
     // Of a slab where it may be had, and from one object to the next: set by enlist().
     uint16_t order_ CONSTANT_ONCE_SHARED = 0, stride_ CONSTANT_ONCE_SHARED = 0;
-    std::atomic<uint64_t> live_{0}, pages_{0};       // written under lock_
+    unsigned rounds_ CONSTANT_ONCE_SHARED = 0; // what a processor keeps at most
+    std::atomic<uint64_t> handed_out_{0},
+        pages_{0}; // by slabs, to magazines too; written under lock_
+    own_objects magazines_[max_cpus] GUARD_UNCHECKED("its own processor, no interrupt handler");
     pool_base* next_ CONSTANT_ONCE_SHARED = nullptr; // of all pools
     bool registered_ GUARDED_BY(lock_) = false;
 };

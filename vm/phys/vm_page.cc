@@ -21,6 +21,7 @@
 #include "lib/sanitize.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/event.h"
+#include "vm/phys/magazine.h"
 
 #include <algorithm>
 #include <bit>
@@ -55,28 +56,10 @@ constinit spin_lock queue_lock{lock_rank::page_queues, "free pages"};
 constinit page_list blocks[max_order + 1] GUARDED_BY(queue_lock);
 
 // Free pages of one processor.
-//
-// Only the processor itself, with interrupts off, puts pages in and changes `height`. A page is
-// taken out by exchanging its slot for null, which any processor may do: of two that want it, one
-// gets it. So no lock is needed, and the owner, which alone knows how high the stack is, may find
-// slots empty that another has emptied.
-struct page_stack {
-    std::atomic<vm_page*> slots[stock_size] = {};
-    unsigned height = 0;
-
-    vm_page* take(unsigned slot) {
-        return slots[slot].exchange(nullptr, std::memory_order_acquire);
-    }
-    vm_page* pop() {
-        while (height != 0)
-            if (vm_page* page = take(--height)) [[likely]]
-                return page;
-        return nullptr;
-    }
-    bool full() const { return height == stock_size; }
+struct page_stack : magazine<vm_page, stock_size> {
     void push(vm_page& page) {
         set_order(page, in_stock);
-        slots[height++].store(&page, std::memory_order_release);
+        magazine::push(page);
     }
 };
 
@@ -97,21 +80,11 @@ struct alignas(64) page_stock {
 };
 constinit page_stock stocks[max_cpus];
 
-// The calling processor's stock for a scope, with interrupts off.
-class own_stock {
-public:
-    own_stock() {
-        cpu::interrupts_push_off();
-        stock_ = &stocks[cpu::id()];
-    }
-    ~own_stock() { cpu::interrupts_pop_off(); }
-    own_stock(const own_stock&) = delete;
-    page_stock* operator->() const { return stock_; }
-    page_stack& operator[](page_stack page_stock::* stack) const { return stock_->*stack; }
-
-private:
-    page_stock* stock_;
-};
+// The calling processor's, until it sleeps. No interrupt handler asks for memory.
+page_stock& own_stock() {
+    CHECK_ASSERT(!cpu::in_interrupt());
+    return stocks[cpu::id()];
+}
 
 uint64_t counted(page_owner kind) {
     uint64_t sum = 0;
@@ -178,7 +151,7 @@ bool is_reserved_from(page_owner kind) {
 
 // A page for a processor whose stock is empty, and with it more of them; null if there is no free
 // memory. Out of line, so that the usual case saves no registers for it.
-[[gnu::noinline, gnu::cold]] vm_page* refill(const own_stock& stock, page_owner kind) {
+[[gnu::noinline, gnu::cold]] vm_page* refill(page_stock& stock, page_owner kind) {
     if (is_reserved_from(kind))
         return nullptr;
     {
@@ -188,7 +161,7 @@ bool is_reserved_from(page_owner kind) {
             if (!block)
                 continue;
             for (size_t i = size_t{1} << order; --i > 0;)
-                stock->used.push(block[i]);
+                stock.used.push(block[i]);
             return block;
         }
     }
@@ -201,6 +174,18 @@ bool is_reserved_from(page_owner kind) {
     return nullptr;
 }
 
+// Free pages in a row, [frame, last), in the largest blocks that fit.
+void insert_row(uint64_t frame, uint64_t last) REQUIRES(queue_lock) {
+    while (frame < last) {
+        unsigned order =
+            std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
+        while (frame + (uint64_t{1} << order) > last)
+            order--;
+        insert_block(&page_at(frame), order);
+        frame += uint64_t{1} << order;
+    }
+}
+
 void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
     set_order(page, inside_block);
     insert_block(&page, 0);
@@ -209,12 +194,23 @@ void return_to_buddies(vm_page& page) REQUIRES(queue_lock) {
 // Makes room in a full stack: the pages that have been in it longest go.
 [[gnu::noinline, gnu::cold]] void spill(page_stack& stack) {
     lock_guard guard(queue_lock);
-    for (unsigned slot = 0; slot < spilled; slot++)
-        if (vm_page* page = stack.take(slot))
-            return_to_buddies(*page);
-    for (unsigned slot = spilled; slot < stock_size; slot++)
-        stack.slots[slot - spilled].store(stack.take(slot), std::memory_order_release);
-    stack.height = stock_size - spilled;
+    // Memory that was taken in order mostly comes back in order: then a row is joined at once, not
+    // page by page.
+    uint64_t first = 0, last = 0;
+    for (unsigned slot = 0; slot < spilled; slot++) {
+        vm_page* page = stack.take(slot);
+        if (!page)
+            continue;
+        const uint64_t frame = frame_of(*page);
+        set_order(*page, inside_block);
+        if (frame != last) {
+            insert_row(first, last);
+            first = frame;
+        }
+        last = frame + 1;
+    }
+    insert_row(first, last);
+    stack.close_up(spilled);
 }
 
 // All stocks to the buddies, so that they may join. Those of other processors may fill again
@@ -254,19 +250,11 @@ void make_frames(uint64_t first, uint64_t last, page_owner kind) {
 // Hands [first, last), which counted as reserved and are made as free, to the buddies, in the
 // largest blocks that fit.
 void adopt_frames(uint64_t first, uint64_t last) {
-    own_stock()->recount(page_owner::reserved, page_owner::free, last - first);
+    own_stock().recount(page_owner::reserved, page_owner::free, last - first);
     total_pages += last - first;
     lock_guard guard(queue_lock);
-    for (uint64_t frame = first; frame < last;) {
-        unsigned order =
-            std::min<unsigned>(max_order, static_cast<unsigned>(std::countr_zero(frame)));
-        while (frame + (uint64_t{1} << order) > last)
-            order--;
-        const uint64_t size = uint64_t{1} << order;
-        sanitize_poison(page_at(frame).data(), size * page_size);
-        insert_block(&page_at(frame), order);
-        frame += size;
-    }
+    sanitize_poison(page_at(first).data(), (last - first) * page_size);
+    insert_row(first, last);
 }
 
 struct frame_range {
@@ -342,19 +330,14 @@ static vm_page* allocate(page_owner kind, bool zeroed, bool urgent) {
     CHECK_ASSERT(kind != page_owner::free && kind != page_owner::reserved);
     if (alloc_should_fail()) [[unlikely]]
         return nullptr;
-    vm_page* page = nullptr;
-    bool is_zero;
-    {
-        const own_stock stock;
-        if (zeroed)
-            page = stock->zeroed.pop();
-        is_zero = page;
-        if (!page && !(page = stock->used.pop()) &&
-            !(page = refill(stock, urgent ? page_owner::kernel : kind))) [[unlikely]]
-            return nullptr;
-        stock->recount(page_owner::free, kind);
-        become_owned(*page, kind);
-    }
+    page_stock& stock = own_stock();
+    vm_page* page = zeroed ? stock.zeroed.pop() : nullptr;
+    const bool is_zero = page;
+    if (!page && !(page = stock.used.pop()) &&
+        !(page = refill(stock, urgent ? page_owner::kernel : kind))) [[unlikely]]
+        return nullptr;
+    stock.recount(page_owner::free, kind);
+    become_owned(*page, kind);
     void* data = page->data();
     sanitize_unpoison(data, page_size);
     EVENT(page_allocated, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
@@ -374,15 +357,13 @@ vm_page* vm_page_alloc_urgently(page_owner kind, bool zeroed) {
 static void free_to(page_stack page_stock::* stack, vm_page* page) {
     sanitize_poison(page->data(), page_size);
     const page_owner kind = page->owner_kind;
-    {
-        const own_stock stock;
-        stock->recount(kind, page_owner::free);
-        become_free(*page);
-        page_stack& to = stock[stack];
-        if (to.full()) [[unlikely]]
-            spill(to);
-        to.push(*page);
-    }
+    page_stock& stock = own_stock();
+    stock.recount(kind, page_owner::free);
+    become_free(*page);
+    page_stack& to = stock.*stack;
+    if (to.full()) [[unlikely]]
+        spill(to);
+    to.push(*page);
     EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind), .pages = 1);
 }
 
@@ -406,7 +387,7 @@ vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
         }
         if (!block)
             return nullptr;
-        own_stock()->recount(page_owner::free, kind, n);
+        own_stock().recount(page_owner::free, kind, n);
         for (size_t i = 0; i < n; i++)
             become_owned(block[i], kind);
     }
@@ -430,7 +411,7 @@ void vm_page_free_contiguous(vm_page* page, unsigned order) {
             ASSERT(page[i].owner_kind == kind);
             become_free(page[i]);
         }
-        own_stock()->recount(kind, page_owner::free, n);
+        own_stock().recount(kind, page_owner::free, n);
         insert_block(page, order);
     }
     EVENT(page_freed, .page = page->physical(), .kind = trace::page_kind(kind),
@@ -468,9 +449,7 @@ vm_page_statistics vm_page_get_statistics() {
 uint64_t vm_page_in_stocks() {
     uint64_t n = 0;
     for (const page_stock& stock : stocks)
-        for (const page_stack* stack : {&stock.used, &stock.zeroed})
-            for (const auto& slot : stack->slots)
-                n += slot.load(std::memory_order_relaxed) != nullptr;
+        n += stock.used.count() + stock.zeroed.count();
     return n;
 }
 

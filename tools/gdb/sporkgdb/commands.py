@@ -265,6 +265,16 @@ With a word, those whose name contains it."""
 
     name = "pools"
 
+    @staticmethod
+    def _live(pool: gdb.Value) -> int:
+        """What the slabs have handed out, less what processors keep of it (pool_base::live)."""
+        magazines = member(pool, "magazines_")
+        kept = 0
+        for cpu in range(magazines.type.range()[1] + 1):
+            slots = member(magazines[cpu], "slots")
+            kept += sum(not is_null(atomic(slots[i])) for i in range(slots.type.range()[1] + 1))
+        return number(member(pool, "handed_out_")) - kept
+
     def run(self, words: list[str]) -> None:
         rows = [["POOL", "SIZE", "LIVE", "PAGES"]]
         pointer = atomic(static("all_pools", "vm/phys/pool.cc"))
@@ -276,8 +286,8 @@ With a word, those whose name contains it."""
             if words and words[0] not in name:
                 pointer = member(pool, "next_")
                 continue
-            rows.append([name, str(int(member(pool, "size_"))),
-                         str(number(member(pool, "live_"))), str(number(member(pool, "pages_")))])
+            rows.append([name, str(int(member(pool, "size_"))), str(self._live(pool)),
+                         str(number(member(pool, "pages_")))])
             pointer = member(pool, "next_")
         table(rows[:1] + sorted(rows[1:]), right=(1, 2, 3))
 
