@@ -18,6 +18,11 @@ status machine_thread_create(machine_thread& m);
 // Gives both back. Not on the running thread's own stack.
 void machine_thread_destroy(machine_thread& m);
 
+// What a thread that will run in user mode has there, one of these first: the state of a program
+// that begins; or, for fork, FPU state, selectors, FS and GS base as the calling thread's now are.
+void machine_thread_begin_user_state(machine_thread& m);
+void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent);
+
 // First run of a thread: `entry(argument)` on its empty kernel stack, interrupts on, never returns.
 void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* argument);
 // First run of a thread: returns to user mode with a copy of `frame` (after before_return_to_user),
@@ -25,8 +30,6 @@ void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* 
 // CHILD_SETTID stores and the like.
 void machine_thread_start_user(machine_thread& m, const trap_frame& frame, void (*first)(void*),
                                void* argument);
-// fork: the child's FPU state, selectors, FS and GS base as the calling thread's now are.
-void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent);
 // CLONE_SETTLS, for a thread that has not run yet: its FS base, and no selector.
 void machine_thread_set_tls(machine_thread& m, uint64_t fs_base);
 // exec: fresh FPU state, no TLS, no selectors. For the running thread.

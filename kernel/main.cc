@@ -113,6 +113,7 @@ status start_init() {
     p->pid = t->tid = pid_allocate_for_init();
     p->start_time = now();
     copy_string(t->name, sizeof t->name, "init");
+    machine_thread_begin_user_state(t->machine);
     machine_thread_start_user(t->machine, trap_frame::user_start(vaddr_t(), vaddr_t()),
                               init_first_run, t.get());
     {

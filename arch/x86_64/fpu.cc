@@ -19,7 +19,9 @@ size_t area_size = 512;
 // The state that a program starts with: empty registers, all exceptions masked. In XSAVE's format
 // the header says that every component is in its initial state, and only MXCSR is read.
 struct initial_area : fpu_area {
-    constexpr initial_area() : fpu_area{} {
+    constexpr initial_area() {
+        for (std::byte& each : bytes)
+            each = {};
         bytes[0] = std::byte{0x7f}; // FCW 0x037f
         bytes[1] = std::byte{0x03};
         bytes[24] = std::byte{0x80}; // MXCSR 0x1f80

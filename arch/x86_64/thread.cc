@@ -115,7 +115,6 @@ status machine_thread_create(machine_thread& m) {
         fpu_areas.destroy(area);
         return fail(stack.error());
     }
-    fpu::initialize_area(area);
     m.fpu_area = area;
     m.stack_base = *stack;
     m.stack_top = *stack + kernel_stack_size;
@@ -139,6 +138,7 @@ void machine_thread_trim() {
 }
 
 void machine_thread_start_kernel(machine_thread& m, void (*entry)(void*), void* argument) {
+    fpu::initialize_area(m.fpu_area);
     prepare_first_run(m, m.stack_top, first_run_kernel, entry, argument);
 }
 
@@ -158,6 +158,8 @@ void first_run_call(void (*function)(void*), void* argument) {
     if (function)
         function(argument);
 }
+
+void machine_thread_begin_user_state(machine_thread& m) { fpu::initialize_area(m.fpu_area); }
 
 void machine_thread_copy_user_state(machine_thread& child, machine_thread& running_parent) {
     ASSERT(this_cpu()->running == &running_parent);

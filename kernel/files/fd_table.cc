@@ -15,6 +15,8 @@ static constinit pool<fd_table> fd_tables{"fd_table"};
 
 // A table that is not larger (a page) is never made smaller.
 static constexpr unsigned small_capacity = 256;
+// Where all are gone through, others get their turn after so many.
+static constexpr unsigned pause_each = 8;
 // However high RLIMIT_NOFILE is set.
 static constexpr unsigned most_descriptors = 1u << 20;
 
@@ -73,14 +75,20 @@ expected<ref_ptr<fd_table>> fd_table::create(unsigned capacity) {
     return table;
 }
 
-fd_table::~fd_table() = default;
+fd_table::fd_table() {
+    for (slot& each : first_)
+        new (&each) slot;
+}
+
+fd_table::~fd_table() {} // what was in the slots has gone
 
 void fd_table::last_reference_gone() NO_THREAD_SAFETY_ANALYSIS { // nobody else has it
-    // POSIX record locks go when their owner closes the file, and this was the last of its tables.
     for (unsigned fd = 0; fd < end_; fd++) {
-        long_work::pause();
-        if (at(fd).open)
-            file_locks_closed(*at(fd).open->node(), this);
+        // POSIX record locks go when their owner closes the file, and this was the last of its tables.
+        if (const ref_ptr<file> last = at(fd).put(nullptr, false))
+            file_locks_closed(*last->node(), this);
+        if (fd % pause_each == pause_each - 1)
+            long_work::pause();
     }
     fd_tables.destroy(this);
 }

@@ -171,6 +171,7 @@ public:
     static constexpr unsigned first_capacity = 32;
     static expected<ref_ptr<fd_table>> create(unsigned capacity = first_capacity); // ENOMEM
     expected<ref_ptr<fd_table>> copy();                                            // fork. ENOMEM
+    fd_table();
     ~fd_table();
     void last_reference_gone();
 
@@ -258,8 +259,11 @@ private:
     }
 
     spin_lock lock_{lock_rank::fd_table, "fd_table"};
-    // The slots below first_capacity, which most processes never leave; those from there on.
-    slot first_[first_capacity] GUARDED_BY(lock_);
+    // The slots below first_capacity, which most processes never leave (in a union, so that the end of
+    // the table need not look at those that are empty); those from there on.
+    union {
+        slot first_[first_capacity] GUARDED_BY(lock_);
+    };
     slot_chunks more_ GUARDED_BY(lock_);
     // Of what is in the slots: copy() looks whether there were any meanwhile.
     uint64_t changes_ GUARDED_BY(lock_) = 0;

@@ -232,16 +232,12 @@ expected<ref_ptr<process>> create_process(const clone_args& args, process& paren
     if (!p)
         return fail(Errno::nomem);
     ref_ptr<vnode> program;
-    linux_rlimit limits[rlimit_count];
     {
         lock_guard guard(parent.lock);
-        std::ranges::copy(parent.limits, limits);
+        lock_guard its(p->lock, nested_lock()); // nobody else knows it yet
+        std::ranges::copy(parent.limits, p->limits);
         program = parent.executable;
         p->fork_modes.inherit(parent.fork_modes);
-    }
-    {
-        lock_guard guard(p->lock);
-        std::ranges::copy(limits, p->limits);
     }
     process_set_executable(*p, std::move(program));
     p->nice.store(parent.nice.load());

@@ -138,8 +138,9 @@ void check_exec_seam(thread& self) {
     RULE(self.alt_stack.size == 0, p, "exec: the new program has no stack for signals yet");
     {
         signal_guard guard(*p.handlers);
-        for (const linux_sigaction& action : p.handlers->actions)
-            RULE(action.handler <= 1, p, "exec: no signal has a handler in the old program");
+        for (int signo = 1; signo <= signal_max; signo++)
+            RULE(p.handlers->action(signo).handler <= 1, p,
+                 "exec: no signal has a handler in the old program");
     }
     constexpr unsigned most = 64;
     int fd = self.files->next_open(0);

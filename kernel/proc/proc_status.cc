@@ -111,7 +111,7 @@ void look_at_signals(process& p, const thread* shown, sig_handlers& handlers, pr
         f.blocked = shown->signals.blocked;
     }
     for (int signo = 1; signo <= signal_max; signo++) {
-        const uint64_t handler = handlers.actions[signo - 1].handler;
+        const uint64_t handler = handlers.action(signo).handler;
         if (handler == 1)
             f.ignored |= sig_bit(signo);
         else if (handler > 1)

@@ -1,8 +1,10 @@
 #include "kernel/process/signal_state.h"
 
 #include "lib/assert.h"
-#include "lib/string.h"
 #include "vm/phys/pool.h"
+
+#include <bit>
+#include <utility>
 
 using namespace linux_abi;
 
@@ -38,13 +40,20 @@ expected<ref_ptr<sig_handlers>> sig_handlers::copy() { return make_handlers(*thi
 
 sig_handlers::sig_handlers(sig_handlers& of) {
     signal_guard guard(of);
-    memcpy(actions, of.actions, sizeof actions);
+    set_ = of.set_;
+    for (sigset left = set_; left; left &= left - 1) {
+        const int i = std::countr_zero(left);
+        actions_[i] = of.actions_[i];
+    }
 }
 
 void sig_handlers::reset_for_exec() {
     signal_guard guard(*this);
-    for (linux_sigaction& action : actions)
-        action = {action.handler == sig_ign ? sig_ign : sig_dfl, 0, 0, 0};
+    for (sigset left = std::exchange(set_, 0); left; left &= left - 1) {
+        const int signo = std::countr_zero(left) + 1;
+        if (actions_[signo - 1].handler == sig_ign)
+            set(signo, {sig_ign, 0, 0, 0});
+    }
 }
 
 void sig_handlers::last_reference_gone() { handler_sets.destroy(this); }

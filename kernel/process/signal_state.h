@@ -52,16 +52,27 @@ public:
     void reset_for_exec();                           // caught ones to default, ignored stay
     void last_reference_gone();
 
-    sig_handlers() : actions{} {}
+    sig_handlers() {}
     explicit sig_handlers(sig_handlers& of); // copy()
 
-    linux_sigaction actions[signal_max] GUARDED_BY(signal_lock); // of signal n at [n - 1]
+    // What is done with a signal.
+    const linux_sigaction& action(int signo) const REQUIRES(signal_lock) {
+        return set_ & sig_bit(signo) ? actions_[signo - 1] : by_default;
+    }
+    void set(int signo, const linux_sigaction& action) REQUIRES(signal_lock) {
+        set_ |= sig_bit(signo);
+        actions_[signo - 1] = action;
+    }
     // signalfd: told of every signal that is made pending.
     wait_queue signal_readers GUARDED_BY(signal_lock);
     poll_queue signal_pollers;
 
 private:
     friend class signal_guard;
+    static constexpr linux_sigaction by_default{};
+    // Of signal n at [n - 1]. Those that nobody has set are not looked at, nor copied by fork.
+    linux_sigaction actions_[signal_max] GUARDED_BY(signal_lock);
+    sigset set_ GUARDED_BY(signal_lock) = 0;
     spin_lock lock_{lock_rank::signal, "sig_handlers"};
 };
 

@@ -51,7 +51,7 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(sig
     if ((seen_by.signals.blocked | seen_by.signals.waited_for) & sig_bit(signo) &
         ~signals_unblockable)
         return false;
-    uint64_t handler = p.handlers->actions[signo - 1].handler;
+    uint64_t handler = p.handlers->action(signo).handler;
     if (handler == sig_dfl)
         return (sig_bit(signo) & signals_ignored_by_default) || signal_protected(p);
     return handler == sig_ign;
@@ -59,7 +59,7 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(sig
 
 bool kills(const thread& t, int signo) REQUIRES(signal_lock) {
     const process& p = *t.proc;
-    return p.handlers->actions[signo - 1].handler == sig_dfl && default_terminates(signo) &&
+    return p.handlers->action(signo).handler == sig_dfl && default_terminates(signo) &&
            !(t.signals.waited_for & sig_bit(signo)) &&
            (!signal_protected(p) || (t.signals.forced & sig_bit(signo)));
 }
@@ -411,9 +411,8 @@ void signal_send_group(pid_t id, int signo, const linux_siginfo* info) {
 void signal_force(thread& self, int signo, int32_t code, uint64_t address) {
     process& p = *self.proc;
     signal_guard guard(*p.handlers);
-    linux_sigaction& action = p.handlers->actions[signo - 1];
-    if ((self.signals.blocked & sig_bit(signo)) || action.handler == sig_ign) {
-        action = {};
+    if ((self.signals.blocked & sig_bit(signo)) || p.handlers->action(signo).handler == sig_ign) {
+        p.handlers->set(signo, {});
         self.signals.blocked &= ~sig_bit(signo);
     }
     self.signals.forced |= sig_bit(signo);
@@ -488,20 +487,20 @@ void signal_thread_exiting(thread& self) {
 
 bool signal_parent_discards_children(process& parent) {
     signal_guard guard(*parent.handlers);
-    const linux_sigaction& action = parent.handlers->actions[sigchld - 1];
+    const linux_sigaction& action = parent.handlers->action(sigchld);
     return action.handler == sig_ign || (action.flags & sa_nocldwait);
 }
 
 bool signal_parent_ignores_stops(process& parent) {
     signal_guard guard(*parent.handlers);
-    const linux_sigaction& action = parent.handlers->actions[sigchld - 1];
+    const linux_sigaction& action = parent.handlers->action(sigchld);
     return action.handler == sig_ign || (action.flags & sa_nocldstop);
 }
 
 bool signal_blocked_or_ignored(thread& self, int signo) {
     signal_guard guard(*self.proc->handlers);
     return ((self.signals.blocked | self.signals.held) & sig_bit(signo)) ||
-           self.proc->handlers->actions[signo - 1].handler == sig_ign;
+           self.proc->handlers->action(signo).handler == sig_ign;
 }
 
 void signal_set_mask(thread& self, sigset mask) {

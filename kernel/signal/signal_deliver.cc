@@ -120,10 +120,12 @@ taken_signal take_first(thread& self, sigset ready) REQUIRES(signal_lock) {
     signal_take(p, queue, taken.signo, taken.info);
     taken.forced = self.signals.forced & bit;
     self.signals.forced &= ~bit;
-    linux_sigaction& action = p.handlers->actions[taken.signo - 1];
-    taken.action = action;
-    if (taken.has_handler() && (action.flags & sa_resethand))
-        action.handler = sig_dfl;
+    taken.action = p.handlers->action(taken.signo);
+    if (taken.has_handler() && (taken.action.flags & sa_resethand)) {
+        linux_sigaction after = taken.action;
+        after.handler = sig_dfl;
+        p.handlers->set(taken.signo, after);
+    }
     return taken;
 }
 
@@ -181,7 +183,7 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
         // Its handler cannot run either, if that is what failed.
         if (taken.signo == sigsegv) {
             signal_guard guard(*p.handlers);
-            p.handlers->actions[sigsegv - 1] = {};
+            p.handlers->set(sigsegv, {});
         }
         signal_force(self, sigsegv, si_kernel, 0);
         return;

@@ -201,10 +201,9 @@ sysresult sys_rt_sigaction(sys_signal signo, user_ptr<const linux_sigaction> act
     {
         lock_guard tree(process_tree_lock);
         signal_guard guard(*p.handlers);
-        linux_sigaction& current = p.handlers->actions[signo - 1];
-        before = current;
+        before = p.handlers->action(signo);
         if (action) {
-            current = wanted;
+            p.handlers->set(signo, wanted);
             if (ignores(wanted))
                 signal_flush_all(p, sig_bit(signo));
             for (thread& t : p.threads)

@@ -43,7 +43,7 @@ public:
 
     void set_action(int signo, uint64_t handler) {
         signal_guard guard(*p_->handlers);
-        p_->handlers->actions[signo - 1].handler = handler;
+        p_->handlers->set(signo, {handler, 0, 0, 0});
         for (unsigned i = 0; i < count_; i++)
             signal_recompute_locked(t(i));
     }
@@ -91,7 +91,7 @@ constexpr uint64_t a_handler = 0x401000;
 
 uint64_t handler_of(sig_handlers& h, int signo) {
     signal_guard guard(h);
-    return h.actions[signo - 1].handler;
+    return h.action(signo).handler;
 }
 
 } // namespace
