@@ -33,7 +33,7 @@ struct pmap_enter_flags {
     bool if_absent = false;         // EEXIST, and no change, where something is mapped already
 };
 
-// What pmap::lookup() found at an address.
+// What pmap::lookup(), or enter(), found at an address.
 struct pmap_mapping {
     paddr_t pa;
     vm_prot prot;
@@ -87,9 +87,10 @@ public:
     // Maps `page` at `va` (page aligned) with `prot`, replacing what was there. ENOMEM when no
     // page-table page is to be had, EAGAIN when a write is the reason (flags.access, or a wired
     // mapping that may be written) and the page's table is write-protected as a whole
-    // (write_protect); then nothing has changed. Does not sleep. A wired mapping may be without any
-    // right: it keeps the page.
-    status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {});
+    // (write_protect); then nothing has changed. `before`: is told what was mapped there. Does not
+    // sleep. A wired mapping may be without any right: it keeps the page.
+    status enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags = {},
+                 std::optional<pmap_mapping>* before = nullptr);
     // Unmaps [start, end).
     NO_ALLOC void remove(vaddr_t start, vaddr_t end);
     // Lowers the rights of what is mapped in [start, end) to at most `prot` (never raises them);

@@ -63,12 +63,17 @@ struct uvm_faultinfo {
     const bool force;
     const bool maybe_mapped;
     vm_map_entry& entry;
-    std::optional<pmap_mapping> mapping{}; // what was there when the fault began
+    std::optional<pmap_mapping> mapping{}; // what was there until something was entered
     fault_lacks lacks = fault_lacks::amap; // if there is no outcome
 
     // Whether it is a write that only lacks the right to a page that is mapped.
     bool lacks_right(const vm_page& page) const {
         return write() && mapping && mapping->pa == page.physical();
+    }
+    // Whether the page was mapped with the right already: another thread was faster.
+    bool in_place(const vm_page& page) const {
+        return mapping && mapping->pa == page.physical() && allows(mapping->prot, access) &&
+               mapping->wired == (entry.wired_count > 0);
     }
     bool write() const { return access == vm_prot::write; }
     slot_t slot() const { return entry.slot_of(va); }
@@ -107,6 +112,10 @@ struct uvm_faultinfo {
 // (vm_aftermath.h says when). `found`: the page that was mapped, or copied.
 [[gnu::always_inline]] inline void uvm_faultinfo::tell(fault_kind kind, const vm_page& mapped,
                                                        const vm_page& found) const {
+    if (in_place(mapped)) [[unlikely]] {
+        EVENT(fault_case, .va = va, .kind = fault_kind::spurious, .page = mapped.physical());
+        return;
+    }
     EVENT(fault_case, .va = va, .kind = kind, .page = mapped.physical());
     const bool by_fork =
         kind == fault_kind::case_1b ||
@@ -245,14 +254,6 @@ fault_outcome vmspace::grow_stack(vaddr_t page) {
 fault_result uvm_faultinfo::resolve() {
     if (write() && entry.needs_copy)
         return std::nullopt;
-    // A mapping that another thread has made since the processor saw none does no harm: what is
-    // entered below is the same page.
-    if (maybe_mapped)
-        mapping = vm.pmap_->lookup(va);
-    if (mapping && allows(mapping->prot, access) && mapping->wired == (entry.wired_count > 0)) {
-        EVENT(fault_case, .va = va, .kind = fault_kind::spurious, .page = mapping->pa);
-        return fault_outcome::resolved;
-    }
     vm_amap* amap = entry.aref.amap();
     if (!amap)
         return lower(nullptr);
@@ -408,9 +409,12 @@ fault_outcome uvm_faultinfo::enter(vm_page& page, vm_prot prot) {
     // A forced access: the page is there now, and stays out of the program's reach.
     if (prot == vm_prot::none && !entry.wired_count)
         return fault_outcome::resolved;
-    for (;;) {
-        status entered = vm.pmap_->enter(va, page, prot,
-                                         {.wired = entry.wired_count > 0, .access = access & prot});
+    // A mapping that another thread has made since the processor saw none does no harm: what is
+    // entered is the same page.
+    std::optional<pmap_mapping>* before = maybe_mapped ? &mapping : nullptr;
+    for (;; before = nullptr) {
+        status entered = vm.pmap_->enter(
+            va, page, prot, {.wired = entry.wired_count > 0, .access = access & prot}, before);
         if (entered)
             return fault_outcome::resolved;
         if (entered.error() != Errno::again)

@@ -154,7 +154,20 @@ void pmap::destroy() {
     EVENT(pmap_destroyed, .pmap = this);
 }
 
-status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
+// What the entry for `va` says.
+static std::optional<pmap_mapping> mapping_at(const pmap_machine& m, uint64_t va, pte_t pte)
+    REQUIRES(host_bus) {
+    if (!pte_in_use(pte))
+        return std::nullopt;
+    return pmap_mapping{.pa = pte_frame(pte),
+                        .prot = pte_prot(pmap_granted(m, va, pte)),
+                        .wired = (pte & pte_wired) != 0,
+                        .referenced = (pte & pte_accessed) != 0,
+                        .modified = (pte & pte_dirty) != 0};
+}
+
+status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags,
+                   std::optional<pmap_mapping>* before) {
     ASSERT(va.page_aligned() && va < user_max && (prot != vm_prot::none || flags.wired));
     ASSERT(page.owner_kind != page_owner::free && page.owner_kind != page_owner::page_table);
     ASSERT(!page.busy); // the disk's
@@ -178,6 +191,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
     const pte_t old = *pte;
     if (flags.if_absent && pte_in_use(old))
         return fail(Errno::exist);
+    if (before)
+        *before = mapping_at(m, va.value(), old);
     const bool to_write = allows(flags.access, vm_prot::write) || flags.wired;
     if (to_write && pmap_granted(m, va.value(), entry) != entry)
         return fail(Errno::again);
@@ -298,13 +313,10 @@ void pmap::unwire(vaddr_t va) {
 std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(host_bus);
     const pte_t* pte = pmap_find_pte(md_, va.value());
-    if (!pte || !pte_in_use(*pte))
-        return std::nullopt;
-    return pmap_mapping{.pa = pte_frame(*pte) + va.page_offset(),
-                        .prot = pte_prot(pmap_granted(md_, va.value(), *pte)),
-                        .wired = (*pte & pte_wired) != 0,
-                        .referenced = (*pte & pte_accessed) != 0,
-                        .modified = (*pte & pte_dirty) != 0};
+    auto found = mapping_at(md_, va.value(), pte ? *pte : 0);
+    if (found)
+        found->pa = found->pa + va.page_offset();
+    return found;
 }
 
 std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {

@@ -34,6 +34,25 @@ namespace {
 constinit pool<pmap> pmaps{"pmap"};
 constinit pmap kernel_pmap;
 
+// Which entries of the root are the kernel's: a handful of its half, and the same for ever (all that
+// every pmap shares is made before the first: paging.cc). So a root costs as much as they are.
+class {
+public:
+    void find(const pte_t* root) {
+        for (size_t i = first_kernel_slot; i < table_size; i++)
+            if (root[i] != 0)
+                slots_[count_++] = static_cast<uint16_t>(i);
+    }
+    template <class Visit> void each(Visit visit) const {
+        for (unsigned i = 0; i < count_; i++)
+            visit(size_t{slots_[i]});
+    }
+
+private:
+    uint16_t slots_[table_size - first_kernel_slot] = {};
+    unsigned count_ = 0;
+} constinit kernel_slots;
+
 // How many level-1 tables a range operation changes before it lets go of the lock.
 constexpr unsigned tables_at_once = 8;
 
@@ -177,6 +196,7 @@ pmap& pmap::kernel() {
     if (!m.root) [[unlikely]] { // the first call comes from the boot CPU, alone
         m.is_kernel = true;
         m.root = direct_map_as<pte_t>(kernel_page_table());
+        kernel_slots.find(m.root);
         tlb::join();
     }
     return kernel_pmap;
@@ -186,19 +206,18 @@ pmap_machine& pmap_machine::of(pmap& p) { return p.md_; }
 pmap_machine& pmap_kernel_machine() { return pmap_machine::of(pmap::kernel()); }
 
 pmap* pmap::create() {
-    vm_page* root = vm_page_alloc(page_owner::page_table);
+    vm_page* root = vm_page_alloc(page_owner::page_table, true);
     if (!root)
         return nullptr;
     pmap* p = pmaps.create();
     if (!p) {
-        vm_page_free(root);
+        vm_page_free_zeroed(root);
         return nullptr;
     }
     pmap_machine& m = p->md_;
     m.root = static_cast<pte_t*>(root->data());
-    memset(m.root, 0, first_kernel_slot * sizeof(pte_t));
-    memcpy(m.root + first_kernel_slot, pmap_kernel_machine().root + first_kernel_slot,
-           (table_size - first_kernel_slot) * sizeof(pte_t));
+    const pte_t* kernel_root = pmap_kernel_machine().root;
+    kernel_slots.each([&](size_t slot) { m.root[slot] = kernel_root[slot]; });
     pmap_count_table(m, 1);
     EVENT(pmap_created, .pmap = p);
     return p;
@@ -213,7 +232,8 @@ void pmap::destroy() {
     ASSERT(md_.resident == 0 && md_.anons == 0 && md_.objects == 0 && md_.wired == 0 &&
            md_.tables == 1 && md_.loaded_on == 0);
     pmap_count_table(md_, -1);
-    vm_page_free(vm_page_of(direct_map_address(md_.root)));
+    kernel_slots.each([&](size_t slot) { md_.root[slot] = 0; });
+    vm_page_free_zeroed(vm_page_of(direct_map_address(md_.root)));
     pmaps.destroy(this);
     EVENT(pmap_destroyed, .pmap = this);
 }
@@ -231,6 +251,20 @@ pte_t pte_to_enter(const vm_page& page, vm_prot prot, pmap_enter_flags flags) {
     return entry;
 }
 
+// What is mapped where the cursor stands.
+std::optional<pmap_mapping> mapping_at(const pte_cursor& at) {
+    pte_t value = at.value();
+    if (!(value & pte_in_use))
+        return std::nullopt;
+    if (!at.table_writable())
+        value &= ~pte_write;
+    return pmap_mapping{.pa = pte_frame(value),
+                        .prot = prot_of_pte(value),
+                        .wired = (value & pte_wired) != 0,
+                        .referenced = (value & pte_accessed) != 0,
+                        .modified = (value & pte_dirty) != 0};
+}
+
 // New rights for a page that is there. The processors may set its bits meanwhile.
 void change_rights(pmap_machine& m, const pte_cursor& at, pte_t entry, tlb::batch& flush)
     REQUIRES(m.lock) {
@@ -244,6 +278,13 @@ void change_rights(pmap_machine& m, const pte_cursor& at, pte_t entry, tlb::batc
         flush.add(at.va());
     else if (tlb::loaded_here(m))
         tlb::invalidate_here(at.va()); // spares this CPU a spurious fault
+}
+
+// Where there was no memory for an entry, tables for it may have been made: they go again. Out of
+// line, so that the usual way makes no list of them.
+[[gnu::noinline, gnu::cold]] void prune_unused(pmap_machine& m, uint64_t va) REQUIRES(m.lock) {
+    unhooked_tables dead;
+    pmap_prune_and_flush(m, va, dead);
 }
 
 // The page, which is on its pv list by now, in place of what is there.
@@ -265,12 +306,12 @@ void replace(pmap_machine& m, const pte_cursor& at, vm_page& page, pte_t entry, 
 
 } // namespace
 
-status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags) {
+status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags flags,
+                   std::optional<pmap_mapping>* before) {
     CHECK_ASSERT(va.page_aligned() && va < user_max && !md_.is_kernel);
     CHECK_ASSERT(prot != vm_prot::none || flags.wired);
     const pte_t entry = pte_to_enter(page, prot, flags);
     pmap_machine& m = md_;
-    unhooked_tables dead;
     tlb::batch flush;
     {
         lock_guard guard(m.lock);
@@ -278,6 +319,8 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         const bool have_table = at.make_tables(m);
         if (flags.if_absent && at.mapped())
             return fail(Errno::exist);
+        if (before)
+            *before = mapping_at(at);
         const bool to_write = (entry & pte_write) && (entry & (pte_dirty | pte_wired));
         if (to_write && have_table && !at.table_writable()) [[unlikely]]
             return fail(Errno::again);
@@ -286,7 +329,7 @@ status pmap::enter(vaddr_t va, vm_page& page, vm_prot prot, pmap_enter_flags fla
         } else if (have_table && pv_insert(page, m, va.value())) {
             replace(m, at, page, entry, flush); // it cannot fail
         } else {
-            pmap_prune_and_flush(m, va.value(), dead);
+            prune_unused(m, va.value());
             return fail(Errno::nomem);
         }
         if (!flush.empty())
@@ -357,17 +400,10 @@ void pmap::unwire(vaddr_t va) {
 
 std::optional<pmap_mapping> pmap::lookup(vaddr_t va) const {
     lock_guard guard(md_.lock);
-    const pte_cursor at(md_, va.value());
-    pte_t value = at.value();
-    if (!(value & pte_in_use))
-        return std::nullopt;
-    if (!at.table_writable())
-        value &= ~pte_write;
-    return pmap_mapping{.pa = pte_frame(value) + va.page_offset(),
-                        .prot = prot_of_pte(value),
-                        .wired = (value & pte_wired) != 0,
-                        .referenced = (value & pte_accessed) != 0,
-                        .modified = (value & pte_dirty) != 0};
+    auto found = mapping_at(pte_cursor(md_, va.value()));
+    if (found)
+        found->pa = found->pa + va.page_offset();
+    return found;
 }
 
 // No table is empty, so that this comes to a page soon or passes over holes.
@@ -381,27 +417,34 @@ std::optional<vaddr_t> pmap::first_mapped(vaddr_t start, vaddr_t end) {
 
 namespace {
 
-enum class copied : uint8_t { yes, nothing, there_already, no_memory };
-
-// One mapping, write-protected, for another pmap.
-copied copy_mapping(pmap_machine& target, uint64_t va, pte_t original, unhooked_tables& dead)
+// What one table maps, write-protected, for another pmap; adds up how many mappings it made. False when
+// out of memory. The table that is filled is looked for once.
+bool copy_table(pte_cursor& at, pmap_machine& target, uint64_t& made, unhooked_tables& dead)
     REQUIRES(target.lock) {
-    if (!(original & pte_present))
-        return copied::nothing;
-    pte_cursor at(target, va);
-    const bool have_table = at.make_tables(target);
-    if (at.mapped())
-        return copied::there_already;
-    vm_page& page = *vm_page_of(pte_frame(original));
-    if (!have_table || !pv_insert(page, target, va)) {
-        pmap_prune_and_flush(target, va, dead);
-        return copied::no_memory;
-    }
-    pmap_entries_changed(at.pte(), 1);
-    pmap_count_mapping(target, page, 1);
     constexpr pte_t left_out = pte_write | pte_wired | pte_accessed | pte_dirty;
-    pte_atomic(at.pte()).store(original & ~left_out, std::memory_order_release);
-    return copied::yes;
+    const uint64_t first = at.va();
+    pte_cursor to(target, first);
+    bool memory = to.make_tables(target);
+    pte_t* const table = memory ? &to.pte() - table_index(first, 1) : nullptr;
+    int entered = 0;
+    if (memory) {
+        do {
+            pte_t& pte = table[table_index(at.va(), 1)];
+            if (!(at.value() & pte_present) || (pte_load(pte) & pte_in_use))
+                continue;
+            vm_page& page = *vm_page_of(pte_frame(at.value()));
+            if (!(memory = pv_insert(page, target, at.va())))
+                break;
+            pmap_count_mapping(target, page, 1);
+            pte_atomic(pte).store(at.value() & ~left_out, std::memory_order_release);
+            entered++;
+        } while (at.next());
+        pmap_entries_changed(*table, entered);
+    }
+    if (!memory || entered == 0) // the table may be empty
+        pmap_prune_and_flush(target, first, dead);
+    made += unsigned(entered);
+    return memory;
 }
 
 // The mappings of a part of a range. Ends early when there is no memory left.
@@ -415,12 +458,8 @@ progress copy_some(pmap_machine& source, pmap_machine& target, uint64_t va, uint
     uint64_t entries = 0;
     pte_cursor at(source, va, end);
     for (unsigned tables = 0; tables < tables_at_once && at.find(); tables++) {
-        do {
-            const copied result = copy_mapping(target, at.va(), at.value(), dead);
-            if (result == copied::no_memory)
-                return {end, entries};
-            entries += result == copied::yes;
-        } while (at.next());
+        if (!copy_table(at, target, entries, dead))
+            return {end, entries};
         at.leave_table();
     }
     return {at.va(), entries};

@@ -136,7 +136,8 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
     pv_further* gone;
     if (same(md.first, owner, va)) {
         gone = md.further.root();
-        md.first = gone ? gone->at : pv_entry{};
+        md.first.va = gone ? gone->at.va : 0;
+        __atomic_store_n(&md.first.owner, gone ? gone->at.owner : nullptr, __ATOMIC_RELEASE);
     } else {
         gone = further_from(page, owner, va);
         if (!gone || !same(gone->at, owner, va))
@@ -231,7 +232,8 @@ bool pv_insert(vm_page& page, pmap_machine& owner, uint64_t va) {
         return true;
     lock_guard guard(pv_lock_of(page));
     if (!page.md.mapped()) [[likely]] {
-        page.md.first = {&owner, va};
+        page.md.first.va = va;
+        __atomic_store_n(&page.md.first.owner, &owner, __ATOMIC_RELEASE);
         return true;
     }
     pv_further* f = pv_entries.create(pv_entry{&owner, va});
@@ -269,7 +271,9 @@ void pv_check(vm_page& page, const pmap_machine& owner, uint64_t va) {
 
 void pmap::page_protect(vm_page& page, vm_prot prot) {
     uint64_t changed = 0;
-    while (!try_page_protect(page, prot, changed))
+    // Whoever holds the lock of the page's owner knows that no mapping comes: without one, as where an
+    // address space has just been unmapped, the list's lock is not needed to see that.
+    while (page.md.seen_mapped() && !try_page_protect(page, prot, changed))
         cpu::relax();
     // Mappings that remove() is at have no entry any more, but are not flushed before it has done.
     while (pv_locks[lock_index(page)].unflushed.load(std::memory_order_acquire) != 0)

@@ -94,7 +94,7 @@ ref_ptr<page_quota> mount_root_disk(boot_info& info, const char* path) {
         panic("root=%s: there is no such disk", path);
     const bool read_only = cmdline_has("ro") || d->is.read_only;
     ext2* fs = need(ext2::mount(*d, read_only), path);
-    if (!fs->set_mount_flags(read_only ? ms_rdonly : 0) || !mount_root(*fs, path))
+    if (!fs->set_mount_flags(read_only ? uint32_t{ms_rdonly} : 0) || !mount_root(*fs, path))
         panic("the root file system cannot be mounted");
     for (size_t i = 0; i < info.module_count; i++)
         module_memory(info.modules[i]).give_rest();

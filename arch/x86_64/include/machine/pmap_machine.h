@@ -39,6 +39,10 @@ struct page_machine {
     uint16_t table_entries = 0;
 
     bool mapped() const { return first.owner != nullptr; }
+    // The same, by one who has not the list's lock.
+    bool seen_mapped() const {
+        return __atomic_load_n(&first.owner, __ATOMIC_ACQUIRE) != nullptr;
+    }
 };
 
 class pmap;
