@@ -56,6 +56,9 @@ public:
     // Puts `x` directly before `following`; null: at the end.
     void insert_before(T* following, T& x);
 
+    // Fills the tree, which is empty, with the `count` elements that next() gives in order. Linear.
+    template <class Next> void build(size_t count, Next next);
+
     void erase(T& x);
 
     // To be called after the fields that the augmentation reads have changed in `x`.
@@ -223,6 +226,55 @@ inline void avl_tree<T, Node, Augmentation>::insert_before(T* following, T& x) {
         n->parent = before;
     }
     rebalance_from(n);
+}
+
+template <class T, avl_node T::* Node, class Augmentation>
+template <class Next>
+inline void avl_tree<T, Node, Augmentation>::build(size_t count, Next next) {
+    ASSERT(!root_);
+    // Subtrees under way, the whole one first: of each, its left part comes, then its top, then the
+    // rest.
+    enum class comes : uint8_t { left, top, nothing };
+    struct subtree {
+        size_t size;
+        avl_node* top = nullptr;
+        comes then = comes::left;
+    };
+    subtree under_way[8 * sizeof(size_t)];
+    unsigned depth = 0;
+    avl_node* ready = nullptr; // the one that was finished last
+    auto begin = [&](size_t size) {
+        ready = nullptr;
+        if (size != 0)
+            under_way[depth++] = {size};
+    };
+    begin(count);
+    while (depth != 0) {
+        subtree& at = under_way[depth - 1];
+        const size_t on_the_left = at.size / 2;
+        switch (at.then) {
+        case comes::left:
+            at.then = comes::top;
+            begin(on_the_left);
+            break;
+        case comes::top:
+            at.then = comes::nothing;
+            at.top = &(next().*Node);
+            *at.top = avl_node{.left = ready};
+            if (ready)
+                ready->parent = at.top;
+            begin(at.size - 1 - on_the_left);
+            break;
+        case comes::nothing:
+            at.top->right = ready;
+            if (ready)
+                ready->parent = at.top;
+            refresh(at.top);
+            ready = at.top;
+            depth--;
+        }
+    }
+    root_ = ready;
 }
 
 template <class T, avl_node T::* Node, class Augmentation>

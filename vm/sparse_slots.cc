@@ -40,10 +40,7 @@ status sparse_slots::put(uint64_t index, void* value) {
     return {};
 }
 
-void* sparse_slots::take(uint64_t index) {
-    chunk* c = chunk_of(index);
-    if (!c)
-        return nullptr;
+void* sparse_slots::empty_slot(chunk* c, uint64_t index) {
     void* value = std::exchange(c->slot[index % chunk::slots], nullptr);
     if (!value)
         return nullptr;
@@ -57,23 +54,37 @@ void* sparse_slots::take(uint64_t index) {
     return value;
 }
 
-void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
+void* sparse_slots::take(uint64_t index) {
+    chunk* c = chunk_of(index);
+    return c ? empty_slot(c, index) : nullptr;
+}
+
+void* sparse_slots::take_from(uint64_t& index, uint64_t end) {
+    chunk* c = find_filled(index, end);
+    return c ? empty_slot(c, index) : nullptr;
+}
+
+// The chunk of the first filled slot in [index, end), to which `index` is set; null: none.
+sparse_slots::chunk* sparse_slots::find_filled(uint64_t& index, uint64_t end) const {
     if (index >= end)
         return nullptr;
-    uint64_t first = index - index % chunk::slots;
     chunk* c = chunk_of(index);
     if (!c)
-        c = tree_.first_where([&](const chunk& x) { return x.first >= first; });
+        c = tree_.first_where([&](const chunk& x) { return x.first >= index; });
     for (; c && c->first < end; c = tree_.next(*c)) {
         uint64_t at = c->first < index ? index : c->first;
-        for (; at < c->first + chunk::slots && at < end; at++) {
-            if (void* value = c->slot[at - c->first]) {
+        for (; at < c->first + chunk::slots && at < end; at++)
+            if (c->slot[at - c->first]) {
                 index = at;
-                return value;
+                return last_ = c;
             }
-        }
     }
     return nullptr;
+}
+
+void* sparse_slots::find_from(uint64_t& index, uint64_t end) const {
+    const chunk* c = find_filled(index, end);
+    return c ? c->slot[index % chunk::slots] : nullptr;
 }
 
 void sparse_slots::check() const {

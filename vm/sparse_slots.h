@@ -31,6 +31,8 @@ public:
     }
     // Empties the slot; returns what was in it, or null.
     void* take(uint64_t index);
+    // The same of the first filled slot in [index, end): sets `index` to it.
+    void* take_from(uint64_t& index, uint64_t end);
     // The first filled slot in [index, end): sets `index` to it. Null when there is none.
     void* find_from(uint64_t& index, uint64_t end) const;
     // Calls visit(index, value) for each filled slot in [first, end), in order, until it returns
@@ -52,6 +54,8 @@ private:
     };
     static pool<chunk> all_chunks;
     chunk* chunk_of(uint64_t index) const;
+    chunk* find_filled(uint64_t& index, uint64_t end) const;
+    void* empty_slot(chunk* c, uint64_t index);
 
     avl_tree<chunk, &chunk::node> tree_;
     mutable chunk* last_ = nullptr; // neighbours are mostly asked for one after the other

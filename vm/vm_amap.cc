@@ -75,8 +75,8 @@ void vm_amap::replace(slot_t slot, ref_ptr<vm_anon> anon) {
 }
 
 void vm_amap::wipe(slot_t first, slot_t end) {
-    for (slot_t slot = first; find_from(slot, end); slot++) {
-        vm_anon::leave_slot(*static_cast<vm_anon*>(slots_.take(slot)));
+    for (slot_t slot = first; void* anon = slots_.take_from(slot, end); slot++) {
+        vm_anon::leave_slot(*static_cast<vm_anon*>(anon));
         long_work::pause();
     }
 }

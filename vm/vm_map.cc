@@ -117,18 +117,24 @@ void vm_map::add_to_sums(const vm_map_entry& e, int sign) {
 
 void vm_map::insert(vm_map_entry& entry) {
     ASSERT(entry.start >= user_min && entry.end <= user_max && entry.start < entry.end);
-    vm_map_entry* before = entries_.back();
-    vm_map_entry* after = nullptr;
-    if (before && before->end > entry.start) { // a fork's come in order
-        after = tree_.first_ending_above(entry.start);
-        before = entries_.prev(*after);
-    }
+    vm_map_entry* after = tree_.first_ending_above(entry.start);
+    vm_map_entry* before = after ? entries_.prev(*after) : entries_.back();
     ASSERT(!after || after->start >= entry.end);
     if (after)
         entries_.insert_before(*after, entry);
     else
         entries_.push_back(entry);
     tree_.insert(entry, before, after);
+    note_inserted(entry);
+}
+
+void vm_map::append(vm_map_entry& entry) {
+    ASSERT(entries_.empty() || entries_.back()->end <= entry.start);
+    entries_.push_back(entry);
+    note_inserted(entry);
+}
+
+void vm_map::note_inserted(vm_map_entry& entry) {
     count_++;
     add_to_sums(entry, 1);
     EVENT(map_entry_inserted, .map = this, .entry = &entry, .start = entry.start, .end = entry.end,
@@ -158,7 +164,9 @@ status vm_map::check_count(uint64_t more) const {
 status vm_map::reserve_clips(vaddr_t start, vaddr_t end, entry_stock& stock, bool removed,
                              uint64_t merged) const {
     vm_map_entry* at_start = lookup(start);
-    vm_map_entry* at_end = lookup(end);
+    vm_map_entry* at_end = at_start && at_start->end >= end ? at_start : lookup(end);
+    if (at_end && !at_end->contains(end))
+        at_end = nullptr;
     const bool first = at_start && at_start->start < start, last = at_end && at_end->start < end;
     const uint64_t clips = unsigned(first) + unsigned(last);
     // A hole in the middle of an entry makes one more of it; otherwise the edges take the places of
@@ -186,14 +194,17 @@ void vm_map::clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) {
 }
 
 vm_map_entry* vm_map::clip_range(vaddr_t start, vaddr_t end, entry_stock& stock) {
-    vm_map_entry* entry = lookup(start);
-    if (entry && entry->start < start)
+    vm_map_entry* entry = lookup_or_next(start);
+    if (entry && entry->start < start) {
         clip(*entry, start, stock);
-    entry = lookup(end);
-    if (entry && entry->start < end)
-        clip(*entry, end, stock);
-    entry = lookup_or_next(start);
-    return entry && entry->start < end ? entry : nullptr;
+        entry = entries_.next(*entry);
+    }
+    if (!entry || entry->start >= end)
+        return nullptr;
+    vm_map_entry* last = entry->end >= end ? entry : lookup(end);
+    if (last && last->start < end && last->end > end)
+        clip(*last, end, stock);
+    return entry;
 }
 
 bool vm_map::alike_but_attributes(const vm_map_entry& low, const vm_map_entry& high) {

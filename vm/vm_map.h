@@ -24,9 +24,6 @@
 #include <atomic>
 #include <optional>
 
-// Entries that have been taken from a map, or made for one.
-using entry_list = list<vm_map_entry, &vm_map_entry::on_list>;
-
 // Entries kept ready for clipping; gives back what was not used.
 class entry_stock {
 public:
@@ -93,6 +90,11 @@ public:
     // The place [entry.start, entry.end) is free.
     void insert(vm_map_entry& entry) REQUIRES(lock_);
     void remove(vm_map_entry& entry) REQUIRES(lock_);
+    // For a map that is being filled in order, and known to nobody else: adds an entry behind all
+    // others; after the last one finish() makes them found. So a fork's cost by entry is the same,
+    // however many there are.
+    void append(vm_map_entry& entry) REQUIRES(lock_);
+    void finish() REQUIRES(lock_) { tree_.build(entries_, count_); }
     // ENOMEM when the map would have more than vm_max_map_count entries with so many more.
     status check_count(uint64_t more) const REQUIRES_SHARED(lock_);
     // Adds to the stock the entries that clip_range() will take: 0, 1 or 2. ENOMEM; also when the
@@ -133,6 +135,7 @@ public:
     void check() const REQUIRES_SHARED(lock_);
 
 private:
+    void note_inserted(vm_map_entry& entry) REQUIRES(lock_);
     void add_to_sums(const vm_map_entry& entry, int sign) REQUIRES(lock_);
     void clip(vm_map_entry& entry, vaddr_t at, entry_stock& stock) REQUIRES(lock_);
     // How many entries there will be less than after the cuts, when [start, end) has been changed.

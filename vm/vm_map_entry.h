@@ -116,6 +116,9 @@ private:
     bool is_of_last_fork(const vm_amap& amap, slot_t slot) const;
 };
 
+// A map's, in order; or such as have been taken from a map, or made for one.
+using entry_list = list<vm_map_entry, &vm_map_entry::on_list>;
+
 // From the pool; null when out of memory.
 vm_map_entry* vm_map_entry_create();
 // Drops the entry's references. It is in no map. May sleep and may end an object: no VM lock is

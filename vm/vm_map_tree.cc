@@ -1,8 +1,10 @@
 #include "vm/vm_map_tree.h"
 
 #include "arch/memory.h"
+#include "lib/long_work.h"
 
 #include <algorithm>
+#include <utility>
 
 // Where the free space below an entry ends: a stack keeps its guard gap for itself.
 static vaddr_t space_ends_at(const vm_map_entry& e) {
@@ -43,6 +45,16 @@ void vm_map_tree::insert(vm_map_entry& entry, const vm_map_entry* before, vm_map
     tree_.insert_before(after, entry);
     if (after)
         gap_changed(*after, &entry);
+}
+
+void vm_map_tree::build(const entry_list& sorted, size_t count) {
+    vm_map_entry *at = sorted.front(), *before = nullptr;
+    tree_.build(count, [&]() -> vm_map_entry& {
+        long_work::pause();
+        at->gap = gap_between(before, *at);
+        before = std::exchange(at, sorted.next(*at));
+        return *before;
+    });
 }
 
 void vm_map_tree::remove(vm_map_entry& entry, const vm_map_entry* before, vm_map_entry* after) {

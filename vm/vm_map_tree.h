@@ -22,6 +22,8 @@ class vm_map_tree {
 public:
     // `before` and `after` are the entry's neighbours in address order, or null.
     void insert(vm_map_entry& entry, const vm_map_entry* before, vm_map_entry* after);
+    // Fills the tree, which is empty, with all of a list that is in order. Others get their turn.
+    void build(const entry_list& sorted, size_t count);
     void remove(vm_map_entry& entry, const vm_map_entry* before, vm_map_entry* after);
     // To be called when the start of `entry` or the end of `before`, its neighbour, has changed.
     void gap_changed(vm_map_entry& entry, const vm_map_entry* before);

@@ -59,6 +59,7 @@ status vmspace::inherit_map(vmspace& parent, const fork_job& job, commit_reserva
         if (result)
             result = inherit_entry(parent, *e, job);
     }
+    map_.finish();
     // Whatever has been inherited is this map's to give back, also if the rest has failed.
     promise.hand_over(map_.totals().charged);
     brk_start_ = parent.brk_start_;
@@ -100,7 +101,7 @@ status vmspace::inherit_entry(vmspace& parent, vm_map_entry& e, const fork_job& 
         c.charged = child_is_charged(e);
         c.last_fork = job.seen_from(vm_aftermath::side::child);
         outcome = TRY(give_memory(parent, e, c, job.mode));
-        map_.insert(stock.take());
+        map_.append(stock.take());
     }
     EVENT(map_entry_inherited, .parent_map = &parent.map_, .child_map = &map_, .start = e.start,
           .end = e.end, .outcome = outcome);

@@ -140,13 +140,14 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
     entry_stock fresh, stock;
     TRY(map_.check_count(0));
     TRY(fresh.reserve(1, entry_stock::kind::bare));
-    TRY(map_.reserve_clips(start, end, stock, true));
+    // What is replaced counts against what is asked for. Mostly there is nothing.
+    const vm_map::overlap replaced = map_.overlap_with(start, end);
+    if (replaced.mapped)
+        TRY(map_.reserve_clips(start, end, stock, true));
     vm_map_entry& entry = fresh.peek();
     fill_entry(entry, request, start, size);
     wire_as_future(entry);
     request.populate |= entry.wired_count && !entry.wired_on_fault;
-    // What is replaced counts against what is asked for.
-    vm_map::overlap replaced = map_.overlap_with(start, end);
     uint64_t data = entry.accountable() && !entry.grows_down ? entry.pages() : 0;
     commit_exchange promise;
     TRY(check_limits(excess(entry.pages(), replaced.mapped), excess(data, replaced.data)));
@@ -154,7 +155,8 @@ expected<vaddr_t> vmspace::map_locked(map_request& request, uint64_t size, entry
         TRY(check_memlock(entry.pages(), Errno::again));
     TRY(promise.begin(entry.charged ? entry.pages() : 0, replaced.charged));
 
-    (void)unmap_locked(start, end, stock, dead);
+    if (replaced.mapped)
+        (void)unmap_locked(start, end, stock, dead);
     promise.finish();
     map_.insert(fresh.take());
     map_.merge_range(start, end);

@@ -32,6 +32,29 @@ using number_tree = avl_tree<number, &number::node, heaviest>;
 
 } // namespace
 
+TEST_CASE("avl_tree: built of elements in order, it is balanced and has all of them", "[tree]") {
+    for (size_t count = 0; count < 200; count++) {
+        std::vector<number> numbers(count);
+        size_t taken = 0;
+        number_tree tree;
+        tree.build(count, [&]() -> number& {
+            numbers[taken].value = taken;
+            return numbers[taken++];
+        });
+        REQUIRE(taken == count);
+        tree.check();
+        size_t seen = 0;
+        for (number* n = tree.first(); n; n = number_tree::next(*n))
+            REQUIRE(n->value == seen++);
+        REQUIRE(seen == count);
+        if (count) // and it goes on as any other
+            tree.erase(numbers[count / 2]);
+        tree.check();
+        for (number* n; (n = tree.first());)
+            tree.erase(*n);
+    }
+}
+
 TEST_CASE("avl_tree: random inserts and erases agree with std::set", "[tree]") {
     std::mt19937 random(7);
     std::vector<number> numbers(500);
