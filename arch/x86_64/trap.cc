@@ -210,6 +210,28 @@ void check_flags() {
     CHECK_ASSERT(!(read_flags() & (RFLAGS_DF | (cpu_features.smap ? RFLAGS_AC : 0u))));
 }
 
+[[gnu::noinline, gnu::cold]] void do_pending_work(machine_thread& running, trap_frame& frame) {
+    while (running.work_pending.load()) {
+        // Cleared before looking: what is set from here on is seen above, with interrupts off.
+        running.work_pending.store(false);
+        interrupts_on();
+        before_return_to_user(frame);
+        interrupts_off();
+    }
+}
+
+// The usual way out: nothing is left to do.
+[[gnu::always_inline]] inline void return_to_user(trap_frame& frame) {
+    machine_thread& running = *this_cpu()->running;
+    interrupts_off();
+    if (running.work_pending.load()) [[unlikely]]
+        do_pending_work(running, frame);
+    leaving_kernel(frame);
+    check_flags();
+    CHECK_ASSERT(frame.from_user() && frame.interrupts_enabled());
+    CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);
+}
+
 } // namespace
 
 void idt_load() {
@@ -222,21 +244,7 @@ void idt_load() {
     asm volatile("lidt %0" ::"m"(pointer));
 }
 
-void prepare_return_to_user(trap_frame* frame) {
-    machine_thread& running = *this_cpu()->running;
-    interrupts_off();
-    while (running.work_pending.load()) [[unlikely]] {
-        // Cleared before looking: what is set from here on is seen above, with interrupts off.
-        running.work_pending.store(false);
-        interrupts_on();
-        before_return_to_user(*frame);
-        interrupts_off();
-    }
-    leaving_kernel(*frame);
-    check_flags();
-    CHECK_ASSERT(frame->from_user() && frame->interrupts_enabled());
-    CHECK_ASSERT(this_cpu()->interrupts_off_depth == 0);
-}
+void prepare_return_to_user(trap_frame* frame) { return_to_user(*frame); }
 
 trap_frame* trap_dispatch(trap_frame* frame) {
     check_flags();
@@ -248,7 +256,7 @@ trap_frame* trap_dispatch(trap_frame* frame) {
         this_cpu()->interrupts_under_way--;
     }
     if (frame->from_user())
-        prepare_return_to_user(frame);
+        return_to_user(*frame);
     return frame;
 }
 
@@ -256,7 +264,7 @@ void syscall_dispatch(trap_frame* frame) {
     check_flags();
     interrupts_on();
     handle_syscall(*frame);
-    prepare_return_to_user(frame);
+    return_to_user(*frame);
 }
 
 trap_frame* trap_paranoid_dispatch(trap_frame* frame) {

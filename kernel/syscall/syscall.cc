@@ -79,9 +79,9 @@ struct entry {
 // Linux's calls, and behind them in the table Spork's own, whose numbers are far above.
 constexpr uint64_t linux_calls = 512, own_calls = 16, first_own_call = 0x5000;
 constexpr size_t index_of(uint64_t number) {
-    if (number >= first_own_call && number - first_own_call < own_calls)
-        return linux_calls + (number - first_own_call);
-    return number < linux_calls ? number : linux_calls + own_calls;
+    if (number < linux_calls) [[likely]]
+        return number;
+    return linux_calls + std::min(number - first_own_call, own_calls); // below it wraps
 }
 struct call_table {
     entry entries[linux_calls + own_calls + 1]; // the last one stays empty
