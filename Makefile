@@ -120,6 +120,8 @@ kernel_flags := -ffreestanding -mno-red-zone -mcmodel=kernel -mgeneral-regs-only
 # too. That makes each link a long one, so the usual build does without.
 ifeq ($(DEBUG_CHECKS),0)
 whole_program := -flto=auto
+else
+library_checks := -D_GLIBCXX_ASSERTIONS
 endif
 # GCC 12 takes the empty half of a std::expected<void> for an uninitialised value.
 warnings     := -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) -Wno-unused-parameter -Wno-missing-field-initializers \
@@ -141,7 +143,7 @@ kernel_flags += -DSPORK_SANITIZE=1 -DSPORK_SANITIZE_$(SANITIZE)=1
 unit_sanitize = $(if $(filter arch/x86_64/sanitize/%,$<),-fno-stack-protector,$(sanitize_$(SANITIZE)))
 endif
 kernel_cxx   := -std=c++23 $(kernel_flags) $(warnings) -fno-exceptions -fno-rtti \
-    -fno-threadsafe-statics -D_GLIBCXX_ASSERTIONS $(no_atomic_wait) $(whole_program)
+    -fno-threadsafe-statics $(library_checks) $(no_atomic_wait) $(whole_program)
 kernel_link  := -nostdlib -static -no-pie -z max-page-size=0x1000 -Wl,--no-warn-rwx-segments \
     -Wl,--build-id=none -T boot/kernel.ld
 host_cxx     := -std=c++23 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \

@@ -46,11 +46,13 @@ GENERAL = {
     "sched_yield": "sched_yield, alone",
     "mmap": "mmap, one page",
     "mmap_munmap": "mmap + munmap, one page",
+    "mmap_munmap_beside": "mmap + munmap, beside another",
     "mmap_munmap_1m": "mmap + munmap, 1 MiB",
     "mmap_touch_munmap": "mmap + first write + munmap",
     "pipe_self": "a byte through a pipe",
     "pipe_pingpong": "pipe ping-pong",
     "pipe_pingpong_vm": "pipe ping-pong, shared memory",
+    "fork_call_entry": "fork, the call, a map entry",
     "boot_to_init": "boot to init",
 }
 BY_SIZE = {
@@ -58,6 +60,7 @@ BY_SIZE = {
     "fork_call_dirty": "fork, the call, pages rewritten",
     "fork_exit": "fork + exit",
     "fork_exit_dirty": "fork + exit, pages rewritten",
+    "fork_exit_libc": "fork + exit, of the C library",
     "fork_exec": "fork + exec",
     "vfork_exit": "vfork + exit",
     "vfork_exec": "vfork + exec",
@@ -72,6 +75,7 @@ BY_SIZE = {
     "touch_read": "first read, a page",
     "cow_break": "COW break, a page",
     "cow_reuse": "COW reuse, a page",
+    "mprotect_rewrite": "read-only, and rewritten, a page",
     "munmap_touched": "munmap, a page",
 }
 SLOPES = {

@@ -171,6 +171,16 @@ static void fork_exit_dirty(void) {
     fork_exit();
 }
 
+// The C library's, which has work of its own before and after, and writes to its own data in the child.
+static void fork_exit_libc(void) {
+    start();
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    reap(pid < 0 ? -errno : pid);
+    stop();
+}
+
 static void vfork_exit(void) {
     start();
     pid_t pid = vfork();
@@ -314,6 +324,15 @@ static void cow_reuse(void) {
     stop();
 }
 
+// The right to write is taken, and given back.
+static void mprotect_rewrite(void) {
+    start();
+    worked(call(SYS_mprotect, memory, memory_pages * PAGE, PROT_READ));
+    worked(call(SYS_mprotect, memory, memory_pages * PAGE, PROT_READ | PROT_WRITE));
+    write_memory();
+    stop();
+}
+
 static void touch_write(void) {
     if (!map_memory())
         return;
@@ -363,6 +382,13 @@ static void map_batch(long size, bool unmap, bool touch) {
 }
 static void mmap_alone(void) { map_batch(PAGE, false, false); }
 static void mmap_munmap(void) { map_batch(PAGE, true, false); }
+// Next to a mapping of the same kind, which it becomes one with and is cut from again.
+static void mmap_munmap_beside(void) {
+    long beside =
+        call6(SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    map_batch(PAGE, true, false);
+    call(SYS_munmap, beside, PAGE, 0);
+}
 static void mmap_munmap_1m(void) { map_batch(MIB, true, false); }
 static void mmap_touch_munmap(void) { map_batch(PAGE, true, true); }
 
@@ -462,17 +488,32 @@ static void measure(const char* name, unsigned mib, int warm, int samples, size_
     printf("row %s %u %d %.1f\n", name, mib, samples, (double)median / (double)count);
 }
 
+// A parent with many mappings, each of which has a page.
+static void many_mappings(void) {
+    enum { MAPPINGS = 2000 };
+    const size_t apart = 2 * PAGE;
+    char* at = mmap(NULL, MAPPINGS * apart, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; at != MAP_FAILED && i < MAPPINGS; i++) {
+        mprotect(at + i * apart, PAGE, PROT_READ | PROT_WRITE);
+        at[i * apart] = 1;
+    }
+    measure("fork_call_entry", 0, 2, 5, 2 * MAPPINGS, fork_call);
+    munmap(at, MAPPINGS * apart);
+}
+
 static void without_size(void) {
     measure("empty", 0, 2, 11, 1, nothing);
     measure("null_call", 0, 1, 11, BATCH, null_call);
     measure("sched_yield", 0, 1, 11, BATCH, yield);
     measure("mmap", 0, 1, 11, BATCH, mmap_alone);
     measure("mmap_munmap", 0, 1, 11, BATCH, mmap_munmap);
+    measure("mmap_munmap_beside", 0, 1, 11, BATCH, mmap_munmap_beside);
     measure("mmap_munmap_1m", 0, 1, 11, BATCH, mmap_munmap_1m);
     measure("mmap_touch_munmap", 0, 1, 11, BATCH, mmap_touch_munmap);
     measure("pipe_self", 0, 1, 11, BATCH, pipe_self);
     measure("pipe_pingpong", 0, 1, 11, BATCH, pipe_pingpong);
     measure("pipe_pingpong_vm", 0, 1, 11, BATCH, pipe_pingpong_vm);
+    many_mappings();
 }
 
 static void at_size(unsigned mib) {
@@ -491,6 +532,7 @@ static void at_size(unsigned mib) {
     write_memory();
     measure("fork_call", mib, 2, few, 1, fork_call);
     measure("fork_exit", mib, 2, few, 1, fork_exit);
+    measure("fork_exit_libc", mib, 2, few, 1, fork_exit_libc);
     measure("fork_exec", mib, 2, few, 1, fork_exec);
     measure("fork_call_dirty", mib, 1, few, 1, fork_call_dirty);
     measure("fork_exit_dirty", mib, 1, few, 1, fork_exit_dirty);
@@ -506,6 +548,7 @@ static void at_size(unsigned mib) {
     measure("spawn_exec", mib, 5, many, 1, spawn_exec);
     measure("cow_break", mib, 1, few, memory_pages, cow_break);
     measure("cow_reuse", mib, 1, few, memory_pages, cow_reuse);
+    measure("mprotect_rewrite", mib, 1, few, memory_pages, mprotect_rewrite);
     unmap_memory();
 }
 

@@ -40,9 +40,7 @@ struct page_machine {
 
     bool mapped() const { return first.owner != nullptr; }
     // The same, by one who has not the list's lock.
-    bool seen_mapped() const {
-        return __atomic_load_n(&first.owner, __ATOMIC_ACQUIRE) != nullptr;
-    }
+    bool seen_mapped() const { return __atomic_load_n(&first.owner, __ATOMIC_ACQUIRE) != nullptr; }
 };
 
 class pmap;
