@@ -2,6 +2,7 @@
 // machine goes on. What comes to no agreed signal (garbage) only has to end or to live quietly.
 #include "../lib/fault.h"
 #include "../lib/proc.h"
+#include "../lib/spork.h"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -82,6 +83,9 @@ static void returns_and_jumps(void) {
 static void calls_without_a_stack(void) {
     static const uintptr_t stacks[] = {0, 8, 0x1234567812345678, 0xffffffff80000000, ~0ul};
     for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++) {
+        // A Linux that returns as from an interrupt (under FRED, or in a guest without hardware help) dies of these.
+        if (!on_spork() && stacks[i] > 0x7fffffffffff)
+            continue;
         long result, kept;
         asm volatile("mov %%rsp, %%rbx\n\tmov %[bad], %%rsp\n\tsyscall\n\t"
                      "mov %%rsp, %[kept]\n\tmov %%rbx, %%rsp"
@@ -105,8 +109,10 @@ static void signal_without_a_stack(void* unused) {
                      : "memory");
 }
 
-// Every flag that a program can set, but the trap flag; then what a call and its return make of it.
+// Every flag that a program can set, but the trap flag; then what a call and its return make of it. A Linux may take
+// NT away.
 static void flags(void) {
+    const unsigned long nt = on_spork() ? 0 : 0x4000;
     unsigned long before = 0x3fffff & ~0x100ul, during, after;
     long result;
     asm volatile("push %[set]\n\tpopfq\n\tpushfq\n\tpop %[during]\n\t"
@@ -116,7 +122,7 @@ static void flags(void) {
                  : "a"((long)SYS_getpid), [set] "r"(before)
                  : "rcx", "r11", "memory", "cc");
     is(result, getpid(), "a call with every flag set");
-    is(after, during, "gives them back");
+    is(after & ~nt, during & ~nt, "gives them back");
     is(after & 0x200, 0x200, "interrupts are on");
     is(after & 0x3000, 0, "the I/O privilege level is 0");
     volatile char* fresh =
@@ -127,7 +133,7 @@ static void flags(void) {
                  : [after] "=&r"(after)
                  : [set] "r"(before), [at] "r"(fresh)
                  : "memory", "cc");
-    is(after & ~0x8d5ul, during & ~0x8d5ul, "and so does a page fault");
+    is(after & ~(0x8d5 | nt), during & ~(0x8d5 | nt), "and so does a page fault");
     ASM_CASE("push $0x302; popfq; nop; nop", SIGTRAP); // single step
     ASM_CASE("push $2; popfq; cli", SIGSEGV);          // interrupts on in spite of it
 }
