@@ -77,7 +77,7 @@ void ledger_entry::destroy(ledger_entry* entry) { ledger_entries.destroy(entry);
 // ---- One process's ledger --------------------------------------------------------------------
 
 // Nobody else knows it any more.
-ledger::~ledger() NO_THREAD_SAFETY_ANALYSIS {
+ledger::~ledger() {
     while (ledger_entry* entry = entries_.pop_front())
         ledger_entry::destroy(entry);
 }

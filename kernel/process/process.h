@@ -52,6 +52,7 @@ struct process : ref_counted<process>, process_report {
     // Who it is and what memory it has (kernel/process/security.h). Never null; replaced by its own
     // threads.
     ref_ptr<const security_context> context GUARDED_BY(lock);
+    // No part of its own: they are asked together with who the process is, in one step.
     linux_rlimit limits[linux_abi::rlimit_count] GUARDED_BY(lock);
     // Its threads, or itself as a zombie, for RLIMIT_NPROC. Of cred.uid; the kernel process has
     // none.

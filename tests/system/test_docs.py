@@ -20,6 +20,11 @@ NAME = re.compile(r"`((?:[A-Za-z_]\w*::)+~?[A-Za-z_]\w*|[A-Za-z_]\w*(?=\(\)))(?:
 # A frame of a backtrace, GDB's or this project's.
 FRAME = re.compile(r"^#\d+ +(?:0x[0-9a-f]+ +)?(?:in )?(.*?) \(?.*?\bat (?:\./)?([\w/]+\.cc):(\d+)$",
                    re.MULTILINE)
+# A frame of the kernel's own backtrace.
+CALL = re.compile(r"^ (?:\[<[0-9a-f]+>\]|       \(inlined by\)) +(.*?) at (?:\./)?([\w/]+\.(?:cc|h)):(\d+)$", re.MULTILINE)
+# What another change makes false, so that a block must be made from the tree: a line of a source, the number of a lock's
+# rank, an address in the kernel.
+PASSING = re.compile(rf"\b(?:{'|'.join(ROOMS)})/[\w./]+:\d+|\brank \d+|\bf{{4}}[89a-f][0-9a-f]{{8,}}")
 # Files that a worked example makes.
 EXAMPLES = re.compile(r"<!-- The example makes: (.*?) -->")
 STOP = re.compile(r" at (?:\./)?([\w/]+\.(?:cc|h|S)):(\d+)\n(\d+)\t(.*)$", re.MULTILINE)
@@ -83,12 +88,17 @@ def test_page(page: Path, words: set[str]) -> None:
         lines = (ROOT / where).read_text().splitlines() if (ROOT / where).exists() else []
         if line != number or int(line) > len(lines) or lines[int(line) - 1].strip() != shown.strip():
             faults.append(f"line {line} of {where} is not: {shown.strip()}")
-    for call, where, line in FRAME.findall(text):
-        function = re.split(r"[<(]", call.replace("(anonymous namespace)::", ""))[0].split("::")[-1].strip()
+    for call, where, line in FRAME.findall(text.replace("(anonymous namespace)::", "")):
+        function = re.split(r"[<(]", call)[0].split("::")[-1].strip()
         path, header = ROOT / where, enclosing(ROOT / where, int(line))
         if function in ("", "operator") or function in header:
             continue
         if not inlined(path, function, header):
+            faults.append(f"line {line} of {where} is not in {function}")
+    for call, where, line in calls(text):
+        function = re.split(r"[<(]", call)[0].split("::")[-1].strip()
+        above = (ROOT / where).read_text().splitlines()[max(0, int(line) - 60):int(line)]
+        if not any(re.search(rf"\b{function}\(", each) for each in above):
             faults.append(f"line {line} of {where} is not in {function}")
     makefile = (ROOT / "Makefile").read_text()
     for targets in TARGET.findall(text):
@@ -99,7 +109,38 @@ def test_page(page: Path, words: set[str]) -> None:
     for name in NAME.findall(text):
         if missing := [part for part in name.replace("~", "").split("::") if part not in words]:
             faults.append(f"nothing is called {name} ({missing[0]})")
+    faults += [f"nothing makes this anew: {found[0]}" for line in unmarked(text) for found in PASSING.finditer(line)]
     assert not faults, f"{page.relative_to(ROOT)}: " + "; ".join(faults)
+
+
+def calls(text: str) -> list[tuple[str, str, str]]:
+    """Frames of backtraces that the kernel has printed: function, file, line. Long ones go over two lines."""
+    return CALL.findall(re.sub(r" \n(?=[a-z]+/[\w/]+\.(?:cc|h):\d+$)", " ", text, flags=re.MULTILINE)
+                        .replace("(anonymous namespace)::", ""))
+
+
+def unmarked(text: str) -> list[str]:
+    """The lines that `make docs` does not make."""
+    lines: list[str] = []
+    fenced = marked = False
+    for line in text.partition("<!-- docs rest")[0].splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+            marked = marked and fenced
+        elif line.startswith("<!-- docs"):
+            marked = True
+        elif not (fenced and marked):
+            lines.append(line)
+    return lines
+
+
+def test_numbers_of_calls() -> None:
+    """How many system calls there are is said in two pages."""
+    table = (ROOT / "kernel" / "abi" / "syscalls.def").read_text()
+    numbers = [int(number) for number in re.findall(r"^SYSCALL\((\d+),", table, re.MULTILINE)]
+    linux = sum(number < 500 for number in numbers)
+    for page in ("README.md", "docs/linux-differences.md"):
+        assert f"{linux} of Linux's" in (ROOT / page).read_text(), f"{page}: it is {linux} by now"
 
 
 def test_names_are_in_their_files() -> None:

@@ -6,6 +6,9 @@
 // (lib/trace.h), and the counters that each adds to (vm/phys/uvmexp.h), by how much. So ledgers and
 // /proc/uvmexp need no line of their own. An event comes after its change is complete in memory.
 //
+// Which fork a fault is laid to (vm/vm_aftermath.h) is no column of that table: a map entry knows it,
+// not the event, and uvm_faultinfo::tell says both in one line.
+//
 // An event may be anywhere: with locks held, interrupts off, in an interrupt. One whose category is
 // off costs its counters, and a load, a test and a branch that is not taken; only the fields that
 // are counted are computed then. Fields have no side effects: they may be computed twice.
