@@ -18,9 +18,15 @@
     X(36, nametoolong, "ENAMETOOLONG") X(37, nolck, "ENOLCK") X(38, nosys, "ENOSYS") \
     X(39, notempty, "ENOTEMPTY") X(40, loop, "ELOOP") X(61, nodata, "ENODATA") \
     X(62, time, "ETIME") X(71, proto, "EPROTO") X(75, overflow, "EOVERFLOW") \
-    X(88, notsock, "ENOTSOCK") X(95, opnotsupp, "EOPNOTSUPP") X(97, afnosupport, "EAFNOSUPPORT") \
-    X(110, timedout, "ETIMEDOUT") X(114, already, "EALREADY") X(117, uclean, "EUCLEAN") \
-    X(125, canceled, "ECANCELED") \
+    X(88, notsock, "ENOTSOCK") X(89, destaddrreq, "EDESTADDRREQ") \
+    X(90, msgsize, "EMSGSIZE") X(91, prototype, "EPROTOTYPE") X(92, noprotoopt, "ENOPROTOOPT") \
+    X(93, protonosupport, "EPROTONOSUPPORT") X(94, socktnosupport, "ESOCKTNOSUPPORT") \
+    X(95, opnotsupp, "EOPNOTSUPP") X(97, afnosupport, "EAFNOSUPPORT") \
+    X(98, addrinuse, "EADDRINUSE") X(99, addrnotavail, "EADDRNOTAVAIL") \
+    X(101, netunreach, "ENETUNREACH") X(104, connreset, "ECONNRESET") X(105, nobufs, "ENOBUFS") \
+    X(106, isconn, "EISCONN") X(107, notconn, "ENOTCONN") X(109, toomanyrefs, "ETOOMANYREFS") \
+    X(110, timedout, "ETIMEDOUT") X(111, connrefused, "ECONNREFUSED") \
+    X(114, already, "EALREADY") X(117, uclean, "EUCLEAN") X(125, canceled, "ECANCELED") \
     X(130, ownerdead, "EOWNERDEAD") X(131, notrecoverable, "ENOTRECOVERABLE")              \
     /* Never seen by a program: what a sleeping call returns when a signal wakes it. The  \
        return to user mode turns it into a restart or into EINTR (see kernel/signal/signal.h). */ \

@@ -23,6 +23,8 @@ enum class lock_rank : uint8_t {
     orphans,        // ext2::orphans_lock_: files without a name that are open
     block_map,      // ext2_map::lock: which blocks a file has
     block_groups,   // ext2_volume::lock_: which blocks and inodes are taken
+    epoll_links,    // who watches which file: kernel/files/epoll.cc
+    epoll,          // epoll_file::lock_
     vm_map,         // vm_map::lock_
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_
@@ -44,6 +46,7 @@ enum class lock_rank : uint8_t {
     swap,           // the slots of swap areas: vm/uvm_swap.cc
     process_tree,   // the pid table, parents, children, groups, sessions
     pipe_state,     // pipe::state_
+    sockets,        // who is whose peer, and what is in which queue: kernel/sockets/
     signal,         // sig_handlers::lock_, pending signals
     futex,          // a futex hash bucket
     poll,           // poll_queue::lock_
@@ -51,6 +54,7 @@ enum class lock_rank : uint8_t {
     fs_context,     // fs_context::lock_
     accounts,       // what users make the kernel hold
     lock_waits,     // who waits for an advisory lock, and for whose
+    epoll_ready,    // epoll_file::ready_lock_
     wait,           // wait_queue guards that have no better name
     sleep_lock,     // the spin lock inside a sleep lock
     // Those that interrupt handlers take too, each for a short time.

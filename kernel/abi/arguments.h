@@ -87,3 +87,20 @@ struct linux_pollfd {
     int32_t fd;
     int16_t events, revents;
 };
+struct linux_msghdr {
+    uint64_t name;
+    uint32_t name_size, pad0;
+    uint64_t segments, segment_count;
+    uint64_t control, control_size;
+    uint32_t flags, pad1;
+};
+static_assert(sizeof(linux_msghdr) == 56);
+struct linux_mmsghdr {
+    linux_msghdr header;
+    uint32_t moved, pad;
+};
+struct [[gnu::packed]] linux_epoll_event {
+    uint32_t events;
+    uint64_t data;
+};
+static_assert(sizeof(linux_epoll_event) == 12);

@@ -32,7 +32,8 @@ private:
     const char* const name_;
 };
 
-constexpr const char* kind_names[] = {"afork", "eventfd", "pidfd", "signalfd", "timerfd"};
+constexpr const char* kind_names[] = {"afork", "eventpoll", "eventfd",
+                                      "pidfd", "signalfd",  "timerfd"};
 constinit pool<anon_inode> anon_inodes{"anon_inode"};
 anon_inode* nodes[std::size(kind_names)]; // set once
 

@@ -24,7 +24,7 @@ private:
 
 // What a file is of that is nothing but its description. All of one kind share a node, and all
 // kinds an inode number, as on Linux: nothing that stat(2) tells differs.
-enum class anonymous_kind : uint8_t { afork, eventfd, pidfd, signalfd, timerfd };
+enum class anonymous_kind : uint8_t { afork, epoll, eventfd, pidfd, signalfd, timerfd };
 vnode& anonymous_node(anonymous_kind kind);
 // Makes them. Once, before the first process; panics without memory.
 void anonymous_init();

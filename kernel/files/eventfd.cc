@@ -15,11 +15,12 @@ public:
     event_file(uint32_t initial, bool semaphore, uint32_t flags)
         : file(anonymous_node(anonymous_kind::eventfd), flags), count_(initial),
           semaphore_(semaphore) {}
-    void last_reference_gone() override;
+    void closed() override;
 
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
     expected<int64_t> seek(int64_t, int) override { return 0; }
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override;
 
 private:
@@ -34,7 +35,7 @@ private:
 
 constinit pool<event_file> event_files{"eventfd"};
 
-void event_file::last_reference_gone() { event_files.destroy(this); }
+void event_file::closed() { event_files.destroy(this); }
 
 expected<int64_t> event_file::read(uio& io) {
     if (io.remaining() < sizeof(uint64_t))
@@ -52,7 +53,7 @@ expected<int64_t> event_file::read(uio& io) {
         count_ -= value;
         changed_.wake_all();
     }
-    pollers_.notify();
+    pollers_.notify(pollout | pollwrnorm);
     return io.result(io.move(&value, sizeof(value)));
 }
 
@@ -74,7 +75,7 @@ expected<int64_t> event_file::write(uio& io) {
         count_ += value;
         changed_.wake_all();
     }
-    pollers_.notify();
+    pollers_.notify(pollin | pollrdnorm);
     return int64_t(sizeof(value));
 }
 

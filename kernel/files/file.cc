@@ -9,4 +9,10 @@ expected<ref_ptr<uvm_object>> file::mmap_object() { return fail(Errno::nodev); }
 
 uint64_t file::held() { return node_->held(); }
 
+void file::last_reference_gone() {
+    if (watched_by)
+        epoll_file_ends(*this);
+    closed();
+}
+
 file::~file() { file_locks_closed(*node_, this); }

@@ -28,7 +28,8 @@ class file : public uvm_handle {
 public:
     file(vnode& node, uint32_t flags);
     ~file() override;
-    // last_reference_gone() closes and frees.
+    // Ends its places in epolls, and then it.
+    void last_reference_gone() final;
 
     // The access mode has been checked by the caller; they block unless nonblocking(). Errors as
     // read(2), write(2); when interrupted before anything was moved: restartsys.
@@ -89,6 +90,8 @@ public:
         (void)sink;
         return fail(Errno::notdir);
     }
+    // Whether it can be waited for: EPERM of epoll_ctl if not. What poll() finds of it is always so.
+    virtual bool pollable() const { return false; }
     // Which POLL* events hold now; registers `p` (may be null) for a later change.
     virtual uint32_t poll(poller* p) {
         (void)p;
@@ -140,6 +143,8 @@ public:
     // This file as what timerfd_create or signalfd have made; null for all others.
     virtual struct timer_file* as_timer() { return nullptr; }
     virtual struct signal_file* as_signals() { return nullptr; }
+    virtual class epoll_file* as_epoll() { return nullptr; }
+    virtual class socket* as_socket() { return nullptr; }
 
     uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
     void set_flags(uint32_t flags) { flags_.store(flags, std::memory_order_relaxed); } // F_SETFL
@@ -158,10 +163,20 @@ public:
     }
     bool nonblocking() const { return flags() & linux_abi::o_nonblock; }
 
+    // The epolls that watch it: kernel/files/epoll.cc, under epoll_links there. They do not keep it.
+    struct epoll_item* watched_by GUARD_UNCHECKED(epoll_links) = nullptr;
+    uint32_t watches GUARD_UNCHECKED(epoll_links) = 0;
+
 private:
+    // The last reference is gone: closes and frees.
+    virtual void closed() = 0;
+
     std::atomic<uint32_t> flags_, descriptors_{0};
     const ref_ptr<vnode> node_;
 };
+
+// `f` ends: no epoll watches it any more. kernel/files/epoll.cc
+void epoll_file_ends(file& f);
 
 // The descriptors of a process, or of several (CLONE_FILES, and vfork without it copies). Reference
 // counted. A file that a call takes out is dropped after the lock is: its end may sleep.

@@ -143,7 +143,7 @@ expected<int64_t> pipe_channel::read(uio& io, bool nonblocking) {
                     tail_ = tail;
                     write_waiters_.wake_all();
                 }
-                pollers_.notify();
+                pollers_.notify(pollout | pollwrnorm);
                 return io.result(copied);
             }
         }
@@ -218,7 +218,7 @@ expected<int64_t> pipe_channel::write(uio& io, bool nonblocking, bool packets) {
     while (result && io.remaining() != 0) {
         result = write_some(io, whole, packets, sent);
         if (sent)
-            pollers_.notify();
+            pollers_.notify(pollin | pollrdnorm);
         if (result && io.remaining() != 0)
             result = wait_for_room(whole ? io.remaining() : 1, nonblocking, packets);
     }
@@ -387,7 +387,7 @@ public:
         pipe_->add_end(readable(), writable());
     }
     ~pipe_end() override { pipe_->remove_end(readable(), writable()); }
-    void last_reference_gone() override;
+    void closed() override;
 
     // Before it can be used: a reader of a fifo that has had no writer yet is not hung up.
     status wait_for_other_end() {
@@ -397,6 +397,7 @@ public:
     expected<int64_t> write(uio& io) override {
         return pipe_->write(io, nonblocking(), flags() & o_direct);
     }
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override {
         return pipe_->poll(p, readable(), writable(), hangup_mark_);
     }
@@ -419,7 +420,7 @@ private:
 };
 constinit pool<pipe_end> pipe_ends_pool{"pipe_end"};
 
-void pipe_end::last_reference_gone() { pipe_ends_pool.destroy(this); }
+void pipe_end::closed() { pipe_ends_pool.destroy(this); }
 
 expected<ref_ptr<pipe_end>> make_end(vnode& node, ref_ptr<pipe_channel> channel, uint32_t flags,
                                      bool fifo) {

@@ -55,7 +55,7 @@ private:
 // Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline
 // is past.
 template <class Scan> expected<int64_t> poll_until(nanos_t deadline, Scan scan) {
-    poller p;
+    poll_sleeper p;
     int64_t ready = scan(&p);
     const call_memory kept(p.bytes());
     while (ready == 0) {
@@ -67,22 +67,6 @@ template <class Scan> expected<int64_t> poll_until(nanos_t deadline, Scan scan) 
         ready = scan(nullptr);
     }
     return ready;
-}
-
-constexpr int64_t nanos_per_milli = 1'000'000;
-
-nanos_t deadline_after(uint64_t nanos) {
-    nanos_t start = now();
-    return nanos > forever - start ? forever : start + nanos;
-}
-
-// A relative time from the program as a deadline. EINVAL unless it is normalised.
-expected<nanos_t> deadline_of(const linux_timespec& t) {
-    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
-        return fail(Errno::inval);
-    if (uint64_t(t.sec) > forever / nanos_per_second / 2)
-        return forever;
-    return deadline_after(uint64_t(t.sec) * nanos_per_second + uint64_t(t.nsec));
 }
 
 linux_timespec time_left(nanos_t deadline) {
@@ -193,6 +177,24 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
 
 } // namespace
 
+static nanos_t deadline_after(uint64_t nanos) {
+    nanos_t start = now();
+    return nanos > forever - start ? forever : start + nanos;
+}
+
+nanos_t poll_deadline(int32_t milliseconds) {
+    constexpr uint64_t nanos_per_milli = 1'000'000;
+    return milliseconds < 0 ? forever : deadline_after(uint64_t(milliseconds) * nanos_per_milli);
+}
+
+expected<nanos_t> poll_deadline(const linux_timespec& t) {
+    if (t.sec < 0 || t.nsec < 0 || t.nsec >= int64_t(nanos_per_second))
+        return fail(Errno::inval);
+    if (uint64_t(t.sec) > forever / nanos_per_second / 2)
+        return forever;
+    return deadline_after(uint64_t(t.sec) * nanos_per_second + uint64_t(t.nsec));
+}
+
 static sysresult poll_or_restart(user_ptr<linux_pollfd> fds, uint32_t count, nanos_t deadline) {
     auto result = poll_user(fds, count, deadline);
     if (result || result.error() != Errno::intr)
@@ -212,9 +214,7 @@ sysresult poll_restart(thread& self) {
 }
 
 sysresult sys_poll(user_ptr<linux_pollfd> fds, uint32_t count, int32_t timeout_ms) {
-    nanos_t deadline =
-        timeout_ms < 0 ? forever : deadline_after(uint64_t(timeout_ms) * nanos_per_milli);
-    return poll_or_restart(fds, count, deadline);
+    return poll_or_restart(fds, count, poll_deadline(timeout_ms));
 }
 
 // The end of a call that takes a relative time and a signal mask: says how much time is left, and
@@ -240,7 +240,7 @@ sysresult sys_ppoll(user_ptr<linux_pollfd> fds, uint32_t count, user_ptr<linux_t
                     user_ptr<const uint64_t> mask, uint64_t mask_size) {
     nanos_t deadline = forever;
     if (timeout)
-        deadline = TRY(deadline_of(TRY(timeout.read())));
+        deadline = TRY(poll_deadline(TRY(timeout.read())));
     if (mask) {
         if (mask_size != sizeof(sigset))
             return fail(Errno::inval);
@@ -256,7 +256,8 @@ sysresult sys_select(int32_t count, user_ptr<uint64_t> in, user_ptr<uint64_t> ou
         linux_timeval t = TRY(timeout.read());
         if (t.sec < 0 || t.usec < 0)
             return fail(Errno::inval);
-        deadline = TRY(deadline_of({t.sec + t.usec / 1'000'000, t.usec % 1'000'000 * 1000}));
+        deadline = TRY(
+            poll_deadline(linux_timespec{t.sec + t.usec / 1'000'000, t.usec % 1'000'000 * 1000}));
     }
     return finish_wait(select_user(count, {in, out, except}, deadline), timeout, deadline);
 }
@@ -266,7 +267,7 @@ sysresult sys_pselect6(int32_t count, user_ptr<uint64_t> in, user_ptr<uint64_t> 
                        user_ptr<const uint64_t> mask) {
     nanos_t deadline = forever;
     if (timeout)
-        deadline = TRY(deadline_of(TRY(timeout.read())));
+        deadline = TRY(poll_deadline(TRY(timeout.read())));
     if (mask) {
         // The sixth argument points to the set's address and its size.
         uint64_t set = TRY(mask.read_at(0)), size = TRY(mask.read_at(1));

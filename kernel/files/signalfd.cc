@@ -57,15 +57,16 @@ signalfd_info to_signalfd(const linux_siginfo& from) {
 struct signal_file final : public file {
     signal_file(sigset wanted, uint32_t flags)
         : file(anonymous_node(anonymous_kind::signalfd), o_rdwr | flags), wanted_(wanted) {}
-    void last_reference_gone() override;
+    void closed() override;
 
     expected<int64_t> read(uio& io) override;
     expected<int64_t> seek(int64_t, int) override { return 0; }
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override {
         thread& self = current_thread();
         sig_handlers& handlers = *self.proc->handlers;
         if (p)
-            p->add(handlers.signal_pollers);
+            p->add(handlers.signal_pollers, &handlers);
         signal_guard guard(handlers);
         const sigset pending = self.signals.pending.set | self.proc->signals.pending.set;
         return pending & wanted_.load() ? pollin | pollrdnorm : 0;
@@ -82,7 +83,7 @@ namespace {
 constinit pool<signal_file> signal_files{"signalfd"};
 }
 
-void signal_file::last_reference_gone() { signal_files.destroy(this); }
+void signal_file::closed() { signal_files.destroy(this); }
 
 // EAGAIN when none is pending and it is not to wait; ERESTARTSYS.
 expected<linux_siginfo> signal_file::take(bool wait) {

@@ -20,10 +20,11 @@ static spin_lock watchers_lock{lock_rank::clock_watchers, "clock watchers"};
 struct timer_file final : public file {
     timer_file(int32_t clock, uint32_t flags)
         : file(anonymous_node(anonymous_kind::timerfd), o_rdwr | flags), clock_(clock) {}
-    void last_reference_gone() override;
+    void closed() override;
 
     expected<int64_t> read(uio& io) override;
     expected<int64_t> seek(int64_t, int) override { return 0; }
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override {
         if (p)
             p->add(pollers_);
@@ -113,7 +114,7 @@ void timer_file::clock_was_set() {
     pollers_.notify();
 }
 
-void timer_file::last_reference_gone() {
+void timer_file::closed() {
     watch_clock(false);
     event_.cancel();
     timer_files.destroy(this);

@@ -67,18 +67,18 @@ namespace {
 class directory_file final : public vnode_file {
 public:
     using vnode_file::vnode_file;
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read(uio&) override { return fail(Errno::isdir); }
     expected<int64_t> read_at(uio&, uint64_t) override { return fail(Errno::isdir); }
 };
 constinit pool<directory_file> directory_files{"directory_file"};
 
-void directory_file::last_reference_gone() { directory_files.destroy(this); }
+void directory_file::closed() { directory_files.destroy(this); }
 
 class path_file final : public vnode_file {
 public:
     using vnode_file::vnode_file;
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> seek(int64_t, int) override { return fail(Errno::badf); }
     expected<int64_t> ioctl(uint64_t, uint64_t) override { return fail(Errno::badf); }
     expected<int64_t> read_directory(dir_sink&) override { return fail(Errno::badf); }
@@ -90,7 +90,7 @@ public:
 };
 constinit pool<path_file> path_files{"path_file"};
 
-void path_file::last_reference_gone() { path_files.destroy(this); }
+void path_file::closed() { path_files.destroy(this); }
 
 } // namespace
 

@@ -24,7 +24,7 @@ public:
         cache_.opened();
     }
     ~block_file() override { cache_.closed(); }
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
     status truncate(uint64_t) override { return fail(Errno::inval); }
     status allocate(uint64_t, uint64_t, bool) override { return fail(Errno::opnotsupp); }
@@ -47,7 +47,7 @@ private:
 };
 constinit pool<block_file> block_files{"block_file"};
 
-void block_file::last_reference_gone() { block_files.destroy(this); }
+void block_file::closed() { block_files.destroy(this); }
 
 expected<int64_t> block_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
     if (device().is.read_only)

@@ -38,7 +38,7 @@ protected:
 class null_file final : public device_file {
 public:
     using device_file::device_file;
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read(uio&) override { return 0; }
     expected<int64_t> write(uio& io) override { return swallow(io); }
 };
@@ -46,7 +46,7 @@ public:
 class zero_file final : public device_file {
 public:
     zero_file(vnode& node, uint32_t flags, bool full) : device_file(node, flags), full_(full) {}
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read(uio& io) override { return io.result(io.move_zeros(io.remaining())); }
     expected<int64_t> write(uio& io) override {
         if (full_)
@@ -66,7 +66,8 @@ private:
 class random_file final : public device_file {
 public:
     using device_file::device_file;
-    void last_reference_gone() override;
+    bool pollable() const override { return true; }
+    void closed() override;
     expected<int64_t> read(uio& io) override {
         std::byte bytes[256];
         status copied;
@@ -95,7 +96,7 @@ public:
 class kmsg_file final : public device_file {
 public:
     kmsg_file(vnode& node, uint32_t flags) : device_file(node, flags), position_(printk_begin()) {}
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
     expected<int64_t> seek(int64_t offset, int whence) override;
@@ -112,10 +113,10 @@ constinit pool<zero_file> zero_files{"zero_file"};
 constinit pool<random_file> random_files{"random_file"};
 constinit pool<kmsg_file> kmsg_files{"kmsg_file"};
 
-void null_file::last_reference_gone() { null_files.destroy(this); }
-void zero_file::last_reference_gone() { zero_files.destroy(this); }
-void random_file::last_reference_gone() { random_files.destroy(this); }
-void kmsg_file::last_reference_gone() { kmsg_files.destroy(this); }
+void null_file::closed() { null_files.destroy(this); }
+void zero_file::closed() { zero_files.destroy(this); }
+void random_file::closed() { random_files.destroy(this); }
+void kmsg_file::closed() { kmsg_files.destroy(this); }
 
 // A record as Linux writes it: "priority,sequence,microseconds,-;text\n". The sequence number here
 // is the line's place in the log.

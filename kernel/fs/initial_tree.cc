@@ -7,6 +7,7 @@
 #include "kernel/base/printk.h"
 #include "kernel/drivers/disks.h"
 #include "kernel/files/anonymous.h"
+#include "kernel/files/epoll.h"
 #include "kernel/files/mount.h"
 #include "kernel/files/vfs.h"
 #include "kernel/fs/cpio.h"
@@ -106,6 +107,7 @@ ref_ptr<page_quota> mount_root_disk(boot_info& info, const char* path) {
 
 void vfs_init(boot_info& info) {
     anonymous_init();
+    epoll_init(vm_page_total() * page_size);
     char disk[64];
     const ref_ptr<page_quota> quota = cmdline_value("root=", disk, sizeof disk)
                                           ? mount_root_disk(info, disk)

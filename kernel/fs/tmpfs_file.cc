@@ -17,7 +17,7 @@ public:
         if (writable())
             node()->put_write_access();
     }
-    void last_reference_gone() override;
+    void closed() override;
 
     expected<int64_t> seals() override { return memory_node().seals(); }
     status add_seals(uint32_t more) override { return memory_node().add_seals(more); }
@@ -34,7 +34,7 @@ private:
 
 constinit pool<memory_file> memory_files{"memory_file"};
 
-void memory_file::last_reference_gone() { memory_files.destroy(this); }
+void memory_file::closed() { memory_files.destroy(this); }
 
 status memory_file::may_write(uio& io, uint64_t offset) {
     TRY(may_punch());

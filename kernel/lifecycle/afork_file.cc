@@ -12,7 +12,7 @@ class afork_file final : public file {
 public:
     afork_file(ref_ptr<vfork_wait> child, uint32_t flags)
         : file(anonymous_node(anonymous_kind::afork), o_rdonly | flags), child_(std::move(child)) {}
-    void last_reference_gone() override;
+    void closed() override;
 
     expected<int64_t> read(uio& io) override {
         if (io.remaining() < sizeof(afork_record))
@@ -20,6 +20,7 @@ public:
         afork_record record = TRY(child_->wait_for_record(nonblocking()));
         return io.result(io.move(&record, sizeof record));
     }
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override { return child_->poll(p); }
 
 private:
@@ -28,7 +29,7 @@ private:
 
 constinit pool<afork_file> afork_files{"afork_file"};
 
-void afork_file::last_reference_gone() { afork_files.destroy(this); }
+void afork_file::closed() { afork_files.destroy(this); }
 
 } // namespace
 

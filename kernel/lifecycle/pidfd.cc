@@ -16,8 +16,9 @@ class pidfd_file final : public file {
 public:
     pidfd_file(ref_ptr<process> p, uint32_t flags)
         : file(anonymous_node(anonymous_kind::pidfd), o_rdwr | flags), process_(std::move(p)) {}
-    void last_reference_gone() override;
+    void closed() override;
 
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override {
         if (p)
             p->add(process_->end_pollers);
@@ -33,7 +34,7 @@ private:
 
 constinit pool<pidfd_file> pidfds{"pidfd"};
 
-void pidfd_file::last_reference_gone() { pidfds.destroy(this); }
+void pidfd_file::closed() { pidfds.destroy(this); }
 
 } // namespace
 

@@ -1,4 +1,5 @@
 // /proc/sys: what of the kernel can be set, in Linux's formats where Linux has it.
+#include "kernel/files/epoll.h"
 #include "kernel/files/permission.h"
 #include "kernel/files/pipe.h"
 #include "kernel/memory/sysv_shm.h"
@@ -267,7 +268,15 @@ constexpr proc_entry vm_entries[] = {
      .store = store_flag<uvm_check_at_seams>},
 };
 
+constexpr proc_entry epoll_entries[] = {
+    {.name = "max_user_watches",
+     .mode = file_644,
+     .show = show_number<epoll_max_user_watches>,
+     .store = store_number<epoll_max_user_watches>},
+};
+
 constexpr proc_entry fs_entries[] = {
+    {.name = "epoll", .mode = directory_555, .children = epoll_entries},
     {.name = "pipe-max-size",
      .mode = file_644,
      .show = show_number<pipe_max_size>,

@@ -282,7 +282,7 @@ public:
         if (writable())
             node()->put_write_access();
     }
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read_at(uio& io, uint64_t offset) override;
     expected<int64_t> write_at(uio& io, uint64_t offset) override;
     status truncate(uint64_t) override { return {}; }
@@ -304,7 +304,7 @@ private:
 };
 constinit pool<proc_file> proc_files{"proc_file"};
 
-void proc_file::last_reference_gone() { proc_files.destroy(this); }
+void proc_file::closed() { proc_files.destroy(this); }
 
 expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
     const proc_entry& entry = proc_.entry();

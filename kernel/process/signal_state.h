@@ -44,13 +44,16 @@ struct signal_queue {
     ~signal_queue();
 };
 
-class sig_handlers : public ref_counted<sig_handlers> {
+class sig_handlers : public ref_counted<sig_handlers>, public poll_keeper {
 public:
     static constexpr auto end_takes = lock_rank::pool;
     static expected<ref_ptr<sig_handlers>> create(); // all default. ENOMEM
     expected<ref_ptr<sig_handlers>> copy();          // fork
     void reset_for_exec();                           // caught ones to default, ignored stay
     void last_reference_gone();
+    // An epoll with a signalfd keeps the handlers of who put it there.
+    void keep() override { add_reference(); }
+    void let_go() override { drop_reference(); }
 
     sig_handlers() {}
     explicit sig_handlers(sig_handlers& of); // copy()

@@ -12,10 +12,12 @@
 struct user_account; // of a user who has something charged
 
 enum class user_resource : uint8_t {
-    file_locks, // record locks and flock's: kernel/files/file_lock.cc
-    pipe_pages, // the capacity of pipes: kernel/files/pipe.cc
-    tasks,      // threads, and zombies that nobody has waited for: process::tasks
-    signals,    // RLIMIT_SIGPENDING: queued ones, and timers, which have one each
+    epoll_watches,   // files in epolls: kernel/files/epoll.cc
+    file_locks,      // record locks and flock's: kernel/files/file_lock.cc
+    files_in_flight, // sent by SCM_RIGHTS, not yet received
+    pipe_pages,      // the capacity of pipes: kernel/files/pipe.cc
+    tasks,           // threads, and zombies that nobody has waited for: process::tasks
+    signals,         // RLIMIT_SIGPENDING: queued ones, and timers, which have one each
     count
 };
 

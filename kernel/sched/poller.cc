@@ -8,17 +8,30 @@ poll_queue::entry* poll_queue::first_from(const poller& p) {
     return entries_.first_where([&](const entry& e) { return e.owner >= &p; });
 }
 
-void poll_queue::notify() {
-    lock_guard guard(lock_);
+void poll_queue::tell(uint32_t events) {
+    bool taken = false;
     for (entry* e = entries_.first(); e; e = entries_.next(*e)) {
-        poller& p = *e->owner;
-        lock_guard poller_guard(p.lock_);
-        p.notified_ = true;
-        p.sleeping_.wake_all();
+        const bool exclusive = e->owner->exclusive();
+        if (exclusive && taken)
+            continue;
+        const bool took = e->owner->told(events);
+        taken = taken || (exclusive && took);
     }
 }
 
-poller::~poller() {
+void poll_queue::notify(uint32_t events) {
+    lock_guard guard(lock_);
+    tell(events);
+}
+
+// From the queue of something to that of an epoll that waits for it: these make no circle
+// (kernel/files/epoll.cc).
+void poll_queue::notify_nested(uint32_t events) {
+    lock_guard guard(lock_, nested_lock());
+    tell(events);
+}
+
+void poller::leave() {
     while (poll_queue::entry* entry = entries_) {
         entries_ = entry->next;
         {
@@ -26,12 +39,14 @@ poller::~poller() {
             lock_guard guard(queue.lock_);
             queue.entries_.erase(*entry);
         }
+        if (entry->keeper)
+            entry->keeper->let_go();
         poll_queue::all_entries.destroy(entry);
         long_work::pause();
     }
 }
 
-void poller::add(poll_queue& queue) {
+void poller::add(poll_queue& queue, poll_keeper* keeper) {
     {
         lock_guard guard(queue.lock_);
         const poll_queue::entry* there = queue.first_from(*this);
@@ -43,7 +58,10 @@ void poller::add(poll_queue& queue) {
         no_memory_ = true;
         return;
     }
+    if (keeper)
+        keeper->keep();
     entry->queue = &queue;
+    entry->keeper = keeper;
     entry->owner = this;
     entry->next = entries_;
     entries_ = entry;
@@ -52,8 +70,15 @@ void poller::add(poll_queue& queue) {
     queue.entries_.insert_before(queue.first_from(*this), *entry);
 }
 
-status poller::wait(nanos_t deadline) {
-    if (no_memory_)
+bool poll_sleeper::told(uint32_t) {
+    lock_guard guard(lock_);
+    notified_ = true;
+    sleeping_.wake_one(); // its only one
+    return true;
+}
+
+status poll_sleeper::wait(nanos_t deadline) {
+    if (no_memory())
         return fail(Errno::nomem);
     lock_guard guard(lock_);
     while (!notified_)

@@ -14,6 +14,7 @@
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/signal.h"
+#include "kernel/syscall/segment_list.h"
 #include "vm/uvm_vnode.h"
 
 #include <algorithm>
@@ -48,14 +49,6 @@ static expected<ref_ptr<file>> placed_file(int fd, bool (file::*usable)() const)
 }
 
 // ---- read and write --------------------------------------------------------------------------
-
-// Whether a buffer lies within the user half; what the copy itself would find out too late or, for
-// a read of nothing, never. EFAULT.
-static status check_range(vaddr_t address, uint64_t size) {
-    if (address > user_max || size > user_max - address)
-        return fail(Errno::fault);
-    return {};
-}
 
 // Whether a read or write at `offset` stays where positions reach. EINVAL.
 static status check_place(int64_t offset, uint64_t size) {
@@ -97,49 +90,6 @@ sysresult sys_pwrite64(sys_fd fd, sys_in_bytes buffer, uint64_t size, int64_t of
     uio io(uio::direction::write, buffer.address, std::min(size, uio_max));
     return f->write_at(io, uint64_t(offset));
 }
-
-namespace {
-
-// The segments of readv and its kin, copied in: few of them on the stack.
-class segment_list {
-public:
-    static constexpr int64_t most = 1024; // UIO_MAXIOV
-
-    // EINVAL EFAULT ENOMEM. The sum is cut at uio_max, as on Linux.
-    status copy(user_ptr<const linux_iovec> from, int64_t count) {
-        if (count < 0 || count > most)
-            return fail(Errno::inval);
-        if (count > few) {
-            heap_ = call_array<uio_segment>(size_t(count));
-            if (!heap_)
-                return fail(Errno::nomem);
-            segments_ = heap_.data();
-        }
-        static_assert(sizeof(linux_iovec) == sizeof(uio_segment));
-        TRY(copy_in(segments_, from.address(), size_t(count) * sizeof(uio_segment)));
-        uint64_t left = uio_max;
-        for (int64_t i = 0; i < count; i++) {
-            if (int64_t(segments_[i].size) < 0)
-                return fail(Errno::inval);
-            TRY(check_range(vaddr_t(segments_[i].address), segments_[i].size));
-            segments_[i].size = std::min(segments_[i].size, left);
-            left -= segments_[i].size;
-        }
-        count_ = size_t(count);
-        return {};
-    }
-    const uio_segment* data() const { return segments_; }
-    size_t size() const { return count_; }
-
-private:
-    static constexpr int64_t few = 8;
-    uio_segment local_[few];
-    call_array<uio_segment> heap_;
-    uio_segment* segments_ = local_;
-    size_t count_ = 0;
-};
-
-} // namespace
 
 sysresult sys_readv(sys_fd fd, user_ptr<const linux_iovec> segments, int64_t count) {
     auto f = TRY(readable_file(fd));

@@ -67,7 +67,7 @@ expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags) {
     return open(node, *terminal, flags);
 }
 
-void tty_file::last_reference_gone() {
+void tty_file::closed() {
     tty_.closed(*this);
     tty_files.destroy(this);
 }

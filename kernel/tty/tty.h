@@ -51,10 +51,11 @@ class tty_file final : public file {
 public:
     tty_file(vnode& node, tty& terminal, uint32_t flags, int32_t session)
         : file(node, flags), session_(session), tty_(terminal) {}
-    void last_reference_gone() override;
+    void closed() override;
     expected<int64_t> read(uio& io) override;
     expected<int64_t> write(uio& io) override;
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
+    bool pollable() const override { return true; }
     uint32_t poll(poller* p) override;
 
     // After a hang-up reads find the end of file and writes fail with EIO.

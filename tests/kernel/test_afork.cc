@@ -64,7 +64,7 @@ KTEST(afork, reader_and_poller_are_woken) {
                 spin_until([&] { return released.load(); });
             at_it.store(true);
             if (by_poll) {
-                poller p;
+                poll_sleeper p;
                 if (child.poll(&p) == 0)
                     EXPECT(p.wait(forever));
             }

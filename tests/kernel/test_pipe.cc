@@ -172,7 +172,7 @@ KTEST(pipe, wakes_a_poller) {
     REQUIRE(ends.has_value());
     transfer t{ends->write.get(), 1};
     {
-        poller p;
+        poll_sleeper p;
         EXPECT_EQ(ends->read->poll(&p), 0u);
         auto sender = kernel_thread_start("pipe writer", send_all, &t);
         REQUIRE(sender.has_value());
@@ -196,7 +196,7 @@ KTEST(pipe, has_each_poller_once) {
     };
     const uint64_t before = entries();
     {
-        poller first, second;
+        poll_sleeper first, second;
         for (int i = 0; i < 100; i++) {
             EXPECT_EQ(ends->read->poll(&first), 0u);
             EXPECT_EQ(ends->read->poll(&second), 0u);

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
@@ -17,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -40,7 +42,9 @@ enum {
     K_PROC = 1 << 11,   // of a file of /proc
     K_DEVICE = 1 << 26, // of /dev/zero
     K_TTY = 1 << 27,    // of a terminal
-    FD = ((1 << 12) - 1) | K_DEVICE | K_TTY,
+    K_SOCKET = 1 << 28, // of one of two sockets, with bytes both ways
+    K_EPOLL = 1 << 29,  // of an epoll with a file that is ready
+    FD = ((1 << 12) - 1) | K_DEVICE | K_TTY | K_SOCKET | K_EPOLL,
     K_NAME = 1 << 12,      // a name that is free, in a directory
     K_NAME_FILE = 1 << 13, // of a file
     K_NAME_DIR = 1 << 14,  // of an empty directory
@@ -58,7 +62,7 @@ enum {
     PROCESS = 3 << 22,
     K_THREAD = 1 << 24, // of the caller's process; sleeps
     K_SELF = 1 << 25,   // the caller's own process
-    KINDS = 28,
+    KINDS = 30,
 };
 
 // Arguments that the test fills in, for each call anew.
@@ -230,6 +234,16 @@ static const struct call calls[] = {
     C(FD, VALUE, timerfd_settime, OBJ, 0, LATER, BUF),
     C(FD, VALUE, timerfd_settime, OBJ, 0, NEVER, 0),
     C(FD, VALUE, timerfd_gettime, OBJ, BUF),
+    C(FD, VALUE, sendto, OBJ, DATA, 8, MSG_NOSIGNAL, 0, 0),
+    C(FD, VALUE, recvfrom, OBJ, BUF, 3, MSG_DONTWAIT, 0, 0),
+    C(FD, VALUE, recvfrom, OBJ, BUF, 3, MSG_DONTWAIT | MSG_PEEK, 0, 0),
+    C(FD, VALUE, shutdown, OBJ, SHUT_WR),
+    C(FD, VALUE, shutdown, OBJ, SHUT_RD),
+    C(K_SOCKET, VALUE, setsockopt, OBJ, SOL_SOCKET, SO_SNDBUF, DATA, 4),
+    C(K_EPOLL, VALUE, epoll_ctl, OBJ, EPOLL_CTL_ADD, OBJ2, BUF),
+    C(K_EPOLL, VALUE, epoll_ctl, OBJ, EPOLL_CTL_MOD, OBJ2, DATA),
+    C(FD, VALUE, epoll_ctl, OBJ, EPOLL_CTL_DEL, OBJ2, 0),
+    C(FD, VALUE, epoll_wait, OBJ, BUF, 4, 0),
     C(FD, VALUE, pidfd_send_signal, OBJ, 0, 0, 0),
     C(FD, VALUE, process_madvise, OBJ, LOCAL, 1, MADV_COLD, 0),
     C(FD, DONE, waitid, 3, OBJ, BUF, WEXITED | WNOHANG, 0),
@@ -496,13 +510,19 @@ static const struct {
      "set_tid_address sched_yield sched_get_priority_max sched_get_priority_min",
      "reads or writes what is the calling thread's own, in one step"},
     {"time gettimeofday clock_gettime clock_getres sysinfo syslog sync getrandom sethostname "
-     "clock_settime socket",
+     "clock_settime",
      "the object is the machine: there is no other one to test on"},
-    {"pipe pipe2 memfd_create eventfd eventfd2 timerfd_create",
+    {"pipe pipe2 memfd_create eventfd eventfd2 timerfd_create socket socketpair epoll_create "
+     "epoll_create1",
      "makes an object that nobody else has; its descriptor is published as dup's is"},
     {"pause rt_sigsuspend clock_nanosleep restart_syscall rt_sigreturn",
      "waits for a signal of the calling thread, or ends such a wait"},
     {"setxattr lsetxattr fsetxattr", "there are no attributes to set: getxattr is among the pairs"},
+    {"bind listen connect accept accept4 getsockname getpeername getsockopt",
+     "of names, which two sockets of a pair have not: local_sockets.c has them at once"},
+    {"sendmsg recvmsg sendmmsg recvmmsg",
+     "sends or receives: sendto and recvfrom are among the pairs"},
+    {"epoll_pwait epoll_pwait2", "waits in another form: epoll_wait is among the pairs"},
     {"reboot", "ends the machine"},
     {"swapon swapoff", "the object is a disk, which these machines have not"},
     {"getsid", "of another process: among the pairs"},

@@ -42,6 +42,8 @@ static const struct kind kinds[] = {
     {K_MEMFD, "memfd", false},
     {K_PATH, "O_PATH", false},
     {K_FIFO, "fifo", false},
+    {K_SOCKET, "socket", false},
+    {K_EPOLL, "epoll", false},
     {K_PROC, "file of /proc", false},
     {K_DEVICE, "device", false},
     {K_TTY, "terminal", false},
@@ -141,6 +143,19 @@ static void object_make_descriptor(struct object* o) {
         need(child > 0 && waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
         place((int)syscall(SYS_pidfd_open, child, 0), OBJECT_FD);
         break;
+    }
+    case K_SOCKET:
+        need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+        place(ends[0], OBJECT_FD);
+        place(ends[1], OTHER_FD);
+        need(write(OBJECT_FD, "there", 5) == 5 && write(OTHER_FD, "here", 4) == 4);
+        return;
+    case K_EPOLL: {
+        struct epoll_event event = {EPOLLIN, {0}};
+        place(epoll_create1(0), OBJECT_FD);
+        place(eventfd(1, 0), OTHER_FD);
+        need(epoll_ctl(OBJECT_FD, EPOLL_CTL_ADD, OTHER_FD, &event) == 0);
+        return;
     }
     case K_MEMFD: place((int)syscall(SYS_memfd_create, "m", 0), OBJECT_FD); break;
     case K_PATH:
@@ -303,6 +318,15 @@ static void tell_descriptor(struct text* t, int fd) {
     int waiting;
     if (S_ISFIFO(st.st_mode) && ioctl(fd, FIONREAD, &waiting) == 0)
         tell(t, " bytes %d of %d", waiting, fcntl(fd, F_GETPIPE_SZ));
+    if (S_ISSOCK(st.st_mode) && ioctl(fd, FIONREAD, &waiting) == 0) {
+        struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP, 0};
+        need(poll(&p, 1, 0) >= 0);
+        tell(t, " bytes %d events %x", waiting, p.revents);
+    }
+    struct epoll_event e;
+    int ready = epoll_wait(fd, &e, 1, 0);
+    if (ready >= 0)
+        tell(t, " ready %d", ready);
 }
 
 static void tell_name(struct text* t, const char* name) {

@@ -60,7 +60,7 @@ public:
         if (writable())
             node()->put_write_access();
     }
-    void last_reference_gone() override;
+    void closed() override;
 
 protected:
     // A write that stopped has no use for the blocks that it got past the end.
@@ -74,7 +74,7 @@ protected:
 };
 constinit pool<ext2_file> ext2_files{"ext2_file"};
 
-void ext2_file::last_reference_gone() { ext2_files.destroy(this); }
+void ext2_file::closed() { ext2_files.destroy(this); }
 
 } // namespace
 
