@@ -41,4 +41,3 @@ bool spin_lock::try_lock() {
     change_record([&](held_locks& held) { held.push(this, name_, rank_, true); });
     return true;
 }
-

@@ -661,11 +661,12 @@ void uvm_vnode::give_up() {
 // ---- Size ------------------------------------------------------------------------------------
 
 // A page of [first, end) that is read: `later`; one that is written: a ticket; neither: 0.
-uint64_t uvm_vnode::moving_in(uint64_t first, uint64_t end, page_in& later) {
+uint64_t uvm_vnode::moving_in(uint64_t first, uint64_t end, vm_page*& busy) {
     uint64_t index = first;
     for (; place found = next_place(index, end); index++)
         if (found.page()->busy) {
-            later.wait_for(*found.page());
+            busy = found.page();
+            busy->wanted = true;
             return UINT64_MAX;
         }
     for (index = first; void* word = dirty_.find_from(index, end); index++)
@@ -676,16 +677,16 @@ uint64_t uvm_vnode::moving_in(uint64_t first, uint64_t end, page_in& later) {
 
 template <class Change> void uvm_vnode::when_still(uint64_t first, uint64_t end, Change change) {
     for (;;) {
-        page_in later;
+        vm_page* busy = nullptr;
         uint64_t ticket;
         {
             lock_guard guard(lock_);
-            ticket = moving_in(first, end, later);
+            ticket = moving_in(first, end, busy);
             if (ticket == 0)
                 return change();
         }
-        if (ticket == UINT64_MAX)
-            (void)page_in_finish(later);
+        if (busy)
+            page_wait_idle(*busy);
         else
             wait_for_write(ticket);
     }

@@ -179,7 +179,7 @@ private:
 
     // Waits until nothing of [first, end) is busy or being written, and calls change() then, locked.
     template <class Change> void when_still(uint64_t first, uint64_t end, Change change);
-    uint64_t moving_in(uint64_t first, uint64_t end, page_in& later) REQUIRES(lock_);
+    uint64_t moving_in(uint64_t first, uint64_t end, vm_page*& busy) REQUIRES(lock_);
     uint64_t write_ticket();
     void wait_for_write(uint64_t ticket);
     void tell_waiters();

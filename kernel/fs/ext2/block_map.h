@@ -56,5 +56,5 @@ private:
     const uint32_t inode_;
     std::atomic<uint32_t> block_[ext2_format::direct_blocks + ext2_format::levels]{};
     std::atomic<uint32_t> sectors_{0};
-    uint32_t goal_ = 0; // where the next block is looked for; under lock
+    uint32_t goal_ GUARDED_BY(lock) = 0; // where the next block is looked for
 };

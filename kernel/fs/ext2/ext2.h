@@ -178,7 +178,7 @@ private:
 
     ext2_volume volume_;
     rw_lock names_{lock_rank::directory, "ext2 names"};
-    ref_ptr<ext2_node> root_;
+    ref_ptr<ext2_node> root_ CONSTANT_ONCE_SHARED;
     spin_lock nodes_lock_{lock_rank::attributes, "ext2 nodes"};
     bucket nodes_[buckets] GUARDED_BY(nodes_lock_);
     list<ext2_node, &ext2_node::by_age_> by_age_

@@ -97,15 +97,16 @@ private:
     expected<uint32_t> take_block_in(uint32_t group, uint32_t from) REQUIRES(lock_);
     uint32_t group_for_inode(uint32_t parent, bool directory) REQUIRES(lock_);
 
-    disk* disk_ = nullptr;
-    buffer_cache* cache_ = nullptr;
-    uint32_t block_size_ = 0, first_inode_ = 0, inode_size_ = 0, groups_ = 0;
+    disk* disk_ CONSTANT_ONCE_SHARED = nullptr;
+    buffer_cache* cache_ CONSTANT_ONCE_SHARED = nullptr;
+    uint32_t block_size_ CONSTANT_ONCE_SHARED = 0, first_inode_ CONSTANT_ONCE_SHARED = 0;
+    uint32_t inode_size_ CONSTANT_ONCE_SHARED = 0, groups_ CONSTANT_ONCE_SHARED = 0;
     std::atomic<uint32_t> generation_{1};
     sleep_lock lock_{lock_rank::block_groups, "ext2 groups"};
     // Of these only the counts change, the state, and large_file; under lock_.
-    ext2_format::super_block super_{};
-    kmem_array<ext2_format::group_descriptor> descriptors_;
-    uint16_t state_at_mount_ = 0;
+    ext2_format::super_block super_ GUARD_UNCHECKED("what changes of it: lock_"){};
+    kmem_array<ext2_format::group_descriptor> descriptors_ GUARD_UNCHECKED("likewise");
+    uint16_t state_at_mount_ CONSTANT_ONCE_SHARED = 0;
     bool changed_ GUARDED_BY(lock_) = false;
     std::atomic<bool> damage_told_{false};
 };
