@@ -84,7 +84,7 @@ socket_address socket_address::seen_by(int by) const {
         a.size = in6_size;
         a.set_port(port());
         memcpy(a.bytes + in6_at, mapped_prefix, sizeof mapped_prefix);
-        memcpy(a.bytes + in6_at + sizeof mapped_prefix, bytes + in_at, 4);
+        std::copy_n(bytes + in_at, 4, a.bytes + in6_at + sizeof mapped_prefix);
     } else if (by == af_inet && mapped()) {
         a = of_family(af_inet);
         a.size = in_size;
