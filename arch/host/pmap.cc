@@ -334,6 +334,8 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     uint64_t entries = 0;
     walk(from.md_, start.value(), end.value(),
          [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+             if (!(pte & pte_rights)) // wired, and so kept
+                 return;
              pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
              if (copied && pte_in_use(*copied))
                  return;

@@ -41,8 +41,9 @@ struct pool_base::free_object {
     // Whether it had not been set; always, in builds without checks.
     NO_SANITIZE_ADDRESS bool set_mark() {
 #if SPORK_CHECKS
-        const uintptr_t mine = freed_mark ^ reinterpret_cast<uintptr_t>(this);
-        return std::exchange(mark, mine) != mine;
+        const uintptr_t mine = freed_mark ^ reinterpret_cast<uintptr_t>(this), before = mark;
+        mark = mine; // std::exchange() would be looked after by the sanitizer
+        return before != mine;
 #else
         return true;
 #endif
@@ -50,7 +51,9 @@ struct pool_base::free_object {
     // Whether it was still there.
     NO_SANITIZE_ADDRESS bool clear_mark() {
 #if SPORK_CHECKS
-        return std::exchange(mark, 0) == (freed_mark ^ reinterpret_cast<uintptr_t>(this));
+        const uintptr_t before = mark;
+        mark = 0;
+        return before == (freed_mark ^ reinterpret_cast<uintptr_t>(this));
 #else
         return true;
 #endif
@@ -315,16 +318,15 @@ uint64_t pool_base::live() const {
 
 uint64_t pool_base::trim() {
     lock_guard guard(lock_);
-    uint64_t pages = 0;
+    const uint64_t before = pages();
     while (free_object* f = take_from_others())
         give_to_slab(f);
     while (slab* s = empty_) {
         unlink(empty_, s);
-        pages += uint64_t{1} << s->order;
         give_back(s);
     }
     empty_count_ = 0;
-    return pages;
+    return before - pages();
 }
 
 uint64_t pool_base::trim_all() {

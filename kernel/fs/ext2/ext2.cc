@@ -147,7 +147,7 @@ ref_ptr<ext2_node> ext2::oldest_unused() {
 
 // The long work first; then, with the names locked, nobody finds it any more, and what has come meanwhile
 // is little.
-void ext2::evict_one(ref_ptr<ext2_node> node) {
+void ext2::evict_one(const ref_ptr<ext2_node>& node) {
     if (!read_only() && !node->write_back())
         return;
     ref_ptr<ext2_node> kept;
@@ -168,7 +168,7 @@ void ext2::evict() {
         if (!walk_.try_lock())
             return;
         if (auto node = oldest_unused())
-            evict_one(std::move(node));
+            evict_one(node);
         else
             i = at_once;
         walk_.unlock();

@@ -168,7 +168,7 @@ private:
     // Lets go of nodes that nobody uses while there are more than there should be.
     void evict();
     ref_ptr<ext2_node> oldest_unused() EXCLUDES(nodes_lock_);
-    void evict_one(ref_ptr<ext2_node> node);
+    void evict_one(const ref_ptr<ext2_node>& node);
     // Calls visit(node) for each node in memory.
     template <class Visit> void for_each_node(Visit visit) EXCLUDES(walk_);
     expected<ref_ptr<ext2_node>> new_node_in(ext2_node& directory, const new_node& is);

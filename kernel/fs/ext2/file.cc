@@ -68,7 +68,7 @@ protected:
         const uint64_t wanted = io.remaining();
         auto written = pages_file::write_from(io, offset, end);
         if (!written || uint64_t(*written) < wanted)
-            static_cast<ext2_node*>(node())->trim();
+            static_cast<ext2_node*>(node())->trim(); // NOLINT: it was opened by one
         return written;
     }
 };

@@ -215,7 +215,7 @@ status ext2_node::store() {
     fill(to);
     if (is_regular() && to.size_high | to.size_low >> 31)
         volume.note_large_file();
-    if (memcmp(&to, &before, sizeof(to)))
+    if (memcmp(&to, &before, sizeof(to)) != 0)
         memcpy(TRY(volume.change_inode(at)).data() + at.offset, &to, sizeof(to));
     return {};
 }

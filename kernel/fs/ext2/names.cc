@@ -12,7 +12,7 @@ using namespace linux_abi;
 expected<ext2_node*> ext2_node::own(vnode& node) {
     if (&node.fs() != static_cast<file_system*>(&fs()))
         return fail(Errno::xdev);
-    return static_cast<ext2_node*>(&node); // all of its nodes are such
+    return static_cast<ext2_node*>(&node); // NOLINT: all nodes of this file system are such
 }
 
 status ext2_node::may_change() const {

@@ -190,7 +190,7 @@ status ext2_volume::store_locked() {
         const uint32_t n = std::min(in_block, groups_ - group);
         const size_t size = n * sizeof(group_descriptor);
         const uint32_t block = super_.first_data_block + 1 + group / in_block;
-        if (memcmp(TRY(get_any(block)).data(), &descriptors_[group], size))
+        if (memcmp(TRY(get_any(block)).data(), &descriptors_[group], size) != 0)
             memcpy(TRY(change_any(block)).data(), &descriptors_[group], size);
     }
     changed_ = false;
