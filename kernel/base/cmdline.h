@@ -11,8 +11,7 @@
 // words in backquotes at the beginning which there are. tools/spork looks at them before it boots.
 #define CMDLINE_WORDS(X)                                                                           \
     X("init=", "the first program, instead of /sbin/init")                                         \
-    X("root=",                                                                                     \
-      "a disk with an ext2, /dev/vda1: what is on it is the root, instead of the archive")         \
+    X("root=", "a disk with an ext2, /dev/vda1: the root, instead of the archive")                 \
     X("ro", "that root is read-only")                                                              \
     X("maxcpus=", "a number: use at most this many processors")                                    \
     X("quiet", "the log is not shown on the console")                                              \

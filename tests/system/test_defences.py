@@ -10,7 +10,7 @@ FAULT = r"page fault in the kernel: {} of 0x[0-9a-f]+, which is {} \(error code 
 BROKEN_IN = {
     "stack-smashed": (r"stack protector: a function has written beyond a variable on its stack", "smash_the_stack"),
     "recursion": (r"double fault: kernel stack overflow", "call_itself"),
-    "write-constant": (FAULT.format("write", "read-only", "3"), "break_in"),
+    "write-constant": (FAULT.format("write", "read-only", "3"), "start_up"),
     "write-code": (FAULT.format("write", "read-only", "3"), "break_in"),
     "write-alias": (FAULT.format("write", "read-only", "3"), "break_in"),
     "run-data": (FAULT.format("execution", "data", "11"), "break_in"),
