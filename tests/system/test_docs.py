@@ -21,9 +21,10 @@ NAME = re.compile(r"`((?:[A-Za-z_]\w*::)+~?[A-Za-z_]\w*|[A-Za-z_]\w*(?=\(\)))(?:
 FRAME = re.compile(r"^#\d+ +(?:0x[0-9a-f]+ +)?(?:in )?(.*?) \(?.*?\bat (?:\./)?([\w/]+\.cc):(\d+)$",
                    re.MULTILINE)
 # A frame of the kernel's own backtrace.
-CALL = re.compile(r"^ (?:\[<[0-9a-f]+>\]|       \(inlined by\)) +(.*?) at (?:\./)?([\w/]+\.(?:cc|h)):(\d+)$", re.MULTILINE)
-# What another change makes false, so that a block must be made from the tree: a line of a source, the number of a lock's
-# rank, an address in the kernel.
+CALL = re.compile(
+    r"^ (?:\[<[0-9a-f]+>\]|       \(inlined by\)) +(.*?) at (?:\./)?([\w/]+\.(?:cc|h)):(\d+)$", re.MULTILINE)
+# What another change makes false, so that a block must be made from the tree: a line of a source, a lock's
+# rank by number, an address in the kernel.
 PASSING = re.compile(rf"\b(?:{'|'.join(ROOMS)})/[\w./]+:\d+|\brank \d+|\bf{{4}}[89a-f][0-9a-f]{{8,}}")
 # Files that a worked example makes.
 EXAMPLES = re.compile(r"<!-- The example makes: (.*?) -->")
