@@ -40,7 +40,9 @@ void* allocate_pages(size_t size) {
         return nullptr;
     const uint64_t wanted = pages_of(size);
     const unsigned order = static_cast<unsigned>(std::bit_width(wanted - 1));
-    vm_page* block = vm_page_alloc_contiguous(order, page_owner::kernel);
+    // Between pages in a row there may be some that pools keep, for nobody.
+    vm_page* block = vm_page_alloc_contiguous(order, page_owner::kernel,
+                                              [] { return pool_base::trim_all() != 0; });
     if (!block)
         return nullptr;
     for (uint64_t i = wanted; i < uint64_t{1} << order; i++)

@@ -370,27 +370,34 @@ static void free_to(page_stack page_stock::* stack, vm_page* page) {
 void vm_page_free(vm_page* page) { free_to(&page_stock::used, page); }
 void vm_page_free_zeroed(vm_page* page) { free_to(&page_stock::zeroed, page); }
 
-vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind) {
+static vm_page* take_contiguous(unsigned order, page_owner kind) {
+    const size_t n = size_t{1} << order;
+    lock_guard guard(queue_lock);
+    vm_page* block = take_block(order);
+    if (!block) {
+        drain_stocks();
+        block = take_block(order);
+    }
+    if (!block)
+        return nullptr;
+    own_stock().recount(page_owner::free, kind, n);
+    for (size_t i = 0; i < n; i++)
+        become_owned(block[i], kind);
+    return block;
+}
+
+vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind, bool (*make_room)()) {
     ASSERT(order <= max_order);
     if (order == 0)
         return vm_page_alloc(kind);
     if (alloc_should_fail()) [[unlikely]]
         return nullptr;
     const size_t n = size_t{1} << order;
-    vm_page* block;
-    {
-        lock_guard guard(queue_lock);
-        block = take_block(order);
-        if (!block) {
-            drain_stocks();
-            block = take_block(order);
-        }
-        if (!block)
-            return nullptr;
-        own_stock().recount(page_owner::free, kind, n);
-        for (size_t i = 0; i < n; i++)
-            become_owned(block[i], kind);
-    }
+    vm_page* block = take_contiguous(order, kind);
+    if (!block && make_room && make_room())
+        block = take_contiguous(order, kind);
+    if (!block)
+        return nullptr;
     sanitize_unpoison(block->data(), n << page_shift);
     EVENT(page_allocated, .page = block->physical(), .kind = trace::page_kind(kind),
           .pages = uint32_t(n));

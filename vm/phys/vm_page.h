@@ -78,8 +78,9 @@ NO_ALLOC void vm_page_free(vm_page* page);
 // The same for a page all of whose bytes are 0: who asks for a zeroed one gets it as it is.
 NO_ALLOC void vm_page_free_zeroed(vm_page* page);
 // 2^order physically contiguous pages, naturally aligned, for pools' big blocks and kernel stacks;
-// order <= 10. Their vm_pages are neighbours in memory. Null when there are none.
-vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind);
+// order <= 10. Their vm_pages are neighbours in memory. Null when there are none: then, if make_room()
+// gives pages back, it is tried again. No lock of this file is held while that is called.
+vm_page* vm_page_alloc_contiguous(unsigned order, page_owner kind, bool (*make_room)() = nullptr);
 // Frees such a block; or free its pages one by one.
 NO_ALLOC void vm_page_free_contiguous(vm_page* page, unsigned order);
 // Gives [start, start + size), so far occupied (a boot module), to the allocator as far as whole
