@@ -97,7 +97,10 @@ expected<held_page> uvm_pages::hold_all(wanted_bytes bytes) {
         if (!out &&
             (held.error() != Errno::nomem || bytes.urgent || !uvm_pdaemon::wait_for_memory()))
             return held;
-        TRY(long_work::go_on());
+        if (bytes.urgent) // what others wait for does not end because who does it is to die
+            long_work::pause();
+        else
+            TRY(long_work::go_on());
     }
 }
 

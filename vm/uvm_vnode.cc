@@ -32,6 +32,11 @@ uint8_t sectors_within(uint64_t index, uint64_t start, uint64_t end) {
     return start < end ? sectors_of(start, end) : 0;
 }
 
+// Whether a write has failed for good: not for want of memory, or since its caller is to die.
+bool is_lost(const status& written) {
+    return !written && written.error() != Errno::nomem && written.error() != Errno::intr;
+}
+
 std::atomic<uint64_t> all_dirty{0}, all_cached{0};
 
 } // namespace
@@ -199,19 +204,14 @@ void uvm_vnode::written(vm_page& page) {
 }
 
 void uvm_vnode::leave_list_if_clean() {
+    const store_use store(*this); // retire() waits for it
     {
         lock_guard guard(lock_);
         if (dirty_count_ != 0 || !std::exchange(listed_, false))
             return;
         dirty_list::all.remove(*this);
     }
-    // The store is kept until here.
-    page_store* store;
-    {
-        lock_guard guard(writes_lock_);
-        store = store_;
-    }
-    store->let_go();
+    store->let_go(); // it was kept until here
 }
 
 void uvm_vnode::forget(uint64_t start, uint64_t end) {
@@ -472,7 +472,7 @@ status uvm_vnode::write(run& r) {
         lock_guard guard(lock_);
         write_ended(r, result);
     }
-    if (!result && result.error() != Errno::nomem)
+    if (is_lost(result))
         note_error();
     tell_waiters();
     leave_list_if_clean();
@@ -487,7 +487,7 @@ void uvm_vnode::write_ended(run& r, const status& result) {
         const dirt before = dirt_of(page.index);
         dirt is = before;
         is.writing = 0;
-        is.failed = !result && result.error() != Errno::nomem;
+        is.failed = is_lost(result);
         if (!result || is.writers)
             is.dirty |= before.writing;
         set_dirt(page.index, before, is);
@@ -512,7 +512,10 @@ uvm_vnode::flushed uvm_vnode::flush_pages(uint64_t first, uint64_t end, bool ret
         if (ticket) {
             // What was dirty before this call is in that write, or in the next one.
             wait_for_write(ticket);
-            first += ++waits > 2;
+            if (++waits > 2) {
+                first++;
+                waits = 0;
+            }
             continue;
         }
         if (r.count == 0)
