@@ -68,8 +68,8 @@ expected<ext2_directory::place> ext2_directory::find(std::string_view name, room
     auto look = [&](const place& at, directory_entry& e, uint64_t block) {
         if (for_name && !for_name->block && e.length - used(e) >= wanted)
             *for_name = {at.block, at.offset};
-        if (e.name_length != name.size() || e.name()[e.name_length - 1] != name.back() ||
-            e.inode == 0 || name_in(e) != name)
+        if (e.inode == 0 || e.name_length != name.size() ||
+            e.name()[e.name_length - 1] != name.back() || name_in(e) != name)
             return true;
         found = at;
         last_ = uint32_t(block);

@@ -148,11 +148,16 @@ ref_ptr<ext2_node> ext2::oldest_unused() {
 // The long work first; then, with the names locked, nobody finds it any more, and what has come meanwhile
 // is little.
 void ext2::evict_one(const ref_ptr<ext2_node>& node) {
-    if (!read_only() && !node->write_back())
+    if (!node->write_back())
         return;
     ref_ptr<ext2_node> kept;
     lock_guard names(names_);
-    if (!read_only() && !node->write_back())
+    {
+        lock_guard guard(nodes_lock_);
+        if (!node->kept_ || node->references() != 2)
+            return; // somebody has it, and may write to it during the write below
+    }
+    if (!node->write_back())
         return;
     lock_guard guard(nodes_lock_);
     if (!node->kept_ || node->references() != 2)
@@ -212,6 +217,8 @@ bool ext2::busy(unsigned root_references) {
 // The list on the disk begins in the super block; each inode has the next one in its time of deletion.
 void ext2::add_orphan(ext2_node& node) {
     lock_guard guard(orphans_lock_);
+    if (node.among_orphans_.linked())
+        return; // it has had more names than links
     ext2_node* first = orphans_.front();
     node.deletion_ = first ? first->number() : 0;
     orphans_.push_front(node);
@@ -248,7 +255,7 @@ void ext2::reap() {
         status done = remove_orphan(*node);
         if (done)
             done = node->erase();
-        if (!done && done.error() == Errno::nomem) {
+        if (!done && (done.error() == Errno::nomem || done.error() == Errno::intr)) {
             lock_guard guard(nodes_lock_);
             dead_.push_front(*node);
             return;

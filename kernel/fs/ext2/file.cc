@@ -145,6 +145,8 @@ status ext2_node::fill_last_page(uint64_t end) {
 }
 
 status ext2_node::allocate(uint64_t start, uint64_t end) {
+    if (end > most_bytes())
+        return fail(Errno::fbig);
     const write_claim claim = TRY(write_claim::on(fs()));
     auto all = [&]() -> status {
         TRY(fill_last_page(start));

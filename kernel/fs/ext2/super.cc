@@ -168,7 +168,13 @@ status ext2_volume::end_changes() {
             super_.state |= state_clean;
         changed_ = true;
     }
-    return sync();
+    const status written = sync();
+    if (!written) {
+        lock_guard guard(lock_);
+        super_.state &= uint16_t(~state_clean);
+        changed_ = true;
+    }
+    return written;
 }
 
 status ext2_volume::store() {
