@@ -20,11 +20,11 @@ enum class lock_rank : uint8_t {
     buffer_caches,  // the caches of disks that there are: kernel/fs/buffer.cc
     itimer,         // interval_timers::setting
     pipe,           // pipe::lock_
+    epoll_links,    // who watches which file: kernel/files/epoll.cc
+    epoll,          // epoll_file::lock_
     orphans,        // ext2::orphans_lock_: files without a name that are open
     block_map,      // ext2_map::lock: which blocks a file has
     block_groups,   // ext2_volume::lock_: which blocks and inodes are taken
-    epoll_links,    // who watches which file: kernel/files/epoll.cc
-    epoll,          // epoll_file::lock_
     vm_map,         // vm_map::lock_
     vm_amap,        // vm_amap::lock_
     uvm_object,     // uvm_object::lock_

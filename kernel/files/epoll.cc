@@ -185,6 +185,8 @@ void epoll_file::put_back(epoll_item& item, bool first) {
     else
         ready_.push_back(item);
     ready_count_++;
+    if (first)
+        waiters_.wake_one(); // who has not seen it meanwhile may sleep by now
 }
 
 // An outer epoll's lock_ may be held, but none of one inside it: see the top.
@@ -275,7 +277,7 @@ void epoll_file::link(epoll_item& item) {
     if (item.next_of_file)
         item.next_of_file->previous_of_file = &item;
     item.of.watched_by = &item;
-    item.of.watches++;
+    item.of.watches.fetch_add(1, std::memory_order_relaxed);
     if (item.of.as_epoll())
         nested_.push_back(item);
 }
@@ -295,9 +297,9 @@ void epoll_file::unlink(epoll_item& item) {
         item.next_of_file;
     if (item.next_of_file)
         item.next_of_file->previous_of_file = item.previous_of_file;
-    item.of.watches--;
     if (item.among_nested.linked())
         nested_.remove(item);
+    item.of.watches.fetch_sub(1, std::memory_order_release); // from here on the file may end
 }
 
 void epoll_file::drop(epoll_item& item) {

@@ -10,7 +10,7 @@ expected<ref_ptr<uvm_object>> file::mmap_object() { return fail(Errno::nodev); }
 uint64_t file::held() { return node_->held(); }
 
 void file::last_reference_gone() {
-    if (watched_by)
+    if (watches.load(std::memory_order_acquire) != 0)
         epoll_file_ends(*this);
     closed();
 }

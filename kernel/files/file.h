@@ -165,7 +165,7 @@ public:
 
     // The epolls that watch it: kernel/files/epoll.cc, under epoll_links there. They do not keep it.
     struct epoll_item* watched_by GUARD_UNCHECKED(epoll_links) = nullptr;
-    uint32_t watches GUARD_UNCHECKED(epoll_links) = 0;
+    std::atomic<uint32_t> watches{0}; // how many: changed under epoll_links
 
 private:
     // The last reference is gone: closes and frees.
