@@ -362,13 +362,14 @@ uint32_t socket::poll(poller* p) {
     if (p)
         p->add(pollers_);
     lock_guard guard(sockets_lock);
-    if (stage_ == stage::listening)
-        return backlog_.empty() ? 0 : pollin | pollrdnorm;
+    const bool listens = stage_ == stage::listening;
     uint32_t events = error_ != Errno{} ? uint32_t(pollerr) : 0;
     if (read_shut_)
         events |= pollrdhup | pollin | pollrdnorm;
     if ((read_shut_ && write_shut_) || (by_connection() && stage_ == stage::fresh))
         events |= pollhup;
+    if (listens)
+        return events | (backlog_.empty() ? 0 : pollin | pollrdnorm);
     if (!queue_.empty())
         events |= pollin | pollrdnorm;
     if (!peer_ || write_shut_ || quarter_free(peer_->queued_.load(), send_buffer_.load()))

@@ -155,7 +155,7 @@ void socket_names::forget(socket& s) {
         return;
     table[bucket_of(s.name_, s.place_.get())].remove(s);
     std::swap(place, s.place_);
-    s.name_ = {};
+    s.name_ = socket_address::of_family(s.family);
     guard.unlock();
 }
 
