@@ -44,7 +44,7 @@ struct signal_queue {
     ~signal_queue();
 };
 
-class sig_handlers : public ref_counted<sig_handlers>, public poll_keeper {
+class sig_handlers final : public ref_counted<sig_handlers>, public poll_keeper {
 public:
     static constexpr auto end_takes = lock_rank::pool;
     static expected<ref_ptr<sig_handlers>> create(); // all default. ENOMEM

@@ -128,7 +128,9 @@ def run_build(mode: str, files: list[str], jobs: int, options: list[str],
         words += ["--disk", str(source_disk())]
         before = FROM_DISK
     else:
-        additions |= {source: "/libc/musl"} | {PARTS / name: f"/libc/{name}" for name in INSIDE}
+        additions[source] = "/libc/musl"
+        for name in INSIDE:
+            additions[PARTS / name] = f"/libc/{name}"
     for host, guest in additions.items():
         words += ["--add", f"{host}:{guest}"]
     words += ["--", "sh", "-c", f'mkdir -p /libc; {before}exec sh /libc/build.sh "$@"', "build", *mode.split(":"),
