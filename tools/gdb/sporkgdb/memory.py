@@ -112,9 +112,10 @@ def object_of(entry: gdb.Value) -> gdb.Value | None:
 def object_name(thing: gdb.Value) -> str:
     """What /proc/PID/maps calls an object."""
     derived = thing.cast(thing.dynamic_type)
-    if "name_" in {field.name for field in derived.type.fields()}:
-        return text(derived["name_"], 64)
-    return name_of(derived.type)
+    try:
+        return text(member(derived, "name_"), 64)
+    except SporkError:
+        return name_of(derived.type)
 
 
 def entry_name(entry: gdb.Value) -> str:
