@@ -382,6 +382,8 @@ private:
     static void set_wiring(vm_attributes& a, wiring how);
     void wire_entry(vm_map_entry& e, wiring how) REQUIRES(map_.lock());
     void wire_pages(vm_map_entry& e, bool wired) REQUIRES(map_.lock());
+    void hold_wired(vaddr_t start, vaddr_t end) EXCLUDES(map_.lock());
+    vaddr_t first_loose(vm_map_entry& e, vaddr_t va, vaddr_t end) REQUIRES_SHARED(map_.lock());
     void wire_as_future(vm_map_entry& e) const REQUIRES_SHARED(map_.lock());
     bool is_to_populate(vaddr_t at) const EXCLUDES(map_.lock());
 

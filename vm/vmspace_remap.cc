@@ -66,6 +66,8 @@ expected<vaddr_t> vmspace::remap(vaddr_t old_start, uint64_t old_size, uint64_t 
     release_entries(dead);
     if (result && is_to_populate(*result))
         (void)populate(*result, *result + new_size);
+    if (result)
+        hold_wired(*result, *result + new_size);
     check_seam();
     return result;
 }

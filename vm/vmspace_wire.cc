@@ -34,6 +34,8 @@ status vmspace::lock_pages(vaddr_t start, uint64_t size, bool on_fault) {
     if (start == end)
         return {};
     status result = on_fault ? set_wired(start, end, wiring::on_fault) : lock_at_once(start, end);
+    if (on_fault || !result)
+        hold_wired(start, end);
     check_seam();
     return result;
 }
@@ -121,6 +123,60 @@ void vmspace::wire_pages(vm_map_entry& e, bool wired) {
     });
 }
 
+// A wired page stays by its mapping, which memory without rights has lost, and what was moved. A fault
+// maps it again, and asks for no right; what there is no memory for, or no time, comes when it is
+// touched.
+void vmspace::hold_wired(vaddr_t start, vaddr_t end) {
+    for (vaddr_t va = start; va < end && long_work::go_on();) {
+        {
+            read_guard guard(map_.lock());
+            vm_map_entry* e = map_.lookup_or_next(va);
+            if (!e || e->start >= end)
+                return;
+            const vaddr_t to = std::min(end, e->end);
+            va = e->wired_count ? first_loose(*e, std::max(va, e->start), to) : to;
+            if (va == to)
+                continue;
+        }
+        if (fault_page(va, vm_prot::read, true) == fault_outcome::nomem)
+            return;
+        va += page_size;
+    }
+}
+
+// The first page of [va, end), a part of a wired entry, that its layers have, and that nothing keeps
+// in memory, or that is in swap and to be brought in; `end`: none.
+vaddr_t vmspace::first_loose(vm_map_entry& e, vaddr_t va, vaddr_t end) {
+    auto is_held = [this](vaddr_t at) {
+        long_work::pause();
+        const auto mapping = pmap_->lookup(at);
+        return mapping && mapping->wired;
+    };
+    const bool also_out = !e.wired_on_fault;
+    if (vm_amap* amap = e.aref.amap()) {
+        lock_guard guard(amap->lock());
+        for (slot_t slot = e.slot_of(va); vm_anon* anon = amap->find_from(slot, e.slot_of(end));
+             slot++)
+            if ((also_out || anon->page()) && !is_held(e.address_of(slot))) {
+                end = e.address_of(slot);
+                break;
+            }
+    }
+    if (!e.object)
+        return end;
+    lock_guard guard(e.object->lock());
+    const uint64_t first = e.object_index(va);
+    for (uint64_t at = first; e.object->next_resident(at, e.object_index(end)); at++)
+        if (const vaddr_t where = va + ((at - first) << page_shift); !is_held(where)) {
+            end = where;
+            break;
+        }
+    uint64_t out = first;
+    if (also_out && !e.object->has_home() && e.object->next_out(out, e.object_index(end)))
+        end = va + ((out - first) << page_shift);
+    return end;
+}
+
 // ---- All of it -------------------------------------------------------------------------------
 
 // As Linux, what cannot be brought in is no error.
@@ -141,9 +197,12 @@ status vmspace::lock_all(wiring current, wiring future) {
         auto region = region_at_or_after(from);
         if (!region)
             break;
-        (void)populate(region->start, region->end);
+        if (!populate(region->start, region->end))
+            hold_wired(region->start, region->end);
         from = region->end;
     }
+    if (current == wiring::on_fault)
+        hold_wired(user_min, user_max);
     check_seam();
     return {};
 }

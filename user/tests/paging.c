@@ -144,20 +144,25 @@ static void buffers(void) {
     is(wrong(buffer, N, 1), 0, "what was read is what was written");
 }
 
+enum { N = 16 };
+
+static int in_memory(uint64_t* at) {
+    unsigned char in[N];
+    int there = 0;
+    need(mincore(at, N * PAGE, in) == 0);
+    for (int i = 0; i < N; i++)
+        there += in[i] & 1;
+    return there;
+}
+
 static void wired(void) {
-    enum { N = 16 };
     uint64_t* mine = map_pages(N, MAP_PRIVATE);
     store(mine, N, 1);
     uint64_t* other = map_pages(pages, MAP_PRIVATE);
     store(other, pages, 1);
     need(mlock(mine, N * PAGE) == 0);
     store(other, pages, 2);
-    unsigned char in[N];
-    need(mincore(mine, N * PAGE, in) == 0);
-    int there = 0;
-    for (int i = 0; i < N; i++)
-        there += in[i] & 1;
-    is(there, N, "wired pages stay in memory");
+    is(in_memory(mine), N, "wired pages stay in memory");
     is(wrong(mine, N, 1), 0, "with what they had");
 }
 
@@ -223,18 +228,13 @@ static void read_byte(void* at) { (void)*(volatile char*)at; }
 
 // Who has locked his memory and takes his right to it away has it in memory all the same.
 static void wired_without_rights(int flags) {
-    enum { N = 16 };
     uint64_t* mine = map_pages(N, flags);
     uint64_t* other = map_pages(pages, MAP_PRIVATE);
-    unsigned char in[N];
-    int there = 0, ends[2];
+    int ends[2];
     store(mine, N, 1);
     need(mlock(mine, N * PAGE) == 0 && mprotect(mine, N * PAGE, PROT_NONE) == 0);
     store(other, pages, 1);
-    need(mincore(mine, N * PAGE, in) == 0);
-    for (int i = 0; i < N; i++)
-        there += in[i] & 1;
-    is(there, N, "they stay in memory");
+    is(in_memory(mine), N, "they stay in memory");
     fault_catch(0);
     is(fault_of(read_byte, mine).signo, SIGSEGV, "out of the program's reach");
     need(pipe(ends) == 0);
@@ -251,6 +251,28 @@ static void wired_without_rights(int flags) {
 
 static void wired_private(void) { wired_without_rights(MAP_PRIVATE); }
 static void wired_shared(void) { wired_without_rights(MAP_SHARED); }
+
+// Nor does it matter which of the two comes first, or whether the memory is moved then.
+static void rights_before_wires(int flags) {
+    uint64_t* mine = map_pages(N, flags);
+    uint64_t* other = map_pages(pages, MAP_PRIVATE);
+    store(mine, N, 1);
+    need(mprotect(mine, N * PAGE, PROT_NONE) == 0);
+    ok(mlock(mine, N * PAGE) == -1 && errno == ENOMEM, "mlock says that there is no right");
+    store(other, pages, 1);
+    is(in_memory(mine), N, "and its pages stay in memory");
+    uint64_t* to = mmap(NULL, N * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(to != MAP_FAILED);
+    need(mremap(mine, N * PAGE, N * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+    store(other, pages, 2);
+    is(in_memory(to), N, "also where they are moved to");
+    need(mprotect(to, N * PAGE, RW) == 0);
+    is(wrong(to, N, 1), 0, "with what they had");
+    need(munmap(to, N * PAGE) == 0 && munmap(other, pages * PAGE) == 0);
+}
+
+static void rights_private(void) { rights_before_wires(MAP_PRIVATE); }
+static void rights_shared(void) { rights_before_wires(MAP_SHARED); }
 
 // Counters of several threads in each page: a page that goes while one of them stores would lose it.
 enum { THREADS = 4, ROUNDS = 3 };
@@ -290,6 +312,8 @@ int main(int argc, char** argv) {
     subtest("wired memory", wired);
     subtest("wired private memory without rights", wired_private);
     subtest("wired shared memory without rights", wired_shared);
+    subtest("private memory that is wired without rights", rights_private);
+    subtest("shared memory that is wired without rights", rights_shared);
     subtest("counters of several threads", counters);
     subtest("one file", one_file);
     return done();
