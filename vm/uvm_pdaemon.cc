@@ -19,8 +19,9 @@ struct daemon_state {
     uint64_t wanted GUARDED_BY(lock) = 0; // the turn that somebody waits for
     uint64_t turns GUARDED_BY(lock) = 0;  // that have ended
     uint64_t goal GUARDED_BY(lock) = 0; // free pages that somebody waits for, if more than target()
-    bool helped GUARDED_BY(lock) = false; // the last one: who waited may try again
-    bool of_use GUARDED_BY(lock) = true;  // it has freed pages itself, or need not
+    uint64_t helpful GUARDED_BY(lock) = 0;   // those after which who waited may try again
+    bool of_use GUARDED_BY(lock) = true;     // the last one: it has freed pages itself, or need not
+    bool had_spare GUARDED_BY(lock) = false; // it began with some, for others to take meanwhile
     bool running GUARDED_BY(lock) = false, at_work GUARDED_BY(lock) = false;
 };
 constinit daemon_state daemon;
@@ -67,6 +68,7 @@ uint64_t await_turn() {
     while (daemon.wanted <= daemon.turns)
         daemon.idle.wait(daemon.lock, "page daemon");
     daemon.at_work = true;
+    daemon.had_spare = spare_pages() != 0;
     return std::max(target(), std::exchange(daemon.goal, 0));
 }
 
@@ -74,7 +76,7 @@ void end_turn(bool of_use) {
     lock_guard guard(daemon.lock);
     daemon.at_work = false;
     daemon.of_use = of_use;
-    daemon.helped = of_use || spare_pages() != 0;
+    daemon.helpful += of_use || daemon.had_spare || spare_pages() != 0;
     daemon.turns++;
     daemon.waiting.wake_all();
 }
@@ -116,9 +118,11 @@ bool wait_for_memory(unsigned doublings) {
     daemon.wanted = std::max(daemon.wanted, mine);
     daemon.goal = std::max(daemon.goal, target() << std::min(doublings, most_doublings));
     daemon.idle.wake_one();
-    while (daemon.turns < mine && !(daemon.turns > before && daemon.helped))
+    // Who is woken may run when the next turn has ended already.
+    const uint64_t helpful = daemon.helpful;
+    while (daemon.turns < mine && daemon.helpful == helpful)
         daemon.waiting.wait(daemon.lock, "memory");
-    return daemon.helped;
+    return daemon.helpful != helpful;
 }
 
 } // namespace uvm_pdaemon

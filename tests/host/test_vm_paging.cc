@@ -138,6 +138,76 @@ TEST_CASE("paging: wired pages stay also without any right, and with the daemon'
     m.put_all_out();
 }
 
+// What had no right already when it was wired, in memory or out.
+TEST_CASE("paging: memory without rights is brought in and stays when it is wired", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 8);
+    fill(vm, 0, 8);
+    map_object(vm, at.value() + 8 * page_size, 4, new_object(pages(4), 9), true);
+    REQUIRE(vm->protect(at, pages(12), vm_prot::none));
+    const bool was_out = GENERATE(false, true);
+    if (was_out)
+        m.put_all_out();
+    CHECK(slots_in_use() == (was_out ? 12 : 0));
+    SECTION("what is there, at once") {
+        CHECK(vm->lock_pages(at, pages(12)).error() == Errno::nomem);
+        for (uint64_t i = 0; i < 12; i++)
+            CHECK(is_mapped(vm, i));
+        m.put_all_out();
+        CHECK(slots_in_use() == 0);
+    }
+    SECTION("all memory") {
+        REQUIRE(vm->lock_all(vmspace::wiring::at_once, vmspace::wiring::none));
+        m.put_all_out();
+        CHECK(slots_in_use() == 0);
+    }
+    SECTION("what is in memory, as it comes") {
+        REQUIRE(vm->lock_pages(at, pages(12), true));
+        m.put_all_out();
+        CHECK(slots_in_use() == (was_out ? 12 : 0));
+        REQUIRE(vm->protect(at, pages(12), vm_prot::rw));
+        is_filled(vm, 0, 8);
+        m.put_all_out();
+        for (uint64_t i = 0; i < 8; i++)
+            CHECK(is_mapped(vm, i));
+    }
+    REQUIRE(vm->protect(at, pages(12), vm_prot::rw));
+    is_filled(vm, 0, 8);
+    CHECK(load(vm, at + pages(9)) == 10);
+    REQUIRE(vm->unlock_pages(at, pages(12)));
+    m.put_all_out();
+    CHECK(slots_in_use() == 12);
+}
+
+TEST_CASE("paging: wired memory stays when it is moved", "[paging]") {
+    vm_world world;
+    paging_machine m;
+    REQUIRE(m.swap_on(m.add_disk(64)));
+    vm_ref vm = new_space();
+    map_private(vm, at.value(), 8);
+    fill(vm, 0, 8);
+    const bool on_fault = GENERATE(false, true);
+    REQUIRE(vm->lock_pages(at, pages(8), on_fault));
+    const auto rights = GENERATE(vm_prot::none, vm_prot::read, vm_prot::rw);
+    REQUIRE(vm->protect(at, pages(8), rights));
+    const vaddr_t to = at + pages(100);
+    REQUIRE(vm->remap(at, pages(8), pages(8), linux_abi::mremap_maymove | linux_abi::mremap_fixed,
+                      to, false));
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(is_mapped(vm, 100 + i));
+    m.put_all_out();
+    CHECK(slots_in_use() == 0);
+    REQUIRE(vm->protect(to, pages(8), vm_prot::rw));
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(load(vm, to + pages(i)) == int(i + 1));
+    REQUIRE(vm->unlock_pages(to, pages(8)));
+    m.put_all_out();
+    CHECK(slots_in_use() == 8);
+}
+
 TEST_CASE("paging: whoever had a page wired, it goes when he is gone", "[paging]") {
     vm_world world;
     paging_machine m;
@@ -564,7 +634,7 @@ TEST_CASE("paging: a page that can not be read, and one that can not be written"
 TEST_CASE("paging: threads that need more memory than there is", "[paging]") {
     vm_world world;
     uvm_check_at_seams = false;
-    for (uint64_t seed = 1; seed <= 4; seed++) {
+    for (uint64_t seed = 1; seed <= 16; seed++) {
         paging_machine m(seed);
         REQUIRE(m.swap_on(m.add_disk(2000)));
         const shortage there_is(200);
