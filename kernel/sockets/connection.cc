@@ -68,10 +68,30 @@ expected<ref_ptr<socket>> socket::create(int family, uint32_t type, int protocol
     return made;
 }
 
+// A quarter of the room at least is free: so a writer that waits gets some to fill.
+static bool quarter_free(uint64_t queued, uint32_t buffer) { return queued * 4 <= buffer; }
+
+bool socket::has_room_for(const socket& sender) const {
+    return quarter_free(queued_.load(), sender.send_buffer_.load());
+}
+
+// Who wants room is told once for each time that he asks: a read costs no more than what was asked
+// before it.
 void socket::room() {
     senders_.wake_all();
     news_count++;
     elsewhere.wake_all();
+    if (!quarter_free(queued_.load(), wanted_most_))
+        return;
+    wanted_most_ = 0;
+    while (socket* sender = wanting_.pop_front())
+        sender->pollers_.notify(pollout | pollwrnorm | pollwrband);
+}
+
+void socket::want_room() {
+    if (!among_wanting.linked())
+        peer_->wanting_.push_back(*this);
+    peer_->wanted_most_ = std::max(peer_->wanted_most_, send_buffer_.load());
 }
 
 status socket::wait_for_news(uint64_t since, nanos_t deadline, const char* why) {
@@ -97,14 +117,18 @@ void socket::meet(socket& other) {
 void socket::part() {
     if (peer_)
         peer_->connected_.remove(*this);
+    if (among_wanting.linked())
+        peer_->wanting_.remove(*this);
     peer_ = nullptr;
 }
 
-// `unread`: it had not read all that was sent to it.
+// `unread`: it had not read all that was sent to it. Who sends over TCP hears of an end only after
+// what he has sent has come there.
 void socket::peer_ended(bool unread) {
     part();
     if (by_connection()) {
-        read_shut_ = write_shut_ = true;
+        read_shut_ = true;
+        write_shut_ = write_shut_ || is_unix() || unread;
         if (unread)
             error_ = Errno::connreset;
     }
@@ -132,7 +156,7 @@ void socket::closed() {
         more = !connected_.empty();
         if (more)
             continue;
-        flying_sockets::land(queue_);
+        flying_sockets::land(carriers_);
         unread.splice_back(queue_);
         room();
     }
@@ -172,6 +196,8 @@ status socket::listen(int32_t backlog) {
     lock_guard guard(sockets_lock);
     if (stage_ == stage::connected)
         return fail(Errno::inval);
+    if (socket_names::listened_at(*this))
+        return fail(Errno::addrinuse);
     stage_ = stage::listening;
     own_ = caller();
     backlog_most_ = backlog < 0 ? most_waiting : std::min(uint32_t(backlog), most_waiting);
@@ -336,6 +362,14 @@ status socket::shutdown(int32_t how) {
     return {};
 }
 
+// What others see as its address: AF_INET and AF_INET6.
+socket_address socket::source() const {
+    socket_address a = name_;
+    if (a.any())
+        a.become_loopback();
+    return a;
+}
+
 socket_address socket::name() {
     lock_guard guard(sockets_lock);
     if (name_.size == 2 && !is_unix()) { // no port yet
@@ -355,8 +389,10 @@ expected<socket_address> socket::peer_name() {
 
 // ---- poll ------------------------------------------------------------------------------------
 
-// A quarter of the room at least is free: so a writer that waits gets some to fill.
-static bool quarter_free(uint64_t queued, uint32_t buffer) { return queued * 4 <= buffer; }
+uint64_t socket::held() {
+    lock_guard guard(sockets_lock);
+    return flying_sockets::held_by(*this);
+}
 
 uint32_t socket::poll(poller* p) {
     if (p)
@@ -372,8 +408,10 @@ uint32_t socket::poll(poller* p) {
         return events | (backlog_.empty() ? 0 : pollin | pollrdnorm);
     if (!queue_.empty())
         events |= pollin | pollrdnorm;
-    if (!peer_ || write_shut_ || quarter_free(peer_->queued_.load(), send_buffer_.load()))
+    if (!peer_ || write_shut_ || peer_->has_room_for(*this))
         events |= pollout | pollwrnorm | pollwrband;
+    else
+        want_room();
     return events;
 }
 

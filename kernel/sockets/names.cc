@@ -43,6 +43,32 @@ list<socket, &socket::in_table> table[buckets] GUARDED_BY(sockets_lock);
 
 } // namespace
 
+// Whether `other`, of AF_INET or AF_INET6, would get some of what `s` gets by `name`.
+bool socket_names::meets(const socket& other, const socket& s, const socket_address& name) {
+    return other.type == s.type &&
+           (is_for(other.name_, other.only_6(), name) || is_for(name, s.only_6(), other.name_));
+}
+
+// Those who could both bind, by SO_REUSEADDR, cannot both listen.
+bool socket_names::listened_at(const socket& s) {
+    if (s.family == af_unix)
+        return false;
+    for (socket& other : table[bucket_of(s.name_, nullptr)])
+        if (&other != &s && other.family != af_unix && other.stage_ == socket::stage::listening &&
+            meets(other, s, s.name_) &&
+            !(other.switches_.load() & s.switches_.load() & bit(so_reuseport)))
+            return true;
+    return false;
+}
+
+// Datagrams: one that is connected hears its peer alone.
+bool socket_names::hears(const socket& s, const socket_address& source) {
+    if (s.type != sock_dgram)
+        return s.stage_ == socket::stage::listening;
+    return s.stage_ != socket::stage::connected ||
+           s.peer_name_.seen_by(af_inet6) == source.seen_by(af_inet6);
+}
+
 // Who has a name like this, of the same kind; null: nobody.
 socket* socket_names::holder(const socket& s, const socket_address& name, const vnode* place) {
     for (socket& other : table[bucket_of(name, place)]) {
@@ -52,8 +78,7 @@ socket* socket_names::holder(const socket& s, const socket_address& name, const 
             if (place ? other.place_.get() == place
                       : !other.place_ && other.type == s.type && other.name_ == name)
                 return &other;
-        } else if (other.type == s.type && (is_for(other.name_, other.only_6(), name) ||
-                                            is_for(name, s.only_6(), other.name_))) {
+        } else if (meets(other, s, name)) {
             const uint32_t both = other.switches_.load() & s.switches_.load();
             const bool listens = other.stage_ == socket::stage::listening;
             if (!(both & bit(so_reuseport)) && (!(both & bit(so_reuseaddr)) || listens))
@@ -192,12 +217,16 @@ expected<ref_ptr<socket>> socket_names::find(const socket_address& address, cons
     if (!to.loopback())
         return fail(Errno::netunreach);
     lock_guard guard(sockets_lock);
+    const socket_address source = by.source();
     socket* best = nullptr;
+    int best_fit = -1; // whoever is connected before others, and who has this address before all
     for (socket& other : table[bucket_of(to, nullptr)]) {
-        const bool waits = other.type == sock_dgram || other.stage_ == socket::stage::listening;
-        if (other.family != af_unix && other.type == by.type && waits &&
-            is_for(other.name_, other.only_6(), to) && (!best || best->name_.any()))
+        const int fit = 2 * (other.stage_ == socket::stage::connected) + !other.name_.any();
+        if (other.family != af_unix && other.type == by.type && fit > best_fit &&
+            hears(other, source) && is_for(other.name_, other.only_6(), to)) {
             best = &other;
+            best_fit = fit;
+        }
     }
     auto found = ref_ptr<socket>::unless_ending(best);
     if (!found)

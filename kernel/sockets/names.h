@@ -18,6 +18,8 @@ public:
     // A port, or for AF_UNIX an abstract name, that nobody has. EADDRINUSE.
     static status bind_somewhere(socket& s);
     static void forget(socket& s);
+    // Whether another one listens where `s`, of AF_INET or AF_INET6, is to.
+    static bool listened_at(const socket& s) REQUIRES(sockets_lock);
     // The socket of this name for one of this type to talk to. ECONNREFUSED EPROTOTYPE ENETUNREACH
     // EACCES, and what finding a file may be. May sleep.
     static expected<ref_ptr<socket>> find(const socket_address& address, const socket& by);
@@ -25,6 +27,9 @@ public:
 private:
     static socket* holder(const socket& s, const socket_address& name, const vnode* place)
         REQUIRES(sockets_lock);
+    static bool meets(const socket& a, const socket& b, const socket_address& name)
+        REQUIRES(sockets_lock);
+    static bool hears(const socket& s, const socket_address& source) REQUIRES(sockets_lock);
     static status enter(socket& s, const socket_address& name, ref_ptr<vnode> place);
     static status bind_path(socket& s, const socket_address& address);
     static status bind_somewhere(socket& s, socket_address name);

@@ -38,7 +38,9 @@ void packet::destroy() {
     packets.destroy(this);
 }
 
-void flying_sockets::take_off(packet& p) {
+void flying_sockets::take_off(packet& p, socket& to) {
+    if (p.with.files)
+        to.carriers_.push_back(p);
     for (const ref_ptr<file>& f : p.with.files)
         if (socket* s = f->as_socket()) {
             if (s->in_flight_++ == 0)
@@ -54,9 +56,9 @@ void flying_sockets::land(packet& p) {
     }
 }
 
-void flying_sockets::land(packet_list& queue) {
-    for (packet& p : queue)
-        land(p);
+void flying_sockets::land(carrier_list& those) {
+    while (packet* p = those.pop_front())
+        land(*p);
 }
 
 void flying_sockets::drop(packet_list& those) {
@@ -78,7 +80,7 @@ void flying_sockets::drop(packet_list& those) {
 template <class Each> void flying_sockets::each_inside(socket& s, Each each) {
     auto of_queue = [&](socket& holder) {
         sockets_lock.assert_held();
-        for (packet& p : holder.queue_)
+        for (packet& p : holder.carriers_)
             for (const ref_ptr<file>& f : p.with.files)
                 if (socket* inside = f->as_socket())
                     each(*inside);
@@ -128,8 +130,40 @@ void flying_sockets::mark_reached() {
     flying.splice_back(rest);
 }
 
+// What has descriptors is held by who has those.
+uint64_t flying_sockets::held_by(socket& s) {
+    static uint64_t visits GUARDED_BY(sockets_lock) = 0;
+    const uint64_t number = ++visits;
+    list<socket, &socket::among_visited> found;
+    uint64_t bytes = 0;
+    auto visit = [&](socket& inside) {
+        sockets_lock.assert_held();
+        if (inside.visit_ == number)
+            return;
+        inside.visit_ = number;
+        found.push_back(inside);
+    };
+    visit(s);
+    while (socket* holder = found.pop_front()) {
+        bytes += holder->queued_.load() + (holder == &s ? 0 : sizeof(socket));
+        for (socket& waiting : holder->backlog_)
+            visit(waiting);
+        for (packet& p : holder->carriers_)
+            for (const ref_ptr<file>& f : p.with.files) {
+                if (f->descriptors() != 0)
+                    continue;
+                if (socket* inside = f->as_socket())
+                    visit(*inside);
+                else
+                    bytes += f->held();
+            }
+    }
+    return bytes;
+}
+
 void flying_sockets::collect() {
     packet_list lost;
+    carrier_list landing;
     {
         lock_guard guard(sockets_lock);
         if (flying.empty())
@@ -141,11 +175,16 @@ void flying_sockets::collect() {
             if (s->reached_)
                 continue;
             // Its packets land below, when all of those that are lost are known.
-            lost.splice_back(s->queue_);
+            auto lose = [&](socket& holder) {
+                sockets_lock.assert_held();
+                lost.splice_back(holder.queue_);
+                landing.splice_back(holder.carriers_);
+            };
+            lose(*s);
             for (socket& waiting : s->backlog_)
-                lost.splice_back(waiting.queue_);
+                lose(waiting);
         }
-        land(lost);
+        land(landing);
     }
     drop(lost);
 }

@@ -9,10 +9,12 @@
 
 class flying_sockets {
 public:
-    // A packet with rights enters a queue; or all of a queue, or one, leaves.
-    static void take_off(packet& p) REQUIRES(sockets_lock);
+    // A packet enters a queue; or one that is on no list of carriers any more leaves it, or all do.
+    static void take_off(packet& p, socket& to) REQUIRES(sockets_lock);
     static void land(packet& p) REQUIRES(sockets_lock);
-    static void land(packet_list& queue) REQUIRES(sockets_lock);
+    static void land(carrier_list& those) REQUIRES(sockets_lock);
+    // Bytes that would come free with `s`: its queue, its backlog, and what travels in those.
+    static uint64_t held_by(socket& s) REQUIRES(sockets_lock);
     // Ends packets that have landed: one after the other, however many sockets end with them and
     // have packets in their turn.
     static void drop(packet_list& those);

@@ -40,13 +40,15 @@ struct packet {
     uint32_t charge() const { return size + overhead; }
 
     list_node on_queue;
-    char* data = nullptr; // kmem; null if size is 0
+    list_node among_carriers; // with files
+    char* data = nullptr;     // kmem; null if size is 0
     uint32_t size = 0, read = 0;
     socket_address from; // of datagrams
     linux_abi::linux_ucred sender{};
     rights with;
 };
 using packet_list = list<packet, &packet::on_queue>;
+using carrier_list = list<packet, &packet::among_carriers>;
 
 // A message on its way from or to a program, beside its bytes.
 struct message {
@@ -72,7 +74,8 @@ public:
     expected<int64_t> ioctl(uint64_t command, uint64_t argument) override;
     bool pollable() const override { return true; }
     uint32_t poll(poller* p) override;
-    uint64_t held() override { return queued_.load(std::memory_order_relaxed); }
+    // With what only its queue and its backlog keep, and so on inwards.
+    uint64_t held() override;
     socket* as_socket() override { return this; }
 
     // As the calls of these names. `nonblocking`: by the file or by a flag.
@@ -94,11 +97,14 @@ public:
     const int family;
     const uint32_t type;
     const int protocol;
-    // To its peer; in a backlog; in the table of names; of those that travel.
+    // To its peer; of those that want room there; in a backlog; in the table of names; of those that
+    // travel; of a search among those.
     list_node among_connected GUARD_UNCHECKED(sockets_lock);
+    list_node among_wanting GUARD_UNCHECKED(sockets_lock);
     list_node in_backlog GUARD_UNCHECKED(sockets_lock);
     list_node in_table GUARD_UNCHECKED(sockets_lock);
     list_node among_flying GUARD_UNCHECKED(sockets_lock);
+    list_node among_visited GUARD_UNCHECKED(sockets_lock);
 
 private:
     friend class socket_names;
@@ -123,6 +129,9 @@ private:
     status connect_once(const socket_address& address, bool nonblocking, uint64_t& news);
     status connect_stream(socket& listener, socket& embryo, bool nonblocking, uint64_t& news);
     void room() REQUIRES(sockets_lock); // in its queue or backlog, or never any more
+    bool has_room_for(const socket& sender) const REQUIRES(sockets_lock);
+    void want_room() REQUIRES(sockets_lock); // at its peer, for who polls
+    socket_address source() const REQUIRES(sockets_lock);
     status wait_for_news(uint64_t since, nanos_t deadline, const char* why);
     status wait(wait_queue& queue, nanos_t deadline, const char* why) REQUIRES(sockets_lock);
     nanos_t deadline_of(nanos_t timeout) const;
@@ -155,7 +164,8 @@ private:
     ref_ptr<vnode> place_ GUARDED_BY(sockets_lock); // of a name in a file system
     linux_abi::linux_ucred own_ GUARDED_BY(sockets_lock){}, other_ GUARDED_BY(sockets_lock){};
     packet_list queue_ GUARDED_BY(sockets_lock);
-    std::atomic<uint64_t> queued_{0}; // what they take; changed under sockets_lock
+    carrier_list carriers_ GUARDED_BY(sockets_lock); // of `queue_`, those with files
+    std::atomic<uint64_t> queued_{0};                // what they take; changed under sockets_lock
     uint32_t packets_ GUARDED_BY(sockets_lock) = 0;
     uint32_t backlog_most_ GUARDED_BY(sockets_lock) = 0, waiting_ GUARDED_BY(sockets_lock) = 0;
     wait_queue readers_ GUARDED_BY(sockets_lock); // for packets, or connections
@@ -165,9 +175,13 @@ private:
     static wait_queue elsewhere GUARDED_BY(sockets_lock);
     static uint64_t news_count GUARDED_BY(sockets_lock);
     poll_queue pollers_;
+    // Those connected to it that have asked for room since there was some, and their largest buffer.
+    list<socket, &socket::among_wanting> wanting_ GUARDED_BY(sockets_lock);
+    uint32_t wanted_most_ GUARDED_BY(sockets_lock) = 0;
     // In how many packets it travels; and of a search for circles.
     uint32_t in_flight_ GUARDED_BY(sockets_lock) = 0, inner_ GUARDED_BY(sockets_lock) = 0;
     bool reached_ GUARDED_BY(sockets_lock) = false;
+    uint64_t visit_ GUARDED_BY(sockets_lock) = 0; // the last that came by
 
     std::atomic<uint32_t> send_buffer_, receive_buffer_;
     std::atomic<nanos_t> send_timeout_{forever}, receive_timeout_{forever};

@@ -28,23 +28,28 @@ expected<int64_t> socket::write(uio& io) {
 
 // ---- Sending ---------------------------------------------------------------------------------
 
-// Who gets what is sent now: `to`, or the peer. EPIPE ENOTCONN ECONNREFUSED EPERM, or what was to be
-// told of before.
+// Who gets what is sent now: `to`, or the peer; null: it is lost, and the next will be told. EPIPE
+// ENOTCONN ECONNREFUSED EPERM, or what was to be told of before.
 expected<socket*> socket::receiver(socket* to) {
-    if (stream() && write_shut_)
+    if (is_unix() && stream() && write_shut_)
         return fail(Errno::pipe);
     if (error_ != Errno{})
         return fail(take_error());
     if (write_shut_)
         return fail(Errno::pipe);
     socket* target = to ? to : peer_;
-    if (!target && by_connection())
-        return fail(stage_ == stage::connected ? Errno::pipe : Errno::notconn);
+    if (!target && by_connection()) {
+        if (stage_ != stage::connected || is_unix())
+            return fail(stage_ == stage::connected ? Errno::pipe : Errno::notconn);
+        write_shut_ = true;
+        changed(~uint32_t{0});
+        return nullptr;
+    }
     if (!target) { // its peer has gone, which is told once
         const bool gone = std::exchange(stage_, stage::fresh) == stage::connected;
         return fail(gone ? Errno::connrefused : is_unix() ? Errno::notconn : Errno::destaddrreq);
     }
-    if (target->read_shut_)
+    if (is_unix() && target->read_shut_)
         return fail(Errno::pipe);
     if (is_unix() && target->peer_ && target->peer_ != this)
         return fail(Errno::perm); // it talks to another one
@@ -58,20 +63,20 @@ status socket::deliver(packet& p, socket* to, bool nonblocking, uint64_t& news) 
     lock_guard guard(sockets_lock);
     for (;;) {
         socket* const target = TRY(receiver(to));
+        if (!target) {
+            guard.unlock();
+            p.destroy();
+            return {};
+        }
         const uint64_t queued = target->queued_.load();
         const bool room = stream()
                               ? queued < send_buffer_.load()
                               : target->packets_ < most_packets &&
                                     (queued == 0 || queued + p.charge() <= send_buffer_.load());
         if (room) {
-            flying_sockets::take_off(p);
+            flying_sockets::take_off(p, *target);
             if (!by_connection())
-                p.from = name_;
-            if (!by_connection() && !is_unix()) {
-                if (p.from.any())
-                    p.from.become_loopback();
-                p.from = p.from.seen_by(target->family);
-            }
+                p.from = is_unix() ? name_ : source().seen_by(target->family);
             target->queue_.push_back(p);
             target->packets_++;
             target->queued_ += p.charge();
@@ -85,6 +90,8 @@ status socket::deliver(packet& p, socket* to, bool nonblocking, uint64_t& news) 
             return {};
         }
         news = news_count;
+        if (nonblocking && target == peer_)
+            want_room();
         if (nonblocking || to)
             return fail(Errno::again);
         TRY(wait(target->senders_, deadline, "socket_send"));
@@ -220,8 +227,6 @@ void socket::consume(packet& p, uint32_t bytes, bool whole) {
         packets_--;
         queued_ -= p.charge();
         room();
-        for (socket& other : connected_)
-            other.pollers_.notify(pollout | pollwrnorm | pollwrband);
     }
     p.destroy();
 }
@@ -243,6 +248,7 @@ void socket::note(packet& p, message& m) {
     }
     {
         lock_guard guard(sockets_lock);
+        carriers_.remove(p);
         flying_sockets::land(p);
     }
     m.with = std::move(p.with);

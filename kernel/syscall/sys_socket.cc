@@ -75,6 +75,8 @@ status give_address(const socket_address& from, user_ptr<void> to, user_ptr<uint
 // ---- Control messages ------------------------------------------------------------------------
 
 constexpr uint64_t control_most = 20480; // net.core.optmem_max
+// Files under way, of a user. Who looks for circles goes through all.
+constexpr uint64_t most_in_flight = 4096;
 constexpr uint64_t aligned(uint64_t size) { return (size + 7) & ~uint64_t{7}; }
 
 // EPERM: he is not the one he says.
@@ -97,9 +99,11 @@ status take_rights(user_ptr<const int32_t> fds, uint64_t count, message& m) {
     m.with.files = kmem_array<ref_ptr<file>>(count);
     if (!m.with.files)
         return fail(Errno::nomem);
-    m.with.charge = TRY(user_charge::take(
-        current_credentials().uid, user_resource::files_in_flight, count,
-        is_superuser() ? user_charge::no_limit : process_limit(rlimit_nofile), Errno::toomanyrefs));
+    m.with.charge = TRY(
+        user_charge::take(current_credentials().uid, user_resource::files_in_flight, count,
+                          is_superuser() ? user_charge::no_limit
+                                         : std::min(process_limit(rlimit_nofile), most_in_flight),
+                          Errno::toomanyrefs));
     for (uint64_t i = 0; i < count; i++) {
         m.with.files[i] = TRY(files().get(TRY(fds.read_at(i))));
     }

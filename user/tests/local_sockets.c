@@ -306,6 +306,33 @@ static void datagrams(void) {
     is(sendto(third, "x", 1, 0, (void*)&b, bn), 1, "all may talk to it");
 }
 
+// Who waits for room is told of it, each one.
+static void room_for_datagrams(void) {
+    enum { SENDERS = 3 };
+    struct sockaddr_un a;
+    int to_all = socket(AF_UNIX, SOCK_DGRAM, 0), by[SENDERS], right = 0, status;
+    socklen_t n = named(&a, "@room");
+    need(bind(to_all, (void*)&a, n) == 0);
+    for (int i = 0; i < SENDERS; i++) {
+        by[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
+        need(connect(by[i], (void*)&a, n) == 0);
+        while (send(by[i], two, sizeof two, MSG_DONTWAIT) > 0)
+            ;
+        need(errno == EAGAIN);
+    }
+    is(events(by[0]) & POLLOUT, 0, "there is no room");
+    for (int i = 0; i < SENDERS; i++)
+        if (fork() == 0) {
+            struct pollfd p = {by[i], POLLOUT, 0};
+            _exit(poll(&p, 1, 20000) == 1 ? 0 : 1);
+        }
+    while (recv(to_all, two, sizeof two, MSG_DONTWAIT) > 0)
+        ;
+    for (int i = 0; i < SENDERS; i++)
+        right += wait(&status) > 0 && status == 0;
+    is(right, SENDERS, "all hear of it when there is");
+}
+
 // ---- Files that travel
 
 static long send_files(int by, const int* files, int count, const char* text) {
@@ -510,6 +537,7 @@ int main(void) {
     subtest("names", names);
     subtest("a full backlog", backlog);
     subtest("datagrams", datagrams);
+    subtest("room for datagrams", room_for_datagrams);
     subtest("files that travel", travel);
     subtest("who sends", senders);
     subtest("circles", lost);

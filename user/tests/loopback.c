@@ -98,6 +98,54 @@ static void ports(void) {
              "root's ports");
 }
 
+// Linux sends a reset for what comes to one that has gone.
+static void ends(void) {
+    char text[16];
+    int l = server_at("127.0.0.1"), port = port_of(l);
+    signal(SIGPIPE, SIG_IGN);
+    int c = socket(AF_INET, SOCK_STREAM, 0);
+    need(to(c, "127.0.0.1", port) == 0);
+    int s = accept(l, NULL, NULL);
+    need(write(c, "unread", 6) == 6);
+    close(s);
+    is_errno(write(c, "x", 1), ECONNRESET, "its bytes were not read");
+    is_errno(write(c, "x", 1), EPIPE, "which is told once");
+    close(c);
+
+    c = socket(AF_INET, SOCK_STREAM, 0);
+    need(to(c, "127.0.0.1", port) == 0);
+    close(accept(l, NULL, NULL));
+    struct pollfd p = {c, POLLIN | POLLOUT | POLLRDHUP, 0};
+    need(poll(&p, 1, 1000) == 1);
+    is(p.revents, POLLIN | POLLOUT | POLLRDHUP, "after the other's end");
+    is(write(c, "x", 1), 1, "the first write is lost");
+    is_errno(write(c, "x", 1), EPIPE, "the next one told");
+    is(read(c, text, 1), 0, "the end");
+    close(c);
+
+    c = socket(AF_INET, SOCK_STREAM, 0);
+    need(to(c, "127.0.0.1", port) == 0);
+    s = accept(l, NULL, NULL);
+    is(shutdown(s, SHUT_RD), 0, "SHUT_RD");
+    is(read(s, text, 16), 0, "there is nothing to read");
+    is(write(c, "more", 4), 4, "of which its peer knows nothing");
+    is(read(s, text, 16), 4, "and what comes is read");
+    is(read(s, text, 16), 0, "up to the end");
+}
+
+static void reused(void) {
+    int one = 1, l = socket(AF_INET, SOCK_STREAM, 0), s = socket(AF_INET, SOCK_STREAM, 0);
+    need(setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0);
+    need(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0);
+    struct sockaddr_in a = at("127.0.0.1", 0);
+    need(bind(l, (void*)&a, sizeof a) == 0);
+    a.sin_port = htons((uint16_t)port_of(l));
+    is(bind(s, (void*)&a, sizeof a), 0, "two have one address");
+    is(listen(l, 5), 0, "one of them listens");
+    is_errno(listen(s, 5), EADDRINUSE, "and no other");
+    is(listen(l, 6), 0, "but that one again");
+}
+
 static void version_6(void) {
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}, peer;
     socklen_t n = sizeof peer;
@@ -152,6 +200,18 @@ static void datagrams(void) {
     is(send(two, "x", 1, 0), 1, "to nobody");
     is_errno(send(two, "x", 1, 0), ECONNREFUSED, "of which one hears later");
     is_errno(send(socket(AF_INET, SOCK_DGRAM, 0), "x", 1, 0), EDESTADDRREQ, "to no address");
+
+    int peer = socket(AF_INET, SOCK_DGRAM, 0), other = socket(AF_INET, SOCK_DGRAM, 0);
+    one = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in its = at("127.0.0.1", 0);
+    need(bind(one, (void*)&its, sizeof its) == 0 && bind(peer, (void*)&its, sizeof its) == 0);
+    its.sin_port = htons((uint16_t)port_of(peer));
+    a.sin_port = htons((uint16_t)port_of(one));
+    need(connect(one, (void*)&its, sizeof its) == 0);
+    is(sendto(other, "other", 5, 0, (void*)&a, sizeof a), 5, "to one that is connected");
+    is_errno(recv(one, text, 16, MSG_DONTWAIT), EAGAIN, "which does not hear of it");
+    is(sendto(peer, "its", 3, 0, (void*)&a, sizeof a), 3, "but by its peer");
+    is(recv(one, text, 16, MSG_DONTWAIT), 3, "it does");
 }
 
 // A server of the usual kind: epoll, non-blocking, many clients.
@@ -208,6 +268,8 @@ static void servers(void) {
 int main(void) {
     subtest("streams", streams);
     subtest("ports and addresses", ports);
+    subtest("ends", ends);
+    subtest("one address twice", reused);
     subtest("version 6", version_6);
     subtest("datagrams", datagrams);
     subtest("a server", servers);

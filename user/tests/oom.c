@@ -12,7 +12,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -395,6 +397,49 @@ static void hold_texts(void) {
     }
 }
 
+static void fill_socket(int fd) {
+    static char block[4 * PAGE];
+    while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+        ;
+}
+
+// Each end has only the message that it is in.
+static void hold_travelling(void) {
+    enum { PAIRS = 20 };
+    int by[2], pair[2];
+    need(socketpair(AF_UNIX, SOCK_DGRAM, 0, by) == 0);
+    for (int i = 0; i < PAIRS; i++) {
+        need(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        char control[CMSG_SPACE(sizeof(int))] = {0};
+        struct iovec byte = {"x", 1};
+        struct msghdr m = {.msg_iov = &byte,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof control};
+        *CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), pair, sizeof(int));
+        need(sendmsg(by[0], &m, 0) == 1);
+        close(pair[0]);
+        fill_socket(pair[1]);
+        close(pair[1]);
+    }
+}
+
+// Nobody accepts, and who has connected has gone.
+static void hold_backlog(void) {
+    enum { CLIENTS = 20 };
+    int l = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un a = {AF_UNIX, "\0held"};
+    need(bind(l, (void*)&a, sizeof a) == 0 && listen(l, CLIENTS) == 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        int c = socket(AF_UNIX, SOCK_STREAM, 0);
+        need(connect(c, (void*)&a, sizeof a) == 0);
+        fill_socket(c);
+        close(c);
+    }
+}
+
 enum { HELD = 1000 };
 
 static void hold_memory_file(void) {
@@ -606,6 +651,8 @@ static void kernels_memory(void) {
         {"map entries", hold_map_entries},
         {"threads", hold_threads},
         {"pipes", hold_pipes},
+        {"sockets that travel", hold_travelling},
+        {"a backlog", hold_backlog},
         {"texts of /proc", hold_texts},
         {"a memory file", hold_memory_file},
         {"shared memory", hold_shared},

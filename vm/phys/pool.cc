@@ -319,8 +319,10 @@ uint64_t pool_base::live() const {
 uint64_t pool_base::trim() {
     lock_guard guard(lock_);
     const uint64_t before = pages();
-    while (free_object* f = take_from_others())
-        give_to_slab(f);
+    for (own_objects& others : magazines_)
+        for (unsigned slot = 0; slot < rounds_; slot++)
+            if (free_object* f = others.take(slot))
+                give_to_slab(f);
     while (slab* s = empty_) {
         unlink(empty_, s);
         give_back(s);
