@@ -57,6 +57,7 @@ enum class lock_rank : uint8_t {
     epoll_ready,    // epoll_file::ready_lock_
     wait,           // wait_queue guards that have no better name
     sleep_lock,     // the spin lock inside a sleep lock
+    pty,            // a pseudo-terminal's line discipline, and who waits for it
     // Those that interrupt handlers take too, each for a short time.
     tty,         // tty and line-discipline buffers, shared with the interrupt handler
     disk,        // a disk's requests, and who waits for some

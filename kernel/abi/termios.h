@@ -120,6 +120,24 @@ enum : uint64_t { // ioctl(2) commands
     tcsets2 = 0x402c542b,
     tcsetsw2,
     tcsetsf2,
+    // Of pseudo-terminals.
+    tiocpkt = 0x5420,
+    tiocgptn = 0x80045430,
+    tiocsptlck = 0x40045431,
+    tiocsig = 0x40045436,
+    tiocgpkt = 0x80045438,
+    tiocgptlck = 0x80045439,
+    tiocgptpeer = 0x5441,
+};
+// What a master in packet mode is told.
+enum : uint8_t {
+    tiocpkt_data = 0,
+    tiocpkt_flushread = 1,
+    tiocpkt_flushwrite = 2,
+    tiocpkt_stop = 4,
+    tiocpkt_start = 8,
+    tiocpkt_nostop = 16,
+    tiocpkt_dostop = 32,
 };
 enum : uint64_t { tciflush, tcoflush, tcioflush };
 enum : uint64_t { tcooff, tcoon, tcioff, tcion };

@@ -6,6 +6,7 @@
 #include "kernel/base/random.h"
 #include "kernel/drivers/disks.h"
 #include "kernel/files/vnode_file.h"
+#include "kernel/fs/devpts.h"
 #include "kernel/fs/tmpfs.h"
 #include "kernel/tty/tty.h"
 #include "lib/format.h"
@@ -213,6 +214,7 @@ constexpr device_entry devices[] = {
     {"kmsg", memory_major, kmsg_minor, 0644},
     {"tty", console_major, 0, 0666},
     {"console", console_major, 1, 0600},
+    {"ptmx", console_major, 2, 0666},
     {"ttyS0", serial_major, first_serial_minor, 0620},
     {"ttyS1", serial_major, first_serial_minor + 1, 0620},
 };
@@ -250,6 +252,8 @@ expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags) {
             return tty_open_controlling(node, flags);
         if (minor == 1)
             return tty_open(node, 0, flags | o_noctty); // which never becomes one by being opened
+        if (minor == 2)
+            return devpts_open_master(node, flags);
         break;
     case serial_major:
         if (minor >= first_serial_minor && minor < first_serial_minor + tty_line_count)
@@ -270,6 +274,7 @@ static status populate(tmpfs& fs) {
         TRY(root->create(d->is.name, {s_ifblk | 0660, 0, disk_group, d->is.number}));
     for (const link_entry& l : links)
         TRY(root->create(l.name, {s_iflnk | 0777, 0, 0, 0, l.target}));
+    TRY(root->create("pts", {s_ifdir | 0755, 0, 0}));
     TRY(root->create("shm", {s_ifdir | s_isvtx | 0777, 0, 0}));
     return {};
 }

@@ -12,6 +12,7 @@
 #include "kernel/files/vfs.h"
 #include "kernel/fs/cpio.h"
 #include "kernel/fs/device.h"
+#include "kernel/fs/devpts.h"
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/fs/tmpfs.h"
 #include "lib/assert.h"
@@ -119,4 +120,7 @@ void vfs_init(boot_info& info) {
     tmpfs* devices = need(devtmpfs_create(quota), "/dev");
     if (status s = mount_on(need(std::move(dev), "/dev"), *devices, "devtmpfs"); !s)
         panic("/dev cannot be mounted: %s", errno_name(s.error()));
+    if (status s = mount_on(need(devices->root()->lookup("pts"), "/dev/pts"), devpts(), "devpts");
+        !s)
+        panic("/dev/pts cannot be mounted: %s", errno_name(s.error()));
 }

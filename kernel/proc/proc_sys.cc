@@ -8,6 +8,7 @@
 #include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/utsname.h"
+#include "kernel/tty/pty.h"
 #include "vm/phys/alloc_fail.h"
 #include "vm/phys/vm_page.h"
 #include "vm/uvm_commit.h"
@@ -164,6 +165,19 @@ status store_number(const proc_subject&, std::string_view text) {
     return {};
 }
 
+status show_pty_max(const proc_subject&, text_buffer& out) {
+    out.print("%u\n", pty::limit.load());
+    return {};
+}
+status store_pty_max(const proc_subject&, std::string_view text) {
+    pty::limit.store(unsigned(TRY(parse_setting(text, pty::most))));
+    return {};
+}
+status show_pty_count(const proc_subject&, text_buffer& out) {
+    out.print("%u\n", pty::count());
+    return {};
+}
+
 status store_pipe_max_size(const proc_subject&, std::string_view text) {
     const uint64_t size = TRY(parse_setting(text, pipe_largest_size));
     pipe_max_size.store(std::bit_ceil(std::max(size, page_size)));
@@ -195,6 +209,11 @@ status store_fail_allocation(const proc_subject&, std::string_view text) {
 constexpr uint32_t file_444 = s_ifreg | 0444, file_644 = s_ifreg | 0644,
                    directory_555 = s_ifdir | 0555;
 
+constexpr proc_entry pty_entries[] = {
+    {.name = "max", .mode = file_644, .show = show_pty_max, .store = store_pty_max},
+    {.name = "nr", .mode = file_444, .show = show_pty_count},
+};
+
 constexpr proc_entry kernel_entries[] = {
     {.name = "fork_mode",
      .mode = file_644,
@@ -204,6 +223,7 @@ constexpr proc_entry kernel_entries[] = {
     {.name = "osrelease", .mode = file_444, .show = show_text<kernel_release>},
     {.name = "ostype", .mode = file_444, .show = show_text<kernel_name>},
     {.name = "pid_max", .mode = file_444, .show = show_pid_max},
+    {.name = "pty", .mode = directory_555, .children = pty_entries},
     {.name = "shmall",
      .mode = file_644,
      .show = show_shm_limit<shm_limit::all>,

@@ -30,6 +30,8 @@ struct session : ref_counted<session> {
     const pid_t sid;
     unsigned groups GUARDED_BY(process_tree_lock) = 0; // with members
     tty* terminal GUARDED_BY(process_tree_lock) = nullptr;
+    // The foreground group of one that was hung up: it hears of it when the session's leader ends.
+    pid_t left_behind GUARDED_BY(process_tree_lock) = 0;
 };
 
 struct process_group : ref_counted<process_group> {

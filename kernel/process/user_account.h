@@ -16,6 +16,7 @@ enum class user_resource : uint8_t {
     file_locks,      // record locks and flock's: kernel/files/file_lock.cc
     files_in_flight, // sent by SCM_RIGHTS, not yet received
     pipe_pages,      // the capacity of pipes: kernel/files/pipe.cc
+    ptys,            // pseudo-terminals: kernel/tty/pty.cc
     tasks,           // threads, and zombies that nobody has waited for: process::tasks
     signals,         // RLIMIT_SIGPENDING: queued ones, and timers, which have one each
     count

@@ -64,6 +64,9 @@ public:
     size_t take_output(uint8_t* to, size_t size);
     bool output_waiting() const { return out_head_ != out_tail_ && !stopped_; }
     size_t output_bytes() const { return out_head_ - out_tail_; }
+    // Grows with everything that is put there.
+    uint32_t output_position() const { return out_head_; }
+    bool output_stopped() const { return stopped_; }
     void flush_output() { out_tail_ = out_head_; }
     // TCXONC and ^S ^Q.
     void stop_output(bool stop) { stopped_ = stop; }

@@ -2,11 +2,9 @@
 // ioctl is in tty_ioctl.cc.
 #include "kernel/tty/tty.h"
 
-#include "arch/machine.h"
 #include "arch/timer.h"
 #include "kernel/files/vnode.h"
 #include "kernel/process/process_group.h"
-#include "kernel/sched/kernel_thread.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 
@@ -19,115 +17,80 @@ namespace {
 
 constinit pool<tty_file> tty_files{"tty_file"};
 
-tty lines[tty_line_count] = {{0, 0x3f8, 4}, {1, 0x2f8, 3}};
-
-constexpr uint32_t serial_major = 4, first_serial_minor = 64;
 constexpr nanos_t vtime_unit = nanos_per_second / 10;
 constexpr size_t chunk_size = 256;
 // A writer that found the ring full is woken when this much is free.
 constexpr size_t enough_room = line_discipline::output_size / 2;
 
-expected<ref_ptr<file>> open(vnode& node, tty& terminal, uint32_t flags) {
+} // namespace
+
+expected<ref_ptr<file>> tty::open_only(vnode& node, uint32_t flags) {
     pid_t sid;
     {
         lock_guard tree(process_tree_lock);
         sid = current_process().group->sess->sid;
     }
-    tty_file* f = tty_files.create(node, terminal, flags & ~uint32_t{o_noctty}, sid);
+    tty_file* f = tty_files.create(node, *this, flags & ~uint32_t{o_noctty}, sid);
     if (!f)
         return fail(Errno::nomem);
-    terminal.opened(*f);
-    return ref_ptr<file>(ref_ptr<tty_file>::adopt(f));
+    auto opened = ref_ptr<file>(ref_ptr<tty_file>::adopt(f));
+    {
+        lock_guard guard(files_lock_);
+        files_.push_back(*f);
+        f->hung_up_ = gone_;
+        users_changed(true);
+    }
+    if (f->hung_up())
+        return fail(Errno::io);
+    return opened;
 }
 
-} // namespace
-
-void tty_init() {
-    for (tty& line : lines)
-        line.start();
-}
-
-expected<ref_ptr<file>> tty_open(vnode& node, unsigned line, uint32_t flags) {
-    if (line >= tty_line_count || !lines[line].present())
-        return fail(Errno::nxio);
-    ref_ptr<file> f = TRY(open(node, lines[line], flags));
+expected<ref_ptr<file>> tty::open(vnode& node, uint32_t flags) {
+    ref_ptr<file> f = TRY(open_only(node, flags));
     if (!(flags & o_noctty) && f->readable())
-        (void)lines[line].acquire(true, false); // whoever cannot have it goes on without
+        (void)acquire(true, false); // whoever cannot have it goes on without
     return f;
 }
 
 expected<ref_ptr<file>> tty_open_controlling(vnode& node, uint32_t flags) {
-    tty* terminal;
+    ref_ptr<tty> terminal;
     {
         lock_guard tree(process_tree_lock);
-        terminal = current_process().group->sess->terminal;
+        terminal = ref_ptr<tty>(current_process().group->sess->terminal);
     }
     if (!terminal)
         return fail(Errno::nxio);
-    return open(node, *terminal, flags);
+    return terminal->open_only(node, flags);
 }
 
 void tty_file::closed() {
-    tty_.closed(*this);
+    tty_->closed(*this);
     tty_files.destroy(this);
 }
 
-uint64_t tty::device() const { return make_device(serial_major, first_serial_minor + line_); }
-
-void tty::start() {
-    {
-        lock_guard guard(lock_);
-        present_ = uart_.start();
-        if (!present_)
-            return;
-        if (!interrupt_register(irq_, interrupt_kind::isa, interrupt_))
-            panic("no I/O APIC has interrupt line %u", irq_);
-        uart_.serve(discipline_);
-    }
-    if (!kernel_thread_start("tty", send_signals, this))
-        panic("tty: no memory for its thread");
-}
-
-void tty::opened(tty_file& by) {
-    lock_guard guard(files_lock_);
-    files_.push_back(by);
-}
-
 void tty::closed(tty_file& by) {
-    lock_guard guard(files_lock_);
-    files_.remove(by);
-}
-
-// ---- The port ------------------------------------------------------------------------------
-
-void tty::on_interrupt(void* self) {
-    auto& t = *static_cast<tty*>(self);
-    lock_guard guard(t.lock_);
-    effects& e = t.of_interrupts_;
-    t.serve(e);
-    if (e.readers || e.writers || e.pollers)
-        t.settling_.set(0, after_interrupt, self);
-}
-
-void tty::after_interrupt(void* self) {
-    auto& t = *static_cast<tty*>(self);
-    effects e;
     {
-        lock_guard guard(t.lock_);
-        e = std::exchange(t.of_interrupts_, {});
+        lock_guard guard(files_lock_);
+        files_.remove(by);
+        users_changed(!files_.empty());
     }
-    t.settle(e);
+    users_have_changed();
 }
 
-// Lets the port and the discipline exchange what they can, and wakes whoever can go on because of
+// ---- The line ------------------------------------------------------------------------------
+
+// Lets the line and the discipline exchange what they can, and wakes whoever can go on because of
 // it.
 void tty::serve(effects& e) {
     const size_t output_before = discipline_.output_bytes();
     const uint32_t readable_before = discipline_.readable_position();
-    uart_.serve(discipline_);
+    serve_line(e);
     if (const uint64_t signals = discipline_.take_signals()) {
         signals_ |= signals;
-        sender_.wake_one();
+        if (!(discipline_.settings().lflag & noflsh))
+            tell_line(tiocpkt_flushread | tiocpkt_flushwrite);
+        e.line = true;
+        signals_typed(e);
     }
     if (discipline_.readable_position() != readable_before)
         e.readers = e.pollers = true;
@@ -145,24 +108,21 @@ void tty::settle(effects& e) {
     }
     if (e.pollers)
         poll_.notify();
+    if (e.line)
+        settle_line();
+    if (e.signals)
+        send_signals();
     e = {};
 }
 
-// A thread of the kernel's: a group may have thousands of members, and an interrupt handler no time
-// for them.
-void tty::send_signals(void* self) {
-    auto& t = *static_cast<tty*>(self);
-    for (;;) {
-        uint64_t signals;
-        {
-            lock_guard guard(t.lock_);
-            while (!t.signals_)
-                t.sender_.wait(t.lock_, "tty");
-            signals = std::exchange(t.signals_, 0);
-        }
-        for (; signals; signals &= signals - 1)
-            signal_send_group(t.foreground_.load(), std::countr_zero(signals) + 1, nullptr);
+void tty::send_signals() {
+    uint64_t signals;
+    {
+        lock_guard guard(lock_);
+        signals = std::exchange(signals_, 0);
     }
+    for (; signals; signals &= signals - 1)
+        signal_send_group(foreground_.load(), std::countr_zero(signals) + 1, nullptr);
 }
 
 // ---- Reading -------------------------------------------------------------------------------
@@ -254,7 +214,7 @@ status tty::write_chunk(tty_file& by, std::span<const uint8_t> bytes, effects& e
         serve(e);
         if (taken > 0)
             continue;
-        if (e.readers || e.writers || e.pollers) {
+        if (e.any()) {
             lock_.unlock();
             settle(e);
             lock_.lock();

@@ -49,7 +49,12 @@ status tty::get_settings(uint64_t command, uint64_t argument) {
                     command == tcgets2 ? sizeof settings : sizeof settings.common);
 }
 
-status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
+// ^S and ^Q, to who may do as he likes about them by himself (TIOCPKT).
+static bool usual_flow_control(const linux_termios& t) {
+    return (t.iflag & ixon) && t.cc[vstop] == 0x13 && t.cc[vstart] == 0x11;
+}
+
+status tty::set_settings(tty_file* by, uint64_t command, uint64_t argument) {
     TRY(check_foreground(sigttou));
     // The speeds of a termios2 are not looked at: there is only one.
     const linux_termios wanted = settable(TRY(user_ptr<const linux_termios>(argument).read()));
@@ -58,8 +63,13 @@ status tty::set_settings(tty_file& by, uint64_t command, uint64_t argument) {
     effects e;
     {
         lock_guard guard(lock_);
-        if (command == tcsetsf || command == tcsetsf2)
+        if (command == tcsetsf || command == tcsetsf2) {
             discipline_.flush_input();
+            tell_line(tiocpkt_flushread);
+        }
+        const bool flow = usual_flow_control(wanted);
+        if (flow != usual_flow_control(discipline_.settings()))
+            tell_line(flow ? tiocpkt_dostop : tiocpkt_nostop);
         discipline_.set(wanted);
         serve(e);
     }
@@ -100,9 +110,9 @@ status tty::set_size(uint64_t argument) {
 }
 
 // Waits until all output has left.
-status tty::drain(tty_file& by) {
+status tty::drain(tty_file* by) {
     lock_guard guard(lock_);
-    while (!by.hung_up() && (discipline_.output_bytes() > 0 || !uart_.idle())) {
+    while (!(by && by->hung_up()) && !drained()) {
         // The port has no interrupt for its last byte.
         const nanos_t deadline = discipline_.output_bytes() > 0 ? forever : now() + drain_poll;
         status slept = writers_.wait_interruptible(lock_, "ttydrain", deadline);
@@ -119,10 +129,13 @@ status tty::flush(uint64_t which) {
     effects e;
     {
         lock_guard guard(lock_);
-        if (which != tcoflush)
+        if (which != tcoflush) {
             discipline_.flush_input();
+            tell_line(tiocpkt_flushread);
+        }
         if (which != tciflush) {
             discipline_.flush_output();
+            tell_line(tiocpkt_flushwrite);
             e.writers = e.pollers = true;
         }
         serve(e);
@@ -153,26 +166,27 @@ status tty::flow(uint64_t which) {
     return {};
 }
 
-status tty::drain_in_foreground(tty_file& by) {
+status tty::drain_in_foreground(tty_file* by) {
     TRY(check_foreground(sigttou));
     return drain(by);
 }
 
-status tty::send_break(tty_file& by) {
+status tty::send_break(tty_file* by) {
     TRY(drain_in_foreground(by));
-    {
-        lock_guard guard(lock_);
-        uart_.send_break(true);
+    if (set_break(true)) {
+        sched_sleep_until(now() + break_length);
+        set_break(false);
     }
-    sched_sleep_until(now() + break_length);
-    lock_guard guard(lock_);
-    uart_.send_break(false);
     return {};
 }
 
 expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) {
     if (by.hung_up())
         return fail(command == tiocspgrp ? Errno::notty : Errno::io);
+    return control(&by, command, argument);
+}
+
+expected<int64_t> tty::control(tty_file* by, uint64_t command, uint64_t argument) {
     switch (command) {
     case tcgets:
     case tcgets2: TRY(get_settings(command, argument)); return 0;
@@ -192,7 +206,7 @@ expected<int64_t> tty::ioctl(tty_file& by, uint64_t command, uint64_t argument) 
     case tiocoutq: TRY(get_bytes(command == tiocinq, argument)); return 0;
     case tiocsctty: {
         const bool superuser = current_credentials().superuser();
-        TRY(acquire(by.readable() || superuser, argument == 1 && superuser));
+        TRY(acquire(!by || by->readable() || superuser, argument == 1 && superuser));
         return 0;
     }
     case tiocnotty: TRY(release_by_process()); return 0;

@@ -17,6 +17,11 @@ status tty::acquire(bool may_read, bool steal) {
         return {};
     if (!may_read || (session_ && !steal))
         return fail(Errno::perm);
+    {
+        lock_guard guard(files_lock_);
+        if (gone_)
+            return fail(Errno::io);
+    }
     if (session_)
         session_->terminal = nullptr;
     session_ = &its;
@@ -53,24 +58,62 @@ void tty::hang_up(pid_t sid) {
             if (f.session_ == sid)
                 f.hung_up_ = true;
     }
-    effects all{true, true, true};
+    effects all{.readers = true, .writers = true, .pollers = true};
     settle(all);
 }
 
+void tty::hang_up_for_good() {
+    {
+        lock_guard guard(files_lock_);
+        gone_ = true;
+        for (tty_file& f : files_)
+            f.hung_up_ = true;
+    }
+    ref_ptr<process> leader;
+    {
+        lock_guard tree(process_tree_lock);
+        if (session_) {
+            leader = ref_ptr<process>(process_lookup(session_->sid));
+            session_->left_behind = foreground_.exchange(0);
+            session_->terminal = nullptr;
+            session_ = nullptr;
+        }
+    }
+    if (leader) {
+        signal_send_process(*leader, sighup, nullptr);
+        signal_send_process(*leader, sigcont, nullptr);
+    }
+    effects all{.readers = true, .writers = true, .pollers = true};
+    settle(all);
+}
+
+// The group with this number if it is of this session.
+static pid_t group_of(session& s, pid_t id) REQUIRES(process_tree_lock) {
+    const process_group* group = id ? group_find(id) : nullptr;
+    return group && group->sess.get() == &s ? id : 0;
+}
+
 void tty_session_ends(session& s) {
-    tty* terminal;
+    ref_ptr<tty> terminal;
     pid_t foreground = 0;
     {
         lock_guard tree(process_tree_lock);
-        terminal = s.terminal;
-        if (!terminal)
-            return;
+        terminal = ref_ptr<tty>(s.terminal);
         s.terminal = nullptr;
-        terminal->session_ = nullptr;
-        foreground = terminal->foreground_.exchange(0);
+        if (terminal) {
+            terminal->session_ = nullptr;
+            foreground = terminal->foreground_.exchange(0);
+        } else {
+            foreground = group_of(s, std::exchange(s.left_behind, 0));
+        }
     }
-    group_hang_up(foreground);
-    terminal->hang_up(s.sid);
+    const bool for_all = terminal && terminal->hangs_up_with_session();
+    if (!terminal || for_all)
+        group_hang_up(foreground);
+    else
+        signal_send_group(foreground, sighup, nullptr);
+    if (for_all)
+        terminal->hang_up(s.sid);
 }
 
 tty_facts tty_of(process& p) {

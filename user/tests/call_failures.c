@@ -25,6 +25,7 @@ static const struct call makers[] = {
     C(K_SELF, DONE, socketpair, AF_UNIX, SOCK_STREAM, 0, BUF),
     C(K_SELF, DESCRIPTOR, timerfd_create, CLOCK_MONOTONIC, 0),
     C(K_SELF, DESCRIPTOR, signalfd4, -1, MASK, 8, 0),
+    C(K_SELF, DESCRIPTOR, open, PTMX, O_RDWR | O_NOCTTY),
     C(K_SELF, DESCRIPTOR, open, NOTHING, O_TMPFILE | O_RDWR, RW),
     C(K_SELF, DONE, getrandom, BUF, PAGE, 0),
     C(K_SELF, DONE, uname, BUF),

@@ -67,6 +67,7 @@ static long argument(struct caller* c, const struct object* o, long a) {
     case Y: return (long)o->y;
     case LINK: return (long)m->path[0];
     case NOTHING: return (long)"";
+    case PTMX: return (long)"/dev/ptmx";
     case DEST: return o->kind == K_THREAD ? (long)&thread_word : (long)at_other;
     case INNER: return (long)at_object + PAGE;
     case REMOTE: return (long)&m->remote;

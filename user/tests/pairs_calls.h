@@ -44,7 +44,8 @@ enum {
     K_TTY = 1 << 27,    // of a terminal
     K_SOCKET = 1 << 28, // of one of two sockets, with bytes both ways
     K_EPOLL = 1 << 29,  // of an epoll with a file that is ready
-    FD = ((1 << 12) - 1) | K_DEVICE | K_TTY | K_SOCKET | K_EPOLL,
+    K_MASTER = 1 << 30, // of a pseudo-terminal's master, with a line to read
+    FD = ((1 << 12) - 1) | K_DEVICE | K_TTY | K_SOCKET | K_EPOLL | K_MASTER,
     K_NAME = 1 << 12,      // a name that is free, in a directory
     K_NAME_FILE = 1 << 13, // of a file
     K_NAME_DIR = 1 << 14,  // of an empty directory
@@ -62,7 +63,7 @@ enum {
     PROCESS = 3 << 22,
     K_THREAD = 1 << 24, // of the caller's process; sleeps
     K_SELF = 1 << 25,   // the caller's own process
-    KINDS = 30,
+    KINDS = 31,
 };
 
 // Arguments that the test fills in, for each call anew.
@@ -86,6 +87,7 @@ enum {
     Y,       // another name there
     LINK,    // /proc/self/fd/OBJ
     NOTHING, // ""
+    PTMX,    // /dev/ptmx
     DEST,    // memory that is not mapped
     INNER,   // the second page of a mapping
     REMOTE,  // struct iovec: a byte of the object, and the caller's byte
@@ -267,6 +269,11 @@ static const struct call calls[] = {
     C(K_TTY, VALUE, ioctl, OBJ, TIOCSCTTY, 0),
     C(K_TTY, VALUE, ioctl, OBJ, TIOCGPGRP, BUF),
     C(K_TTY, VALUE, ioctl, OBJ, TIOCOUTQ, BUF),
+    C(K_MASTER, VALUE, ioctl, OBJ, TIOCPKT, DATA),
+    C(K_MASTER, VALUE, ioctl, OBJ, TIOCSPTLCK, DATA),
+    C(K_MASTER, DESCRIPTOR, ioctl, OBJ, TIOCGPTPEER, O_RDWR | O_NOCTTY),
+    C(K_MASTER, VALUE, ioctl, OBJ, TCFLSH, TCIOFLUSH),
+    C(K_MASTER, VALUE, ioctl, OBJ, TIOCSIG, SIGWINCH),
     // ---- Names
     C(NAME, DESCRIPTOR, open, X, O_RDONLY),
     C(NAME, DESCRIPTOR, open, X, O_RDWR | O_CREAT | O_EXCL, RW),

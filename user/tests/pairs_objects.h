@@ -47,6 +47,7 @@ static const struct kind kinds[] = {
     {K_PROC, "file of /proc", false},
     {K_DEVICE, "device", false},
     {K_TTY, "terminal", false},
+    {K_MASTER, "master", false},
     {K_NAME, "free name", false},
     {K_NAME_FILE, "name of a file", false},
     {K_NAME_DIR, "name of a directory", false},
@@ -174,6 +175,14 @@ static void object_make_descriptor(struct object* o) {
         need(mknod("p", S_IFCHR | RW, makedev(1, 5)) == 0);
         place(open("p", O_RDWR), OBJECT_FD);
         break;
+    case K_MASTER: {
+        const int unlocked = 0;
+        place(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK), OBJECT_FD);
+        need(ioctl(OBJECT_FD, TIOCSPTLCK, &unlocked) == 0);
+        place(ioctl(OBJECT_FD, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK), OTHER_FD);
+        need(write(OTHER_FD, "line\n", 5) == 5);
+        return;
+    }
     case K_TTY: {
         static struct termios settings; // as they were at first
         const struct winsize size = {.ws_row = 24, .ws_col = 80};
