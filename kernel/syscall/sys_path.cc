@@ -294,7 +294,11 @@ private:
 sysresult read_entries(int fd, user_ptr<void> out, uint32_t size, bool old_format) {
     constexpr uint32_t most = 32 * 1024;
     auto f = TRY(current_thread().files->get(fd));
-    call_array<char> buffer(size < most ? size : most);
+    size = std::min(size, most);
+    call_array<char> buffer(size);
+    // Where free pages lie scattered, one is to be had; the next call tells the rest.
+    while (!buffer && size > page_size)
+        buffer = call_array<char>(size /= 2);
     if (size && !buffer)
         return fail(Errno::nomem);
     dirent_writer writer(buffer, out, old_format);

@@ -1,6 +1,7 @@
 """A cut of musl, built inside Spork by make, sh and tcc: enough for a program to be linked with it."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ CUT = (PARTS / "cut").read_text().split()
 ICOUNT = ["--icount", "--append", "norandmaps"]
 
 
-def build(mode: str) -> Build:
-    done = run_build(mode, CUT, 1, ICOUNT, lambda _build, _objects: None)
+def build(mode: str, *options: str) -> Build:
+    done = run_build(mode, CUT, 1, [*ICOUNT, *options], lambda _build, _objects: None)
     assert done.status == 0, done.said
     assert "linked with the libc that was built here: 0 7 2.500" in done.said
     assert "program ended with 11" in done.said
@@ -44,6 +45,14 @@ def test_modes() -> None:
     assert fork.cost("pages_copied") > share.cost("pages_copied") + 50 * processes
     assert fork.cost("seconds") > share.cost("seconds")
     assert table([share, fork]).count("\n") == 4
+
+
+if "SPORK_PAGING" in os.environ:  # by `make test-paging`
+    @pytest.mark.usefixtures("source")
+    def test_paging_while_a_libc_is_built() -> None:
+        """Tools and sources are half as large again as memory, and the rest is what they are used with."""
+        all_told = build("cow:share", "--mem", "32M", "--swap", "256M").counters["link"]
+        assert all_told["pgswapout"] > 4000 and all_told["pgswapin"] > 300, all_told
 
 
 def test_output_is_read() -> None:

@@ -5,6 +5,7 @@ ar are this machine's own programs. tools/libc/build.sh is what runs inside.
 """
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from . import cpio
 from .apt import fetch_source
-from .paths import BUILD, ROOT, ToolError
+from .job import find_program
+from .paths import BUILD, ROOT, ROOT_CPIO, ToolError
+from .programs import Programs
 
 PARTS = ROOT / "tools" / "libc"
 PATCH = PARTS / "musl-tcc.patch"
@@ -100,39 +103,41 @@ def read_output(lines: Iterator[str], build: Build, progress: Callable[[Build, i
             build.said.append(line)
 
 
-def source_disk() -> Path:
-    """What else would be in /libc, as an archive on a disk: for a machine that has no memory for it before it
-    can page."""
-    archive = cpio.Archive()
-    archive.add(prepare_source(), "/musl")
-    for name in INSIDE:
-        archive.add(PARTS / name, f"/{name}")
-    path = SOURCE.parent / "source.raw"
+def additions() -> dict[Path | str, str]:
+    """Sources and what runs inside, and where they go."""
+    return {TCC_FILES: TCC_FILES, prepare_source(): "/libc/musl"} | {PARTS / name: f"/libc/{name}" for name in INSIDE}
+
+
+def disk() -> Path:
+    """All that as an archive on a disk, and the tools: for a machine that has no memory for it before it can page."""
+    with ROOT_CPIO.open("rb") as base, mmap.mmap(base.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+        archive = cpio.Archive(contents)
+    programs = Programs(archive)
+    for name in PROGRAMS:
+        programs.add(*find_program(name))
+    for host, guest in additions().items():
+        archive.add(Path(host), guest)
+    path = SOURCE.parent / "disk.raw"
     path.write_bytes(archive.finish())
     return path
 
 
-FROM_DISK = "mount -t tmpfs -o size=128M libc /libc && cd /libc && cpio -id </dev/vda && "
+FROM_DISK = "mount -t tmpfs -o size=128M,nr_inodes=8k libc /libc && cd / && cpio -idu </dev/vda && "
 
 
 def run_build(mode: str, files: list[str], jobs: int, options: list[str],
               progress: Callable[[Build, int], None]) -> Build:
     """One build under "FORK:VFORK". `files`: make's patterns, relative to musl's src."""
-    source = prepare_source()
     words = [str(ROOT / "tools" / "spork"), "run", "--mem", MEMORY, *options]
-    for program in PROGRAMS:
-        words += ["--add-with-libs", program]
-    additions: dict[Path | str, str] = {TCC_FILES: TCC_FILES}
     before = ""
     if "--swap" in options:
-        words += ["--disk", str(source_disk())]
+        words += ["--disk", str(disk())]
         before = FROM_DISK
     else:
-        additions[source] = "/libc/musl"
-        for name in INSIDE:
-            additions[PARTS / name] = f"/libc/{name}"
-    for host, guest in additions.items():
-        words += ["--add", f"{host}:{guest}"]
+        for program in PROGRAMS:
+            words += ["--add-with-libs", program]
+        for host, guest in additions().items():
+            words += ["--add", f"{host}:{guest}"]
     words += ["--", "sh", "-c", f'mkdir -p /libc; {before}exec sh /libc/build.sh "$@"', "build", *mode.split(":"),
               str(jobs), *files]
     build = Build(mode)
