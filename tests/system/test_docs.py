@@ -184,3 +184,27 @@ def test_model(model: Path, words: set[str]) -> None:
     row = rf"^\| {model.relative_to(ROOT)} \|.*\| [\d,]+ \| {wrong} \|$"
     page = (ROOT / "docs" / "models.md").read_text()
     assert re.search(row, page, re.MULTILINE), f"docs/models.md has no line with its {wrong} wrong orders"
+
+
+def test_traps_have_their_tests() -> None:
+    """Each row of a table of traps names tests that there are: of the host, of a program, or of tests/system. `…`
+    stands for any words."""
+    there = {name.replace("_", " ") for path in (ROOT / "tests" / "system").glob("test_*.py")
+             for name in re.findall(r"^def test_(\w+)", path.read_text(), re.MULTILINE)}
+    for path in [*(ROOT / "tests" / "host").glob("*.cc"), *(ROOT / "user" / "tests").glob("*.c")]:
+        text = re.sub(r'"\s*\n\s*"', "", path.read_text())  # a string on two lines
+        there.update(re.sub(r"^\w+: ", "", string) for string in re.findall(r'"([^"\n]*)"', text))
+    faults = []
+    for page in ("paging.md", "files-on-disk.md"):
+        rows = (ROOT / "docs" / page).read_text().partition("| trap |")[2].partition("\n\n")[0].splitlines()[2:]
+        assert len(rows) >= 8, page
+        for row in rows:
+            trap, tests = row.strip("| ").split(" | ")
+            names = re.findall(r'"([^"]*)"', tests)
+            if not names and not re.search(r"`user/tests/|test_\w+\.cc", tests):
+                faults.append(f"no test is named for: {trap}")
+            for name in names:
+                wanted = re.compile(re.sub(r"(\\ )?…(\\ )?", ".*", re.escape(name)))
+                if not any(wanted.match(each) for each in there):
+                    faults.append(f"no test is called {name}")
+    assert not faults, "; ".join(faults)

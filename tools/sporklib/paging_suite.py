@@ -13,6 +13,7 @@ from .user_suite import Guest, run_on_spork
 SMALL = Guest(memory="32M", min_free=24000)
 PAGES = 50  # at least, that come in and go out for each program, on average
 LARGER = {
+    "epoll": Guest(memory="64M", min_free=56000),  # how much may be watched goes by the memory
     "mmap_limits": Guest(memory="64M", min_free=40000),  # 65,530 mappings are 12 MiB of the kernel's
     "sysv_shm": Guest(memory="64M", min_free=56000),  # the limit of all segments goes by the memory
     "wait": Guest(memory="48M", min_free=24000),  # 200 processes are 8 MiB of the kernel's
