@@ -12,7 +12,7 @@
 
 class page_quota : public ref_counted<page_quota> {
 public:
-    static constexpr auto end_takes = lock_rank::vm_commit;
+    static constexpr auto end_takes = lock_rank::accounts;
     static constexpr uint64_t unlimited = UINT64_MAX;
 
     explicit page_quota(uint64_t limit) : limit_(limit) {}
@@ -29,7 +29,7 @@ public:
     amounts look() const;
 
 private:
-    mutable spin_lock lock_{lock_rank::vm_commit, "page quota"};
+    mutable spin_lock lock_{lock_rank::accounts, "page quota"}; // nothing is taken under it
     uint64_t limit_ GUARDED_BY(lock_);
     uint64_t used_ GUARDED_BY(lock_) = 0;
 };

@@ -403,6 +403,20 @@ static void fill_socket(int fd) {
         ;
 }
 
+static void send_file(int by, int fd) {
+    char control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec byte = {"x", 1};
+    struct msghdr m = {.msg_iov = &byte,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
+                       .msg_controllen = sizeof control};
+    *CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(int));
+    need(sendmsg(by, &m, 0) == 1);
+    close(fd);
+}
+
 // Each end has only the message that it is in.
 static void hold_travelling(void) {
     enum { PAIRS = 20 };
@@ -410,17 +424,7 @@ static void hold_travelling(void) {
     need(socketpair(AF_UNIX, SOCK_DGRAM, 0, by) == 0);
     for (int i = 0; i < PAIRS; i++) {
         need(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-        char control[CMSG_SPACE(sizeof(int))] = {0};
-        struct iovec byte = {"x", 1};
-        struct msghdr m = {.msg_iov = &byte,
-                           .msg_iovlen = 1,
-                           .msg_control = control,
-                           .msg_controllen = sizeof control};
-        *CMSG_FIRSTHDR(&m) = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), pair, sizeof(int));
-        need(sendmsg(by[0], &m, 0) == 1);
-        close(pair[0]);
+        send_file(by[0], pair[0]);
         fill_socket(pair[1]);
         close(pair[1]);
     }
@@ -447,6 +451,15 @@ static void hold_memory_file(void) {
     int fd = memfd_create("held", 0);
     for (int i = 0; i < HELD / 100; i++)
         need(fd >= 0 && write(fd, block, sizeof block) == sizeof block);
+}
+
+static void hold_travelling_file(void) {
+    static char block[100 * PAGE];
+    int by[2], fd = memfd_create("held", 0);
+    for (int i = 0; i < HELD / 100; i++)
+        need(fd >= 0 && write(fd, block, sizeof block) == sizeof block);
+    need(socketpair(AF_UNIX, SOCK_DGRAM, 0, by) == 0);
+    send_file(by[0], fd);
 }
 
 // In no page table of its own any more, but in the mapping.
@@ -652,6 +665,7 @@ static void kernels_memory(void) {
         {"threads", hold_threads},
         {"pipes", hold_pipes},
         {"sockets that travel", hold_travelling},
+        {"a memory file that travels", hold_travelling_file},
         {"a backlog", hold_backlog},
         {"texts of /proc", hold_texts},
         {"a memory file", hold_memory_file},
