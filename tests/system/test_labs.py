@@ -111,6 +111,9 @@ namespace {
 int once(int x) { return x + 1; }
 } // namespace
 struct a { int twice(int); void stop(); };
+class b {
+    int thrice(int x) { return 3 * x; }
+};
 void stop();
 // What it does.
 int a::twice(int x) {
@@ -126,9 +129,11 @@ def test_a_cut_is_by_name_and_fails_on_what_it_does_not_understand(tmp_path: Pat
     source.write_text(SOURCE)
     dropped = cut.drop_statement(tmp_path, spec.cut_of("x.cc: a::twice: stop"))
     assert dropped == "    stop();\n" and source.read_text() == SOURCE.replace("    stop();\n", "")
-    new = {"x.cc": {"a::twice": cut.Body(b"// Yours.\n", b"\n    return 0;\n"), "once": cut.Body(b"", b" return 0; ")}}
+    new = {"x.cc": {"a::twice": cut.Body(b"// Yours.\n", b"\n    return 0;\n"), "once": cut.Body(b"", b" return 0; "),
+                    "b::thrice": cut.Body(b"// Yours.\n", b"\n    return 0;\n")}}
     removed = cut.splice(tmp_path, new)
     assert "int once(int x) { return 0; }" in source.read_text()
+    assert "class b {\n    // Yours.\n    int thrice(int x) {\n        return 0;\n    }\n};" in source.read_text()
     assert "// Yours.\nint a::twice(int x) {\n    return 0;\n}\n" in source.read_text()
     assert ("x.cc", "a::twice", "\n    return 2 * x;\n") in removed
     for wrong, why in (("nosuch", "defined 0 times"), ("a::nosuch", "defined 0 times")):
@@ -197,7 +202,7 @@ def test_what_a_stranger_prints_stops_no_grading(tmp_path: Path) -> None:
     says = "echo stage forked; echo stage forked; echo value a " + "9" * 5000 + "; echo value b 7"
     looks = [spec.Look("forked", range(2), 0, 1)]
     process = subprocess.Popen(["sh", "-c", says], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    ran = machine._converse(process, tmp_path, 5, looks, time.monotonic() + 60)
+    ran = machine._converse(process, tmp_path, 5, looks, 128, time.monotonic() + 60)
     assert (ran.status, ran.values, ran.stages) == (0, {"b": 7}, ["forked", "forked"])
     assert len(ran.faults) == 1 and "memory cannot be looked at" in ran.faults[0]
     assert kernels.printable("a\n\udcffb") == "a??b"

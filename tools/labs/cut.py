@@ -17,6 +17,7 @@ from .spec import Cut, LabError
 
 LIBRARY = Path("/usr/lib/llvm-19/lib/libclang-19.so.1")
 FUNCTIONS = {"FUNCTION_DECL", "CXX_METHOD", "CONSTRUCTOR", "DESTRUCTOR"}
+SCOPES = {"NAMESPACE", "CLASS_DECL", "STRUCT_DECL"}
 WORST_HARMLESS = 2  # clang's severity of a warning
 
 
@@ -36,6 +37,11 @@ class Body:
 
     comment: bytes
     body: bytes
+
+    def indented(self, by: bytes) -> Body:
+        """As it stands in a class; the brace behind it, too."""
+        comment, body = (re.sub(rb"^(?=[^\n])", by, text, flags=re.MULTILINE) for text in (self.comment, self.body))
+        return Body(comment, body + (by if body.endswith(b"\n") else b""))
 
 
 def cindex() -> Any:
@@ -73,7 +79,7 @@ class Source:
         for child in cursor.get_children():
             if child.location.file is None or child.location.file.name != str(self.path):
                 continue
-            if child.kind.name == "NAMESPACE":
+            if child.kind.name in SCOPES:
                 yield from self._functions(child)
             elif child.kind.name in FUNCTIONS and child.is_definition():
                 yield child
@@ -157,7 +163,8 @@ def splice(tree: Path, bodies: dict[str, dict[str, Body]], includes: Path | None
         text = source.text
         places = {function: source.place(function) for function in functions}
         for function, place in sorted(places.items(), key=lambda each: -each[1].start):
-            new = functions[function]
+            line = text[place.start:place.end]
+            new = functions[function].indented(line[:len(line) - len(line.lstrip(b" "))])
             removed.append((file, function, text[place.body:place.end].decode()))
             text = text[:place.body] + new.body + text[place.end:]
             if new.comment:

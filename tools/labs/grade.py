@@ -174,6 +174,7 @@ class Grader:
         try:
             return machine.run(elf, words_of(test, seed), out, seed=seed, looks=test.looks,
                                options=options + (["--check"] if check else []), limit=self.limit,
+                               memory=test.memory, swap=test.swap,
                                program=clean.programs / test.program.stem if test.program else None)
         finally:
             shutil.rmtree(out, ignore_errors=True)

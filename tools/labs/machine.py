@@ -23,7 +23,6 @@ from sporklib.paths import ROOT
 from .sandbox import Limits, Sandbox, open_plain
 from .spec import Look
 
-MEMORY = 128  # MiB
 PAGE = 4096
 WORDS = 8  # docs/labs/lab.h
 MASK = (1 << 64) - 1
@@ -90,11 +89,11 @@ class Monitor:
         self._socket.close()
 
 
-def look(monitor: Monitor, out: Path, seed: int, looks: list[Look]) -> list[str]:
+def look(monitor: Monitor, out: Path, seed: int, looks: list[Look], memory_size: int) -> list[str]:
     """What is not in memory as it should be. The machine stands still meanwhile."""
     image = out / "memory"
     monitor.do("stop")
-    monitor.do("pmemsave", val=0, size=MEMORY << 20, filename="/out/memory")
+    monitor.do("pmemsave", val=0, size=memory_size << 20, filename="/out/memory")
     counts = {contents(seed, each.generation, page): 0 for each in looks for page in each.pages}
     with open_plain(image) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
         for at in range(0, len(memory), PAGE):
@@ -120,11 +119,14 @@ def sandbox_for(out: Path, limit: float) -> Sandbox:
 
 
 def run(kernel: Path, command: list[str], out: Path, *, seed: int, looks: list[Look], options: list[str],
-        program: Path | None, limit: float) -> Ran:
-    """Runs the command on the kernel. `out` is this run's own folder, with a short name for the monitor's socket."""
+        program: Path | None, limit: float, memory: int = 128, swap: int = 0) -> Ran:
+    """Runs the command on the kernel. `out` is this run's own folder, with a short name for the monitor's socket;
+    `memory` and `swap` are MiB."""
     shutil.copy2(kernel, out / "spork.elf")
-    words = ["/spork/tools/spork", "run", "--kernel", "/out/spork.elf", "--mem", f"{MEMORY}M",
+    words = ["/spork/tools/spork", "run", "--kernel", "/out/spork.elf", "--mem", f"{memory}M",
              "--timeout", str(limit), *options]
+    if swap:
+        words += ["--swap", f"{swap}M"]
     if looks:
         words += ["--qemu=-qmp", "--qemu=unix:/out/qmp,server=on,wait=off"]
     if program is not None:
@@ -135,7 +137,7 @@ def run(kernel: Path, command: list[str], out: Path, *, seed: int, looks: list[L
         process = subprocess.Popen(sandbox_for(out, limit).command([*words, "--", *command]), stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, stderr=said, start_new_session=True)
         try:
-            ran = _converse(process, out, seed, looks, started + limit + GRACE)
+            ran = _converse(process, out, seed, looks, memory, started + limit + GRACE)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -146,7 +148,8 @@ def run(kernel: Path, command: list[str], out: Path, *, seed: int, looks: list[L
     return ran
 
 
-def _converse(process: subprocess.Popen[bytes], out: Path, seed: int, looks: list[Look], until: float) -> Ran:
+def _converse(process: subprocess.Popen[bytes], out: Path, seed: int, looks: list[Look], memory: int,
+              until: float) -> Ran:
     assert process.stdin and process.stdout
     ran = Ran(124)
     monitor = None
@@ -171,7 +174,7 @@ def _converse(process: subprocess.Popen[bytes], out: Path, seed: int, looks: lis
                     if here and ran.stages.count(here[0].stage) == 1:
                         try:
                             monitor = monitor or Monitor(out / "qmp")
-                            ran.faults += look(monitor, out, seed, here)
+                            ran.faults += look(monitor, out, seed, here, memory)
                         except (OSError, ValueError) as error:  # the machine has ended, or is no machine any more
                             ran.faults.append(f"at {here[0].stage}: memory cannot be looked at: {error}")
                     _go_on(process.stdin)

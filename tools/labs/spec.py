@@ -75,6 +75,8 @@ class Test:
     smp: int = 2
     icount: bool = False
     check: bool = False
+    memory: int = 128  # MiB
+    swap: int = 0  # MiB of a disk to swap to; 0: none
     at_most: dict[str, int] = field(default_factory=dict)
     at_least: dict[str, int] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
@@ -155,7 +157,8 @@ def cut_of(text: str) -> Cut:
 def test_of(table: dict[str, Any], folder: Path, where: str, hidden: bool) -> Test:
     words = take(table, where, {
         "name": str, "points": int, "run": str, "group": "", "program": "", "after": "", "starter": False, "smp": 2,
-        "icount": False, "check": False, "at_most": {}, "at_least": {}, "look": [], "sum": []})
+        "icount": False, "check": False, "memory": 128, "swap": 0, "at_most": {}, "at_least": {}, "look": [],
+        "sum": []})
     program = folder / words["program"] if words["program"] else None
     if program is not None and not program.is_file():
         raise LabError(f"{where}: there is no program {program}")
@@ -170,7 +173,7 @@ def test_of(table: dict[str, Any], folder: Path, where: str, hidden: bool) -> Te
         raise LabError(f"{where}: time stands still for nobody who waits in a machine that counts instructions")
     return Test(words["name"], words["points"], words["run"].split(), hidden, words["group"], program,
                 words["after"] or None, words["starter"], words["smp"], words["icount"], words["check"],
-                words["at_most"], words["at_least"], looks, sums)
+                words["memory"], words["swap"], words["at_most"], words["at_least"], looks, sums)
 
 
 def tests_of(path: Path, tables: list[dict[str, Any]], hidden: bool) -> list[Test]:
