@@ -19,7 +19,7 @@ from pathlib import Path
 from sporklib.results import UNPRINTABLE
 
 from . import machine
-from .kernels import Kernel, Pristine, build, pristine
+from .kernels import Kernel, Pristine, broken_kernel, build, pristine
 from .sandbox import works
 from .spec import Lab, Test
 
@@ -87,6 +87,9 @@ def first_words(text: str) -> str:
 
 def faults_of(test: Test, ran: machine.Ran, seed: int) -> list[str]:
     """What is not as it must be."""
+    if test.broken:  # that it did not end is no finding
+        noticed = ran.status not in (0, 124) or "panic: " in ran.said
+        return [] if noticed else ["it did not end in time" if ran.status == 124 else "it does not notice the fault"]
     faults = list(ran.faults)
     missing = [stage for stage in dict.fromkeys(each.stage for each in test.looks) if ran.stages.count(stage) != 1]
     faults += [f"the program came {ran.stages.count(stage)} times to the stage {stage}, not once" for stage in missing]
@@ -145,12 +148,12 @@ class Grader:
             elif time.monotonic() - started > WHOLE_LIMIT:
                 mark.first = "not run: the time for all tests is over"
             else:
-                self._one(clean, kernel.elf, test, mark)
+                self._one(clean, kernel, test, mark)
             seen(result)
 
-    def _one(self, clean: Pristine, elf: Path, test: Test, mark: Mark) -> None:
+    def _one(self, clean: Pristine, kernel: Kernel, test: Test, mark: Mark) -> None:
         seed = random.SystemRandom().getrandbits(63)
-        ran = self._machine(clean, elf, test, seed, test.check)
+        ran = self._machine(clean, kernel, test, seed, test.check)
         faults = faults_of(test, ran, seed)
         mark.seconds = ran.seconds
         mark.passed = not faults
@@ -158,9 +161,9 @@ class Grader:
             mark.points, mark.first = test.points, ""
             return
         said = ran.said + ran.output
-        if not test.check and "panic: " not in said:
+        if not test.check and not test.broken and "panic: " not in said:
             # The kernel looks at its own rules now: what breaks is said where it breaks.
-            again = self._machine(clean, elf, test, seed, True)
+            again = self._machine(clean, kernel, test, seed, True)
             if "panic: " in again.said:
                 said = again.said
         told = first_words(said)
@@ -168,14 +171,16 @@ class Grader:
         mark.report = plain("\n".join([*faults, *([f"the kernel says: {told}"] if told else []), "",
                                        said[-TEXT:]]).strip())
 
-    def _machine(self, clean: Pristine, elf: Path, test: Test, seed: int, check: bool) -> machine.Ran:
+    def _machine(self, clean: Pristine, kernel: Kernel, test: Test, seed: int, check: bool) -> machine.Ran:
+        assert kernel.elf is not None
+        elf = broken_kernel(clean, test.broken) if test.broken else kernel.elf
+        program = clean.programs / test.program.stem if test.program else kernel.program
         options = ["--icount", "--append", "norandmaps"] if test.icount else ["--smp", str(test.smp)]
         out = Path(tempfile.mkdtemp(prefix="lab-"))
         try:
             return machine.run(elf, words_of(test, seed), out, seed=seed, looks=test.looks,
                                options=options + (["--check"] if check else []), limit=self.limit,
-                               memory=test.memory, swap=test.swap,
-                               program=clean.programs / test.program.stem if test.program else None)
+                               memory=test.memory, swap=test.swap, program=program)
         finally:
             shutil.rmtree(out, ignore_errors=True)
 

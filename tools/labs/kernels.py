@@ -47,6 +47,7 @@ class Kernel:
     elf: Path | None  # None: it could not be built
     said: str = ""
     notes: list[str] = field(default_factory=list)
+    program: Path | None = None  # where that is what was handed in
 
 
 def hash_of(lab: Lab) -> str:
@@ -75,16 +76,43 @@ def _make(tree: Path, *words: str) -> str:
     return done.stdout
 
 
-def _build_programs(lab: Lab, folder: Path) -> None:
-    """The lab's own, as user programs are built."""
-    folder.mkdir(exist_ok=True)
+def program_line(source: str, made: str) -> list[str]:
+    """How a user program is built."""
     compiler = os.environ.get("MUSL_CC", "musl-gcc").split()
+    return [*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-static",
+            "-o", made, source]
+
+
+def _build_programs(lab: Lab, folder: Path) -> None:
+    """The lab's own."""
+    folder.mkdir(exist_ok=True)
     for source in programs(lab):
-        done = subprocess.run([*compiler, "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
-                               "-static", "-o", str(folder / source.stem), str(source)], capture_output=True, text=True,
+        done = subprocess.run(program_line(str(source), str(folder / source.stem)), capture_output=True, text=True,
                               check=False)
         if done.returncode != 0:
             raise ToolError(f"{source} cannot be compiled:\n{done.stderr}")
+
+
+def broken_kernel(clean: Pristine, patch: str) -> Path:
+    return clean.programs / f"{Path(patch).stem}.elf"
+
+
+def _build_broken(lab: Lab, tree: Path, clean: Pristine) -> None:
+    """The kernels that a program is tried on: the pristine one with a patch each."""
+    def change(patch: str, *words: str) -> None:
+        done = subprocess.run(["patch", "-p1", "-s", *words, "-i", str(ROOT / patch)], cwd=tree,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ToolError(f"{patch} does not apply: {done.stdout}")
+
+    patches = sorted({test.broken for test in lab.tests if test.broken})
+    for patch in patches:
+        change(patch, "--forward")
+        _make(tree, "build/kernel/spork.elf")
+        shutil.copy2(tree / "build/kernel/spork.elf", broken_kernel(clean, patch))
+        change(patch, "-R")
+    if patches:
+        _make(tree, "build/kernel/spork.elf")
 
 
 def pristine(lab: Lab) -> Pristine:
@@ -103,7 +131,10 @@ def pristine(lab: Lab) -> Pristine:
                 shutil.copytree(BUILD / part, tree / "build" / part)
             _make(tree, "build/kernel/spork.elf")
             _build_programs(lab, made_programs)
+            _build_broken(lab, tree, Pristine(tree, made_programs, now, {}, ""))
             stamp.write_text(now)
+        if lab.asks_for_program:
+            return Pristine(tree, made_programs, now, {}, "")
         told = _make(tree, "-n", *(f"-W{name}" for name in lab.submit), "build/kernel/spork.elf")
     lines = told.splitlines()
     compile_lines = {name: line for name in lab.submit for line in lines
@@ -163,12 +194,28 @@ def take_in(lab: Lab, clean: Pristine, submission: Path, folder: Path) -> tuple[
     return taken, notes
 
 
+def _build_handed_in(name: str, clean: Pristine, sandbox: Sandbox, compiled: Path, work: Path,
+                     notes: list[str]) -> Kernel:
+    """The kernel as it is, and the program that is to test it."""
+    stem = Path(name).stem
+    status, said = sandbox.run(program_line(name, f"/out/{stem}"))
+    made = read_plain(compiled / stem) if status == 0 else None
+    if made is None:
+        return Kernel(None, said or f"the compiler ended with {status}", notes)
+    program = work / stem
+    program.write_bytes(made)
+    program.chmod(0o755)
+    return Kernel(clean.tree / "build/kernel/spork.elf", said, notes, program)
+
+
 def build(lab: Lab, clean: Pristine, submission: Path, work: Path) -> Kernel:
     """The submission's kernel. `work` is an empty folder of its own."""
     given, compiled, linked = (work / name for name in ("given", "compiled", "linked"))
     for each in (given, compiled, linked):
         each.mkdir()
     taken, notes = take_in(lab, clean, submission, given)
+    if lab.asks_for_program:
+        return _build_handed_in(lab.submit[0], clean, Sandbox(clean.tree, compiled, taken), compiled, work, notes)
     for name in taken:
         command = clean.compile[name].replace(f"build/kernel/{name}.o", f"/out/{object_name(name)}")
         status, said = Sandbox(clean.tree, compiled, taken).run(["sh", "-c", command])

@@ -31,6 +31,8 @@ def change(lab: Lab, submission: Submission, folder: Path) -> None:
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LabError(f"{submission.patch} does not apply: {done.stdout}")
+    if submission.file:
+        shutil.copy2(lab.folder / "hidden" / submission.file, folder / lab.submit[0])
     if submission.bodies:
         splice(folder, bodies_in(lab.folder / "hidden" / submission.bodies), includes=ROOT)
     if submission.add:
@@ -43,11 +45,14 @@ def change(lab: Lab, submission: Submission, folder: Path) -> None:
 
 @contextmanager
 def submissions(lab: Lab) -> Iterator[list[tuple[Submission, Path]]]:
-    """Starter, solution and those that are kept, each in a folder. The starter has no points."""
+    """Starter, solution and those that are kept, each in a folder. The starter has no points, but for tests that
+    it is to pass."""
     with tempfile.TemporaryDirectory(prefix="lab-") as made:
         all_of_them: list[tuple[Submission, Path]] = []
-        for number, each in enumerate([Submission("starter", 0), Submission("solution", lab.points),
-                                       *lab.submissions]):
+        solution = "solution.c" if lab.asks_for_program else None
+        passed = sum(test.points for test in lab.tests if test.starter)
+        for number, each in enumerate([Submission("starter", passed),
+                                       Submission("solution", lab.points, file=solution), *lab.submissions]):
             folder = Path(made) / f"{number:02}"
             folder.mkdir()
             copy_files(lab, pristine(lab).tree if number == 0 else ROOT, folder)

@@ -77,6 +77,7 @@ class Test:
     check: bool = False
     memory: int = 128  # MiB
     swap: int = 0  # MiB of a disk to swap to; 0: none
+    broken: str | None = None  # a patch: on the kernel that has it the program must fail
     at_most: dict[str, int] = field(default_factory=dict)
     at_least: dict[str, int] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Submission:
     name: str
     points: int
     patch: str | None = None  # a patch of the tree
+    file: str | None = None  # of hidden/: what is handed in, where that is a program
     bodies: str | None = None  # a folder with bodies, as starter/ has them
     drop: str | None = None  # a file that is not handed in
     add: str | None = None  # "FILE: a line that is added at its end"
@@ -104,6 +106,7 @@ class Lab:
     points: int
     hours: int
     submit: list[str]
+    asks_for_program: bool  # what is handed in is a program that tests kernels, not a part of a kernel
     cuts: list[Cut]
     passages: list[Passage]
     tests: list[Test]
@@ -157,8 +160,8 @@ def cut_of(text: str) -> Cut:
 def test_of(table: dict[str, Any], folder: Path, where: str, hidden: bool) -> Test:
     words = take(table, where, {
         "name": str, "points": int, "run": str, "group": "", "program": "", "after": "", "starter": False, "smp": 2,
-        "icount": False, "check": False, "memory": 128, "swap": 0, "at_most": {}, "at_least": {}, "look": [],
-        "sum": []})
+        "icount": False, "check": False, "memory": 128, "swap": 0, "broken": "", "at_most": {}, "at_least": {},
+        "look": [], "sum": []})
     program = folder / words["program"] if words["program"] else None
     if program is not None and not program.is_file():
         raise LabError(f"{where}: there is no program {program}")
@@ -173,7 +176,7 @@ def test_of(table: dict[str, Any], folder: Path, where: str, hidden: bool) -> Te
         raise LabError(f"{where}: time stands still for nobody who waits in a machine that counts instructions")
     return Test(words["name"], words["points"], words["run"].split(), hidden, words["group"], program,
                 words["after"] or None, words["starter"], words["smp"], words["icount"], words["check"],
-                words["memory"], words["swap"], words["at_most"], words["at_least"], looks, sums)
+                words["memory"], words["swap"], words["broken"] or None, words["at_most"], words["at_least"], looks, sums)
 
 
 def tests_of(path: Path, tables: list[dict[str, Any]], hidden: bool) -> list[Test]:
@@ -203,26 +206,33 @@ def load(name: str, labs: Path = LABS) -> Lab:
     if not path.is_file():
         there = ", ".join(names(labs)) or "none"
         raise LabError(f"there is no lab {name}; there are: {there}")
-    words = take(read(path), str(path), {"title": str, "points": int, "hours": int, "submit": list, "test": list})
+    words = take(read(path), str(path), {"title": str, "points": int, "hours": int, "submit": list, "test": list,
+                                   "kind": "kernel"})
+    if words["kind"] not in ("kernel", "program") or (words["kind"] == "program" and len(words["submit"]) != 1):
+        raise LabError(f"{path}: kind is kernel, or program: then one C source is handed in")
     tests = tests_of(path, words["test"], hidden=False)
     hidden = folder / "hidden" / "lab.toml"
+    asks_for_program = words["kind"] == "program"
     more = take(read(hidden) if hidden.is_file() else {"cut": []}, str(hidden), {
-        "cut": list, "passage": [], "leave_out": [], "harmless": [], "test": [], "submission": []})
+        "cut": [] if asks_for_program else list, "passage": [], "leave_out": [], "harmless": [], "test": [],
+        "submission": []})
     tests += tests_of(hidden, more["test"], hidden=True)
-    submissions = [Submission(each["name"], each["points"], each["patch"] or None, each["bodies"] or None,
-                              each["drop"] or None, each["add"] or None, each["limit"])
+    submissions = [Submission(each["name"], each["points"], each["patch"] or None, each["file"] or None,
+                              each["bodies"] or None, each["drop"] or None, each["add"] or None, each["limit"])
                    for each in (take(each, f"{hidden}: submission", {"name": str, "points": int, "patch": "",
-                                                                     "bodies": "", "drop": "", "add": "",
+                                                                     "file": "", "bodies": "", "drop": "", "add": "",
                                                                      "limit": 0})
                                 for each in more["submission"])]
     passages = [Passage(**take(each, f"{hidden}: passage", {"file": str, "first": str, "last": str,
                                                             "instead": "*(This is what the lab asks for.)*"}))
                 for each in more["passage"]]
     lab = Lab(name, folder, words["title"], words["points"], words["hours"], words["submit"],
-              [cut_of(each) for each in more["cut"]], passages, tests, submissions,
+              asks_for_program, [cut_of(each) for each in more["cut"]], passages, tests, submissions,
               [test.name for test in tests if not test.starter], more["leave_out"], more["harmless"])
     if strange := {cut.file for cut in lab.cuts} - set(lab.submit):
         raise LabError(f"{hidden}: what is cut in {', '.join(sorted(strange))} cannot be handed in")
+    if not asks_for_program and any(test.broken for test in tests):
+        raise LabError(f"{hidden}: a submission that is a part of a kernel is not tried on others")
     check_tests(lab, hidden.is_file())
     return lab
 

@@ -1,0 +1,5 @@
+// It stands still everywhere: that is no finding.
+int main(void) {
+    for (;;)
+        ;
+}
