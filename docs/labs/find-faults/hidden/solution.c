@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,15 +49,21 @@ static int in_child(int (*does)(char*), char* at) {
     return status;
 }
 
-static int shrinks(char* at) { return sbrk(-16 * PAGE) == (void*)-1 || !at; }
-
-static void heap_outlives_the_childs(void) {
-    char* at = sbrk(16 * PAGE);
-    need(at != (void*)-1, "brk");
-    fill(at, 16, 3);
-    need(in_child(shrinks, at) == 0, "the child shrinks its heap");
-    need(holds(at, 16, 3), "what a child gives back is its own");
-    need(sbrk(-16 * PAGE) != (void*)-1, "brk");
+static void stores_stay_apart(void) {
+    char* at = map(8);
+    int written[2];
+    char byte = 0;
+    fill(at, 8, 21);
+    need(pipe(written) == 0, "pipe");
+    pid_t child = fork();
+    need(child >= 0, "fork");
+    if (child == 0)
+        _exit(read(written[0], &byte, 1) != 1 || !holds(at, 8, 21));
+    fill(at, 8, 42);
+    need(write(written[1], &byte, 1) == 1, "write");
+    int status;
+    need(waitpid(child, &status, 0) == child && status == 0, "what the parent writes is its own");
+    need(munmap(at, 8 * PAGE) == 0, "munmap");
 }
 
 static int turns_and_writes(char* at) {
@@ -122,7 +127,7 @@ static void halves_stay(void) {
 }
 
 int main(void) {
-    heap_outlives_the_childs();
+    stores_stay_apart();
     rights_do_not_join();
     unmap_from_a_hole();
     vfork_waits_on_any_stack();
