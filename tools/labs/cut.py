@@ -69,7 +69,9 @@ class Source:
         if not self.path.is_file():
             raise LabError(f"there is no file {file}")
         self.text = self.path.read_bytes()
-        self._unit = cindex().Index.create().parse(str(self.path), args=flags(includes or tree))
+        whole = includes or tree
+        beside = f"-I{(whole / file).parent}"  # also of a source that lies in a folder by itself
+        self._unit = cindex().Index.create().parse(str(self.path), args=[*flags(whole), beside])
         for said in self._unit.diagnostics:
             if said.severity > WORST_HARMLESS:
                 raise LabError(f"{file}: clang does not understand it: {said.spelling}, "

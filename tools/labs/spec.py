@@ -176,7 +176,8 @@ def test_of(table: dict[str, Any], folder: Path, where: str, hidden: bool) -> Te
         raise LabError(f"{where}: time stands still for nobody who waits in a machine that counts instructions")
     return Test(words["name"], words["points"], words["run"].split(), hidden, words["group"], program,
                 words["after"] or None, words["starter"], words["smp"], words["icount"], words["check"],
-                words["memory"], words["swap"], words["broken"] or None, words["at_most"], words["at_least"], looks, sums)
+                words["memory"], words["swap"], words["broken"] or None, words["at_most"], words["at_least"],
+                looks, sums)
 
 
 def tests_of(path: Path, tables: list[dict[str, Any]], hidden: bool) -> list[Test]:
@@ -206,8 +207,8 @@ def load(name: str, labs: Path = LABS) -> Lab:
     if not path.is_file():
         there = ", ".join(names(labs)) or "none"
         raise LabError(f"there is no lab {name}; there are: {there}")
-    words = take(read(path), str(path), {"title": str, "points": int, "hours": int, "submit": list, "test": list,
-                                   "kind": "kernel"})
+    words = take(read(path), str(path), {
+        "title": str, "points": int, "hours": int, "submit": list, "test": list, "kind": "kernel"})
     if words["kind"] not in ("kernel", "program") or (words["kind"] == "program" and len(words["submit"]) != 1):
         raise LabError(f"{path}: kind is kernel, or program: then one C source is handed in")
     tests = tests_of(path, words["test"], hidden=False)
