@@ -136,7 +136,6 @@ protected:
         uint64_t start, end;
         purpose what_for;
         bool urgent = false; // not to wait for memory
-        bool ready = false;  // make_ready() has been called
         uint64_t index() const { return start >> page_shift; }
         bool writes() const { return what_for != purpose::read; }
     };

@@ -201,6 +201,16 @@ void uvm_vnode::written(vm_page& page) {
     ASSERT(is.writers > 0);
     is.writers--;
     set_dirt(page.index, before, is);
+    if (std::exchange(cutting_, false))
+        tell_waiters();
+}
+
+void uvm_vnode::make_clean(uint64_t index, uint8_t sectors) {
+    const dirt before = dirt_of(index);
+    dirt is = before;
+    is.dirty &= ~sectors;
+    if (!before.over())
+        set_dirt(index, before, is);
 }
 
 void uvm_vnode::leave_list_if_clean() {
@@ -220,12 +230,8 @@ void uvm_vnode::forget(uint64_t start, uint64_t end) {
         uint64_t ticket = 0;
         {
             lock_guard guard(lock_);
-            const dirt before = dirt_of(index);
-            dirt is = before;
-            is.dirty &= ~sectors;
-            if (!before.over())
-                set_dirt(index, before, is);
-            if (is.writing & sectors)
+            make_clean(index, sectors);
+            if (dirt_of(index).writing & sectors)
                 ticket = write_ticket();
         }
         if (ticket)
@@ -237,6 +243,10 @@ void uvm_vnode::forget(uint64_t start, uint64_t end) {
 }
 
 // ---- Pages come ------------------------------------------------------------------------------
+
+uint8_t uvm_vnode::sectors_before_end(uint64_t index) const {
+    return sectors_within(index, index << page_shift, size());
+}
 
 uint64_t uvm_vnode::end_of_page(uint64_t index) const {
     return std::min((index + 1) << page_shift, std::max(size(), index << page_shift));
@@ -316,20 +326,43 @@ void uvm_vnode::page_came(vm_page& page, swap_slot, const status& read, bool) {
 // What of a page lies past the end is anything on the disk, and whatever programs have stored there.
 void uvm_vnode::zero_tail(uint64_t from) { zero(from, page_round_up(from)); }
 
+// Of a page that a fault wants to store into. If it has gone meanwhile, or the file ends before it, who asked
+// finds out for himself.
 status uvm_vnode::make_ready(uint64_t start, uint64_t end) {
     limit_dirty();
+    held_page held;
     {
-        const store_use store(*this);
-        if (!store)
-            return fail(Errno::io);
-        TRY(store->allocate(start, end));
+        lock_guard guard(lock_);
+        vm_page* page = at(start >> page_shift).in_memory();
+        end = std::min(end, size());
+        if (!page || start >= end)
+            return {};
+        held = TRY(pin(*page, 0));
     }
-    const uint64_t index = start >> page_shift;
+    return give_place(held, start, end);
+}
+
+expected<held_page> uvm_vnode::pin(vm_page& page, uint8_t sectors) {
+    TRY(make_dirty(page, sectors, 1));
+    page.wire_count++;
+    return held_page(ref_ptr<uvm_pages>(this), &page, true);
+}
+
+// The page stays until it is dirty: from the disk would come what had the place before. If the call fails, some
+// of it may have one all the same.
+status uvm_vnode::give_place(const held_page& held, uint64_t start, uint64_t end) {
+    status given = fail(Errno::io);
+    if (const store_use store(*this); store)
+        given = store->allocate(start, end);
     lock_guard guard(lock_);
-    vm_page* page = at(index).page();
-    if (page && (start & page_mask) == 0 && end >= end_of_page(index) && end > start)
-        page->placed = true;
-    return {};
+    vm_page& page = *held.page();
+    if (page.object != this)
+        return given;
+    make_held_dirty(page, given ? sectors_of(start, end)
+                                : sectors_within(page.index, start, std::min(end, size())));
+    if (given && (start & page_mask) == 0 && end >= end_of_page(page.index))
+        page.placed = true;
+    return given;
 }
 
 expected<vm_page*> uvm_vnode::get(uint64_t index, bool write) {
@@ -339,7 +372,7 @@ expected<vm_page*> uvm_vnode::get(uint64_t index, bool write) {
     if (!page || (write && !page->placed))
         return fail(Errno::again);
     if (write)
-        TRY(make_dirty(*page, page_store::whole_page, 0));
+        TRY(make_dirty(*page, sectors_before_end(index), 0));
     return page;
 }
 
@@ -406,28 +439,33 @@ expected<vm_page*> uvm_vnode::page_for(wanted_bytes& bytes, page_in& later) {
 
 expected<held_page> uvm_vnode::try_hold(wanted_bytes& bytes, page_in& later) {
     const bool stores = bytes.what_for == purpose::write || bytes.what_for == purpose::extend;
-    lock_guard guard(lock_);
-    if (bytes.what_for != purpose::extend && bytes.index() >= pages_of(size()))
-        return fail(Errno::fault);
-    vm_page* page = TRY(page_for(bytes, later));
-    // What lies past the end of its page has no place yet, even if the rest has.
-    const bool placed = page->placed && bytes.end <= size();
-    if (stores && !placed && !std::exchange(bytes.ready, true)) {
-        later.make_ready(ref_ptr<uvm_object>(this), bytes.start, bytes.end);
-        return fail(Errno::again);
+    held_page held;
+    {
+        lock_guard guard(lock_);
+        if (bytes.what_for != purpose::extend && bytes.index() >= pages_of(size()))
+            return fail(Errno::fault);
+        vm_page* page = TRY(page_for(bytes, later));
+        if (!bytes.writes()) {
+            page->wire_count++;
+            return held_page(ref_ptr<uvm_pages>(this), page);
+        }
+        // What lies past the end of its page has no place yet, even if the rest has.
+        const bool placed = !stores || (page->placed && bytes.end <= size());
+        held = TRY(pin(*page, stores && placed ? sectors_of(bytes.start, bytes.end) : 0));
+        if (bytes.what_for == purpose::extend && bytes.start > size())
+            zero(size(), std::min(bytes.start, page_round_up(size())));
+        if (placed)
+            return held;
     }
-    if (bytes.writes())
-        TRY(make_dirty(*page, stores ? sectors_of(bytes.start, bytes.end) : 0, 1));
-    if (bytes.what_for == purpose::extend && bytes.start > size())
-        zero(size(), std::min(bytes.start, page_round_up(size())));
-    page->wire_count++;
-    return held_page(ref_ptr<uvm_pages>(this), page, bytes.writes());
+    TRY(give_place(held, bytes.start, bytes.end));
+    return held;
 }
 
 // ---- Pages are written -----------------------------------------------------------------------
 
 // Those from `from` on, in [from, end), that are dirty and lie in a row: they are being written then.
-// None, and true: the page at `from` is, by somebody else.
+// None, and true: the page at `from` is, by somebody else. What lies past the end stays: it may have no place, or
+// lose it.
 bool uvm_vnode::gather(uint64_t& from, uint64_t end, bool retry, run& r) {
     for (uint64_t index = from; r.count < cluster; index++) {
         void* word = dirty_.find_from(index, end);
@@ -438,7 +476,8 @@ bool uvm_vnode::gather(uint64_t& from, uint64_t end, bool retry, run& r) {
             from = index;
             return r.count == 0;
         }
-        if (!before.dirty || before.writing || (before.failed && !retry)) {
+        const uint8_t sectors = before.dirty & sectors_before_end(index);
+        if (!sectors || before.writing || (before.failed && !retry)) {
             if (r.count)
                 break;
             continue;
@@ -448,7 +487,8 @@ bool uvm_vnode::gather(uint64_t& from, uint64_t end, bool retry, run& r) {
         if (!before.writers)
             zero_tail(end_of_page(index));
         dirt is = before;
-        is.writing = std::exchange(is.dirty, 0);
+        is.writing = sectors;
+        is.dirty &= ~sectors;
         set_dirt(index, before, is);
         page.wire_count++;
         if (r.count == 0)
@@ -497,7 +537,7 @@ void uvm_vnode::write_ended(run& r, const status& result) {
 uvm_vnode::flushed uvm_vnode::flush_pages(uint64_t first, uint64_t end, bool retry, uint64_t most) {
     flushed done;
     end = std::min(end, pages_of(size()));
-    for (unsigned waits = 0; first < end && done.pages < most;) {
+    while (first < end && done.pages < most) {
         if (!long_work::go_on()) {
             done.result = fail(Errno::intr);
             break;
@@ -510,17 +550,12 @@ uvm_vnode::flushed uvm_vnode::flush_pages(uint64_t first, uint64_t end, bool ret
                 ticket = write_ticket();
         }
         if (ticket) {
-            // What was dirty before this call is in that write, or in the next one.
+            // It may be dirty again, and what was so before this call with it. Of several who wait one writes it.
             wait_for_write(ticket);
-            if (++waits > 2) {
-                first++;
-                waits = 0;
-            }
             continue;
         }
         if (r.count == 0)
             break;
-        waits = 0;
         if (const status written = write(r); !written)
             done.result = written;
         else
@@ -663,7 +698,8 @@ void uvm_vnode::give_up() {
 
 // ---- Size ------------------------------------------------------------------------------------
 
-// A page of [first, end) that is read: `later`; one that is written: a ticket; neither: 0.
+// A page of [first, end) that is read: `busy`; one that is written, or held by who stores into it: a ticket;
+// neither: 0.
 uint64_t uvm_vnode::moving_in(uint64_t first, uint64_t end, vm_page*& busy) {
     uint64_t index = first;
     for (; place found = next_place(index, end); index++)
@@ -673,8 +709,10 @@ uint64_t uvm_vnode::moving_in(uint64_t first, uint64_t end, vm_page*& busy) {
             return UINT64_MAX;
         }
     for (index = first; void* word = dirty_.find_from(index, end); index++)
-        if (dirt::of(word).writing)
+        if (const dirt is = dirt::of(word); is.writing || is.writers) {
+            cutting_ = true;
             return write_ticket();
+        }
     return 0;
 }
 
@@ -718,9 +756,14 @@ void uvm_vnode::grow(uint64_t new_size) {
     size_.store(new_size, std::memory_order_release);
 }
 
+// Until nothing is on its way to a place past the end, or is to get one there.
 void uvm_vnode::trim() {
-    const uint64_t first = pages_of(size());
-    when_still(first, UINT64_MAX, [&]() REQUIRES(lock_) { remove_from(first); });
+    when_still(size() >> page_shift, UINT64_MAX, [&]() REQUIRES(lock_) {
+        const uint64_t end = size();
+        if (end & page_mask)
+            make_clean(end >> page_shift, uint8_t(~sectors_before_end(end >> page_shift)));
+        remove_from(pages_of(end));
+    });
     leave_list_if_clean();
 }
 
@@ -745,11 +788,9 @@ status uvm_vnode::resize(uint64_t new_size) {
         size_.store(new_size, std::memory_order_release);
         zero_tail(new_size);
     }
-    const uint64_t first = pages_of(new_size);
-    when_still(first, UINT64_MAX, [&]() REQUIRES(lock_) { remove_from(first); });
-    leave_list_if_clean();
+    trim();
     // From now on no page past the end can be copied.
-    if (first < pages_of(old_size))
+    if (const uint64_t first = pages_of(new_size); first < pages_of(old_size))
         drop_private_copies(first);
     return {};
 }

@@ -168,6 +168,11 @@ private:
     dirt dirt_of(uint64_t index) const REQUIRES(lock_);
     status make_dirty(vm_page& page, uint8_t sectors, uint32_t writers) REQUIRES(lock_);
     void set_dirt(uint64_t index, const dirt& before, const dirt& is) REQUIRES(lock_);
+    void make_clean(uint64_t index, uint8_t sectors) REQUIRES(lock_);
+    uint8_t sectors_before_end(uint64_t index) const;
+    // Holds the page for one more who writes to it. ENOMEM.
+    expected<held_page> pin(vm_page& page, uint8_t sectors) REQUIRES(lock_);
+    status give_place(const held_page& held, uint64_t start, uint64_t end) EXCLUDES(lock_);
     void remove_from(uint64_t first) REQUIRES(lock_);
     void zero_tail(uint64_t from) REQUIRES(lock_);
 
@@ -189,6 +194,8 @@ private:
     sparse_slots dirty_ GUARDED_BY(lock_);       // of dirt
     uint64_t dirty_count_ GUARDED_BY(lock_) = 0; // of those that count
     bool listed_ GUARDED_BY(lock_) = false;      // with all that have dirty pages
+    bool cutting_ GUARDED_BY(lock_) =
+        false; // somebody waits until pages are not held to be written
     uvm_swap::read_ahead ahead_ GUARDED_BY(lock_);
     // How reads that come in order are met: by clusters that widen, by none, by full ones.
     std::atomic<file_advice> reading_{file_advice::normal};

@@ -6,7 +6,9 @@
 #include "vm/uvm_vnode.h"
 
 #include <cstring>
+#include <functional>
 #include <map>
+#include <set>
 
 namespace {
 
@@ -30,12 +32,16 @@ public:
     }
     status write_pages(uint64_t first, std::span<const dirty_page> pages) override {
         writes++;
+        for (size_t i = 0; i < pages.size(); i++)
+            under_way.emplace(first + i, pages[i].sectors);
         status result;
         for (size_t i = 0; i < pages.size(); i++)
             if (place.contains(first + i))
                 if (const status s = move(disk_operation::write, *pages[i].page, place[first + i]);
                     !s)
                     result = s;
+        for (size_t i = 0; i < pages.size(); i++)
+            under_way.erase(under_way.find({first + i, pages[i].sectors}));
         return result;
     }
     status allocate(uint64_t start, uint64_t) override {
@@ -45,7 +51,9 @@ public:
         if (next == room)
             return fail(Errno::nospc);
         place[index] = next++;
-        return {};
+        if (meanwhile)
+            meanwhile();
+        return half ? fail(Errno::nospc) : status{};
     }
     void keep() override { kept++; }
     void let_go() override { kept--; }
@@ -58,6 +66,9 @@ public:
     std::map<uint64_t, uint64_t> place;
     uint64_t next = 1, room = disk_pages, writes = 0;
     int kept = 0;
+    std::multiset<std::pair<uint64_t, uint8_t>> under_way; // pages, and sectors of them
+    std::function<void()> meanwhile;                       // while a place is given
+    bool half = false; // blocks are smaller than pages, and the second is one too much
 
 private:
     status move(disk_operation operation, vm_page& page, uint64_t where) {
@@ -116,6 +127,15 @@ struct file_world {
                          .shared = shared,
                          .handle = ref_ptr<uvm_handle>::adopt(new open_file),
                          .object = file}));
+    }
+    // The next place has been another's, and is full of 0xee.
+    void leave_old_contents() {
+        for (uint64_t byte = 0; byte < page_size; byte += 64)
+            write(20, 0xee, byte);
+        REQUIRE(file->flush());
+        store.next = store.place[20];
+        store.place.erase(20);
+        REQUIRE(file->resize(pages(8)));
     }
     void forget_all() { // as if memory had been short
         REQUIRE(file->flush());
@@ -276,6 +296,73 @@ TEST_CASE("vnode: resize waits for what is being written and read", "[vnode]") {
         CHECK(w.read(i) == int(i + 1));
 }
 
+TEST_CASE("vnode: what a place held before never comes into a file", "[vnode]") {
+    file_world w(pages(8));
+    w.leave_old_contents();
+    const bool half = GENERATE(false, true), mapped = GENERATE(false, true);
+    w.store.half = half;
+    // The page is a hole, and memory is short while it gets its place.
+    w.store.meanwhile = [&] { REQUIRE(w.file->advise(0, UINT64_MAX, file_advice::dont_need)); };
+    CHECK(w.read(3) == 0);
+    {
+        vm_ref vm = new_space();
+        w.map(vm, 8, true);
+        if (mapped)
+            CHECK((store(vm, at + pages(3) + 1, 7) == 7) == !half);
+        else
+            CHECK(bool(w.file->hold_bytes(pages(3) + 1, 1, uvm_pages::purpose::write)) == !half);
+    }
+    w.forget_all();
+    CHECK(w.read(3, 64) == 0);
+    CHECK(w.read(3, 1) == (mapped && !half ? 7 : 0));
+}
+
+TEST_CASE("vnode: resize leaves nothing that gets a place, or is written, past the end",
+          "[vnode]") {
+    const uint64_t seed = GENERATE(range(1, 40));
+    file_world w(pages(8), seed);
+    w.store.meanwhile = [&] { w.m.turns.yield(); };
+    w.write(2, 1);
+    vm_ref vm = new_space();
+    w.map(vm, 8, true);
+    CHECK(store(vm, at + pages(2) + 3000, 2) == 2);
+    w.m.turns.start([&] { (void)w.file->flush(); });
+    for (uint64_t i = 3; i < 8; i++)
+        w.m.turns.start([&, i] { (void)store(vm, at + pages(i), 1); });
+    for (unsigned n = 0; n < seed % 11; n++)
+        w.m.turns.yield();
+    REQUIRE(w.file->resize(pages(2) + 1000));
+    for (const auto& [index, sectors] : w.store.under_way)
+        CHECK((index < 2 || (index == 2 && !(sectors & 0xfc))));
+    for (uint64_t i = 3; i < 8; i++)
+        w.store.place.erase(i); // as the file system does, which gives them to others
+    w.m.turns.settle();
+    for (uint64_t i = 3; i < 8; i++)
+        CHECK_FALSE(w.store.place.contains(i));
+    CHECK(w.file->resident_pages() <= 3);
+    REQUIRE(w.file->flush());
+    CHECK(uvm_vnode::dirty_pages() == 0); // nothing past the end either
+}
+
+TEST_CASE("vnode: a flush returns when what was dirty is on the disk, whoever else flushes",
+          "[vnode]") {
+    const uint64_t seed = GENERATE(range(1, 40));
+    constexpr uint64_t threads = 4;
+    file_world w(0, seed);
+    for (uint64_t i = 0; i < 3 * threads; i++)
+        w.write(i, 1);
+    for (uint64_t t = 0; t < threads; t++)
+        w.m.turns.start([&, t] {
+            for (uint8_t value = 1; value < 8; value++) {
+                w.write(3 + 2 * t, value, 8); // one of its own, too
+                w.write(0, value, 8 * t);
+                REQUIRE(w.file->flush());
+                CHECK(w.store.on_disk(0, 8 * t) == value);
+            }
+        });
+    w.m.turns.settle();
+}
+
 TEST_CASE("vnode: an error of a write is told once to each, and the page stays dirty", "[vnode]") {
     file_world w(0);
     w.write(0, 1);
@@ -308,7 +395,7 @@ TEST_CASE("vnode: an error of a write is told once to each, and the page stays d
     CHECK(w.file->check_errors(next));
 }
 
-TEST_CASE("vnode: no space is an error of who stores, and nothing is dirty then", "[vnode]") {
+TEST_CASE("vnode: no space is an error of who stores, and of nobody later", "[vnode]") {
     file_world w(pages(8));
     w.store.room = 3;
     w.write(0, 1);
@@ -318,7 +405,9 @@ TEST_CASE("vnode: no space is an error of who stores, and nothing is dirty then"
     w.map(vm, 8, true);
     CHECK(store(vm, at + pages(2), 1) < 0);
     CHECK(load(vm, at + pages(2)) == 0);
-    CHECK(uvm_vnode::dirty_pages() == 2);
+    REQUIRE(w.file->flush());
+    CHECK(uvm_vnode::dirty_pages() == 0);
+    CHECK(w.store.place.size() == 2);
 }
 
 TEST_CASE("vnode: the page daemon frees clean pages and writes dirty ones", "[vnode]") {
