@@ -5,6 +5,7 @@
 #include "kernel/base/printk.h"
 #include "kernel/base/random.h"
 #include "kernel/drivers/disks.h"
+#include "kernel/files/pipe.h"
 #include "kernel/files/vnode_file.h"
 #include "kernel/fs/devpts.h"
 #include "kernel/fs/tmpfs.h"
@@ -262,6 +263,26 @@ expected<ref_ptr<file>> character_device_open(vnode& node, uint32_t flags) {
     default: break;
     }
     return fail(Errno::nxio);
+}
+
+expected<ref_ptr<file>> special_file_open(vnode& node, ref_ptr<pipe_channel>& fifo,
+                                          uint32_t flags) {
+    switch (node.type()) {
+    case s_ifdir: return directory_open(node, flags);
+    case s_ififo: {
+        ref_ptr<pipe_channel> channel;
+        {
+            lock_guard guard(node.lock());
+            if (!fifo)
+                fifo = TRY(pipe_channel::create());
+            channel = fifo;
+        }
+        return pipe_open(node, std::move(channel), flags);
+    }
+    case s_ifchr: return character_device_open(node, flags);
+    case s_ifblk: return block_device_open(node, flags);
+    default: return fail(Errno::nxio); // sockets: nobody listens
+    }
 }
 
 static status populate(tmpfs& fs) {

@@ -1,7 +1,6 @@
 // Opening the files of tmpfs, and what seals forbid.
 #include "kernel/files/pages_file.h"
 #include "kernel/files/permission.h"
-#include "kernel/files/pipe.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/tmpfs.h"
 #include "vm/phys/pool.h"
@@ -102,19 +101,6 @@ expected<ref_ptr<file>> tmpfs_node::open(uint32_t flags) {
             return fail(Errno::nomem);
         return f;
     }
-    case s_ifdir: return directory_open(*this, flags);
-    case s_ififo: {
-        ref_ptr<pipe_channel> channel;
-        {
-            lock_guard guard(lock());
-            if (!fifo_)
-                fifo_ = TRY(pipe_channel::create());
-            channel = fifo_;
-        }
-        return pipe_open(*this, std::move(channel), flags);
-    }
-    case s_ifchr: return character_device_open(*this, flags);
-    case s_ifblk: return block_device_open(*this, flags);
-    default: return fail(Errno::nxio); // sockets: nobody listens
+    default: return special_file_open(*this, fifo_, flags);
     }
 }
