@@ -534,11 +534,14 @@ void uvm_vnode::write_ended(run& r, const status& result) {
     }
 }
 
-uvm_vnode::flushed uvm_vnode::flush_pages(uint64_t first, uint64_t end, bool retry, uint64_t most) {
+uvm_vnode::flushed uvm_vnode::flush_pages(uint64_t first, uint64_t end, bool retry, uint64_t most,
+                                          bool whole) {
     flushed done;
     end = std::min(end, pages_of(size()));
     while (first < end && done.pages < most) {
-        if (!long_work::go_on()) {
+        if (whole) {
+            long_work::pause();
+        } else if (!long_work::go_on()) {
             done.result = fail(Errno::intr);
             break;
         }

@@ -79,6 +79,8 @@ public:
         return flush_pages(first, end, true, UINT64_MAX).result;
     }
     status flush() { return flush(0, UINT64_MAX); }
+    // The same, for what must be done to the end: also when its caller is to die.
+    status flush_whole() { return flush_pages(0, UINT64_MAX, true, UINT64_MAX, true).result; }
     // What is in bytes [start, end), whole sectors, is of no use any more: it is not written, and nothing
     // is being written there when this returns.
     void forget(uint64_t start, uint64_t end);
@@ -176,7 +178,8 @@ private:
     void remove_from(uint64_t first) REQUIRES(lock_);
     void zero_tail(uint64_t from) REQUIRES(lock_);
 
-    flushed flush_pages(uint64_t first, uint64_t end, bool retry, uint64_t most);
+    flushed flush_pages(uint64_t first, uint64_t end, bool retry, uint64_t most,
+                        bool whole = false);
     bool gather(uint64_t& from, uint64_t end, bool retry, run& r) REQUIRES(lock_);
     status write(run& r);
     void write_ended(run& r, const status& result) REQUIRES(lock_);

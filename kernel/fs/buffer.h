@@ -53,8 +53,8 @@ public:
     void forget(uint64_t block, uint32_t size) {
         object_->forget(block * size, (block + 1) * size);
     }
-    // Writes all that is dirty, and waits. EIO.
-    status sync() { return object_->flush(); }
+    // Writes all that is dirty, and waits, also when the caller is to die. EIO.
+    status sync() { return object_->flush_whole(); }
     // FLUSH: what was written before is safe. EIO.
     static status flush(disk& d);
     // Waits until there is memory for the blocks of an operation, and makes the caller write some of what

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from guest import Ended, Terminal, spork, succeeds
-from odd_disks import attached, raw
+from odd_disks import attached, faulty, raw, slow
 from sporklib import ext2
 from sporklib.cpio import Archive
 from sporklib.paths import ROOT_CPIO
@@ -230,3 +230,37 @@ def test_root(tmp_path: Path) -> None:
     assert terminal.command("cat /root/note") == "remembered\n"
     assert "Read-only file system" in terminal.command("rm -f /root/note")
     terminal.close()
+
+
+def test_changes_that_end_half_way(tmp_path: Path) -> None:
+    """For want of memory, or since the caller is killed: as a whole or not at all, and nothing is left behind."""
+    disk = image(tmp_path / "a.raw", 1 * KIB, "8M", None, "-N", "2048")
+    text = succeeds("/tests/files_cut_short", "/dev/vda", "/mnt", options=("--disk", str(disk), "--smp", "2"))
+    assert "not ok" not in text, text
+    clean(disk)
+
+
+def test_umount_is_killed(tmp_path: Path) -> None:
+    """It ends all the same, and all is on the disk."""
+    disk = image(tmp_path / "a.raw", 4 * KIB, "16M")
+    text = succeeds("sh", "-c", """
+        mount -t ext2 /dev/vda /mnt; seq 1 500000 >/mnt/numbers; echo there >/mnt/note; md5sum </mnt/numbers
+        umount /mnt & sleep 0.3; kill -9 $!; wait $!; echo $?
+        until mount -t ext2 /dev/vda /mnt 2>/dev/null; do sleep 0.1; done; cat /mnt/note; md5sum </mnt/numbers
+        umount /mnt
+        """, options=slow(disk, "x-bps-total=2097152"))
+    first, status, note, last = text.splitlines()
+    assert (status, note, last) == ("137", "there", first), text
+    clean(disk)
+
+
+def test_who_looks_at_the_disk_takes_no_metadata_away(tmp_path: Path) -> None:
+    """What could not be written stays dirty while the disk is mounted, whoever closes /dev/vda."""
+    disk = image(tmp_path / "a.raw", 4 * KIB, "16M")
+    text = succeeds("sh", "-c", """
+        mount -t ext2 /dev/vda /mnt; mkdir /mnt/a; echo there >/mnt/a/note; : </dev/vda
+        for n in $(seq 40); do sync; done; umount /mnt; mount -t ext2 /dev/vda /mnt; cat /mnt/a/note; umount /mnt
+        """, options=faulty(disk, *({"iotype": "write", "sector": sector, "once": True}
+                                    for sector in range(16, 2048, 8))))
+    assert text == "there\n", text
+    clean(disk)

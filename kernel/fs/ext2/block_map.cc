@@ -103,16 +103,22 @@ expected<uint32_t> ext2_map::make(uint64_t index, bool& fresh) {
     return block;
 }
 
-status ext2_map::free_one(uint32_t block) {
-    TRY(volume_.free_block(block));
+// The number goes before the block that it names: a damaged disk may name a block twice, and the second
+// time it is found free, which ends the work. It stays if the block cannot be freed for now.
+status ext2_map::free_at(std::atomic_ref<uint32_t> slot) {
+    const uint32_t block = slot.exchange(0);
+    if (const status freed = volume_.free_block(block); !freed) {
+        if (freed.error() != Errno::uclean)
+            slot.store(block, std::memory_order_release);
+        return freed;
+    }
     const uint32_t each = volume_.sectors_per_block();
     sectors_ -= std::min(each, sectors_.load());
     return {};
 }
 
 // Frees what lies below `slot` from block `first` of that on, and the block itself if nothing is
-// left. The number goes before the block that it names: a damaged disk may name a block twice, and
-// the second time it is found free, which ends the work.
+// left.
 template <unsigned level>
 status ext2_map::cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) {
     const uint32_t block = slot.load();
@@ -132,10 +138,7 @@ status ext2_map::cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) {
         }
         long_work::pause();
     }
-    if (first > 0)
-        return {};
-    slot.store(0, std::memory_order_release);
-    return free_one(block);
+    return first > 0 ? status{} : free_at(slot);
 }
 
 // What block[11 + level] covers begins with the file's block `start`.
@@ -153,9 +156,12 @@ template <unsigned level> status ext2_map::cut_level(uint64_t first, uint64_t st
 
 status ext2_map::cut(uint64_t first) {
     goal_ = 0;
-    for (uint64_t i = first; i < direct_blocks; i++)
-        if (const uint32_t block = block_[i].exchange(0))
-            TRY(free_one(block));
+    for (uint64_t i = first; i < direct_blocks; i++) {
+        uint32_t block = block_[i];
+        const status freed = block ? free_at(std::atomic_ref(block)) : status{};
+        block_[i] = block;
+        TRY(freed);
+    }
     const uint64_t n = numbers();
     TRY(cut_level<1>(first, direct_blocks));
     TRY(cut_level<2>(first, direct_blocks + n));

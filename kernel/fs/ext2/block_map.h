@@ -24,7 +24,7 @@ public:
     // The same, and where there is a hole a block is allocated. `fresh`: it was; what it holds is
     // anything. ENOSPC ENOMEM.
     expected<uint32_t> make(uint64_t index, bool& fresh) REQUIRES(lock);
-    // Frees all blocks from `first` on. EUCLEAN EIO ENOMEM: some may be left.
+    // Frees all blocks from `first` on. EUCLEAN EIO ENOMEM: some may be left, and it may be called again.
     status cut(uint64_t first) REQUIRES(lock);
 
     uint32_t sectors() const { return sectors_.load(std::memory_order_relaxed); }
@@ -47,7 +47,7 @@ private:
     uint32_t numbers() const { return volume_.block_size() / sizeof(uint32_t); }
     // Allocates what `slot` is to have: a block of zeros if it is for numbers. `near`: a goal.
     expected<uint32_t> fill(std::atomic_ref<uint32_t> slot, bool for_numbers) REQUIRES(lock);
-    status free_one(uint32_t block) REQUIRES(lock);
+    status free_at(std::atomic_ref<uint32_t> slot) REQUIRES(lock);
     template <unsigned level>
     status cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) REQUIRES(lock);
     template <unsigned level> status cut_level(uint64_t first, uint64_t start) REQUIRES(lock);

@@ -47,13 +47,12 @@ template <class Visit> status ext2_directory::for_each(uint64_t first, uint64_t 
         if (block == 0)
             return volume_.damaged("a directory has a hole", i);
         const buffer b = TRY(volume_.get(block));
-        for (uint32_t offset = 0, previous = 0; offset < block_size;) {
+        for (uint32_t offset = 0; offset < block_size;) {
             auto& e = *b.as<directory_entry>(offset);
             if (block_size - offset < sizeof(e) || !sound(e, offset, block_size))
                 return volume_.damaged("a directory's block is wrong", block);
-            if (!visit(place{block, offset, previous, e.inode}, e, i))
+            if (!visit(place{block, offset, e.inode}, e, i))
                 return {};
-            previous = offset;
             offset += e.length;
         }
         TRY(long_work::go_on());
@@ -162,12 +161,17 @@ status ext2_directory::add(std::string_view name, room there, uint32_t inode, ui
     return {};
 }
 
+// The entry before it is looked for anew: another name may have been put between them.
 status ext2_directory::remove(const place& at) {
     const buffer b = TRY(volume_.change(at.block));
     auto* e = b.as<directory_entry>(at.offset);
-    if (at.previous != at.offset) {
-        auto* before = b.as<directory_entry>(at.previous);
-        before->length = uint16_t(before->length + e->length);
+    for (uint32_t offset = 0; offset < at.offset;) {
+        auto* before = b.as<directory_entry>(offset);
+        if (!sound(*before, offset, volume_.block_size()))
+            return volume_.damaged("a directory's block is wrong", at.block);
+        offset += before->length;
+        if (offset == at.offset)
+            before->length = uint16_t(before->length + e->length);
     }
     e->inode = 0;
     return {};

@@ -25,7 +25,6 @@ public:
     // Where an entry is.
     struct place {
         uint32_t block, offset;
-        uint32_t previous; // the entry before it in its block; `offset` if it is the first
         uint32_t inode;
     };
     // What find() saw on its way: an entry that has room for another name.
@@ -43,6 +42,7 @@ public:
 
     // The name is not there: find() has seen it, and the room. ENOSPC.
     status add(std::string_view name, room there, uint32_t inode, uint32_t mode);
+    // These two cannot fail while the block of the place is held to be changed.
     status remove(const place& at);
     // Another inode gets the name.
     status point(const place& at, uint32_t inode, uint32_t mode);

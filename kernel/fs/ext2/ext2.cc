@@ -5,6 +5,7 @@
 #include "kernel/files/permission.h"
 #include "lib/long_work.h"
 #include "vm/phys/vm_page.h"
+#include "vm/uvm_pdaemon.h"
 
 using namespace ext2_format;
 using namespace linux_abi;
@@ -33,20 +34,49 @@ status ext2::open(disk& d, bool read_only) {
     return read_only ? status{} : become_writable();
 }
 
+// Also if the caller is to die: what others have written does not go with him.
 void ext2::destroy() {
-    if (!read_only())
-        if (status s = become_read_only(); !s)
-            printk("ext2: %s: not everything could be written: %s", volume_.device().is.name,
+    disk& d = volume_.device();
+    if (!read_only()) {
+        status s = end_writing(true);
+        while (!s && s.error() == Errno::nomem && uvm_pdaemon::wait_for_memory())
+            s = end_writing(true);
+        if (!s)
+            printk("ext2: %s: not everything could be written: %s", d.is.name,
                    errno_name(s.error()));
+    }
     let_all_go();
-    volume_.device().release();
     ext2_systems.destroy(this);
+    d.release();
+}
+
+// What could not be freed. It is on the disk's list of orphans: the next mount frees it.
+void ext2::let_dead_go() {
+    for (;;) {
+        ext2_node* node;
+        {
+            lock_guard guard(nodes_lock_);
+            node = dead_.pop_front();
+            if (!node)
+                return;
+            if (node->in_bucket_.linked())
+                remove(*node);
+        }
+        {
+            lock_guard guard(orphans_lock_);
+            if (node->among_orphans_.linked())
+                orphans_.remove(*node);
+        }
+        const ref_ptr<ext2_node> parent = std::move(node->former_parent_);
+        node->destroy();
+    }
 }
 
 // Nobody else refers to any node, and nothing is to be written any more.
 void ext2::let_all_go() {
     root_.reset();
     for (;;) {
+        let_dead_go();
         ref_ptr<ext2_node> node;
         {
             lock_guard guard(nodes_lock_);
@@ -230,14 +260,18 @@ status ext2::remove_orphan(ext2_node& node) {
     if (!node.among_orphans_.linked())
         return {};
     ext2_node *before = orphans_.prev(node), *after = orphans_.next(node);
-    orphans_.remove(node);
     const uint32_t next = after ? after->number() : 0;
-    if (!before) {
+    if (before) {
+        before->deletion_ = next;
+        if (const status stored = before->store(); !stored) {
+            before->deletion_ = node.number();
+            return stored;
+        }
+    } else {
         volume_.set_first_orphan(next);
-        return {};
     }
-    before->deletion_ = next;
-    return before->store();
+    orphans_.remove(node);
+    return {};
 }
 
 // What finds no memory is tried again by the next one.
@@ -252,9 +286,7 @@ void ext2::reap() {
             if (node->in_bucket_.linked())
                 remove(*node);
         }
-        status done = remove_orphan(*node);
-        if (done)
-            done = node->erase();
+        const status done = node->erase();
         if (!done && (done.error() == Errno::nomem || done.error() == Errno::intr)) {
             lock_guard guard(nodes_lock_);
             dead_.push_front(*node);
@@ -273,6 +305,7 @@ void ext2::reap() {
 status ext2::free_left_orphans() {
     uint32_t number = volume_.first_orphan();
     for (uint64_t most = volume_.count().inodes; number && most; most--) {
+        TRY(long_work::go_on());
         const auto at = TRY(volume_.find_inode(number));
         const uint32_t next = TRY(volume_.get_inode(at)).as<disk_inode>(at.offset)->dtime;
         const ref_ptr<ext2_node> orphan = TRY(ext2_node::load(*this, number, true));
@@ -289,26 +322,33 @@ status ext2::free_left_orphans() {
 
 status ext2::become_writable() {
     TRY(volume_.begin_changes());
-    if (status s = free_left_orphans(); !s) {
+    const status freed = free_left_orphans();
+    if (!freed && (freed.error() == Errno::nomem || freed.error() == Errno::intr)) {
+        (void)volume_.end_changes();
+        return freed;
+    }
+    if (!freed) {
         (void)volume_.damaged("the list of orphans is wrong", volume_.first_orphan());
         volume_.set_first_orphan(0);
     }
     return {};
 }
 
-status ext2::become_read_only() {
-    TRY(write_all());
+status ext2::become_read_only() { return end_writing(false); }
+
+status ext2::end_writing(bool whole) {
+    TRY(write_all(whole));
     if (volume_.first_orphan()) // a file without a name is open, and will have to be freed
         return fail(Errno::busy);
     return volume_.end_changes();
 }
 
-status ext2::sync() { return read_only() ? status{} : write_all(); }
+status ext2::sync() { return read_only() ? status{} : write_all(false); }
 
-status ext2::write_all() {
+status ext2::write_all(bool whole) {
     status done;
     for_each_node([&](ext2_node& n) {
-        if (status s = n.write_back(); !s && done)
+        if (status s = n.write_back(whole); !s && done)
             done = s;
     });
     reap();

@@ -59,10 +59,13 @@ public:
 
     // Puts the inode into its block, if it has changed. EIO ENOMEM.
     status store() EXCLUDES(map_.lock);
-    // What of it is not on the disk goes into its blocks: pages are written, the inode stored.
-    status write_back();
+    // What of it is not on the disk goes into its blocks: pages are written, the inode stored. EIO ENOMEM; EINTR
+    // unless `whole`.
+    status write_back(bool whole = false);
     // Frees the blocks of a regular file that lie past its end.
     void trim() EXCLUDES(lock());
+    // The same, if a cut has failed half-way: before the file grows over what is left there. EIO ENOMEM.
+    status end_cut() EXCLUDES(lock());
 
 private:
     friend class ext2;
@@ -76,7 +79,8 @@ private:
     status may_remove(ext2_node& victim, bool directory);
     // The node has lost a name in `directory`, its only one if it is a directory. names_ held alone.
     void lose_name(ext2_node& directory);
-    bool within(const ext2_node& ancestor); // names_ held
+    // names_ held. EIO ENOMEM EINTR.
+    expected<bool> within(const ext2_node& ancestor);
 
     status check(const ext2_format::disk_inode& is, bool orphan);
     void take(const ext2_format::disk_inode& is);
@@ -84,7 +88,7 @@ private:
     status make_memory(uint64_t size);
     status put_target(std::string_view text);
     status drop_attributes();
-    status erase(); // blocks and inode; nobody else knows it
+    status erase(); // blocks and inode; nobody else knows it. EIO; ENOMEM: again
     void destroy();
 
     status read_pages(uint64_t first, std::span<vm_page* const> pages) override;
@@ -92,7 +96,7 @@ private:
     status allocate(uint64_t start, uint64_t end) override;
     status make_blocks(uint64_t start, uint64_t end); // for bytes
     status fill_last_page(uint64_t end);
-    status cut_blocks(); // what lies past the end
+    status cut_blocks() REQUIRES(lock()); // what lies past the end
     uint64_t most_bytes() const { return map_.most_blocks() * block_size(); }
     uint32_t block_size() const;
 
@@ -111,7 +115,8 @@ private:
     std::atomic<uint64_t> size_{0};     // of a directory or a symbolic link
     std::atomic<uint32_t> found_in_{0}; // the directory in which it was found last
     std::atomic<uint32_t> last_block_{
-        0}; // of a directory: in which of its blocks a name was found last
+        0};                          // of a directory: in which of its blocks a name was found last
+    std::atomic<bool> uncut_{false}; // blocks may lie past the end; changed under lock()
     uint32_t generation_ = 0, flags_ = 0, attributes_block_ = 0;
     ref_ptr<uvm_vnode> memory_;  // of a regular file
     ref_ptr<pipe_channel> fifo_; // made at the first open; under lock()
@@ -155,7 +160,9 @@ private:
 
     status open(disk& d, bool read_only);
     void let_all_go();
-    status write_all();
+    void let_dead_go();
+    status write_all(bool whole);
+    status end_writing(bool whole); // whole: also when the caller is to die
     bucket& bucket_of(const ext2_node& n) REQUIRES(nodes_lock_) {
         return nodes_[n.number() % buckets];
     }

@@ -1,7 +1,6 @@
 // The bytes of regular files: between the pages of a file's object and blocks of the disk.
 #include "kernel/files/pages_file.h"
 #include "kernel/files/permission.h"
-#include "kernel/files/pipe.h"
 #include "kernel/fs/device.h"
 #include "kernel/fs/ext2/ext2.h"
 #include "lib/long_work.h"
@@ -65,10 +64,12 @@ public:
 protected:
     // A write that stopped has no use for the blocks that it got past the end.
     expected<int64_t> write_from(uio& io, uint64_t offset, uint64_t& end) override {
+        auto& own = static_cast<ext2_node&>(*node()); // NOLINT: it was opened by one
         const uint64_t wanted = io.remaining();
+        TRY(own.end_cut());
         auto written = pages_file::write_from(io, offset, end);
         if (!written || uint64_t(*written) < wanted)
-            static_cast<ext2_node*>(node())->trim(); // NOLINT: it was opened by one
+            own.trim();
         return written;
     }
 };
@@ -162,7 +163,16 @@ status ext2_node::allocate(uint64_t start, uint64_t end) {
 status ext2_node::cut_blocks() {
     const uint32_t block_size = fs().volume().block_size();
     lock_guard guard(map_.lock);
-    return map_.cut((memory_->size() + block_size - 1) / block_size);
+    const status done = map_.cut((memory_->size() + block_size - 1) / block_size);
+    uncut_ = !done;
+    return done;
+}
+
+status ext2_node::end_cut() {
+    if (!uncut_.load())
+        return {};
+    lock_guard guard(lock());
+    return cut_blocks();
 }
 
 void ext2_node::trim() {
@@ -182,7 +192,13 @@ status ext2_node::truncate(uint64_t size) {
     {
         lock_guard guard(lock());
         const bool shorter = size < memory_->size();
-        TRY(fill_last_page(size));
+        if (uncut_.load())
+            TRY(cut_blocks());
+        if (const status filled = fill_last_page(size); !filled) {
+            memory_->trim();
+            (void)cut_blocks();
+            return filled;
+        }
         TRY(memory_->resize(size));
         if (shorter)
             TRY(cut_blocks());
@@ -205,19 +221,6 @@ expected<ref_ptr<file>> ext2_node::open(uint32_t flags) {
             return fail(Errno::nomem);
         return f;
     }
-    case s_ifdir: return directory_open(*this, flags);
-    case s_ififo: {
-        ref_ptr<pipe_channel> channel;
-        {
-            lock_guard guard(lock());
-            if (!fifo_)
-                fifo_ = TRY(pipe_channel::create());
-            channel = fifo_;
-        }
-        return pipe_open(*this, std::move(channel), flags);
-    }
-    case s_ifchr: return character_device_open(*this, flags);
-    case s_ifblk: return block_device_open(*this, flags);
-    default: return fail(Errno::nxio); // sockets: nobody listens
+    default: return special_file_open(*this, fifo_, flags);
     }
 }

@@ -98,13 +98,13 @@ expected<uint32_t> ext2_volume::allocate_block(uint32_t goal) {
         goal = super_.first_data_block;
     const uint32_t first = group_of_block(goal);
     for (uint32_t i = 0; i < groups_; i++) {
+        long_work::pause();
         const uint32_t group = (first + i) % groups_;
         if (descriptors_[group].free_blocks == 0)
             continue;
         const uint32_t from = i == 0 ? goal - group_start(group) : 0;
         if (const uint32_t block = TRY(take_block_in(group, from)))
             return block;
-        long_work::pause();
     }
     return fail(Errno::nospc);
 }
@@ -133,6 +133,7 @@ uint32_t ext2_volume::group_for_inode(uint32_t parent, bool directory) {
     if (!directory)
         return best;
     for (uint32_t group = 0; group < groups_; group++) {
+        long_work::pause();
         const group_descriptor &here = descriptors_[group], &there = descriptors_[best];
         if (here.free_inodes && here.free_blocks > there.free_blocks)
             best = group;
@@ -144,6 +145,7 @@ expected<uint32_t> ext2_volume::allocate_inode(uint32_t parent, bool directory) 
     lock_guard guard(lock_);
     const uint32_t first = group_for_inode(parent, directory);
     for (uint32_t i = 0; i < groups_; i++) {
+        long_work::pause();
         const uint32_t group = (first + i) % groups_;
         group_descriptor& d = descriptors_[group];
         if (d.free_inodes == 0)

@@ -129,8 +129,13 @@ expected<ref_ptr<ext2_node>> ext2_node::make(ext2& fs, uint32_t number, const ne
         TRY(node->make_memory(0));
     const auto at = TRY(fs.volume().find_inode(number));
     memset(TRY(fs.volume().change_inode(at)).data() + at.offset, 0, fs.volume().inode_size());
-    if (node->is_symlink())
-        TRY(node->put_target(is.target));
+    if (!node->is_symlink())
+        return node;
+    if (const status put = node->put_target(is.target); !put) {
+        lock_guard guard(node->map_.lock);
+        (void)node->map_.cut(0);
+        return fail(put.error());
+    }
     return node;
 }
 
@@ -220,8 +225,11 @@ status ext2_node::store() {
     return {};
 }
 
-status ext2_node::write_back() {
-    const status written = memory_ ? memory_->flush() : status{};
+status ext2_node::write_back(bool whole) {
+    status written;
+    if (memory_)
+        written = whole ? memory_->flush_whole() : memory_->flush();
+    (void)end_cut();
     TRY(store());
     return written;
 }
@@ -232,23 +240,28 @@ status ext2_node::drop_attributes() {
         uint32_t magic, references;
     };
     constexpr uint32_t attributes_magic = 0xea020000;
-    const uint32_t block = std::exchange(attributes_block_, 0);
+    const uint32_t block = attributes_block_;
     if (block == 0)
         return {};
     {
         const buffer b = TRY(fs().volume().change(block));
         auto* h = b.as<header>();
-        if (h->magic != attributes_magic)
-            return fs().volume().damaged("a block of attributes is none", block);
-        if (h->references > 1) {
+        if (h->magic != attributes_magic || h->references > 1) {
+            attributes_block_ = 0;
+            if (h->magic != attributes_magic)
+                return fs().volume().damaged("a block of attributes is none", block);
             h->references--;
             return {};
         }
     }
-    return fs().volume().free_block(block);
+    const status freed = fs().volume().free_block(block);
+    if (freed || freed.error() == Errno::uclean)
+        attributes_block_ = 0;
+    return freed;
 }
 
-// The size is 0 before the blocks are free, and the inode is last.
+// The size is 0 before the blocks are free, and the inode is last. What fails half-way is on the list of
+// orphans still, and may be called again.
 status ext2_node::erase() {
     if (memory_)
         memory_->retire();
@@ -261,6 +274,8 @@ status ext2_node::erase() {
         if (status s = map_.cut(0); !s && s.error() != Errno::uclean)
             return s;
     }
+    TRY(store());
+    TRY(fs().remove_orphan(*this));
     deletion_ = disk_time(file_time_now());
     TRY(store());
     return fs().volume().free_inode(number(), is_directory());

@@ -65,13 +65,15 @@ status ext2_node::mount_here(mount_point& m) {
     return removed() ? fail(Errno::noent) : vnode::mount_here(m);
 }
 
-bool ext2_node::within(const ext2_node& ancestor) {
+expected<bool> ext2_node::within(const ext2_node& ancestor) {
     ref_ptr<ext2_node> at(this);
     for (uint32_t steps = 0; at.get() != &ancestor; steps++) {
         if (at->number() == root_inode)
             return false;
         const auto up = at->entries().find("..");
         auto next = up ? fs().node(up->inode) : fail(up.error());
+        if (!next && (next.error() == Errno::nomem || next.error() == Errno::intr))
+            return fail(next.error());
         // Of a damaged disk nobody knows: what is within itself is not moved.
         if (!next || !(*next)->is_directory() || steps > most_links * 32)
             return true;

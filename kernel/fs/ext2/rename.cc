@@ -8,7 +8,8 @@
 using namespace ext2_format;
 using namespace linux_abi;
 
-// One rename, between two names that may be in one directory or in two.
+// One rename, between two names that may be in one directory or in two. All blocks that change are held
+// before the first of them does, so that it is done as a whole or not at all.
 struct ext2_rename {
     ext2_node& from;
     std::string_view from_name;
@@ -48,24 +49,45 @@ struct ext2_rename {
         if (moved->mounted_here.load())
             return fail(Errno::busy);
         // A directory cannot be put below itself, nor replace one that it is in.
-        if (moved->is_directory() && to.within(*moved))
+        if (moved->is_directory() && TRY(to.within(*moved)))
             return fail(Errno::inval);
         return {};
     }
 
+    // "..", of a directory that gets another parent.
+    struct dot_dot {
+        ext2_directory::place at{};
+        buffer held{};
+    };
+    expected<dot_dot> dot_dot_of(ext2_node& node) {
+        if (!node.is_directory() || &from == &to)
+            return dot_dot{};
+        const auto at = TRY(node.entries().find(".."));
+        return dot_dot{at, TRY(hold(at))};
+    }
+    expected<buffer> hold(const ext2_directory::place& at) {
+        return from.fs().volume().change(at.block);
+    }
+
     // "..", and who counts it.
-    status change_parent(ext2_node& node, ext2_node& before, ext2_node& after) {
-        if (!node.is_directory() || &before == &after)
+    static status change_parent(ext2_node& node, const dot_dot& up, ext2_node& before,
+                                ext2_node& after) {
+        if (!up.held)
             return {};
-        TRY(node.entries().point(TRY(node.entries().find("..")), after.number(), s_ifdir));
+        TRY(node.entries().point(up.at, after.number(), s_ifdir));
         after.links_++;
         if (before.links_ > 2)
             before.links_--;
         return {};
     }
 
+    static status make_safe(ext2_node& node) {
+        TRY(node.store());
+        return node.fs().volume().sync();
+    }
+
     status may_replace() {
-        if (from.within(*other))
+        if (TRY(from.within(*other)))
             return fail(Errno::notempty);
         return to.may_remove(*other, moved->is_directory());
     }
@@ -80,15 +102,23 @@ struct ext2_rename {
         else if (moved->is_directory() && &from != &to && to.links_ >= most_links)
             return fail(Errno::mlink);
         const uint32_t mode = moved->attributes().mode;
+        const buffer old = TRY(hold(source));
+        const dot_dot up = TRY(dot_dot_of(*moved));
+        // In one block a name comes and the other goes at once. Else the new one is safe before the old one
+        // goes, or the file that had it; and the inode before that.
+        const bool in_one_block = !other && room.block == source.block;
+        if (!in_one_block)
+            TRY(make_safe(*moved));
         if (other)
             TRY(to.entries().point(target, moved->number(), mode));
         else
             TRY(to.entries().add(to_name, room, moved->number(), mode));
-        // The new name may have been put into the very entry that the old one is in.
-        TRY(from.entries().remove(TRY(from.entries().find(from_name))));
+        if (!in_one_block)
+            (void)make_safe(to); // if it cannot be, that is told as the error of a write is
+        TRY(from.entries().remove(source));
         if (other)
             other->lose_name(to);
-        return change_parent(*moved, from, to);
+        return change_parent(*moved, up, from, to);
     }
 
     status exchange() {
@@ -101,17 +131,19 @@ struct ext2_rename {
         TRY(may_get_another_parent(*other));
         if (other->mounted_here.load())
             return fail(Errno::busy);
-        if (other->is_directory() && from.within(*other))
+        if (other->is_directory() && TRY(from.within(*other)))
             return fail(Errno::inval);
         const bool more_in_from = other->is_directory() && !moved->is_directory();
         const bool more_in_to = moved->is_directory() && !other->is_directory();
         if (&from != &to && ((more_in_from && from.links_ >= most_links) ||
                              (more_in_to && to.links_ >= most_links)))
             return fail(Errno::mlink);
+        const buffer old = TRY(hold(source));
+        const dot_dot up = TRY(dot_dot_of(*moved)), others_up = TRY(dot_dot_of(*other));
         TRY(to.entries().point(target, moved->number(), moved->attributes().mode));
         TRY(from.entries().point(source, other->number(), other->attributes().mode));
-        TRY(change_parent(*moved, from, to));
-        return change_parent(*other, to, from);
+        TRY(change_parent(*moved, up, from, to));
+        return change_parent(*other, others_up, to, from);
     }
 };
 

@@ -3,6 +3,7 @@
 #include "kernel/base/printk.h"
 #include "kernel/files/vnode.h"
 #include "kernel/fs/ext2/volume.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 
 using namespace ext2_format;
@@ -32,6 +33,7 @@ std::unexpected<Errno> ext2_volume::damaged(const char* what, uint64_t number) {
 status ext2_volume::open(disk& d, bool read_only) {
     disk_ = &d;
     cache_ = TRY(buffer_cache::of(d));
+    cache_->opened();
     super_ = *TRY(cache_->get(super_offset / sizeof(super_), sizeof(super_))).as<super_block>();
     if (super_.magic != magic)
         return fail(Errno::inval);
@@ -108,6 +110,7 @@ status ext2_volume::read_descriptors() {
         return fail(Errno::nomem);
     const uint32_t in_block = block_size_ / sizeof(group_descriptor);
     for (uint32_t group = 0; group < groups_; group++) {
+        TRY(long_work::go_on());
         const uint64_t block = super_.first_data_block + 1 + group / in_block;
         if (block >= super_.blocks_count)
             return fail(Errno::inval);
@@ -193,6 +196,7 @@ status ext2_volume::store_locked() {
     }
     const uint32_t in_block = block_size_ / sizeof(group_descriptor);
     for (uint32_t group = 0; group < groups_; group += in_block) {
+        long_work::pause();
         const uint32_t n = std::min(in_block, groups_ - group);
         const size_t size = n * sizeof(group_descriptor);
         const uint32_t block = super_.first_data_block + 1 + group / in_block;
@@ -221,9 +225,11 @@ ext2_volume::counts ext2_volume::count() {
     // What mke2fs has taken for itself does not count as there, as on Linux.
     uint64_t overhead = super_.first_data_block;
     const uint32_t in_block = block_size_ / sizeof(group_descriptor);
-    for (uint32_t group = 0; group < groups_; group++)
+    for (uint32_t group = 0; group < groups_; group++) {
         overhead += 2 + inode_table_blocks() +
                     (has_super(group) ? 1 + (groups_ + in_block - 1) / in_block : 0);
+        long_work::pause();
+    }
     return {super_.blocks_count - overhead, super_.free_blocks, super_.reserved_blocks,
             super_.inodes_count, super_.free_inodes};
 }

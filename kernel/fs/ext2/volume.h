@@ -14,6 +14,12 @@
 
 class ext2_volume {
 public:
+    ext2_volume() = default;
+    ext2_volume(const ext2_volume&) = delete;
+    ~ext2_volume() {
+        if (cache_)
+            cache_->closed();
+    }
     // Reads super block and descriptors, and checks them. EINVAL: it is no ext2, one that has what is
     // not known here, or a damaged one; EROFS: one that may only be read; EIO ENOMEM. The log says
     // what was not liked, unless it is no ext2 at all.
