@@ -241,6 +241,10 @@ test-pairs: $(tools_run) ## try every two calls on one object from two threads, 
 	$(Q)for cpus in 1 2 4; do SPORK_NO_BUILD=1 tools/spork run --smp $$cpus -- /tests/pairs --seed $(or $(SEED),1) \
 	    $(if $(MINUTES),--seconds $$(($(MINUTES) * 60)),--all) || exit 1; done
 
+test-powercut: $(tools_run) ## cut the power at 2,000 points of a few workloads on ext2, and look for what was promised (long)
+	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio)
+	$(Q)SPORK_NO_BUILD=1 tools/power-cut $(if $(SEED),--seed $(SEED))
+
 reproduce: $(tools_run) ## build twice, in two folders and as two users: the same bytes (long)
 	$(Q)tools/reproduce
 
@@ -372,7 +376,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@sed -n 's/^#   \([A-Z_]*=[^ ]*  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-paging test-system test-gdb test-web test-pairs reproduce compilers test-matrix mutants test-mutants test-labs docs gdb gdb-replay \
+.PHONY: all kernel run demo iso release test test-host test-models test-sanitize test-kernel test-user test-paging test-system test-gdb test-web test-pairs test-powercut reproduce compilers test-matrix mutants test-mutants test-labs docs gdb gdb-replay \
         bench bench-programs latency libc-build explore explore-wrong fuzz races coverage test-faults growth replacement fault-ahead lint format setup \
         clean distclean help FORCE
 

@@ -1,0 +1,29 @@
+"""Power cuts: some states of a few workloads. tools/power-cut tries more of both."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sporklib import power_cut
+
+
+@pytest.mark.parametrize(("seed", "block"), [(101, 1024), (102, 4096)])
+def test_promises_outlast_a_power_cut(tmp_path: Path, seed: int, block: int) -> None:
+    recording = power_cut.record(tmp_path, power_cut.Workload(seed, block, 12))
+    entries = recording.entries
+    assert power_cut.disk_of(recording, power_cut.State(len(entries), {})) == recording.last
+    flushes = sum(entry.flush for entry in entries)
+    assert 12 <= flushes < len(entries), "each promise is a flush, and not each write"
+    for state in power_cut.states(recording, 10, seed):
+        wrong = power_cut.judge(recording, state, tmp_path)
+        assert not wrong, (wrong, power_cut.describe(recording, state))
+
+
+def test_a_promise_that_is_broken_is_seen(tmp_path: Path) -> None:
+    """Of a disk that lies about its flushes: what it lost is missed."""
+    recording = power_cut.record(tmp_path, power_cut.Workload(103, 1024, 12))
+    entries = recording.entries
+    last = max(n for n, entry in enumerate(entries) if entry.at >= power_cut.FIRST + power_cut.SIZE)
+    promised = [n for n in range(last) if not entries[n].flush and entries[n].at < power_cut.FIRST + power_cut.SIZE]
+    lost = {n: set(range(0, len(entries[n].data), 1024)) for n in promised[len(promised) // 2:]}
+    assert power_cut.judge(recording, power_cut.State(last + 1, lost), tmp_path)
