@@ -344,6 +344,9 @@ def test_what_cannot_run_in_the_guest_is_said_by_name(tmp_path: Path) -> None:
     elf[18] = 183  # EM_AARCH64
     program.write_bytes(elf)
     assert "another processor" in str(programs.why_it_cannot_run(program))
+    for broken in (elf[:40], elf[:100], elf[:32] + b"\xff" * 8 + elf[40:]):  # the last: where its segments are told
+        program.write_bytes(broken)
+        assert "broken" in str(programs.why_it_cannot_run(program))
     program.write_text("#!/usr/bin/python3 -u\n")
     assert "a script for /usr/bin/python3:" in str(programs.why_it_cannot_run(program))
     program.write_text("#! /bin/sh\n")

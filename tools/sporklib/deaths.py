@@ -34,10 +34,10 @@ def explained(text: str, additions: list[tuple[Path, str]]) -> str:
     file = place and _host_file(place[1], additions)
     if not place or not file or not file.is_file():
         return text
-    address = address_of(file.read_bytes(), int(place[2], 16))
-    if address is None:
-        return text
     try:
+        address = address_of(file, int(place[2], 16))
+        if address is None:
+            return text
         command = [cross_tool("addr2line"), "-e", str(file), "-f", "-C", "-p", f"{address:#x}"]
     except ToolError:
         return text
