@@ -229,7 +229,7 @@ void pmap::remove(vaddr_t start, vaddr_t end) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
     uint64_t removed = 0;
-    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) REQUIRES(host_bus) {
         pmap_remove_pte(md_, va, pte);
         removed++;
     });
@@ -240,7 +240,7 @@ uint64_t pmap::protect(vaddr_t start, vaddr_t end, vm_prot prot) {
     assert_user_range(start, end);
     lock_guard guard(host_bus);
     uint64_t lowered = 0;
-    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+    walk(md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) REQUIRES(host_bus) {
         lowered += pte_lowered(pte, prot) != pte;
         if (prot == vm_prot::none && (pte & pte_wired)) {
             pte &= ~pte_rights;
@@ -332,18 +332,17 @@ void pmap::copy(pmap& from, vaddr_t start, vaddr_t end) {
     lock_guard guard(host_bus);
     bool memory_left = true;
     uint64_t entries = 0;
-    walk(from.md_, start.value(), end.value(),
-         [&](uint64_t va, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
-             if (!(pte & pte_rights)) // wired, and so kept
-                 return;
-             pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
-             if (copied && pte_in_use(*copied))
-                 return;
-             const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
-             memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
-             entries += memory_left;
-             pmap_prune(md_, va);
-         });
+    walk(from.md_, start.value(), end.value(), [&](uint64_t va, pte_t& pte) REQUIRES(host_bus) {
+        if (!(pte & pte_rights)) // wired, and so kept
+            return;
+        pte_t* copied = memory_left ? make_pte(md_, va) : nullptr;
+        if (copied && pte_in_use(*copied))
+            return;
+        const pte_t flags = pte_wired | pte_accessed | pte_dirty | pte_t(vm_prot::write);
+        memory_left = copied && fill_pte(md_, va, *copied, pte & ~flags);
+        entries += memory_left;
+        pmap_prune(md_, va);
+    });
     EVENT(pte_copied, .from = &from, .to = this, .start = start, .end = end, .entries = entries);
 }
 

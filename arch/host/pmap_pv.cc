@@ -33,7 +33,7 @@ bool any_in_mappings(vm_page& page, pte_t bit) REQUIRES(host_bus) {
 
 bool clear_in_mappings(vm_page& page, pte_t bit) REQUIRES(host_bus) {
     bool seen = false;
-    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) REQUIRES(host_bus) {
         if (!(pte & bit))
             return;
         seen = true;
@@ -101,7 +101,7 @@ void pmap::page_protect(vm_page& page, vm_prot prot) {
         pmap_remove_pte(m, va, *pmap_find_pte(m, va));
         pmap_prune(m, va);
     }
-    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) NO_THREAD_SAFETY_ANALYSIS {
+    for_each_mapping(page, [&](pv_entry& e, pte_t& pte) REQUIRES(host_bus) {
         changed += pte_lowered(pte, prot) != pte;
         pmap_lower_pte(*e.owner, e.va, pte, prot);
     });

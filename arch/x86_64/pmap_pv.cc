@@ -187,10 +187,10 @@ void unlink_entry(vm_page& page, const pmap_machine& owner, uint64_t va) {
 
 // One pass over the page's mappings, which adds up how many it changed. False if a pmap's lock was
 // not to be had.
-bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) NO_THREAD_SAFETY_ANALYSIS {
+bool try_page_protect(vm_page& page, vm_prot prot, uint64_t& changed) {
     unhooked_tables dead;
     lock_guard pv_guard(pv_lock_of(page));
-    auto lower = [&](const pv_entry& e) NO_THREAD_SAFETY_ANALYSIS {
+    auto lower = [&](const pv_entry& e) {
         pmap_machine& m = *e.owner;
         if (!m.lock.try_lock())
             return false;

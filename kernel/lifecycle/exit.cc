@@ -191,16 +191,16 @@ ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& 
 }
 
 // Until there are none any more, at an instant at which `tree` is held.
-void reparent_all(process& p, process_list& discarded,
-                  lock_guard<spin_lock>& tree) NO_THREAD_SAFETY_ANALYSIS {
+void reparent_all(process& p, process_list& discarded, lock_guard<spin_lock>& tree)
+    REQUIRES(process_tree_lock) {
     while (!p.children.empty()) {
         process& reaper = new_parent_for_children(p, tree);
         const ref_ptr<process_group> orphaned = reparent_some(p, reaper, discarded);
-        tree.unlock();
+        process_tree_lock.unlock();
         if (orphaned)
             group_hang_up(orphaned->id);
         long_work::pause();
-        tree.lock();
+        process_tree_lock.lock();
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "arch/timer.h"
 #include "kernel/files/vnode.h"
-#include "kernel/process/process_group.h"
+#include "kernel/process/process.h"
 #include "kernel/signal/signal.h"
 #include "vm/phys/pool.h"
 
@@ -127,8 +127,8 @@ void tty::send_signals() {
 
 // ---- Reading -------------------------------------------------------------------------------
 
-status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got,
-                       bool& line_ended) NO_THREAD_SAFETY_ANALYSIS {
+// The lock is let go of meanwhile.
+status tty::copy_input(uio& io, uint64_t& got, bool& line_ended) {
     uint8_t chunk[chunk_size];
     effects e;
     status moved;
@@ -138,18 +138,18 @@ status tty::copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got,
         const size_t n =
             discipline_.read(chunk, std::min<uint64_t>(sizeof chunk, io.remaining()), line_ended);
         serve(e); // what was held back for want of room
-        guard.unlock();
+        lock_.unlock();
         settle(e);
         moved = io.move(chunk, n);
-        guard.lock();
+        lock_.lock();
     }
     got = io.moved();
     reading_ = false;
-    readers_.wake_all_in_parts(guard);
+    readers_.wake_all_in_parts(lock_);
     return moved;
 }
 
-expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
+expected<int64_t> tty::read(tty_file& by, uio& io) {
     if (by.hung_up() || io.remaining() == 0)
         return 0;
     TRY(check_foreground(sigttin));
@@ -165,7 +165,7 @@ expected<int64_t> tty::read(tty_file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
             return int64_t(got);
         if (!reading_ && discipline_.readable()) {
             bool line_ended;
-            status moved = copy_input(io, guard, got, line_ended);
+            status moved = copy_input(io, got, line_ended);
             if (!moved && got == 0)
                 return fail(moved.error());
             if (!moved || line_ended || discipline_.canonical() || io.remaining() == 0)

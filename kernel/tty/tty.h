@@ -132,7 +132,7 @@ protected:
     status write_chunk(tty_file& by, std::span<const uint8_t> bytes, effects& e, uint64_t& written)
         REQUIRES(lock_);
     // One go at what there is: up to the end of a line. Adds to `got`.
-    status copy_input(uio& io, lock_guard<spin_lock>& guard, uint64_t& got, bool& line_ended);
+    status copy_input(uio& io, uint64_t& got, bool& line_ended) REQUIRES(lock_);
 
     status get_settings(uint64_t command, uint64_t argument);
     status set_settings(tty_file* by, uint64_t command, uint64_t argument);

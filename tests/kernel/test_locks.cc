@@ -120,13 +120,12 @@ KTEST(sleep_lock, waiter_sleeps_until_it_is_released) {
 // One thread takes the lock again and again and never sleeps between; on one processor, where the
 // other that waits is woken at each release and never runs before the lock is taken again, it gets
 // it all the same.
-template <class Take, class Release>
-static void expect_waiter_is_not_overtaken(Take take, Release release, std::atomic<bool>& got_it) {
+template <class Lock>
+static void expect_waiter_is_not_overtaken(Lock& lock, std::atomic<bool>& got_it) {
     unsigned rounds = 0;
     for (; !got_it && rounds < 100; rounds++) {
-        take();
+        lock_guard guard(lock);
         thread_yield();
-        release();
     }
     EXPECT(rounds < 6);
 }
@@ -139,8 +138,7 @@ KTEST(sleep_lock, waiter_is_overtaken_once) {
             lock_guard guard(lock);
             got_it = true;
         });
-        expect_waiter_is_not_overtaken([&]() NO_THREAD_SAFETY_ANALYSIS { lock.lock(); },
-                                       [&]() NO_THREAD_SAFETY_ANALYSIS { lock.unlock(); }, got_it);
+        expect_waiter_is_not_overtaken(lock, got_it);
     });
 }
 
@@ -149,14 +147,16 @@ KTEST(rw_lock, no_waiter_is_overtaken_for_ever) {
     on_cpu self(0, [&] {
         for (bool reads : {false, true}) {
             std::atomic<bool> got_it{false};
-            on_cpu waiter(0, [&]() NO_THREAD_SAFETY_ANALYSIS {
-                reads ? lock.lock_shared() : lock.lock();
-                got_it = true;
-                reads ? lock.unlock_shared() : lock.unlock();
+            on_cpu waiter(0, [&] {
+                if (reads) {
+                    read_guard guard(lock);
+                    got_it = true;
+                } else {
+                    lock_guard guard(lock);
+                    got_it = true;
+                }
             });
-            expect_waiter_is_not_overtaken([&]() NO_THREAD_SAFETY_ANALYSIS { lock.lock(); },
-                                           [&]() NO_THREAD_SAFETY_ANALYSIS { lock.unlock(); },
-                                           got_it);
+            expect_waiter_is_not_overtaken(lock, got_it);
         }
     });
 }
