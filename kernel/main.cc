@@ -26,7 +26,7 @@
 #include "kernel/observe/strace.h"
 #include "kernel/observe/trace.h"
 #include "kernel/process/process.h"
-#include "kernel/process/process_group.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/kernel_thread.h"
 #include "kernel/sched/load_average.h"

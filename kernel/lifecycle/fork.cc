@@ -69,7 +69,7 @@
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/process/ledger_call.h"
 #include "kernel/process/process.h"
-#include "kernel/process/process_group.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"

@@ -5,6 +5,7 @@
 // The caller has made the machine stand still (kernel/sched/standstill.h), or is alone on it.
 #pragma once
 
+#include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "lib/text_sink.h"
 

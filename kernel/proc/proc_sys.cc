@@ -5,6 +5,7 @@
 #include "kernel/memory/sysv_shm.h"
 #include "kernel/proc/procfs_node.h"
 #include "kernel/process/fork_mode.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/process/utsname.h"

@@ -1,10 +1,10 @@
-// Processes as objects: the table by pid, the family tree's links, creation and destruction of the
-// structure. What makes one is in fork.cc, what ends one in exit.cc.
+// Processes as objects: the table by pid, the family tree's links, what ties a group to its session,
+// creation and destruction of the structure. What makes one is in fork.cc, what ends one in exit.cc.
 #include "kernel/process/process.h"
 
 #include "arch/cpu.h"
 #include "arch/timer.h"
-#include "kernel/process/process_group.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/sync_point.h"
 #include "lib/format.h"
 #include "lib/long_work.h"
@@ -14,7 +14,6 @@
 #include "vm/vmspace.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 using namespace linux_abi;
@@ -26,51 +25,11 @@ namespace {
 
 constinit pool<process> processes{"process"};
 
-// Pids: a bit for each in use, and two hash tables to find who has it. Of those some are
-// processes', and a process group or session may be called by one whose process has gone.
-constexpr pid_t first_recycled_pid = 300; // as Linux: low numbers are given out once
+// Who has a pid is found in two hash tables.
 constexpr unsigned buckets = 256;
-constinit uint64_t pids_in_use[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
-constinit uint64_t pids_of_processes[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
-constinit uint64_t pids_of_groups[pid_max / 64] GUARDED_BY(process_tree_lock) = {};
-// 1 is init's, which asks for it by being the first user process.
-constinit pid_t next_pid GUARDED_BY(process_tree_lock) = 2;
 list<process, &process::in_table> process_table[buckets] GUARDED_BY(process_tree_lock);
-list<thread, &thread::in_tid_table> thread_table[buckets] GUARDED_BY(process_tree_lock);
 constinit unsigned process_total GUARDED_BY(process_tree_lock) = 0;
 constinit unsigned subreapers GUARDED_BY(process_tree_lock) = 0;
-
-bool in_use(pid_t pid) REQUIRES(process_tree_lock) {
-    return pids_in_use[pid / 64] >> (pid % 64) & 1;
-}
-void mark(uint64_t (&pids)[pid_max / 64], pid_t pid, bool used) {
-    uint64_t bit = uint64_t{1} << (pid % 64);
-    if (used)
-        pids[pid / 64] |= bit;
-    else
-        pids[pid / 64] &= ~bit;
-}
-void mark(pid_t pid, bool used) REQUIRES(process_tree_lock) { mark(pids_in_use, pid, used); }
-
-// The first number from `from` on for which bits_of(i) has its bit set in the word for 64 numbers;
-// pid_max if there is none.
-template <class Bits> pid_t first_with_bit(pid_t from, Bits bits_of) {
-    uint64_t mask = UINT64_MAX << (from % 64);
-    for (pid_t word = from / 64; word < pid_max / 64; word++, mask = UINT64_MAX)
-        if (uint64_t bits = bits_of(word) & mask)
-            return word * 64 + std::countr_zero(bits);
-    return pid_max;
-}
-
-pid_t first_with_bit(pid_t from, const uint64_t (&bits)[pid_max / 64]) {
-    return first_with_bit(from, [&](pid_t word) { return bits[word]; });
-}
-
-pid_t first_free(pid_t from) REQUIRES(process_tree_lock) {
-    return first_with_bit(from, [](pid_t word) NO_THREAD_SAFETY_ANALYSIS {
-        return ~(pids_in_use[word] | pids_of_groups[word]);
-    });
-}
 
 constexpr linux_rlimit default_limits[rlimit_count] = {
     {UINT64_MAX, UINT64_MAX},           // CPU
@@ -129,40 +88,6 @@ process& kernel_process() {
 
 process& current_process() { return *current_thread().proc; }
 
-usage process_usage(process& p) {
-    usage u = p.own_usage;
-    for (const thread& t : p.threads)
-        u.add(thread_usage(t));
-    return u;
-}
-
-pid_t pid_allocate() {
-    lock_guard guard(process_tree_lock);
-    pid_t pid = first_free(next_pid);
-    if (pid == pid_max)
-        pid = first_free(first_recycled_pid);
-    if (pid == pid_max)
-        return 0;
-    mark(pid, true);
-    next_pid = pid + 1 < pid_max ? pid + 1 : first_recycled_pid;
-    return pid;
-}
-
-void pid_release(pid_t pid) {
-    if (pid == 0)
-        return;
-    lock_guard guard(process_tree_lock);
-    ASSERT(in_use(pid));
-    mark(pid, false);
-}
-
-pid_t pid_allocate_for_init() {
-    lock_guard guard(process_tree_lock);
-    ASSERT(!in_use(1));
-    mark(1, true);
-    return 1;
-}
-
 process* process_lookup(pid_t pid) {
     for (process& p : process_table[unsigned(pid) % buckets])
         if (p.pid == pid)
@@ -180,22 +105,10 @@ ref_ptr<process> process_find(pid_t pid) {
     return found;
 }
 
-ref_ptr<thread> thread_find(pid_t tid) {
-    ref_ptr<thread> found;
-    {
-        lock_guard guard(process_tree_lock);
-        for (thread& t : thread_table[unsigned(tid) % buckets])
-            if (t.tid == tid)
-                found = ref_ptr<thread>(&t);
-    }
-    at_sync_point(sync_point::object_found);
-    return found;
-}
-
 process* process_look_next(pid_t from) {
     if (from >= pid_max)
         return nullptr;
-    const pid_t pid = first_with_bit(std::max(from, 1), pids_of_processes);
+    const pid_t pid = pid_next_process(std::max(from, 1));
     return pid == pid_max ? nullptr : process_lookup(pid);
 }
 
@@ -215,47 +128,11 @@ void process_publish(ref_ptr<process> child, ref_ptr<thread> first, process& par
     p.set_parent(&parent);
     parent.children.push_back(std::move(child));
     process_table[unsigned(p.pid) % buckets].push_back(p);
-    mark(pids_of_processes, p.pid, true);
+    pid_of_process(p.pid, true);
     process_total++;
-    group_enter(p, maker);
+    group_enter(p, maker, p.state);
     thread_publish(std::move(first));
     (void)group_retie(p);
-}
-
-void thread_publish(ref_ptr<thread> t) {
-    process& p = *t->proc;
-    p.live_threads++;
-    thread_table[unsigned(t->tid) % buckets].push_back(*t);
-    p.threads.push_back(std::move(t));
-}
-
-ref_ptr<thread> thread_unpublish(thread& t) {
-    process& p = *t.proc;
-    ref_ptr<thread> from_process = p.threads.remove(t);
-    {
-        lock_guard own(p.lock);
-        if (t.tid == p.pid)
-            p.cpus_of_first = t.allowed_cpus;
-        // The last one's task is the zombie's; the kernel's own threads are nobody's.
-        if (!p.threads.empty() && p.tasks.units())
-            (void)p.tasks.resize(p.tasks.units() - 1, user_charge::no_limit);
-    }
-    thread_table[unsigned(t.tid) % buckets].remove(t);
-    if (t.tid != p.pid)
-        mark(t.tid, false);
-    p.own_usage.add(thread_usage(t)); // up to now
-    p.thread_gone.wake_all();
-    return from_process;
-}
-
-void thread_take_over_pid(thread& t) {
-    process& p = *t.proc;
-    if (t.tid == p.pid)
-        return;
-    thread_table[unsigned(t.tid) % buckets].remove(t);
-    mark(t.tid, false);
-    t.tid = p.pid;
-    thread_table[unsigned(t.tid) % buckets].push_back(t);
 }
 
 ref_ptr<process> process_unpublish(process& p) {
@@ -266,9 +143,9 @@ ref_ptr<process> process_unpublish(process& p) {
     p.set_parent(nullptr);
     process_table[unsigned(p.pid) % buckets].remove(p);
     process_total--;
-    group_leave(p);
-    mark(pids_of_processes, p.pid, false);
-    mark(p.pid, false);
+    group_leave(p, p.state);
+    pid_of_process(p.pid, false);
+    pid_free(p.pid);
     {
         lock_guard own(p.lock);
         p.tasks = {};
@@ -285,6 +162,25 @@ void process_has_news(process& p) {
 void process_set_state(process& p, process_state state) {
     p.group->stopped += (state == process_state::stopped) - (p.state == process_state::stopped);
     p.state = state;
+}
+
+// Whether `p` could be continued by a parent in another group of its session.
+static bool is_tie(const process& p) REQUIRES(process_tree_lock) {
+    const process* parent = p.parent;
+    return p.live_threads != 0 && parent && parent != init_process && parent->group &&
+           parent->group != p.group && parent->group->sess == p.group->sess;
+}
+
+bool group_retie(process& p) {
+    const bool before = std::exchange(p.ties, is_tie(p));
+    process_group& group = *p.group;
+    group.ties += p.ties - before;
+    return before && group.ties == 0 && group.stopped != 0;
+}
+
+pid_t current_group() {
+    lock_guard tree(process_tree_lock);
+    return current_process().group->id;
 }
 
 void process_set_subreaper(process& p, bool on) {
@@ -307,26 +203,6 @@ process* child_scan::next(lock_guard<spin_lock>& tree) {
     else
         at_ = at_ ? parent_.children.next(*at_) : parent_.children.front();
     return at_;
-}
-
-void pid_keep(pid_t pid, bool keep) { mark(pids_of_groups, pid, keep); }
-
-pid_t pid_next_kept(pid_t pid) {
-    if (pid >= pid_max)
-        return pid_max;
-    return first_with_bit(pid, pids_of_groups);
-}
-
-thread* thread_look_next(pid_t from) {
-    for (; from < pid_max; from++) {
-        from = first_with_bit(from, pids_in_use);
-        if (from == pid_max)
-            break;
-        for (thread& t : thread_table[unsigned(from) % buckets])
-            if (t.tid == from)
-                return &t;
-    }
-    return nullptr;
 }
 
 // ---- Who it is, and what memory it has ----------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "kernel/process/fork_mode.h"
 #include "kernel/process/ledger.h"
 #include "kernel/process/posix_timer.h"
+#include "kernel/process/process_group.h"
 #include "kernel/process/process_report.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/security.h"
@@ -24,7 +25,6 @@
 #include "lib/ref_ptr.h"
 #include "lib/serial.h"
 
-struct process_group; // kernel/process/process_group.h
 class vnode;
 enum class vm_limit : uint8_t; // vm/vmspace.h
 
@@ -37,7 +37,7 @@ struct cpu_alarms {
         timer_call::deferred}; // for when one may be due; set by the process's own threads only
 };
 
-struct process : ref_counted<process>, process_report {
+struct process : ref_counted<process>, process_report, group_membership {
     static constexpr auto end_takes = lock_rank::accounts;
     process();
     ~process();
@@ -105,13 +105,6 @@ struct process : ref_counted<process>, process_report {
     // Exec, and the last thread to exit, wait here for the others.
     wait_queue thread_gone GUARDED_BY(process_tree_lock);
     list_node in_table GUARDED_BY(process_tree_lock);
-    // Null before it is published; kept when it has been waited for.
-    ref_ptr<process_group> group GUARDED_BY(process_tree_lock);
-    list_node among_members GUARDED_BY(process_tree_lock); // of `group`
-    bool ties GUARDED_BY(process_tree_lock) = false;       // process_group::ties counts it
-    uint64_t walk GUARDED_BY(process_tree_lock) = 0;       // the last group_walk that has come by
-    // How many of them have brought a signal. Written under process_tree_lock.
-    std::atomic<uint32_t> signals_to_many{0};
     bool subreaper GUARDED_BY(process_tree_lock) = false; // PR_SET_CHILD_SUBREAPER
 
     usage child_usage GUARDED_BY(process_tree_lock);        // of those that it has waited for
@@ -148,11 +141,6 @@ ref_ptr<process> process_next(pid_t from);
 // The same without a reference; null at the end.
 process* process_look_next(pid_t from) REQUIRES(process_tree_lock);
 thread* thread_look_next(pid_t from) REQUIRES(process_tree_lock);
-// pids: allocated for processes and threads alike. 0 when there are none left.
-pid_t pid_allocate();
-inline constexpr pid_t pid_max = 32768;
-void pid_release(pid_t pid);
-pid_t pid_allocate_for_init(); // 1
 // An empty process with default limits, nowhere published. Null when out of memory.
 process* process_allocate();
 unsigned process_count();
@@ -161,6 +149,10 @@ unsigned process_count();
 void process_has_news(process& p) REQUIRES(process_tree_lock);
 // p.state, of which its group counts the stopped.
 void process_set_state(process& p, process_state state) REQUIRES(process_tree_lock);
+// Looks again whether `p` ties its group, because it or its parent has changed. True if the group
+// has lost its last tie by that and has stopped members, which are to be told: SIGHUP, SIGCONT.
+bool group_retie(process& p) REQUIRES(process_tree_lock);
+pid_t current_group() EXCLUDES(process_tree_lock); // the number of the running process's
 
 // Goes through the children of a process, or those with news, and lets go of the lock after some:
 // then the child that it is at may have left, and it begins again.
@@ -179,6 +171,8 @@ private:
     unsigned steps_ = 0;
 };
 
+// A thread of `owner` with a kernel stack, not published and not runnable yet. ENOMEM.
+expected<ref_ptr<thread>> thread_create(process& owner);
 // Puts a complete process with its first thread, or a further thread, where others find them.
 // `maker` is the process that has called fork.
 void process_publish(ref_ptr<process> p, ref_ptr<thread> first, process& parent, process& maker)
@@ -189,10 +183,6 @@ void thread_publish(ref_ptr<thread> t) REQUIRES(process_tree_lock);
 [[nodiscard]] ref_ptr<thread> thread_unpublish(thread& t) REQUIRES(process_tree_lock);
 // exec from a thread that was not the first: it takes over the process's pid as its tid.
 void thread_take_over_pid(thread& t) REQUIRES(process_tree_lock);
-// The number is not given to a process, as one in use: a group or a session has it.
-void pid_keep(pid_t pid, bool keep) REQUIRES(process_tree_lock);
-// The first of these from `pid` on; pid_max if there is none.
-pid_t pid_next_kept(pid_t pid) REQUIRES(process_tree_lock);
 // Takes a zombie that has been waited for out of the tree and the table; returns the reference that
 // its parent had.
 [[nodiscard]] ref_ptr<process> process_unpublish(process& p) REQUIRES(process_tree_lock);

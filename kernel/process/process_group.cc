@@ -1,10 +1,10 @@
-// Process groups and sessions as objects: who is in which, and what ties a group to its session.
+// Process groups and sessions as objects: who is in which.
 #include "kernel/process/process_group.h"
 
+#include "kernel/process/pid.h"
 #include "vm/phys/pool.h"
 
 sleep_lock group_lock{lock_rank::groups, "groups"};
-constinit uint64_t group_walks = 0;
 
 namespace {
 
@@ -16,13 +16,6 @@ list<process_group, &process_group::in_table> group_table[buckets] GUARDED_BY(pr
 
 auto& bucket_of(pid_t id) REQUIRES(process_tree_lock) {
     return group_table[unsigned(id) % buckets];
-}
-
-// Whether `p` could be continued by a parent in another group of its session.
-bool is_tie(const process& p) REQUIRES(process_tree_lock) {
-    const process* parent = p.parent;
-    return p.live_threads != 0 && parent && parent != init_process && parent->group &&
-           parent->group != p.group && parent->group->sess == p.group->sess;
 }
 
 } // namespace
@@ -61,11 +54,6 @@ ref_ptr<process_group> group_get(pid_t id) {
     return ref_ptr(group_find(id));
 }
 
-pid_t current_group() {
-    lock_guard tree(process_tree_lock);
-    return current_process().group->id;
-}
-
 ref_ptr<process_group> group_next(pid_t from) {
     lock_guard tree(process_tree_lock);
     for (pid_t id = from; (id = pid_next_kept(id)) < pid_max; id++)
@@ -74,7 +62,7 @@ ref_ptr<process_group> group_next(pid_t from) {
     return nullptr;
 }
 
-void group_enter(process& p, process& maker) {
+void group_enter(group_membership& p, group_membership& maker, process_state state) {
     process_group& group = *p.group;
     if (group.members.empty()) {
         bucket_of(group.id).push_back(group);
@@ -88,14 +76,14 @@ void group_enter(process& p, process& maker) {
     } else {
         group.members.push_back(p);
     }
-    group.stopped += p.state == process_state::stopped;
+    group.stopped += state == process_state::stopped;
 }
 
-void group_leave(process& p) {
+void group_leave(group_membership& p, process_state state) {
     process_group& group = *p.group;
     group.members.remove(p);
     group.ties -= std::exchange(p.ties, false);
-    group.stopped -= p.state == process_state::stopped;
+    group.stopped -= state == process_state::stopped;
     if (!group.members.empty())
         return;
     bucket_of(group.id).remove(group);
@@ -104,11 +92,4 @@ void group_leave(process& p) {
         pid_keep(group.id, false);
     if (last)
         pid_keep(group.sess->sid, false);
-}
-
-bool group_retie(process& p) {
-    const bool before = std::exchange(p.ties, is_tie(p));
-    process_group& group = *p.group;
-    group.ties += p.ties - before;
-    return before && group.ties == 0 && group.stopped != 0;
 }

@@ -4,19 +4,14 @@
 // the process that founded them; each process holds a reference to its group, each group one to its
 // session. A group is found by its number as long as it has members: a process is one until it has
 // been waited for. Everything here is guarded by process_tree_lock.
-//
-// **Some at a time.** A group may have thousands of members, and others want process_tree_lock and
-// the processor. So who sends them all a signal (group_walk) lets go of it after some, and yet
-// nobody may escape. The walk takes the first of the members and puts it last, until the first is
-// one that it knows. A child that is forked meanwhile stands behind its parent and counts as known
-// if that is: either the walk comes to both, or its parent had the signal before the child was
-// (fork begins again if one comes while it is at work: process::signals_to_many). Whatever else
-// moves processes between groups holds group_lock, as the walk does.
 #pragma once
 
-#include "kernel/process/process.h"
-#include "lib/long_work.h"
+#include "kernel/process/process_report.h"
+#include "kernel/process/process_tree.h"
+#include "lib/list.h"
+#include "lib/ref_ptr.h"
 
+#include <atomic>
 #include <utility>
 
 class tty;
@@ -34,6 +29,19 @@ struct session : ref_counted<session> {
     pid_t left_behind GUARDED_BY(process_tree_lock) = 0;
 };
 
+struct process_group;
+
+// What a process has of its group: a part of it.
+struct group_membership {
+    // Null before it is published; kept when it has been waited for.
+    ref_ptr<process_group> group GUARDED_BY(process_tree_lock);
+    list_node among_members GUARDED_BY(process_tree_lock); // of `group`
+    bool ties GUARDED_BY(process_tree_lock) = false;       // process_group::ties counts it
+    uint64_t walk GUARDED_BY(process_tree_lock) = 0;       // the last group_walk that has come by
+    // How many of them have brought a signal. Written under process_tree_lock.
+    std::atomic<uint32_t> signals_to_many{0};
+};
+
 struct process_group : ref_counted<process_group> {
     static constexpr auto end_takes = lock_rank::pool;
     process_group(pid_t number, ref_ptr<session> of) : id(number), sess(std::move(of)) {}
@@ -42,7 +50,7 @@ struct process_group : ref_counted<process_group> {
     const pid_t id;
     const ref_ptr<session> sess;
     list_node in_table GUARDED_BY(process_tree_lock);
-    list<process, &process::among_members> members GUARDED_BY(process_tree_lock);
+    list<group_membership, &group_membership::among_members> members GUARDED_BY(process_tree_lock);
     // Of `members`, those that tie it to its session: with a parent in another group of the
     // session, who could continue it. Without any the group is orphaned (POSIX.1-2017, 3.264).
     // NetBSD's pg_jobc.
@@ -59,37 +67,12 @@ expected<ref_ptr<process_group>> session_create(pid_t sid);
 process_group* group_find(pid_t id) REQUIRES(process_tree_lock);
 ref_ptr<process_group> group_get(pid_t id) EXCLUDES(process_tree_lock);
 ref_ptr<process_group> group_next(pid_t from) EXCLUDES(process_tree_lock);
-// The number of the running process's.
-pid_t current_group() EXCLUDES(process_tree_lock);
-// A process that is being published becomes a member of its group, behind `maker` if that is one;
-// a zombie that has been waited for is one no longer.
-void group_enter(process& p, process& maker) REQUIRES(process_tree_lock);
-void group_leave(process& p) REQUIRES(process_tree_lock);
-// Looks again whether `p` ties its group, because it or its parent has changed. True if the group
-// has lost its last tie by that and has stopped members, which are to be told: SIGHUP, SIGCONT.
-bool group_retie(process& p) REQUIRES(process_tree_lock);
+// A process that is being published, or moved, becomes a member of its group, behind `maker` if that
+// is one; a zombie that has been waited for is one no longer. `state` is the process's.
+void group_enter(group_membership& p, group_membership& maker, process_state state)
+    REQUIRES(process_tree_lock);
+void group_leave(group_membership& p, process_state state) REQUIRES(process_tree_lock);
 
-// Held by who goes through all members of a group, or moves a process from one to another.
+// Held by who goes through all members of a group (kernel/process/group_walk.h), or moves a process
+// from one to another.
 extern sleep_lock group_lock;
-
-extern uint64_t group_walks GUARDED_BY(group_lock); // so far
-
-// Calls tell(process) for each member of `group`, to which the caller has a reference.
-template <class Tell>
-void group_walk(process_group& group, Tell tell) REQUIRES(group_lock) EXCLUDES(process_tree_lock) {
-    constexpr unsigned at_once = 8;
-    const uint64_t number = ++group_walks;
-    for (bool more = true; more; long_work::pause()) {
-        lock_guard tree(process_tree_lock);
-        for (unsigned i = 0; i < at_once && more; i++) {
-            process* p = group.members.front();
-            more = p && p->walk != number;
-            if (!more)
-                break;
-            p->walk = number;
-            group.members.remove(*p);
-            group.members.push_back(*p);
-            tell(*p);
-        }
-    }
-}

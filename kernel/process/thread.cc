@@ -1,44 +1,17 @@
-// Threads as objects.
+// A running thread: which it is, where it is, and its clock.
 #include "kernel/process/thread.h"
 
 #include "arch/cpu.h"
 #include "arch/pmap.h"
 #include "arch/timer.h"
-#include "kernel/base/panic.h"
-#include "kernel/process/process.h"
-#include "lib/format.h"
-#include "vm/phys/pool.h"
 #include "vm/vmspace.h"
 
 namespace {
-
-constinit pool<thread> threads{"thread"};
 
 // The sleep locks of a CPU's boot code, before it has threads.
 held_locks boot_sleep_locks;
 
 } // namespace
-
-thread::thread() = default;
-
-thread::~thread() {
-    if (machine.stack_base)
-        machine_thread_destroy(machine);
-    if (proc)
-        proc->unfreed_threads.fetch_sub(1, std::memory_order_release);
-}
-
-expected<ref_ptr<thread>> thread_create(process& owner) {
-    auto t = ref_ptr<thread>::adopt(threads.create());
-    if (!t)
-        return fail(Errno::nomem);
-    TRY(machine_thread_create(t->machine));
-    owner.unfreed_threads.fetch_add(1, std::memory_order_relaxed);
-    t->proc = ref_ptr(&owner);
-    return t;
-}
-
-void thread::last_reference_gone() { threads.destroy(this); }
 
 void thread_enter_vmspace(vmspace* vm) {
     thread& self = current_thread();
@@ -92,15 +65,4 @@ usage thread_usage(const thread& t) {
     if (all > counted)
         (t.modes.in_kernel() ? u.system_time : u.user_time) += all - counted;
     return u;
-}
-
-void panic_describe_thread(thread* t, char* out, size_t size) {
-    if (!t) {
-        format_to(out, size, "no thread");
-        return;
-    }
-    const char* why = t->wait_reason;
-    pid_t pid = t->proc ? t->proc->pid : 0;
-    format_to(out, size, "%d/%d %.15s%s%s%s", pid, t->tid, t->name,
-              t->kernel_thread ? " (kernel)" : "", why ? ", in " : "", why ? why : "");
 }

@@ -131,6 +131,3 @@ process& current_process();
 inline vmspace& current_vmspace() { return *current_thread().vm; }
 // The running thread is in `vm` from now on; null: in the kernel's half alone.
 void thread_enter_vmspace(vmspace* vm);
-
-// A thread of `owner` with a kernel stack, not published and not runnable yet. ENOMEM.
-expected<ref_ptr<thread>> thread_create(process& owner);

@@ -1,6 +1,7 @@
 #include "kernel/sched/kernel_thread.h"
 
 #include "arch/cpu.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/sched/sched.h"
 #include "lib/string.h"

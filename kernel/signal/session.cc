@@ -14,9 +14,9 @@ namespace {
 // not tie theirs. Nobody is told if the old group is orphaned by it, as on Linux.
 void move_to(process& p, ref_ptr<process_group> to) REQUIRES(group_lock, process_tree_lock) {
     const ref_ptr<process_group> from = p.group; // it may have no other member
-    group_leave(p);
+    group_leave(p, p.state);
     p.group = std::move(to);
-    group_enter(p, p);
+    group_enter(p, p, p.state);
     (void)group_retie(p);
     for (process& child : p.children)
         (void)group_retie(child);

@@ -2,7 +2,7 @@
 // what an end does to them.
 #pragma once
 
-#include "kernel/process/process_group.h"
+#include "kernel/process/process.h"
 
 // SIGHUP and SIGCONT to all members, if there is such a group.
 void group_hang_up(pid_t id) EXCLUDES(process_tree_lock);

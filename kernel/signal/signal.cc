@@ -13,7 +13,7 @@
 // the list of threads too, so that senders hold process_tree_lock as well, which is the outer one.
 #include "kernel/signal/signal.h"
 
-#include "kernel/process/process_group.h"
+#include "kernel/process/group_walk.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/child_signal.h"
 #include "kernel/signal/signal_internal.h"

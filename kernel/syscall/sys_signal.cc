@@ -5,7 +5,7 @@
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
-#include "kernel/process/process_group.h"
+#include "kernel/process/group_walk.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
 #include "kernel/time/cpu_clock.h"

@@ -1,6 +1,7 @@
 // The scheduler: every thread runs, on one CPU at a time, where it may; sleeps end when they
 // should.
 #include "arch/timer.h"
+#include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/process/thread.h"
 #include "kernel/sched/kernel_thread.h"

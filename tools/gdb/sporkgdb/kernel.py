@@ -95,7 +95,7 @@ def threads_of(process_value: gdb.Value) -> list[gdb.Value]:
 
 def thread(tid: int) -> gdb.Value:
     """A thread by its number; the kernel's own have none."""
-    table = static("thread_table", "kernel/process/process.cc")
+    table = static("thread_table", "kernel/process/process_threads.cc")
     for candidate in each(table[tid % (table.type.range()[1] + 1)], "thread", "in_tid_table"):
         if int(member(candidate, "tid")) == tid:
             return candidate
