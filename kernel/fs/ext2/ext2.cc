@@ -85,8 +85,7 @@ void ext2::let_all_go() {
                 return;
             ASSERT(oldest->kept_);
             remove(*oldest);
-            oldest->kept_ = false;
-            node = ref_ptr<ext2_node>::adopt(oldest);
+            node = std::move(oldest->kept_);
         }
     }
 }
@@ -129,8 +128,7 @@ expected<ref_ptr<ext2_node>> ext2::node(uint32_t number) {
         found = find(number);
         if (!found) {
             insert(*loaded);
-            loaded->kept_ = true;
-            loaded->add_reference();
+            loaded->kept_ = loaded;
         }
     }
     return found ? found : loaded;
@@ -138,13 +136,12 @@ expected<ref_ptr<ext2_node>> ext2::node(uint32_t number) {
 
 void ext2::keep(ext2_node& node) {
     lock_guard guard(nodes_lock_);
-    node.kept_ = true;
-    node.add_reference();
+    node.kept_ = ref_ptr(&node);
 }
 
 ref_ptr<ext2_node> ext2::let_go(ext2_node& node) {
     lock_guard guard(nodes_lock_);
-    return std::exchange(node.kept_, false) ? ref_ptr<ext2_node>::adopt(&node) : nullptr;
+    return std::move(node.kept_);
 }
 
 // What is in memory has no name any more; what is not was let go of, or could not be made.
@@ -193,8 +190,7 @@ void ext2::evict_one(const ref_ptr<ext2_node>& node) {
     if (!node->kept_ || node->references() != 2)
         return;
     remove(*node);
-    node->kept_ = false;
-    kept = ref_ptr<ext2_node>::adopt(node.get());
+    kept = std::move(node->kept_);
 }
 
 void ext2::evict() {
@@ -235,7 +231,7 @@ bool ext2::busy(unsigned root_references) {
     lock_guard walking(walk_);
     lock_guard guard(nodes_lock_);
     for (ext2_node& n : by_age_) {
-        const uint32_t own = n.kept_ + (&n == root_.get() ? 1 + root_references : 0);
+        const uint32_t own = bool(n.kept_) + (&n == root_.get() ? 1 + root_references : 0);
         if (n.references() > own)
             return true;
     }

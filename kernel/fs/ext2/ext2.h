@@ -103,8 +103,8 @@ private:
     ext2& ext2_;
     // Under ext2::nodes_lock_.
     list_node in_bucket_, by_age_, among_dead_;
-    bool kept_ = false;      // ext2 refers to it
-    uint32_t last_turn_ = 0; // ext2::turn_ of the last walk that came by
+    ref_ptr<ext2_node> kept_; // itself, while ext2 refers to it
+    uint32_t last_turn_ = 0;  // ext2::turn_ of the last walk that came by
     ext2_map map_;
     // Under fs().names_, alone to change.
     uint32_t links_ = 0;
