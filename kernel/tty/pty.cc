@@ -224,7 +224,7 @@ status pty::wait_for_output(file& by) {
     return {};
 }
 
-expected<int64_t> pty::read_master(file& by, uio& io) NO_THREAD_SAFETY_ANALYSIS {
+expected<int64_t> pty::read_master(file& by, uio& io) {
     uint8_t chunk[chunk_size];
     status moved;
     if (io.remaining() == 0)
