@@ -21,36 +21,16 @@ using namespace linux_abi;
 namespace {
 
 // The files of one call, each looked up once and held until its end.
-class polled_files {
-public:
-    static expected<polled_files> create(size_t count) {
-        polled_files p;
-        if (count == 0)
-            return p;
-        p.files_ = call_array<ref_ptr<file>>(count); // zeros: null
-        if (!p.files_)
-            return fail(Errno::nomem);
-        return p;
-    }
-    polled_files(polled_files&&) = default;
-    ~polled_files() {
-        for (ref_ptr<file>& f : files_)
-            f.reset();
-    }
-    // Remembers what `fd` means now; false if it is not open.
-    bool look_up(size_t index, int fd) {
-        auto f = current_thread().files->get(fd);
-        if (!f)
-            return false;
-        files_[index] = std::move(*f);
-        return true;
-    }
-    file* operator[](size_t index) const { return files_[index].get(); }
+using polled_files = call_pages<ref_ptr<file>>;
 
-private:
-    polled_files() = default;
-    call_array<ref_ptr<file>> files_;
-};
+// Remembers what `fd` means now; false if it is not open.
+bool look_up(polled_files& files, size_t index, int fd) {
+    auto f = current_thread().files->get(fd);
+    if (!f)
+        return false;
+    files[index] = std::move(*f);
+    return true;
+}
 
 // Runs `scan(poller or null)`, which counts what is ready, until that is not zero or the deadline
 // is past.
@@ -78,15 +58,16 @@ linux_timespec time_left(nanos_t deadline) {
 expected<int64_t> poll_user(user_ptr<linux_pollfd> user, uint32_t count, nanos_t deadline) {
     if (count > process_limit(rlimit_nofile))
         return fail(Errno::inval);
-    call_array<linux_pollfd> fds(count);
-    if (count && !fds)
-        return fail(Errno::nomem);
-    TRY(copy_in(fds.data(), user.address(), count * sizeof(linux_pollfd)));
+    auto fds = TRY(call_pages<linux_pollfd>::create(count));
+    TRY(fds.for_each_page([&](call_array<linux_pollfd>& page, size_t first) {
+        return copy_in(page.data(), user.address() + first * sizeof(linux_pollfd),
+                       page.size() * sizeof(linux_pollfd));
+    }));
     auto files = TRY(polled_files::create(count));
     for (uint32_t i = 0; i < count; i++) {
         TRY(long_work::go_on());
         fds[i].revents = 0;
-        if (fds[i].fd >= 0 && !files.look_up(i, fds[i].fd))
+        if (fds[i].fd >= 0 && !look_up(files, i, fds[i].fd))
             fds[i].revents = pollnval;
     }
     int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
@@ -149,7 +130,7 @@ expected<int64_t> select_user(int32_t count, const user_ptr<uint64_t> (&user)[3]
         bool wanted = false;
         for (unsigned s = 0; s < 3; s++)
             wanted = wanted || (sets.asked(s, fd / 64) & bit);
-        if (wanted && !files.look_up(fd, int(fd)))
+        if (wanted && !look_up(files, fd, int(fd)))
             return fail(Errno::badf);
     }
     int64_t ready = TRY(poll_until(deadline, [&](poller* p) {
