@@ -37,7 +37,7 @@ void uncharge(uint64_t pages);
 
 uint64_t committed();    // pages
 uint64_t commit_limit(); // pages; only strict mode holds to it
-// Both, of one instant.
+// Both without a lock, while nothing changes (vm/observe/vm_snapshot.h).
 struct account {
     uint64_t committed, limit;
 };

@@ -21,7 +21,7 @@ process* look_at(const proc_subject& of) {
     process* p = process_look_next(of.pid);
     if (!p || p->serial.value() != of.process_serial)
         return nullptr;
-    lock_guard guard(p->lock);
+    assume_held(p->lock);
     return p->context->program == of.program ? p : nullptr;
 }
 
