@@ -112,7 +112,10 @@ expected<buffer_cache*> buffer_cache::of(disk& d) {
 
 MAY_LOSE("what cannot be written for want of memory stays dirty, and the syncer tries again")
 void buffer_cache::closed() {
-    if (open_.fetch_sub(1) == 1 && !sync())
+    if (open_.fetch_sub(1) != 1)
+        return;
+    object_->give_up(); // who had it open has been told; the next one is not to hear of it again
+    if (!sync())
         object_->give_up();
 }
 

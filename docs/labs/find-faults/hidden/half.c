@@ -4,7 +4,8 @@
 #include <unistd.h>
 
 int main(void) {
-    volatile char* at = mmap(0, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    volatile char* at =
+        mmap(0, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (int page = 0; page < 16; page++)
         at[page * 4096] = (char)page;
     pid_t child = fork();

@@ -57,7 +57,8 @@ static void exchange(long pages) {
     lab_value("beyond", can_map(NULL, left + 1) == 0);
     // As much again in its place needs no room; a little more needs a little.
     lab_value("replaced", can_map(own, pages) == 1);
-    void* grown = mremap(own, (size_t)pages * LAB_PAGE, (size_t)(pages + left) * LAB_PAGE, MREMAP_MAYMOVE);
+    void* grown =
+        mremap(own, (size_t)pages * LAB_PAGE, (size_t)(pages + left) * LAB_PAGE, MREMAP_MAYMOVE);
     lab_value("grown", grown != MAP_FAILED);
     lab_need(grown != MAP_FAILED, "mremap");
     lab_value("full", can_map(NULL, 1) == 0);

@@ -63,10 +63,12 @@ static uint64_t pages(uint64_t seed) {
     uint64_t changed = 0;
     for (int round = 0; round < ROUNDS; round++) {
         lab_need(mmap((void*)at, LAB_PAGE, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void*)at, "mmap");
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void*)at,
+                 "mmap");
         wait_for_stores();
-        lab_need(mmap((void*)at, LAB_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-                     (void*)at, "mmap");
+        lab_need(mmap((void*)at, LAB_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                      0) == (void*)at,
+                 "mmap");
         volatile uint64_t* others = lab_map(OTHERS);
         lab_fill(others, OTHERS, seed, round);
         const uint64_t sum = lab_sum(others, OTHERS);
