@@ -65,9 +65,9 @@ def test_each_other_lab_can_be_handed_out(name: str, tmp_path: Path) -> None:
     assert "rows of eight tokens is left" in handout.cut(spec.load(name), tmp_path / "handout")
 
 
-@pytest.mark.parametrize("name", LABS)
-def test_each_submission_that_is_kept_can_be_made_from_the_tree(name: str) -> None:
-    lab = spec.load(name)
+def test_each_submission_that_is_kept_can_be_made_from_the_tree() -> None:
+    """Of one lab. `make test-labs` makes and grades those of all."""
+    lab = spec.load("cow-fork")
     with prove.submissions(lab) as all_of_them:
         assert len(all_of_them) == len(lab.submissions) + 2
 
