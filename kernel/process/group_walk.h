@@ -30,6 +30,7 @@ void group_walk(process_group& group, Tell tell) REQUIRES(group_lock) EXCLUDES(p
             p->walk = number;
             group.members.remove(*p);
             group.members.push_back(*p);
+            // NOLINTNEXTLINE(cppcoreguidelines-pro-type-static-cast-downcast): a process's part
             tell(static_cast<process&>(*p));
         }
     }
