@@ -54,15 +54,7 @@ public:
 
     static expected<call_pages> create(size_t count); // ENOMEM
     call_pages(call_pages&&) = default;
-    ~call_pages() {
-        (void)for_each_page([](call_array<T>& page, size_t) -> status {
-            for (T& each : page)
-                each.~T();
-            return {};
-        });
-        for (call_array<T>& page : more_)
-            page.~call_array<T>();
-    }
+    ~call_pages();
     T& operator[](size_t i) const {
         return i < per_page ? first_[i] : more_[i / per_page - 1][i % per_page];
     }
@@ -81,6 +73,16 @@ private:
     call_array<T> first_;
     call_array<call_array<T>> more_;
 };
+
+template <class T> call_pages<T>::~call_pages() {
+    (void)for_each_page([](call_array<T>& page, size_t) -> status {
+        for (T& each : page)
+            each.~T();
+        return {};
+    });
+    for (call_array<T>& page : more_)
+        page.~call_array<T>();
+}
 
 template <class T> expected<call_pages<T>> call_pages<T>::create(size_t count) {
     call_pages made;

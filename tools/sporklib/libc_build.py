@@ -105,7 +105,9 @@ def read_output(lines: Iterator[str], build: Build, progress: Callable[[Build, i
 
 def additions() -> dict[Path | str, str]:
     """Sources and what runs inside, and where they go."""
-    return {TCC_FILES: TCC_FILES, prepare_source(): "/libc/musl"} | {PARTS / name: f"/libc/{name}" for name in INSIDE}
+    where: dict[Path | str, str] = {TCC_FILES: TCC_FILES, prepare_source(): "/libc/musl"}
+    where.update((PARTS / name, f"/libc/{name}") for name in INSIDE)
+    return where
 
 
 def disk() -> Path:
