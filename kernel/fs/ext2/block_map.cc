@@ -104,7 +104,7 @@ expected<uint32_t> ext2_map::make(uint64_t index, bool& fresh) {
 }
 
 // The number goes before the block that it names: a damaged disk may name a block twice, and the second
-// time it is found free, which ends the work. It stays if the block cannot be freed for now.
+// time it is found free, which ends the work. It stays where it is if freeing the block fails.
 status ext2_map::free_at(std::atomic_ref<uint32_t> slot) {
     const uint32_t block = slot.exchange(0);
     if (const status freed = volume_.free_block(block); !freed) {

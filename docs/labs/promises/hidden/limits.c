@@ -1,31 +1,9 @@
 // Where the limits of the three modes lie, to a page.
-#include "../../lab.h"
-
-#include <errno.h>
-#include <fcntl.h>
+#include "../tests/account.h"
 
 enum { BOTH = PROT_READ | PROT_WRITE, OWN = MAP_PRIVATE | MAP_ANONYMOUS };
 
-static void set(const char* path, long value) {
-    char text[32];
-    const int n = snprintf(text, sizeof text, "%ld", value);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    lab_need(fd >= 0 && write(fd, text, (size_t)n) == n && close(fd) == 0, path);
-}
-
 static void mode(int number) { set("/proc/sys/vm/overcommit_memory", number); }
-
-static long pages_of(const char* name) {
-    static char text[4096];
-    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    lab_need(fd >= 0, "open");
-    const ssize_t n = read(fd, text, sizeof text - 1);
-    lab_need(n > 0 && close(fd) == 0, "read");
-    text[n] = 0;
-    const char* line = strstr(text, name);
-    lab_need(line != NULL, name);
-    return atol(line + strlen(name)) / 4;
-}
 
 // Whether memory of that size can be had, where it must lie if `at` is given. It is kept if it was given.
 static int can_map(void* at, long pages) {
