@@ -315,6 +315,7 @@ int main(int argc, char** argv) {
     need(fd >= 0);
     place(fd, POINTS_FD);
     scratch_begin();
+    remember_ptmx();
     report = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(report != MAP_FAILED);
     for (int i = 0; i < 3; i++) // so that this process has all that it needs
@@ -325,5 +326,6 @@ int main(int argc, char** argv) {
     if (argc < 2)
         ok(report->failures >= LEAST_IN_ALL, "%ld failures of %ld calls", report->failures,
            report->calls);
+    give_ptmx_back();
     return done();
 }

@@ -16,6 +16,17 @@
 enum { OBJECT_FD = 100, OTHER_FD = 101, FREE_FD = 102, PROBE_FD = 103, FIRST_MADE = 16 };
 enum { MEMORY_FILE_FD = 10, SCRATCH_FD = 11, POINTS_FD = 12, LAST_OWN_FD = 15 };
 
+// Some calls change owner and mode of what they are given, and of /dev/ptmx there is one, for everybody.
+static const char the_ptmx[] = "/dev/ptmx";
+static struct stat ptmx_before;
+
+static void remember_ptmx(void) { need(getuid() != 0 || stat(the_ptmx, &ptmx_before) == 0); }
+
+static void give_ptmx_back(void) {
+    need(getuid() != 0 || (chown(the_ptmx, ptmx_before.st_uid, ptmx_before.st_gid) == 0 &&
+                           chmod(the_ptmx, ptmx_before.st_mode & 07777) == 0));
+}
+
 static char* const at_object = (char*)0x200000000;
 static char* const at_other = (char*)0x200100000;
 
@@ -177,7 +188,7 @@ static void object_make_descriptor(struct object* o) {
         break;
     case K_MASTER: {
         const int unlocked = 0;
-        place(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK), OBJECT_FD);
+        place(open(the_ptmx, O_RDWR | O_NOCTTY | O_NONBLOCK), OBJECT_FD);
         need(ioctl(OBJECT_FD, TIOCSPTLCK, &unlocked) == 0);
         place(ioctl(OBJECT_FD, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK), OTHER_FD);
         need(write(OTHER_FD, "line\n", 5) == 5);
