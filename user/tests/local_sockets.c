@@ -336,7 +336,7 @@ static void room_for_datagrams(void) {
 // ---- Files that travel
 
 static long send_files(int by, const int* files, int count, const char* text) {
-    static char control[CMSG_SPACE(sizeof(int) * 300)] __attribute__((aligned(8)));
+    char control[CMSG_SPACE(sizeof(int) * 300)] __attribute__((aligned(8))) = {0};
     struct iovec v = {(char*)text, strlen(text)};
     struct msghdr m = {.msg_iov = &v,
                        .msg_iovlen = 1,
@@ -352,7 +352,7 @@ static long send_files(int by, const int* files, int count, const char* text) {
 
 // The files of the next message; their number, or -1. `flags` become its.
 static int receive_files(int by, int* files, int room, int* flags) {
-    static char control[CMSG_SPACE(sizeof(int) * 300)] __attribute__((aligned(8)));
+    char control[CMSG_SPACE(sizeof(int) * 300)] __attribute__((aligned(8))) = {0};
     char text[64];
     struct iovec v = {text, sizeof text};
     struct msghdr m = {.msg_iov = &v,
