@@ -125,7 +125,9 @@ export interface Scenario extends Omit<ScenarioInfo, "steps"> {
 export async function unpack(id: string): Promise<unknown> {
   const text = document.getElementById(id)?.textContent;
   if (!text) throw new Error(`the page has no data ${id}`);
-  const packed = Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
+  const bytes = atob(text.trim());
+  const packed = new Uint8Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) packed[i] = bytes.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text()) as unknown;
 }

@@ -2,6 +2,12 @@
 // and there are a few hundred on the page.
 import type { BaseType, Selection } from "d3-selection";
 
+const english = new Intl.NumberFormat("en"); // toLocaleString makes one at each call
+/** A number as the page tells it. */
+export function told(n: number): string {
+  return english.format(n);
+}
+
 export function setText<E extends BaseType, T, P extends BaseType, D>(selection: Selection<E, T, P, D>, value: (datum: T, index: number) => string): void {
   selection.each(function (this: BaseType, datum, index) {
     const element = this as Element;

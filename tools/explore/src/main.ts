@@ -147,16 +147,21 @@ class App {
     wish(1);
     size(1);
     const at = this.at;
-    const tall = this.tallest();
     if (!phone) {
-      const fits = (): boolean => tall.every((step) => {
+      const fits = (step: number): boolean => {
         this.visit(step);
         return stage.scrollHeight <= stage.clientHeight && shown.every(({ picture }) => picture.fits());
-      });
-      const found = SIZES.find((each) => {
-        size(each);
-        return fits();
-      });
+      };
+      // Step by step, each on from the size that the one before needs, and backwards as the steps lie: a way
+      // through a long run costs more than a picture.
+      let found: number | undefined = SIZES[0];
+      for (const step of this.tallest()) {
+        found = SIZES.slice(SIZES.indexOf(found!)).find((each) => {
+          size(each);
+          return fits(step);
+        });
+        if (found === undefined) break;
+      }
       wish(zoom);
       size(found ?? 1);
     } else {
@@ -169,7 +174,7 @@ class App {
 
   /** The steps that need most height, as far as can be told without drawing: a few, from all over the run. */
   private tallest(): number[] {
-    const many = Math.min(this.pairs.length, 60);
+    const many = Math.min(this.pairs.length, 24);
     const rough = ({ columns, cards }: Scene): number => Math.max(
       ...columns.map((column) => [column.vm, column.making].reduce((sum, vm) => sum + (vm ? 2 : 0) + (vm?.rows ?? [])
         .reduce((rows, row) => rows + 2 + row.chips.length / 4 + row.badges.reduce((size, badge) => size + badge.text.length / 20, 0), 0), column.borrowedFrom ? 3 : 0)),
@@ -182,7 +187,7 @@ class App {
       this.second?.line.go(b);
       return { step, height: Math.max(...[this.first, this.second].map((shown) => (shown ? rough(makeScene(shown.line, shown.view)) : 0))) };
     });
-    return seen.sort((a, b) => b.height - a.height).slice(0, 4).map(({ step }) => step);
+    return seen.sort((a, b) => b.height - a.height).slice(0, 3).map(({ step }) => step).sort((a, b) => b - a);
   }
 
   private visit(step: number): void {

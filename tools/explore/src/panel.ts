@@ -1,7 +1,7 @@
 // The panel beside the picture: what happened at this step, what it cost, the source that did it.
 import { select } from "d3-selection";
 import type { Call, EventInfo, Mistake, PageInfo, Source, Step } from "./data.js";
-import { setAttr, setClass, setText } from "./dom.js";
+import { setAttr, setClass, setText, told } from "./dom.js";
 import { shortId } from "./scene.js";
 import type { Timeline } from "./timeline.js";
 
@@ -171,10 +171,10 @@ export function drawLedger(columns: LedgerColumn[], root: HTMLElement, differenc
     const numbers = columns.map((column) => column.values.get(counter) ?? 0);
     const cells = columns.map((column, i): [string, string] => {
       const gain = column.gained.get(counter);
-      return [numbers[i]!.toLocaleString("en"), gain ? `${gain > 0 ? "+" : ""}${gain.toLocaleString("en")}` : ""];
+      return [told(numbers[i]!), gain ? `${gain > 0 ? "+" : ""}${told(gain)}` : ""];
     });
     const apart = (numbers[1] ?? 0) - (numbers[0] ?? 0);
-    if (difference) cells.push([apart === 0 ? "=" : `${apart > 0 ? "+" : "−"}${Math.abs(apart).toLocaleString("en")}`, ""]);
+    if (difference) cells.push([apart === 0 ? "=" : `${apart > 0 ? "+" : "−"}${told(Math.abs(apart))}`, ""]);
     return cells;
   };
   setText(rows.selectAll<HTMLElement, string>("th").data((counter) => [counter]).join((enter) => enter.append("th").attr("scope", "row")), (counter) => counter);
@@ -218,7 +218,7 @@ export function drawCalls(lines: Timeline[], root: HTMLElement): void {
     return figure;
   });
   setText(figures.select("dt"), ([name]) => name);
-  setText(figures.select("dd"), ([, value]) => value.toLocaleString("en"));
+  setText(figures.select("dd"), ([, value]) => told(value));
   select(root).selectAll("p").data(calls.length ? [] : [0]).join("p").attr("class", "dim").text("No fork, exec or exit has come about yet.");
 }
 

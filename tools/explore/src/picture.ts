@@ -3,7 +3,7 @@
 import { select, type Selection } from "d3-selection";
 import { linkHorizontal } from "d3-shape";
 import type { Proc } from "./data.js";
-import { setAttr, setClass, setText } from "./dom.js";
+import { setAttr, setClass, setText, told } from "./dom.js";
 import { count, shortId, type Card, type Chip, type Column, type Link, type Row, type Scene, type Target, type VmView } from "./scene.js";
 import type { Timeline } from "./timeline.js";
 
@@ -176,7 +176,7 @@ export class Picture {
     setText(heads.select("b"), (vm) => `${vm.pids.length ? "" : "new "}vmspace ${shortId(vm.id)}`);
     setText(heads.select(".refs"), (vm) => count(vm.refs, "ref"));
     setClass(heads.select(".refs"), (vm) => ["refs", { many: vm.refs > 1 }]);
-    setText(heads.select(".dim"), (vm) => `${vm.resident.toLocaleString("en")} resident, ${vm.commit.toLocaleString("en")} committed`);
+    setText(heads.select(".dim"), (vm) => `${told(vm.resident)} resident, ${told(vm.commit)} committed`);
     const rows = boxes.select<HTMLElement>("ol.rows").selectAll<HTMLElement, Row>("li").data((vm) => vm.rows, (row) => row.key)
       .join((enter) => this.newRow(enter.append("li") as unknown as Box<Row>) as never);
     this.fillRows(rows as unknown as Box<Row>);
@@ -238,7 +238,7 @@ export class Picture {
     setAttr(chips, "aria-label", (chip) => chip.label);
     setAttr(chips, "title", (chip) => chip.label);
     setText(chips.select(".what"), (chip) => chip.text);
-    setText(chips.select(".times"), (chip) => (chip.n > 1 ? `×${chip.n.toLocaleString("en")}` : ""));
+    setText(chips.select(".times"), (chip) => (chip.n > 1 ? `×${told(chip.n)}` : ""));
   }
 
   // ---- What lies behind ----

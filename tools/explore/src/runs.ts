@@ -68,37 +68,39 @@ export class PageRuns {
 
   /** Makes [at, at + n) one run, or nothing. */
   assign(at: number, n: number, value: RunValue | null): RunUndo {
-    const end = at + n;
-    const was = this.within(at, end);
-    const first = this.from(at);
-    let last = first;
-    const put: Run[] = [];
-    const head = this.list[first];
-    if (head && head.at < at) put.push(pieceOf(head, head.at, at));
-    if (value) put.push({ at, n, pfn: value[0], tag: value[1], step: value[2] });
-    while (last < this.list.length && this.list[last]!.at < end) last++;
-    const tail = last > first ? this.list[last - 1] : undefined;
-    if (tail && tail.at + tail.n > end) put.push(pieceOf(tail, end, tail.at + tail.n));
-    const low = Math.max(0, first - 1);
-    const high = Math.min(this.list.length, last + 1);
-    const around = [...this.list.slice(low, first), ...put, ...this.list.slice(last, high)];
-    this.list.splice(low, high - low, ...merged(around));
+    const was = this.within(at, at + n);
+    this.replace(at, n, value ? [{ at, n, pfn: value[0], tag: value[1], step: value[2] }] : []);
     return { at, n, was };
   }
 
   undo(undo: RunUndo): void {
-    this.assign(undo.at, undo.n, null);
-    for (const run of undo.was) this.assign(run.at, run.n, [run.pfn, run.tag, run.step]);
+    this.replace(undo.at, undo.n, undo.was);
+  }
+
+  /** Puts runs in order in the place of all that [at, at + n) holds. */
+  private replace(at: number, n: number, runs: Run[]): void {
+    const end = at + n;
+    const first = this.from(at);
+    let last = first;
+    while (last < this.list.length && this.list[last]!.at < end) last++;
+    const low = Math.max(0, first - 1);
+    const high = Math.min(this.list.length, last + 1);
+    const around: Run[] = low < first ? [this.list[low]!] : [];
+    const head = this.list[first];
+    if (head && head.at < at) append(around, pieceOf(head, head.at, at));
+    for (const run of runs) append(around, run);
+    const tail = last > first ? this.list[last - 1] : undefined;
+    if (tail && tail.at + tail.n > end) append(around, pieceOf(tail, end, tail.at + tail.n));
+    if (last < high) append(around, this.list[last]!);
+    if (around.length !== high - low) this.list.splice(low, high - low, ...around);
+    else for (const [i, run] of around.entries()) this.list[low + i] = run; // most often; a splice moves all behind it
   }
 }
 
-function merged(runs: Run[]): Run[] {
-  const result: Run[] = [];
-  for (const run of runs) {
-    const last = result[result.length - 1];
-    const step = last ? joined(last, run) : null;
-    if (last && step !== null) result[result.length - 1] = { ...last, n: last.n + run.n, step };
-    else result.push(run);
-  }
-  return result;
+/** As one run with the last one where it continues it. */
+function append(runs: Run[], run: Run): void {
+  const last = runs[runs.length - 1];
+  const step = last ? joined(last, run) : null;
+  if (last && step !== null) runs[runs.length - 1] = { ...last, n: last.n + run.n, step };
+  else runs.push(run);
 }

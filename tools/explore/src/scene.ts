@@ -2,6 +2,7 @@
 // page tables map; between the columns what lies behind: amaps, anons that amaps share, objects. No drawing
 // here.
 import type { Entry, Proc } from "./data.js";
+import { told } from "./dom.js";
 import { frameOf, pieceOf, type Run } from "./runs.js";
 import { pageNumber, type Timeline } from "./timeline.js";
 
@@ -229,7 +230,7 @@ export function pagesOf(entry: Entry): number {
   return pageNumber(entry.end) - pageNumber(entry.start);
 }
 export function count(n: number, word: string): string {
-  return `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+  return `${told(n)} ${word}${n === 1 ? "" : "s"}`;
 }
 
 /** Whose memory the entry's is, in words; of entries that nobody may write to only if it is a shared mapping. */
@@ -457,10 +458,7 @@ function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use
   const place = standing(scene, uses);
   if (!amap || !place) return;
   const key = `amap:${id}`;
-  const isShared = (run: Run): boolean => {
-    const [first, last] = framesOf(run);
-    return shared.some(([from, to]) => first <= to && last >= from);
-  };
+  const isShared = (run: Run): boolean => among(shared, framesOf(run)).length > 0;
   const runs = line.anons(id).runs.flatMap((run) => cut(run, shared));
   const chips = chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => {
     const refs = Number(run.tag);
@@ -480,11 +478,25 @@ function addAmap(line: Timeline, scene: Scene, view: View, id: string, uses: Use
   for (const use of uses) link(scene, use.row.key, key, "amap");
 }
 
+/** Those of these ranges that have a part of one; they are in order and apart. */
+function among(ranges: [number, number][], [first, last]: readonly [number, number]): [number, number][] {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ranges[middle]![1] < first) low = middle + 1;
+    else high = middle;
+  }
+  let end = low;
+  while (end < ranges.length && ranges[end]![0] <= last) end++;
+  return ranges.slice(low, end);
+}
+
 /** A run's parts inside and outside of the frames that are shared. */
 function cut(run: Run, shared: [number, number][]): Run[] {
   if (run.step === 0) return [run];
   const edges = new Set<number>([run.at, run.at + run.n]);
-  for (const [from, to] of shared)
+  for (const [from, to] of among(shared, framesOf(run)))
     for (const frame of run.step > 0 ? [from, to + 1] : [to, from - 1]) {
       const at = run.at + (frame - run.pfn) * run.step;
       if (at > run.at && at < run.at + run.n) edges.add(at);
@@ -505,7 +517,7 @@ function addSharedAnons(line: Timeline, scene: Scene, view: View, amaps: Map<str
   }
   const cards = [...groups].map(([key, { ids, frames }]) => {
     const id = ids[0]!; // the slots are told as those of the first
-    const runs = line.anons(id).runs.flatMap((run) => cut(run, shared)).filter((run) => frames.some((each) => overlap(framesOf(run), each)));
+    const runs = line.anons(id).runs.flatMap((run) => cut(run, shared)).filter((run) => among(frames, framesOf(run)).length > 0);
     const chips = chipsOf("anons", id, runs, line.changedRuns(`anons:${id}`), null, (run) => ({
       kind: "shared-anon", text: `${run.tag} refs`, dirty: false, wired: false,
       say: `anon with ${count(Number(run.tag), "reference")}, in ${count(ids.length, "amap")}`,
