@@ -194,11 +194,11 @@ release: $(tools_run) ## the ISO, the kernel, the root file system and tools/spo
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso)
 	$(Q)tools/release
 
-test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) $(tools_lab) ## run every test
+test: $(tools_run) $(tools_test) $(tools_libc) $(tools_explore) $(tools_web) $(tools_lab) ## run every suite, without the tests marked long
 	@$(lock) $(MAKE) --no-print-directory $(kernel_elf) $(root_cpio) $(iso) $(host_tests) $(bench_programs)
 	$(make_lean)
 	$(call fetch,$(musl) $(web_packages))
-	$(Q)tests/run $(if $(T),-T '$(T)') host models kernel user system gdb web
+	$(Q)tests/run $(if $(T),-T '$(T)',--cut) host models kernel user system gdb web
 
 test-host: $(tools_run) $(tools_test) ## test vm/ in a host process (Catch2, ASan, UBSan)
 	@$(lock) $(MAKE) --no-print-directory $(host_tests)

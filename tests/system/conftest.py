@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: left to `make test-system`; another test is the cut of it in `make test`")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def built() -> None:
     """The kernel, its root file system and the ISO are up to date; no test builds them again."""

@@ -23,12 +23,12 @@ def look(options: tuple[str, ...]) -> tuple[int, int]:
     return int(match[1]), int(match[2]) // 1024
 
 
-@pytest.mark.parametrize("cpus", [1, 2, 4, 16])
+@pytest.mark.parametrize("cpus", [1, pytest.param(2, marks=pytest.mark.long), 4, 16])
 def test_direct(cpus: int) -> None:
     assert look(("--smp", str(cpus)))[0] == cpus
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_grub_under_bios(cpus: int) -> None:
     assert look(("--iso", "--smp", str(cpus)))[0] == cpus
 
@@ -38,7 +38,7 @@ def test_memory(size: str, least: int, most: int) -> None:
     assert least <= look(("--mem", size))[1] <= most
 
 
-@pytest.mark.parametrize("route", [(), ("--iso",), ("--uefi",)])
+@pytest.mark.parametrize("route", [(), *(pytest.param((way,), marks=pytest.mark.long) for way in ("--iso", "--uefi"))])
 def test_the_least_memory_that_is_let_pass_is_enough(route: tuple[str, ...]) -> None:
     refused = spork("true", options=(*route, "--mem", "1M"))
     assert refused.status == 125

@@ -111,6 +111,7 @@ int main(void) {
 """
 
 
+@pytest.mark.long
 def test_faults_that_another_thread_causes_break_no_rule(tmp_path: Path) -> None:
     (tmp_path / "zap.c").write_text(ZAP)
     subprocess.run(["musl-gcc", "-static", "-O1", "-o", "zap", "zap.c"], cwd=tmp_path, check=True)

@@ -81,7 +81,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     assert ended.text == f"1\n1\n{8 * MIB}\n" and b"Operation not permitted" in ended.err, ended
 
 
-@pytest.mark.parametrize("cpus", [2, 4])
+@pytest.mark.parametrize("cpus", [pytest.param(2, marks=pytest.mark.long), 4])
 def test_several_processes_and_a_slow_disk(tmp_path: Path, cpus: int) -> None:
     """Four readers and four writers at once, of a disk that does 100 things a second."""
     image = blank(tmp_path / "a.raw")

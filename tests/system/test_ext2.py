@@ -61,7 +61,7 @@ def tree() -> Archive:
 SUMS = "find . -type f -print0 | sort -z | xargs -0 md5sum"
 
 
-@pytest.mark.parametrize("block", [1 * KIB, 2 * KIB, 4 * KIB])
+@pytest.mark.parametrize("block", [1 * KIB, *(pytest.param(size, marks=pytest.mark.long) for size in (2 * KIB, 4 * KIB))])
 def test_files(tmp_path: Path, block: int) -> None:
     """What is on a disk is read; a program changes it at length; e2fsck and debugfs see the same."""
     disk = image(tmp_path / "a.raw", block, "96M", tree())
@@ -100,6 +100,7 @@ def test_files(tmp_path: Path, block: int) -> None:
     assert "Device major/minor number: 300:70000" in said and "Device major/minor number: 01:03" in said
 
 
+@pytest.mark.long
 def test_ten_thousand_names(tmp_path: Path) -> None:
     made = Archive()
     made.directory("/d")

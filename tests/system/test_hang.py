@@ -23,7 +23,8 @@ def told(how: str, *options: str) -> tuple[int, str]:
     return ended.status, ended.err.decode(errors="replace")
 
 
-@pytest.mark.parametrize("how", HANGS)
+@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.long) if how.startswith("loop") else how
+                                 for how in HANGS])
 def test_the_watchdog_finds(how: str) -> None:
     status, text = told(how, "--append", "watchdog=2")
     assert status == 125, text
@@ -79,7 +80,7 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize("processors", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_program_that_is_always_in_a_call_does_not_hang(tmp_path: Path, processors: int) -> None:
     """Alone on its processor it is never switched away from: it is enough that each call returns."""
     (tmp_path / "busy.c").write_text(BUSY)

@@ -60,11 +60,13 @@ def test_a_handout_is_a_fresh_repository_without_answers(given: Path) -> None:
     assert spec.load("cow-fork", given / "docs/labs").submissions == []
 
 
-@pytest.mark.parametrize("name", [name for name in LABS if name != "cow-fork"])
+@pytest.mark.parametrize("name", [name if name == "vfork" else pytest.param(name, marks=pytest.mark.long)
+                                  for name in LABS if name != "cow-fork"])
 def test_each_other_lab_can_be_handed_out(name: str, tmp_path: Path) -> None:
     assert "rows of eight tokens is left" in handout.cut(spec.load(name), tmp_path / "handout")
 
 
+@pytest.mark.long
 def test_each_submission_that_is_kept_can_be_made_from_the_tree() -> None:
     """Of one lab. `make test-labs` makes and grades those of all."""
     lab = spec.load("cow-fork")

@@ -31,6 +31,7 @@ def source() -> Path:
         pytest.skip(f"{NOT_FETCHED}: musl's source")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("source")
 def test_modes() -> None:
     """The same processes, made in another way: at another price."""

@@ -98,6 +98,7 @@ def test_memory_is_out_when_swap_is_full() -> None:
     assert max(later - before for before, later in zip([0.0, *times], times)) < 0.2, times
 
 
+@pytest.mark.long
 def test_files_that_nobody_has_open() -> None:
     """Twice as much as there is memory, in files that were mapped, stored to, unmapped and closed."""
     ended = script("""
@@ -150,6 +151,7 @@ def test_the_areas_of_fstab_are_on_from_the_start(tmp_path: Path) -> None:
     assert re.findall(r"^/dev/(vd.).*\s(-?\d+)$", ended.text, re.MULTILINE) == [("vdb", "7"), ("vdc", "-1")], ended
 
 
+@pytest.mark.long
 def test_min_free_kbytes() -> None:
     """The daemon keeps as much free as it is told, and programs have the rest."""
     ended = script("""
@@ -187,6 +189,7 @@ def test_many_programs_at_once(cpus: int, programs: int, kib: int, memory: str) 
     assert counter(text, "pgswapout") > programs * kib / 4 / 4, text
 
 
+@pytest.mark.long
 def test_a_large_process_forks() -> None:
     """NetBSD hung here: the copy of the amap wanted more pages than the daemon would ever free."""
     ended = script("""

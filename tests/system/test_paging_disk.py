@@ -97,6 +97,7 @@ def test_a_slow_disk(tmp_path: Path, cpus: int) -> None:
     assert 500 < written and looked < 100 * written, text
 
 
+@pytest.mark.long
 def test_the_watchdog_knows_a_slow_disk(tmp_path: Path) -> None:
     """A thread waits for a page, and another for the disk, that takes longer than the watchdog has patience."""
     image = swap_file(tmp_path, "32M")

@@ -12,7 +12,7 @@ from guest import spork
 SECONDS = "8"
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_pairs(cpus: int) -> None:
     seed = os.environ.get("SPORK_SEED", "2")
     ended = spork("/tests/pairs", "--seconds", SECONDS, "--seed", seed, options=("--smp", str(cpus)))

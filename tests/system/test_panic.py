@@ -45,7 +45,7 @@ def test_panic(cpus: int) -> None:
     assert "end of panic" in text
 
 
-@pytest.mark.parametrize("options", [("--timeout", "1"), ("--append", "panic=test")], ids=["time", "panic"])
+@pytest.mark.parametrize("options", [("--timeout", "3"), ("--append", "panic=test")], ids=["time", "panic"])
 def test_core(options: tuple[str, ...]) -> None:
     """GDB opens what --core leaves, with Spork's commands; it takes less room than it is long."""
     ended = spork("sleep", "1000", options=("--core", *options))

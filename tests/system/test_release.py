@@ -25,6 +25,7 @@ def test_checksums(release: Path) -> None:
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=release, check=True)
 
 
+@pytest.mark.long
 def test_plain_qemu_boots_the_iso(release: Path) -> None:
     line = "qemu-system-x86_64 -m 256 -smp 2 -nographic -cdrom"
     assert line in (release / "README.md").read_text()

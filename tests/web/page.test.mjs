@@ -19,6 +19,8 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const PAGE = process.env.PAGE;
 const LONG = process.env.LONG;
 const SHOTS = process.env.SHOTS;
+// `make test` looks at some scenarios alone where each costs seconds, `make test-web` at all.
+const SOME = ["fork-write", "vfork-exec", "wrong-1b"];
 const LAPTOP = { width: 1280, height: 720 };
 
 const html = readFileSync(PAGE, "utf8");
@@ -28,6 +30,7 @@ const packed = (id, text = html) => {
 };
 const info = packed("page-info");
 const scenarios = info.scenarios.map((each) => ({ ...each, steps: packed(`scenario-${each.id}`) }));
+const looked = scenarios.filter(({ id }) => !process.env.SPORK_CUT || SOME.includes(id));
 
 let browser, shared;
 const complaints = [];
@@ -150,7 +153,7 @@ test("an event shows its own counts", () => {
 });
 
 describe("scenarios", { concurrency: 2 }, () => {
-  for (const { id, steps, mistakes } of scenarios)
+  for (const { id, steps, mistakes } of looked)
     test(`${id} steps to its end and back, and fits a small laptop`, async () => {
       const page = await open(`#${id}/1`);
       const { wrong, dangers } = await page.evaluate(THERE_AND_BACK);
@@ -467,7 +470,7 @@ for (const [name, viewport, projector] of [["1366", DESK, false], ["1920", LECTU
   test(`no word is cut off or lies over another at ${name}, and each tick has its name`, async () => {
     const page = await open("#fork-write/1", viewport);
     if (projector) await page.click("#projector");
-    for (const { id, steps } of scenarios)
+    for (const { id, steps } of looked)
       for (const [part, detail] of [[0.4, ""], [0.8, "/all"]]) {
         await at(`#${id}/${Math.ceil(steps.length * part)}${detail || "/main"}`, page);
         assert.deepEqual(await page.evaluate(CUT), [], `${id} at ${part}`);

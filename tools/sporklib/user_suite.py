@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,14 +98,19 @@ def user(pattern: str | None) -> list[Result]:
         return [result for cpus in SANITIZED_CPUS for result in _user_sanitized(names, cpus)]
     alone = {name for name in names if _is_marked(name, "spork-only")}
     as_root, no_root = _root_command()
-    on_spork = run_on_spork(names)
+
+    def on_linux(name: str) -> _Run | None:
+        rooted = _is_marked(name, "needs-root")
+        return None if name in alone or rooted and no_root else _run_on_linux(name, as_root if rooted else [])
+
+    with ThreadPoolExecutor(1) as beside:
+        there = [beside.submit(on_linux, name) for name in names]
+        on_spork = run_on_spork(names)
     results = []
-    for name in names:
-        spork = on_spork[name]
+    for name, ran in zip(names, there):
+        spork, linux = on_spork[name], ran.result()
         both = [spork.result("spork", name)]
         if name not in alone:
-            rooted = _is_marked(name, "needs-root")
-            linux = None if rooted and no_root else _run_on_linux(name, as_root if rooted else [])
             both.insert(0, linux.result("linux", name) if linux else
                         Result("linux", name, "skipped", no_root or "this machine cannot run it"))
             if linux:
