@@ -748,14 +748,17 @@ void uvm_vnode::remove_from(uint64_t first) {
     }
 }
 
-// What lies between the old end and the end of its page may have no place yet.
+// What lies between the old end and the end of its page may have no place yet: who stores there must ask.
 void uvm_vnode::grow(uint64_t new_size) {
     lock_guard guard(lock_);
     const uint64_t old_size = size();
     if (new_size <= old_size)
         return;
-    if (vm_page* edge = old_size & page_mask ? at(old_size >> page_shift).page() : nullptr)
-        edge->placed = placed_;
+    vm_page* edge = old_size & page_mask ? at(old_size >> page_shift).page() : nullptr;
+    if (edge && edge->placed && !placed_) {
+        pmap::page_protect(*edge, vm_prot::rx);
+        edge->placed = false;
+    }
     size_.store(new_size, std::memory_order_release);
 }
 

@@ -45,6 +45,7 @@ public:
         return result;
     }
     status allocate(uint64_t start, uint64_t) override {
+        asked++;
         const uint64_t index = start >> page_shift;
         if (place.contains(index))
             return {};
@@ -64,7 +65,7 @@ public:
     }
 
     std::map<uint64_t, uint64_t> place;
-    uint64_t next = 1, room = disk_pages, writes = 0;
+    uint64_t next = 1, room = disk_pages, writes = 0, asked = 0;
     int kept = 0;
     std::multiset<std::pair<uint64_t, uint8_t>> under_way; // pages, and sectors of them
     std::function<void()> meanwhile;                       // while a place is given
@@ -268,6 +269,21 @@ TEST_CASE("vnode: nothing old comes back past the end of a file that grows again
     CHECK(store(vm, at + pages(4) - 500, 1) == 1);
     REQUIRE(w.file->resize(pages(4)));
     CHECK(load(vm, at + pages(4) - 500) == 0);
+}
+
+TEST_CASE("vnode: who stores behind what was the end asks for a place, mapped or not", "[vnode]") {
+    file_world w(0);
+    w.write(0, 1, 99);
+    vm_ref vm = new_space();
+    w.map(vm, 1, true);
+    CHECK(store(vm, at + 50, 2) == 2);
+    REQUIRE(w.file->resize(3000));
+    const uint64_t asked = w.store.asked;
+    CHECK(store(vm, at + 2000, 3) == 3);
+    CHECK(w.store.asked == asked + 1);
+    REQUIRE(w.file->flush());
+    CHECK(w.store.on_disk(0, 2000) == 3);
+    CHECK(w.store.on_disk(0, 50) == 2);
 }
 
 TEST_CASE("vnode: resize waits for what is being written and read", "[vnode]") {

@@ -19,6 +19,25 @@ def test_promises_outlast_a_power_cut(tmp_path: Path, seed: int, block: int) -> 
         assert not wrong, (wrong, power_cut.describe(recording, state))
 
 
+def test_a_hole_at_the_end_stays_one(tmp_path: Path) -> None:
+    """A file that was made longer ends in a hole, and is written to far behind it: its zeros were promised."""
+    workload = power_cut.Workload(1, 1024, 0)
+    model = workload.model
+    for operation in (
+            "create old", "write old 0 20000 5", "create file", "write file 0 5000 6", "sync", "",
+            "unlink old", "truncate file 100", "truncate file 6743", "fsync file", "",
+            "create other", "write file 51738 10 7", "fsync other", ""):
+        if operation:
+            model.do(*(int(word) if word.isdigit() else word for word in operation.split()))
+        else:
+            model.mark()
+    recording = power_cut.record(tmp_path, workload)
+    boundaries = sum(entry.flush for entry in recording.entries)
+    for state in power_cut.states(recording, boundaries + 10, 1):
+        wrong = power_cut.judge(recording, state, tmp_path)
+        assert not wrong, (wrong, power_cut.describe(recording, state))
+
+
 def test_a_promise_that_is_broken_is_seen(tmp_path: Path) -> None:
     """Of a disk that lies about its flushes: what it lost is missed."""
     recording = power_cut.record(tmp_path, power_cut.Workload(103, 1024, 12))

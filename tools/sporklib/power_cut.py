@@ -68,7 +68,7 @@ class Promise:
     changed: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)         # names that may have come or gone
     places: dict[int, set[str]] = field(default_factory=dict)  # where else an inode may be
-    replaced: set[str] = field(default_factory=set)        # names that are there in any case
+    replaced: set[str] = field(default_factory=set)        # names that are there in any case, of one or the other
     vanish: set[int] = field(default_factory=set)          # inodes that have lost a name for good
 
 
@@ -110,6 +110,10 @@ class Model:
         self.promise.touched.add(path)
         self.promise.places.setdefault(number, set()).add(path)
 
+    def _take(self, path: str) -> None:
+        self.promise.touched.add(path)
+        self.promise.replaced.discard(path)
+
     def _create(self, path: str) -> None:
         self._new(path, Inode(bytearray()))
 
@@ -120,7 +124,7 @@ class Model:
         self._add(new, self.names[old])
 
     def _unlink(self, path: str) -> None:
-        self.promise.touched.add(path)
+        self._take(path)
         self.promise.vanish.add(self.names.pop(path))
 
     _rmdir = _unlink
@@ -130,7 +134,7 @@ class Model:
             self.promise.replaced.add(new)
             self.promise.vanish.add(self.names[new])
         for path in [p for p in self.names if p == old or p.startswith(old + "/")]:
-            self.promise.touched.add(path)
+            self._take(path)
             self._add(new + path[len(old):], self.names.pop(path))
 
     def _change(self, path: str, start: int, end: int) -> bytearray:

@@ -12,6 +12,11 @@ using namespace linux_abi;
 
 namespace {
 
+// As page_store::dirty_page has them: the sectors of the block at byte `at` of a file.
+uint8_t sectors_of_block(const ext2_volume& volume, uint64_t at) {
+    return uint8_t(((1u << volume.sectors_per_block()) - 1) << (at & page_mask) / sector_size);
+}
+
 // Blocks that follow each other on the disk as they do in memory, as one request.
 class transfer {
 public:
@@ -111,8 +116,7 @@ status ext2_node::write_pages(uint64_t first, std::span<const dirty_page> pages)
     for (const dirty_page& dirty : pages) {
         const uint64_t start = first++ * page_size;
         for (uint32_t offset = 0; offset < page_size; offset += block_size) {
-            const uint32_t here = ((1u << sectors) - 1) << offset / sector_size;
-            if (!(dirty.sectors & here))
+            if (!(dirty.sectors & sectors_of_block(fs().volume(), offset)))
                 continue;
             const uint32_t block = TRY(map_.find((start + offset) / block_size));
             if (block) // else it lies past the end
@@ -132,16 +136,20 @@ status ext2_node::make_blocks(uint64_t start, uint64_t end) {
     return {};
 }
 
-// Of a file that is to be longer, to `end` at least. Its last page may be mapped, and be stored into as
-// it is, so all of it that belongs to the file then has a place; and what was stored there before, or is on
-// the disk behind the end, is zeros when it is looked at: it is written anew.
+// Of a file that is to be longer, to `end` at least: what was stored into its last page behind the end, or
+// is on the disk there, is zeros when it is looked at, and written anew. A hole there stays one: who was
+// promised its zeros would find what a new block held before, were that on the disk before the zeros.
 status ext2_node::fill_last_page(uint64_t end) {
     const uint64_t size = memory_->size();
     if (end <= size || !(size & page_mask))
         return {};
     const uint64_t here = std::min(end, page_round_up(size));
-    const held_page last = TRY(memory_->hold_bytes(size, here - size, uvm_pages::purpose::write));
+    held_page last = TRY(memory_->hold_bytes(size, here - size, uvm_pages::purpose::change));
     memset(last.data() + (size & page_mask), 0, here - size);
+    const uint32_t block_size = fs().volume().block_size();
+    for (uint64_t at = size / block_size * block_size; at < here; at += block_size)
+        if (TRY(map_.find(at / block_size)))
+            last.make_dirty(sectors_of_block(fs().volume(), at));
     return {};
 }
 
