@@ -285,8 +285,9 @@ private:
 
     // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program
     // text).
-    fault_outcome fault_page(vaddr_t page, vm_prot access, bool force, bool maybe_mapped = true)
-        EXCLUDES(map_.lock());
+    fault_outcome fault_in(vaddr_t page, vm_prot access, bool force) EXCLUDES(map_.lock());
+    [[gnu::always_inline]] fault_outcome fault_page(vaddr_t page, vm_prot access, bool force,
+                                                    bool maybe_mapped) EXCLUDES(map_.lock());
     status resolve_needs_copy(vaddr_t page) EXCLUDES(map_.lock());
     enum class fault_lacks : uint8_t {
         entry,  // nothing is mapped there; a stack may grow

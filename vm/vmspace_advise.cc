@@ -194,7 +194,7 @@ void vmspace::wipe_unshared(vm_amap& amap, slot_t first, slot_t end) {
 status vmspace::populate_for_advice(vaddr_t start, vaddr_t end, vm_prot access) {
     for (vaddr_t va = start; va < end; va += page_size) {
         TRY(long_work::go_on());
-        switch (fault_page(va, access, false)) {
+        switch (fault_in(va, access, false)) {
         case fault_outcome::resolved: break;
         case fault_outcome::maperr: return fail(Errno::nomem);
         case fault_outcome::accerr: return fail(Errno::inval);

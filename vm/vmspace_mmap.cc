@@ -176,7 +176,7 @@ status vmspace::populate(vaddr_t start, vaddr_t end) {
         const vm_prot access = access_for(va);
         if (access == vm_prot::none)
             return fail(Errno::nomem);
-        switch (fault_page(va, access, false)) {
+        switch (fault_in(va, access, false)) {
         case fault_outcome::resolved: va += page_size; break;
         case fault_outcome::nomem: return fail(Errno::again);
         default: // unless the page is another mapping's by now, which allows something else

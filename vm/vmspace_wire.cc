@@ -138,7 +138,7 @@ void vmspace::hold_wired(vaddr_t start, vaddr_t end) {
             if (va == to)
                 continue;
         }
-        if (fault_page(va, vm_prot::read, true) == fault_outcome::nomem)
+        if (fault_in(va, vm_prot::read, true) == fault_outcome::nomem)
             return;
         va += page_size;
     }

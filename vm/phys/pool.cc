@@ -190,20 +190,24 @@ inline pool_base::own_objects& pool_base::mine() {
     return magazines_[cpu::id()];
 }
 
-// Null if no slab has one and there is no memory for another.
-pool_base::free_object* pool_base::take_from_slab() {
-    slab* s = partial_;
-    if (!s) [[unlikely]] {
-        if (!registered_)
-            enlist();
-        if ((s = empty_)) {
-            unlink(empty_, s);
-            empty_count_--;
-        } else if (!(s = grow())) {
-            return nullptr;
-        }
-        push(partial_, s);
+// Makes a slab the first of those that have room, or there is no memory for one.
+bool pool_base::make_room() {
+    if (!registered_)
+        enlist();
+    slab* s = empty_;
+    if (s) {
+        unlink(empty_, s);
+        empty_count_--;
+    } else if (!(s = grow())) {
+        return false;
     }
+    push(partial_, s);
+    return true;
+}
+
+// Of the first slab that has room.
+inline pool_base::free_object* pool_base::take_from_slab() {
+    slab* s = partial_;
     free_object* f = s->take_freed();
     if (!f) {
         f = reinterpret_cast<free_object*>(s->first_object() + size_t{s->carved} * stride_);
@@ -212,7 +216,6 @@ pool_base::free_object* pool_base::take_from_slab() {
     }
     if (++s->used == s->capacity)
         unlink(partial_, s);
-    handed_out_.store(handed_out_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return f;
 }
 
@@ -245,12 +248,16 @@ pool_base::free_object* pool_base::take_from_others() {
 // One object for the caller and half a magazine for this processor, as far as slabs have some.
 pool_base::free_object* pool_base::refill() {
     lock_guard guard(lock_);
-    free_object* const first = take_from_slab();
-    if (!first)
+    if (!partial_ && !make_room()) [[unlikely]]
         return take_from_others();
     own_objects& kept = mine();
+    const unsigned before = kept.height;
+    free_object* const first = take_from_slab();
     while (kept.height < rounds_ / 2 && partial_)
         kept.push(*take_from_slab());
+    const unsigned taken = 1 + kept.height - before;
+    handed_out_.store(handed_out_.load(std::memory_order_relaxed) + taken,
+                      std::memory_order_relaxed);
     return first;
 }
 

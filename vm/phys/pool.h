@@ -55,6 +55,7 @@ private:
     slab* slab_of(void* object) const;
     [[gnu::noinline]] free_object* refill();
     [[gnu::noinline]] void make_room_for(free_object* f);
+    bool make_room() REQUIRES(lock_);
     free_object* take_from_slab() REQUIRES(lock_);
     void give_to_slab(free_object* f) REQUIRES(lock_);
     free_object* take_from_others();
