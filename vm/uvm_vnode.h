@@ -80,7 +80,9 @@ public:
     }
     status flush() { return flush(0, UINT64_MAX); }
     // The same, for what must be done to the end: also when its caller is to die.
-    status flush_whole() { return flush_pages(0, UINT64_MAX, true, UINT64_MAX, true).result; }
+    status flush_whole(uint64_t first = 0, uint64_t end = UINT64_MAX) {
+        return flush_pages(first, end, true, UINT64_MAX, true).result;
+    }
     // What is in bytes [start, end), whole sectors, is of no use any more: it is not written, and nothing
     // is being written there when this returns.
     void forget(uint64_t start, uint64_t end);

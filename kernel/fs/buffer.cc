@@ -119,6 +119,12 @@ void buffer_cache::closed() {
         object_->give_up();
 }
 
+status buffer_cache::make_safe(uint64_t block, uint32_t size) {
+    const uint64_t page = block * size >> page_shift;
+    TRY(object_->flush_whole(page, page + 1));
+    return flush(disk_);
+}
+
 status buffer_cache::flush(disk& d) {
     disk_request r{.operation = disk_operation::flush};
     disk_wait wait;

@@ -55,6 +55,8 @@ public:
     }
     // Writes all that is dirty, and waits, also when the caller is to die. EIO.
     status sync() { return object_->flush_whole(); }
+    // The same of one block, which is safe then. EIO.
+    status make_safe(uint64_t block, uint32_t size);
     // FLUSH: what was written before is safe. EIO.
     static status flush(disk& d);
     // Waits until there is memory for the blocks of an operation, and makes the caller write some of what

@@ -144,6 +144,22 @@ def test_full(tmp_path: Path) -> None:
     clean(disk)
 
 
+def test_what_is_cut_off_is_free(tmp_path: Path) -> None:
+    """Blocks of numbers, too, more than may wait for the disk: for who counts, and for who wants all of them."""
+    disk = image(tmp_path / "a.raw", 1 * KIB, "24M")
+    text = succeeds("sh", "-c", """
+        mount -t ext2 /dev/vda /mnt; cd /mnt; : >a; : >b
+        stat -f -c %f .; cat /dev/zero 2>/dev/null >a; stat -f -c %f .; stat -c %s a
+        truncate -s 5 a; truncate -s 0 a; stat -f -c %f .
+        cat /dev/zero 2>/dev/null >b; stat -c %s b
+        truncate -s 0 b; cat /dev/zero 2>/dev/null >a; stat -c %s a; truncate -s 0 a; cd /; umount /mnt
+        """, options=("--disk", str(disk)))
+    free, left, size, again, second, third = (int(line) for line in text.splitlines())
+    assert left < 4 and size > 66 * 256 * KIB, text
+    assert again == free and size == second == third, text
+    clean(disk)
+
+
 def test_mounts(tmp_path: Path) -> None:
     """Busy, twice, remounted, guessed, and of what is no disk."""
     disk = image(tmp_path / "a.raw", 4 * KIB, "8M", tree())

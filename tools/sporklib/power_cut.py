@@ -363,6 +363,18 @@ def states(recording: Recording, count: int, seed: int) -> Iterator[State]:
         yield State(cut, lost)
 
 
+def states_with_one_lost(recording: Recording) -> Iterator[State]:
+    """Before each flush and after it: there each block that was not flushed is lost, and nothing else."""
+    entries = recording.entries
+    for cut in range(1, len(entries) + 1):
+        if not entries[cut - 1].flush and cut < len(entries) and not entries[cut].flush:
+            continue
+        yield State(cut, {})
+        for n in range(flushed_before(entries, cut), cut):
+            for at in range(0, len(entries[n].data), recording.model.block):
+                yield State(cut, {n: {at}})
+
+
 def disk_of(recording: Recording, state: State) -> bytearray:
     disk = bytearray(recording.first)
     for n, entry in enumerate(recording.entries[:state.cut]):

@@ -67,9 +67,9 @@ expected<uint32_t> ext2_map::find(uint64_t index) const {
 expected<uint32_t> ext2_map::fill(std::atomic_ref<uint32_t> slot, bool for_numbers) {
     const uint32_t block = TRY(volume_.allocate_block(goal_ ? goal_ : volume_.first_goal(inode_)));
     if (for_numbers)
-        if (const auto zeros = volume_.get_new(block); !zeros) {
+        if (const status begun = volume_.begin_numbers(block); !begun) {
             (void)volume_.free_block(block);
-            return fail(zeros.error());
+            return fail(begun.error());
         }
     slot.store(block, std::memory_order_release);
     sectors_ += volume_.sectors_per_block();
@@ -105,9 +105,10 @@ expected<uint32_t> ext2_map::make(uint64_t index, bool& fresh) {
 
 // The number goes before the block that it names: a damaged disk may name a block twice, and the second
 // time it is found free, which ends the work. It stays where it is if freeing the block fails.
-status ext2_map::free_at(std::atomic_ref<uint32_t> slot) {
+template <class Slot> status ext2_map::free_at(Slot&& slot, bool has_numbers) {
     const uint32_t block = slot.exchange(0);
-    if (const status freed = volume_.free_block(block); !freed) {
+    if (const status freed = has_numbers ? free_numbers(block) : volume_.free_block(block);
+        !freed) {
         if (freed.error() != Errno::uclean)
             slot.store(block, std::memory_order_release);
         return freed;
@@ -117,13 +118,17 @@ status ext2_map::free_at(std::atomic_ref<uint32_t> slot) {
     return {};
 }
 
-// Frees what lies below `slot` from block `first` of that on, and the block itself if nothing is
-// left.
-template <unsigned level>
-status ext2_map::cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) {
-    const uint32_t block = slot.load();
-    if (!block)
-        return {};
+// What has named it is on its way to the disk before the block is another's.
+status ext2_map::free_numbers(uint32_t block) {
+    if (ends_)
+        return volume_.free_block(block);
+    const auto at = TRY(volume_.find_inode(inode_));
+    store(*TRY(volume_.change_inode(at)).as<disk_inode>(at.offset));
+    return volume_.free_when_safe(block);
+}
+
+// Frees what lies below `block`, which has numbers at levels from 1 on, from block `first` of that on.
+template <unsigned level> status ext2_map::cut_tree(uint32_t block, uint64_t first) {
     if constexpr (level > 0) {
         uint64_t covered = 1;
         for (unsigned i = 1; i < level; i++)
@@ -133,12 +138,14 @@ status ext2_map::cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) {
         for (uint64_t i = first / covered; i < numbers(); i++) {
             if (slots[i] == 0)
                 continue;
-            TRY(cut_tree<level - 1>(std::atomic_ref(slots[i]),
-                                    i == first / covered ? first % covered : 0));
+            const uint64_t below = i == first / covered ? first % covered : 0;
+            TRY(cut_tree<level - 1>(slots[i], below));
+            if (below == 0)
+                TRY(free_at(std::atomic_ref(slots[i]), level > 1));
         }
         long_work::pause();
     }
-    return first > 0 ? status{} : free_at(slot);
+    return {};
 }
 
 // What block[11 + level] covers begins with the file's block `start`.
@@ -146,22 +153,19 @@ template <unsigned level> status ext2_map::cut_level(uint64_t first, uint64_t st
     uint64_t covered = 1;
     for (unsigned i = 0; i < level; i++)
         covered *= numbers();
-    if (first >= start + covered)
+    auto& top = block_[direct_blocks + level - 1];
+    if (first >= start + covered || top == 0)
         return {};
-    uint32_t top = block_[direct_blocks + level - 1];
-    const status done = cut_tree<level>(std::atomic_ref(top), first > start ? first - start : 0);
-    block_[direct_blocks + level - 1] = top;
-    return done;
+    TRY(cut_tree<level>(top, first > start ? first - start : 0));
+    return first > start ? status{} : free_at(top, true);
 }
 
-status ext2_map::cut(uint64_t first) {
+status ext2_map::cut(uint64_t first, bool ends) {
     goal_ = 0;
-    for (uint64_t i = first; i < direct_blocks; i++) {
-        uint32_t block = block_[i];
-        const status freed = block ? free_at(std::atomic_ref(block)) : status{};
-        block_[i] = block;
-        TRY(freed);
-    }
+    ends_ = ends;
+    for (uint64_t i = first; i < direct_blocks; i++)
+        if (block_[i])
+            TRY(free_at(block_[i], false));
     const uint64_t n = numbers();
     TRY(cut_level<1>(first, direct_blocks));
     TRY(cut_level<2>(first, direct_blocks + n));

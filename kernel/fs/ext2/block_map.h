@@ -24,8 +24,9 @@ public:
     // The same, and where there is a hole a block is allocated. `fresh`: it was; what it holds is
     // anything. ENOSPC ENOMEM.
     expected<uint32_t> make(uint64_t index, bool& fresh) REQUIRES(lock);
-    // Frees all blocks from `first` on. EUCLEAN EIO ENOMEM: some may be left, and it may be called again.
-    status cut(uint64_t first) REQUIRES(lock);
+    // Frees all blocks from `first` on; `ends`: of a file that has no name any more. EUCLEAN EIO ENOMEM: some may
+    // be left, and it may be called again.
+    status cut(uint64_t first, bool ends = false) REQUIRES(lock);
 
     uint32_t sectors() const { return sectors_.load(std::memory_order_relaxed); }
     uint32_t first_word() const { return block_[0].load(); }
@@ -47,9 +48,9 @@ private:
     uint32_t numbers() const { return volume_.block_size() / sizeof(uint32_t); }
     // Allocates what `slot` is to have: a block of zeros if it is for numbers. `near`: a goal.
     expected<uint32_t> fill(std::atomic_ref<uint32_t> slot, bool for_numbers) REQUIRES(lock);
-    status free_at(std::atomic_ref<uint32_t> slot) REQUIRES(lock);
-    template <unsigned level>
-    status cut_tree(std::atomic_ref<uint32_t> slot, uint64_t first) REQUIRES(lock);
+    template <class Slot> status free_at(Slot&& slot, bool has_numbers) REQUIRES(lock);
+    status free_numbers(uint32_t block) REQUIRES(lock);
+    template <unsigned level> status cut_tree(uint32_t block, uint64_t first) REQUIRES(lock);
     template <unsigned level> status cut_level(uint64_t first, uint64_t start) REQUIRES(lock);
 
     ext2_volume& volume_;
@@ -57,4 +58,5 @@ private:
     std::atomic<uint32_t> block_[ext2_format::direct_blocks + ext2_format::levels]{};
     std::atomic<uint32_t> sectors_{0};
     uint32_t goal_ GUARDED_BY(lock) = 0; // where the next block is looked for
+    bool ends_ GUARDED_BY(lock) = false;
 };

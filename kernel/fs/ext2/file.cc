@@ -165,6 +165,7 @@ status ext2_node::allocate(uint64_t start, uint64_t end) {
     if (done || done.error() != Errno::nospc)
         return done;
     fs().reap();
+    fs().volume().free_waiting();
     return all();
 }
 

@@ -61,6 +61,11 @@ expected<buffer> ext2_volume::change_any(uint32_t block) {
     return b;
 }
 
+status ext2_volume::begin_numbers(uint32_t block) {
+    TRY(get_new(block));
+    return cache_->make_safe(block, block_size_);
+}
+
 // ---- Blocks ----------------------------------------------------------------------------------
 
 bool ext2_volume::may_use_reserve() const {
@@ -113,17 +118,62 @@ status ext2_volume::free_block(uint32_t block) {
     if (!holds_data(block))
         return damaged("a block number is impossible", block);
     cache_->forget(block, block_size_);
-    const uint32_t group = group_of_block(block);
     lock_guard guard(lock_);
-    const buffer map = TRY(change_any(descriptors_[group].block_bitmap));
-    const uint32_t bit = block - group_start(group);
-    if (!test(map.data(), bit))
+    return free_locked(block);
+}
+
+// The bitmap that has it.
+expected<buffer> ext2_volume::taken_block(uint32_t block) {
+    const uint32_t group = group_of_block(block);
+    buffer map = TRY(change_any(descriptors_[group].block_bitmap));
+    if (!test(map.data(), block - group_start(group)))
         return damaged("a block in use is marked as free", block);
-    clear(map.data(), bit);
+    return map;
+}
+
+status ext2_volume::free_locked(uint32_t block) {
+    const uint32_t group = group_of_block(block);
+    clear(TRY(taken_block(block)).data(), block - group_start(group));
     descriptors_[group].free_blocks++;
     super_.free_blocks++;
     changed_ = true;
     return {};
+}
+
+status ext2_volume::free_when_safe(uint32_t block) {
+    if (!holds_data(block))
+        return damaged("a block number is impossible", block);
+    cache_->forget(block, block_size_);
+    for (;; TRY(sync())) {
+        lock_guard guard(lock_);
+        TRY(taken_block(block));
+        for (uint64_t n = waiting_first_; n < waiting_end_; n++)
+            if (waiting_[n % std::size(waiting_)] == block)
+                return damaged("a block has two owners", block);
+        if (waiting_end_ - waiting_first_ == std::size(waiting_))
+            continue;
+        waiting_[waiting_end_++ % std::size(waiting_)] = block;
+        return {};
+    }
+}
+
+// Those before number `end`.
+status ext2_volume::free_safe(uint64_t end) {
+    lock_guard guard(lock_);
+    for (; waiting_first_ < end; waiting_first_++)
+        if (const status s = free_locked(waiting_[waiting_first_ % std::size(waiting_)]);
+            !s && s.error() != Errno::uclean)
+            return s;
+    return {};
+}
+
+void ext2_volume::free_waiting() {
+    {
+        lock_guard guard(lock_);
+        if (waiting_first_ == waiting_end_)
+            return;
+    }
+    (void)sync();
 }
 
 // ---- Inodes ----------------------------------------------------------------------------------

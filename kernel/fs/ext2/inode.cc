@@ -271,7 +271,7 @@ status ext2_node::erase() {
         return s;
     if (has_blocks(type()) && map_.sectors()) {
         lock_guard guard(map_.lock);
-        if (status s = map_.cut(0); !s && s.error() != Errno::uclean)
+        if (status s = map_.cut(0, true); !s && s.error() != Errno::uclean)
             return s;
     }
     TRY(store());

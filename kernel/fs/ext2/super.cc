@@ -208,9 +208,15 @@ status ext2_volume::store_locked() {
 }
 
 status ext2_volume::sync() {
+    uint64_t waiting;
+    {
+        lock_guard guard(lock_);
+        waiting = waiting_end_;
+    }
     TRY(store());
     TRY(cache_->sync());
-    return buffer_cache::flush(*disk_);
+    TRY(buffer_cache::flush(*disk_));
+    return free_safe(waiting);
 }
 
 void ext2_volume::note_large_file() {
@@ -230,8 +236,8 @@ ext2_volume::counts ext2_volume::count() {
                     (has_super(group) ? 1 + (groups_ + in_block - 1) / in_block : 0);
         long_work::pause();
     }
-    return {super_.blocks_count - overhead, super_.free_blocks, super_.reserved_blocks,
-            super_.inodes_count, super_.free_inodes};
+    return {super_.blocks_count - overhead, super_.free_blocks + waiting_end_ - waiting_first_,
+            super_.reserved_blocks, super_.inodes_count, super_.free_inodes};
 }
 
 uint32_t ext2_volume::first_orphan() {

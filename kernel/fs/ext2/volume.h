@@ -37,6 +37,9 @@ public:
     expected<buffer> change(uint32_t block);
     // A block that has been allocated, all zeros.
     expected<buffer> get_new(uint32_t block) { return cache_->get_new(block, block_size_); }
+    // A block that has been allocated for numbers: zeros, on the disk, too, before anything names it. What it held
+    // before is no numbers, and e2fsck takes a file's inode away that leads to many impossible ones. EIO ENOMEM.
+    status begin_numbers(uint32_t block);
     // Whether the block may belong to a file.
     bool holds_data(uint32_t block) const;
 
@@ -44,6 +47,11 @@ public:
     expected<uint32_t> allocate_block(uint32_t goal) EXCLUDES(lock_);
     // EUCLEAN: it is free, or no file's; EIO ENOMEM.
     status free_block(uint32_t block) EXCLUDES(lock_);
+    // The same of one that has numbers, by who has changed what named it: in the cache, that is. It stays taken until
+    // sync() has made that safe; else an inode of before a power cut might lead to another file's bytes as numbers.
+    status free_when_safe(uint32_t block) EXCLUDES(lock_);
+    // What waits for that is free then.
+    void free_waiting() EXCLUDES(lock_);
     // An inode, near the directory `parent`. ENOSPC EIO ENOMEM EUCLEAN.
     expected<uint32_t> allocate_inode(uint32_t parent, bool directory) EXCLUDES(lock_);
     status free_inode(uint32_t number, bool directory) EXCLUDES(lock_);
@@ -101,6 +109,9 @@ private:
     bool has_super(uint32_t group) const;
     bool may_use_reserve() const;
     expected<uint32_t> take_block_in(uint32_t group, uint32_t from) REQUIRES(lock_);
+    expected<buffer> taken_block(uint32_t block) REQUIRES(lock_);
+    status free_locked(uint32_t block) REQUIRES(lock_);
+    status free_safe(uint64_t end) EXCLUDES(lock_);
     uint32_t group_for_inode(uint32_t parent, bool directory) REQUIRES(lock_);
 
     disk* disk_ CONSTANT_ONCE_SHARED = nullptr;
@@ -115,4 +126,7 @@ private:
     uint16_t state_at_mount_ CONSTANT_ONCE_SHARED = 0;
     bool changed_ GUARDED_BY(lock_) = false;
     std::atomic<bool> damage_told_{false};
+    // Blocks that free_when_safe() has got, numbers waiting_first_ to waiting_end_.
+    uint32_t waiting_[64] GUARDED_BY(lock_) = {};
+    uint64_t waiting_first_ GUARDED_BY(lock_) = 0, waiting_end_ GUARDED_BY(lock_) = 0;
 };
