@@ -193,9 +193,9 @@ status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force, 
     return {};
 }
 
-status vmspace::read_memory(vaddr_t from, void* to, size_t size) {
+status vmspace::read_memory(vaddr_t from, void* to, size_t size, bool force) {
     auto out = static_cast<char*>(to);
-    return for_each_piece(from, size, false, false, [&](const char* data, size_t piece) {
+    return for_each_piece(from, size, false, force, [&](const char* data, size_t piece) {
         memcpy(out, data, piece);
         out += piece;
     });

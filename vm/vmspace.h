@@ -228,7 +228,7 @@ public:
     // Copies to or from this address space while it may not be the current one (exec's argument
     // stack, process_vm_readv, /proc/PID/cmdline). EFAULT, ENOMEM; stops at the first page that
     // cannot be had. Ignores protection when `force` is set.
-    status read_memory(vaddr_t from, void* to, size_t size);
+    status read_memory(vaddr_t from, void* to, size_t size, bool force = false);
     status write_memory(vaddr_t to, const void* from, size_t size, bool force = false);
 
     // The region at or after `from`; nullopt at the end. For /proc. `usage`: what it has in memory;

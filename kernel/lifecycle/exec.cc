@@ -33,6 +33,7 @@
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/elf.h"
 #include "kernel/lifecycle/exec_stack.h"
+#include "kernel/lifecycle/ptrace.h"
 #include "kernel/lifecycle/seams.h"
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/memory/futex.h"
@@ -41,6 +42,7 @@
 #include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/trace.h"
 #include "kernel/time/posix_timers.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -192,9 +194,9 @@ program_rights choose_rights(thread& self, const credentials& old, const program
         c.egid = is.gid;
     r.secure = c.euid != old.uid || c.egid != old.gid;
     // Who shares its current directory and umask could steer the program by them: no new rights
-    // then. Descriptors and handlers need no such care, exec makes them its own.
+    // then, and none under the eyes of a tracer. Descriptors and handlers need no such care, exec makes them its own.
     const bool gains = c.euid != old.euid || c.egid != old.egid;
-    if (gains && self.fs->references() > 1 && !old.superuser()) {
+    if (gains && !old.superuser() && (self.fs->references() > 1 || !exec_may_gain_rights(self))) {
         c.euid = c.uid;
         c.egid = c.gid;
     }
@@ -251,14 +253,17 @@ status kill_other_threads(thread& self) {
     }
     if (!signal_begin_exit(p, &self, 0))
         return fail(Errno::again); // not seen by the program: this thread is leaving
+    status alone;
     {
         lock_guard guard(process_tree_lock);
-        while (p.threads.next(self) || p.threads.prev(self))
-            p.thread_gone.wait(process_tree_lock, "exec");
-        thread_take_over_pid(self);
+        // One that is traced goes when its tracer has waited for it, which may be never.
+        while (alone && (p.threads.next(self) || p.threads.prev(self)))
+            alone = p.thread_gone.wait_killable(process_tree_lock, "exec");
+        if (alone)
+            thread_take_over_pid(self);
     }
     signal_end_exec(p);
-    return {};
+    return alone;
 }
 
 // Whoever could look into the old program cannot from here on; whoever does has a reference to its
@@ -401,6 +406,7 @@ status exec_program(int at_fd, const char* path, int at_flags, exec_strings& arg
                     exec_strings& environment, uint64_t& budget) {
     EVENT(exec_begin, .path = path);
     status done = execute(at_fd, path, at_flags, arguments, environment, budget);
+    current_process().gains_rights = false;
     if (!done)
         EVENT(exec_failed, .error = int32_t(done.error()));
     return done;
@@ -430,6 +436,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         return loaded;
     }
     check_exec_seam(self);
+    trace_exec(self);
     return {};
 }
 

@@ -23,6 +23,7 @@
 #include "kernel/files/vfs.h"
 #include "kernel/files/vnode.h"
 #include "kernel/lifecycle/exec.h"
+#include "kernel/lifecycle/ptrace.h"
 #include "kernel/lifecycle/seams.h"
 #include "kernel/lifecycle/vfork_wait.h"
 #include "kernel/memory/futex.h"
@@ -30,9 +31,10 @@
 #include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
 #include "kernel/sched/sched.h"
-#include "kernel/signal/child_signal.h"
+#include "kernel/signal/end_signal.h"
 #include "kernel/signal/session.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/trace.h"
 #include "kernel/time/cpu_clock.h"
 #include "kernel/time/itimer.h"
 #include "kernel/time/posix_timers.h"
@@ -96,30 +98,6 @@ process& new_parent_for_children(process& p, lock_guard<spin_lock>& tree)
     return *init_process;
 }
 
-linux_siginfo exit_info(process& p) REQUIRES(process_tree_lock) {
-    linux_siginfo info = child_siginfo(p);
-    int s = p.wait_status;
-    info.code = (s & 0x7f) == 0 ? cld_exited : s & 0x80 ? cld_dumped : cld_killed;
-    info.child.status = (s & 0x7f) == 0 ? s >> 8 & 0xff : s & 0x7f;
-    return info;
-}
-
-// Tells the parent about a zombie. Returns true if nobody is going to wait for it.
-bool notify_parent(process& p) REQUIRES(process_tree_lock) {
-    process& parent = *p.parent;
-    // Another program than the one that chose the signal does not expect it.
-    const int signo = p.parent_program == process_program(parent) ? p.exit_signal : sigchld;
-    bool discard = signo == sigchld && signal_parent_discards_children(parent);
-    if (signo > 0 && signo <= signal_max) {
-        linux_siginfo info = exit_info(p);
-        info.signo = signo;
-        signal_send_process_locked(parent, signo, &info);
-    }
-    parent.child_changed.wake_all();
-    p.end_pollers.notify();
-    return discard;
-}
-
 // PR_SET_PDEATHSIG: what the threads of `child` asked for when the one that made it would end.
 void send_death_signals(process& child, process& parent) REQUIRES(process_tree_lock) {
     for (thread& t : child.threads) {
@@ -136,12 +114,12 @@ void send_death_signals(process& child, process& parent) REQUIRES(process_tree_l
 }
 
 // Who has the children of a thread that ends, other than the last of its process.
-const thread* heir_of_thread(process& p) REQUIRES(process_tree_lock) {
+thread* heir_of_thread(process& p) REQUIRES(process_tree_lock) {
     if (p.signals.exiting) {
         signal_guard guard(*p.handlers);
         return p.signals.survivor;
     }
-    for (const thread& t : p.threads)
+    for (thread& t : p.threads)
         if (!(t.signals.flags.load() & signal_flag_gone))
             return &t;
     return nullptr;
@@ -181,7 +159,7 @@ ref_ptr<process_group> reparent_some(process& p, process& reaper, process_list& 
         child->parent_thread = reaper.threads.front();
         send_death_signals(*child, p);
         const bool orphaned = group_retie(*child);
-        if (child->state == process_state::zombie && notify_parent(*child)) {
+        if (child->state == process_state::zombie && tell_parent_of_end(*child)) {
             discarded.push_back(process_unpublish(*child));
         }
         if (orphaned)
@@ -211,14 +189,13 @@ void become_zombie(process& p, uint64_t left, process_list& discarded) REQUIRES(
     process_set_subreaper(p, false);
     process_has_news(p);
     EVENT(exit_zombie, .status = uint64_t(uint32_t(p.wait_status)));
-    if (notify_parent(p)) {
+    if (!trace_process_ends(p) && tell_parent_of_end(p))
         discarded.push_back(process_unpublish(p));
-    }
 }
 
 // The thread leaves its process. The last one hands the children on and leaves a zombie, a pid and a
 // status, for the parent.
-void leave_family(thread& self, bool last, uint64_t most_resident) {
+void leave_family(thread& self, bool last, uint64_t most_resident, int wait_status) {
     process& p = *self.proc;
     const uint64_t left = last ? process_bytes + p.costs.footprint() : 0;
     process_list discarded;       // by whom nobody waits for: let go of without the lock,
@@ -229,6 +206,7 @@ void leave_family(thread& self, bool last, uint64_t most_resident) {
         // be closed, and time used that it is told.
         while (last && (p.threads.next(self) || p.threads.prev(self)))
             p.thread_gone.wait(process_tree_lock, "exit");
+        trace_thread_ends(self, p.signals.exiting ? p.group_exit_status : wait_status);
         if (last && &p == init_process)
             panic("Attempted to kill init! wait status 0x%08x", unsigned(p.group_exit_status));
         if (last)
@@ -258,6 +236,7 @@ void thread_exit(int wait_status) {
     EVENT(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
     signal_thread_exiting(self);
+    tracer_exiting(self);
     posix_timers_thread_exiting(self);
     futex_thread_exit(self); // needs the address space
     thread_enter_vmspace(nullptr);
@@ -287,7 +266,7 @@ void thread_exit(int wait_status) {
         cost.end(); // before the parent can ask for it
     }
 
-    leave_family(self, last, most_resident);
+    leave_family(self, last, most_resident, wait_status);
     (void)alloc_fail_after(0); // a test's, which has not come to pass
     sched_exit();
 }

@@ -293,6 +293,8 @@ void copy_thread(thread& child, thread& self, const clone_args& args) {
 
     trap_frame frame = machine_user_frame(self.machine);
     frame.set_result(0);
+    if (self.machine.stepping)
+        frame.stop_stepping();
     if (args.stack.value())
         frame.rsp = args.stack.value();
     if (args.afork) {

@@ -17,9 +17,11 @@
 
 #include "kernel/files/file.h"
 #include "kernel/files/vnode.h"
+#include "kernel/lifecycle/ptrace.h"
 #include "kernel/lifecycle/seams.h"
 #include "kernel/process/process_group.h"
 #include "kernel/process/thread.h"
+#include "kernel/process/trace_links.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
 #include "kernel/time/cpu_clock.h"
@@ -38,9 +40,11 @@ enum class wait_for : uint8_t { any, pid, group };
 struct news {
     pid_t pid = 0;
     uint32_t uid = 0;
-    int wait_status = 0; // as wait4 encodes it
+    int wait_status = 0;  // as wait4 encodes it
+    bool trapped = false; // a tracee, which has stopped for its tracer
     usage used;
     ref_ptr<process> dead;          // a zombie out of the tree, which the caller has to bury
+    ref_ptr<process> let_go;        // likewise, one that nobody waits for
     std::optional<uint64_t> zombie; // its serial: its end is not to be told again
 };
 
@@ -50,6 +54,8 @@ bool matches(const process& child, wait_for what, pid_t id, uint32_t options)
         return false;
     // One that has ended, and whose end is not asked for, has no more to tell.
     if (child.state == process_state::zombie && !(options & wexited))
+        return false;
+    if ((options & wnothread) && child.parent_thread != &current_thread())
         return false;
     // A "clone child" is one that tells its end by another signal than SIGCHLD.
     bool is_clone = child.exit_signal != sigchld;
@@ -64,12 +70,15 @@ bool has_news(const process& child) REQUIRES(process_tree_lock) {
 // What there is to say about one child now; takes note of having said it unless WNOWAIT.
 std::optional<news> news_of(process& child, uint32_t options) REQUIRES(process_tree_lock) {
     news n{.pid = child.pid, .uid = process_uid(child)};
+    const process* const tracer = tracer_of(child);
     if (child.state == process_state::zombie) {
+        if (tracer && tracer != child.parent)
+            return std::nullopt; // that has to wait for it first
         n.wait_status = child.wait_status;
         if (!(options & wnowait))
             n.zombie = child.serial.value();
     } else if (child.state == process_state::stopped && !child.stop_reported &&
-               (options & wstopped)) {
+               (options & wstopped) && tracer != child.parent) {
         n.wait_status = child.stop_signo << 8 | 0x7f;
         child.stop_reported = !(options & wnowait);
     } else if (!child.continue_reported && (options & wcontinued)) {
@@ -104,7 +113,68 @@ std::optional<news> take_news(process& child, uint32_t options) REQUIRES(process
     if (child.state == process_state::zombie && !(options & wnowait)) {
         self.child_usage.add(n->used);
         check_usage_seam(self, n->used);
+        if (child.end_traced) // by this process
+            trace_unlink(*child.end_traced);
         n->dead = process_unpublish(child);
+    }
+    return n;
+}
+
+// What there is to say about a tracee; in one step, as above. The end of a process whose parent is
+// another is told to that when its tracer has heard of it.
+std::optional<news> take_trace_news(tracee& t, uint32_t options) REQUIRES(process_tree_lock) {
+    process& p = *t.proc;
+    if (t.stop == trace_stop::ended && !(options & wexited))
+        return std::nullopt;
+    news n{.pid = t.traced ? t.traced->tid : p.pid, .uid = process_uid(p)};
+    n.used = process_usage(p);
+    n.trapped = t.stop != trace_stop::ended;
+    n.wait_status = n.trapped ? t.code << 8 | 0x7f : t.code;
+    if (options & wnowait)
+        return n;
+    if (n.trapped) {
+        trace_has_no_news(t);
+        t.resume_signal = 0; // nobody delivers what has been told, if its tracer ends now
+    } else {
+        n.let_go = tracer_lets_go(t);
+    }
+    return n;
+}
+
+bool tracee_matches(const tracee& t, wait_for what, pid_t id, uint32_t options)
+    REQUIRES(process_tree_lock) {
+    return (what != wait_for::group || t.proc->group->id == id) &&
+           (!(options & wnothread) || t.tracer == &current_thread());
+}
+
+// The tracee by its tid, or by a pidfd of its process, if it may be waited for. One that has ended
+// as its tracer's child is waited for as that.
+tracee* named_tracee(pid_t tid, const process* exactly, uint32_t options)
+    REQUIRES(process_tree_lock) {
+    tracee* const t = tracee_find(tid);
+    if (!t || t->tracer->proc.get() != &current_process() || (exactly && t->proc != exactly))
+        return nullptr;
+    return tracee_matches(*t, wait_for::pid, tid, options) ? t : nullptr;
+}
+
+bool has_tracee(wait_for what, pid_t id, uint32_t options) REQUIRES(process_tree_lock) {
+    for (const thread& mine : current_process().threads)
+        for (const tracee& t : mine.tracees)
+            if (tracee_matches(t, what, id, options))
+                return true;
+    return false;
+}
+
+// The first news of any tracee.
+std::optional<news> take_any_trace_news(wait_for what, pid_t id, uint32_t options)
+    REQUIRES(process_tree_lock) {
+    std::optional<news> n;
+    process& self = current_process();
+    for (tracee* t = self.trace_news.front(); t && !n;) {
+        tracee* const next = self.trace_news.next(*t);
+        if (tracee_matches(*t, what, id, options))
+            n = take_trace_news(*t, options);
+        t = next;
     }
     return n;
 }
@@ -136,17 +206,23 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
     for (;;) {
         std::optional<news> n;
         if (what == wait_for::pid) {
-            process* child = named_child(id, exactly, options);
-            if (!child)
+            process* const child = named_child(id, exactly, options);
+            tracee* const traced = named_tracee(id, exactly, options);
+            if (!child && !traced)
                 return fail(Errno::child);
-            n = take_news(*child, options);
+            if (traced && traced->among_news.linked())
+                n = take_trace_news(*traced, options);
+            if (!n && child)
+                n = take_news(*child, options);
         } else {
-            if (!has_child(what, id, options, guard))
+            if (!has_child(what, id, options, guard) && !has_tracee(what, id, options))
                 return fail(Errno::child);
             child_scan some(self, child_scan::with_news);
             for (process* child; !n && (child = some.next(guard));)
                 if (matches(*child, what, id, options))
                     n = take_news(*child, options);
+            if (!n)
+                n = take_any_trace_news(what, id, options);
         }
         if (n) {
             guard.unlock();
@@ -226,7 +302,10 @@ static linux_siginfo siginfo_of(const news& n) {
     out.signo = sigchld;
     out.child.pid = n.pid;
     out.child.uid = n.uid;
-    if (n.wait_status == 0xffff) {
+    if (n.trapped) {
+        out.code = cld_trapped;
+        out.child.status = n.wait_status >> 8;
+    } else if (n.wait_status == 0xffff) {
         out.code = cld_continued;
         out.child.status = sigcont;
     } else if ((n.wait_status & 0xff) == 0x7f) {

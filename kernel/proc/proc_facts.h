@@ -7,7 +7,7 @@
 
 // One process (or one thread of it) at one moment.
 struct process_facts {
-    pid_t pid = 0, tid = 0, parent = 0, group = 0, session = 0;
+    pid_t pid = 0, tid = 0, parent = 0, group = 0, session = 0, tracer = 0;
     char name[16] = {};
     char state = 'Z';
     const char* wait_reason = nullptr;

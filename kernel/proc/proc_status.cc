@@ -30,6 +30,8 @@ constexpr uint64_t kib_of_pages(uint64_t pages) { return pages * (page_size / 10
 char state_of(const process& p, const thread& t) REQUIRES(process_tree_lock) {
     if (p.state == process_state::zombie)
         return 'Z';
+    if (t.trace && t.trace->stop != trace_stop::none && t.trace->stop != trace_stop::ended)
+        return 't';
     // Its threads are parked, or on their last steps to there.
     if (p.state == process_state::stopped)
         return 'T';
@@ -98,6 +100,7 @@ void look_at_family(process& p, const thread* shown, bool alone, process_facts& 
     memcpy(f.name, shown ? shown->name : p.last_name, sizeof(f.name));
     if (shown) {
         f.state = state_of(p, *shown);
+        f.tracer = shown->trace ? shown->trace->tracer->tid : 0;
         f.wait_reason = f.state == 'R' ? nullptr : shown->wait_reason;
         f.cpu = shown->cpu.load();
     }
@@ -210,6 +213,7 @@ static const char* state_name(char state) {
     case 'S': return "sleeping";
     case 'D': return "disk sleep";
     case 'T': return "stopped";
+    case 't': return "tracing stop";
     case 'Z': return "zombie";
     default: return "dead";
     }
@@ -268,8 +272,8 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
         if (t->fs)
             out.print("Umask:\t%04o\n", t->fs->umask());
     }
-    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", f.state,
-              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent);
+    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", f.state,
+              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent, f.tracer);
     out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid,
               c.egid, c.sgid, c.fsgid);
     out.print("Wchan:\t%s\n", f.wait_reason && f.may_look ? f.wait_reason : "0");

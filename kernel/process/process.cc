@@ -59,7 +59,7 @@ process::process() : context(security_context::of_the_kernel()) {
 process::~process() {
     ASSERT(threads.empty() && children.empty() && news.empty() && cpu_alarms.all.empty());
     ASSERT(!among_children.linked() && !among_news.linked() && !among_members.linked());
-    ASSERT(!in_table.linked());
+    ASSERT(!in_table.linked() && trace_news.empty() && !end_traced);
     ASSERT(!context->vm && !executable);
 }
 

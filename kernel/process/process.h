@@ -16,6 +16,7 @@
 #include "kernel/process/security.h"
 #include "kernel/process/signal_state.h"
 #include "kernel/process/thread.h"
+#include "kernel/process/tracee.h"
 #include "kernel/process/usage.h"
 #include "kernel/process/user_account.h"
 #include "lib/list.h"
@@ -74,6 +75,9 @@ struct process : ref_counted<process>, process_report, group_membership {
     std::atomic<bool> recorded{false}; // kernel/observe/record.h; inherited
     // PR_SET_NO_NEW_PRIVS: exec ignores setuid bits; inherited.
     std::atomic<bool> no_new_privileges{false};
+    // An exec under way gives it new rights: nobody begins to trace it. Set under
+    // process_tree_lock.
+    std::atomic<bool> gains_rights{false};
 
     // The family. No part of its own: what a list links is a member of what is on it.
     process* parent GUARDED_BY(process_tree_lock) = nullptr;
@@ -91,7 +95,7 @@ struct process : ref_counted<process>, process_report, group_membership {
     uint64_t left_bytes GUARDED_BY(process_tree_lock) = 0;
     std::atomic<uint64_t> zombie_bytes{0};
     // Of `parent`, which made it or took it over; may be null.
-    const thread* parent_thread GUARDED_BY(process_tree_lock) = nullptr;
+    thread* parent_thread GUARDED_BY(process_tree_lock) = nullptr;
     list_node among_children GUARDED_BY(process_tree_lock);
     ref_list<process, &process::among_children> children GUARDED_BY(process_tree_lock);
     list_node among_news GUARDED_BY(process_tree_lock);
@@ -105,6 +109,10 @@ struct process : ref_counted<process>, process_report, group_membership {
     // Exec, and the last thread to exit, wait here for the others.
     wait_queue thread_gone GUARDED_BY(process_tree_lock);
     list_node in_table GUARDED_BY(process_tree_lock);
+    // Of those that its threads trace: who has something that wait4 might report.
+    list<tracee, &tracee::among_news> trace_news GUARDED_BY(process_tree_lock);
+    // How its first thread was traced, once that has left.
+    ref_ptr<tracee> end_traced GUARDED_BY(process_tree_lock);
     bool subreaper GUARDED_BY(process_tree_lock) = false; // PR_SET_CHILD_SUBREAPER
 
     usage child_usage GUARDED_BY(process_tree_lock);        // of those that it has waited for
@@ -136,6 +144,7 @@ usage process_usage(process& p) REQUIRES(process_tree_lock);
 ref_ptr<process> process_find(pid_t pid);
 process* process_lookup(pid_t pid) REQUIRES(process_tree_lock); // without
 ref_ptr<thread> thread_find(pid_t tid);
+thread* thread_lookup(pid_t tid) REQUIRES(process_tree_lock); // without a reference
 // Iterates in pid order: the first process with pid >= from, zombies too.
 ref_ptr<process> process_next(pid_t from);
 // The same without a reference; null at the end.

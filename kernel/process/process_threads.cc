@@ -3,6 +3,7 @@
 #include "kernel/process/pid.h"
 #include "kernel/process/process.h"
 #include "kernel/process/sync_point.h"
+#include "kernel/process/trace_links.h"
 #include "lib/format.h"
 #include "vm/phys/pool.h"
 
@@ -44,13 +45,18 @@ usage process_usage(process& p) {
     return u;
 }
 
+thread* thread_lookup(pid_t tid) {
+    for (thread& t : thread_table[unsigned(tid) % buckets])
+        if (t.tid == tid)
+            return &t;
+    return nullptr;
+}
+
 ref_ptr<thread> thread_find(pid_t tid) {
     ref_ptr<thread> found;
     {
         lock_guard guard(process_tree_lock);
-        for (thread& t : thread_table[unsigned(tid) % buckets])
-            if (t.tid == tid)
-                found = ref_ptr<thread>(&t);
+        found = ref_ptr<thread>(thread_lookup(tid));
     }
     at_sync_point(sync_point::object_found);
     return found;
@@ -86,6 +92,8 @@ void thread_take_over_pid(thread& t) {
     process& p = *t.proc;
     if (t.tid == p.pid)
         return;
+    if (p.end_traced) // of the first one: `t` takes its place
+        trace_unlink(*p.end_traced);
     thread_table[unsigned(t.tid) % buckets].remove(t);
     pid_free(t.tid);
     t.tid = p.pid;

@@ -131,6 +131,8 @@ struct thread_signals {
     sigset held GUARDED_BY(signal_lock) = 0;
     bool to_park GUARDED_BY(signal_lock) = false; // process_signals::to_park counts it
     std::atomic<uint32_t> flags{0};               // signal_flag_*: read without the lock
+    // traced_*; changed under process_tree_lock (kernel/process/tracee.h).
+    std::atomic<uint8_t> traced{0};
     // The mask that comes back on the way to user mode, if it is to; the thread's own.
     std::atomic<bool> restore_mask{false};
     sigset saved_mask OWNED_BY_THREAD = 0;
@@ -151,5 +153,6 @@ enum : uint32_t {
     signal_flag_kill = 2,    // ... and it kills, or the process is exiting
     signal_flag_stop = 4,    // the process is stopping: the thread is to park
     signal_flag_gone = 8,    // thread_exit has begun: no signal is sent to it any more
+    signal_flag_trap = 32,   // its tracer wants it to stop
     signal_flag_clock = 16,  // cpu_alarms_check() is to be called: no reason to end a sleep
 };

@@ -6,6 +6,7 @@
 #include "arch/thread.h"
 #include "kernel/process/process_tree.h"
 #include "kernel/process/signal_state.h"
+#include "kernel/process/tracee.h"
 #include "kernel/process/usage.h"
 #include "lib/list.h"
 #include "lib/lock.h"
@@ -82,6 +83,9 @@ struct thread : ref_counted<thread>, interrupted_call {
     list_node in_tid_table GUARDED_BY(process_tree_lock);
 
     thread_signals signals;
+    ref_ptr<tracee> trace GUARDED_BY(process_tree_lock); // null: nobody traces it
+    // Whom it traces.
+    list<tracee, &tracee::among_tracees> tracees GUARDED_BY(process_tree_lock);
     // With the command line's `check`: page faults one after the other, resolved each time, of one
     // instruction at one address with the same registers.
     struct {
@@ -118,7 +122,8 @@ void thread_clock_stop(thread& t, nanos_t time);
 // Whether a sleep should end: an unblocked signal is pending that is not ignored (or the process is
 // stopping or dying). Without locks.
 inline bool signal_pending(const thread& self) {
-    return self.signals.flags.load() & (signal_flag_pending | signal_flag_kill | signal_flag_stop);
+    return self.signals.flags.load() &
+           (signal_flag_pending | signal_flag_kill | signal_flag_stop | signal_flag_trap);
 }
 // The same for signals that kill.
 inline bool signal_kill_pending(const thread& self) {

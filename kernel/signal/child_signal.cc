@@ -16,3 +16,10 @@ linux_siginfo child_siginfo(process& p) {
     info.child.stime = int64_t(u.system_time / clock_tick);
     return info;
 }
+
+linux_siginfo ended_siginfo(process& p, int s) {
+    linux_siginfo info = child_siginfo(p);
+    info.code = (s & 0x7f) == 0 ? cld_exited : s & 0x80 ? cld_dumped : cld_killed;
+    info.child.status = (s & 0x7f) == 0 ? s >> 8 & 0xff : s & 0x7f;
+    return info;
+}

@@ -6,3 +6,5 @@
 
 // A SIGCHLD about `p`, but for code and status.
 linux_siginfo child_siginfo(process& p) REQUIRES(process_tree_lock);
+// Of the end of `p` or of one of its threads, with `wait_status`.
+linux_siginfo ended_siginfo(process& p, int wait_status) REQUIRES(process_tree_lock);

@@ -45,9 +45,11 @@ bool default_terminates(int signo) {
     return !(sig_bit(signo) & (signals_that_stop | signals_ignored_by_default));
 }
 
-// Whether nobody would ever see the signal. A blocked one is kept: its action may have changed by
+// Whether nobody would ever see the signal: a tracer sees all. A blocked one is kept: its action may have changed by
 // the time it is let through.
 bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(signal_lock) {
+    if (seen_by.signals.traced && signo != sigkill)
+        return false;
     if ((seen_by.signals.blocked | seen_by.signals.waited_for) & sig_bit(signo) &
         ~signals_unblockable)
         return false;
@@ -60,7 +62,7 @@ bool is_ignored(const process& p, const thread& seen_by, int signo) REQUIRES(sig
 bool kills(const thread& t, int signo) REQUIRES(signal_lock) {
     const process& p = *t.proc;
     return p.handlers->action(signo).handler == sig_dfl && default_terminates(signo) &&
-           !(t.signals.waited_for & sig_bit(signo)) &&
+           !(t.signals.waited_for & sig_bit(signo)) && (!t.signals.traced || signo == sigkill) &&
            (!signal_protected(p) || (t.signals.forced & sig_bit(signo)));
 }
 
@@ -96,8 +98,11 @@ void resume(process& p) REQUIRES(process_tree_lock, signal_lock) {
         process_set_state(p, process_state::alive);
     p.signals.stopping = false;
     p.signals.to_park = 0;
-    for (thread& t : p.threads)
+    for (thread& t : p.threads) {
         t.signals.to_park = false;
+        if (t.trace && t.trace->seized)
+            signal_want_trap(*t.trace);
+    }
     p.signals.parked.wake_all();
 }
 
@@ -327,13 +332,28 @@ sigset signal_ready(const thread& self) {
     return (self.signals.pending.set | self.proc->signals.pending.set) & ~blocked;
 }
 
+bool signal_must_park(const thread& t) {
+    return t.proc->signals.stopping && (!t.signals.traced || t.signals.to_park);
+}
+
+void signal_want_trap(tracee& t) {
+    if (!t.traced)
+        return;
+    t.trap = true;
+    if (t.stop == trace_stop::listening) {
+        t.stop = trace_stop::none;
+        t.resumed.wake_all();
+    }
+    signal_notice(*t.traced, signal_flag_trap);
+}
+
 void signal_recompute_locked(thread& t) {
     const process& p = *t.proc;
-    uint32_t flags =
-        t.signals.flags.load(std::memory_order_relaxed) & (signal_flag_gone | signal_flag_clock);
+    uint32_t flags = t.signals.flags.load(std::memory_order_relaxed) &
+                     (signal_flag_gone | signal_flag_clock | signal_flag_trap);
     if (p.signals.exiting && p.signals.survivor != &t)
         flags |= signal_flag_pending | signal_flag_kill;
-    if (p.signals.stopping)
+    if (signal_must_park(t))
         flags |= signal_flag_stop;
     for (sigset rest = signal_ready(t); rest; rest &= rest - 1) {
         flags |= signal_flag_pending;

@@ -8,12 +8,14 @@
 //                                             tells the parent (of SIGCONT its sender does)
 //       settle_call     the system call that the signal interrupted: EINTR, or once more
 //       run_handler     a frame on the user stack (arch/signal_frame.h)
+#include "arch/registers.h"
 #include "arch/signal_frame.h"
 #include "kernel/process/process_group.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/last_words.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
+#include "kernel/signal/trace.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/assert.h"
 
@@ -97,8 +99,10 @@ void begin_stop(thread& self, int signo) {
 void park(thread& self) {
     process& p = *self.proc;
     signal_stop_counted(self);
+    if (self.signals.traced)
+        trace_trap(self);
     signal_guard guard(*p.handlers);
-    while (p.signals.stopping && !p.signals.exiting)
+    while (signal_must_park(self) && !p.signals.exiting)
         guard.wait(p.signals.parked, "stopped");
 }
 
@@ -110,7 +114,7 @@ struct taken_signal {
     bool has_handler() const { return action.handler != sig_dfl && action.handler != sig_ign; }
 };
 
-// Takes the first of those that are `ready`. SA_RESETHAND puts its action back.
+// Takes the first of those that are `ready`.
 taken_signal take_first(thread& self, sigset ready) REQUIRES(signal_lock) {
     process& p = *self.proc;
     taken_signal taken{.signo = first_of(ready)};
@@ -120,13 +124,24 @@ taken_signal take_first(thread& self, sigset ready) REQUIRES(signal_lock) {
     signal_take(p, queue, taken.signo, taken.info);
     taken.forced = self.signals.forced & bit;
     self.signals.forced &= ~bit;
+    return taken;
+}
+
+// What is to be done with it. SA_RESETHAND puts its action back.
+void choose_action(process& p, taken_signal& taken) REQUIRES(signal_lock) {
     taken.action = p.handlers->action(taken.signo);
     if (taken.has_handler() && (taken.action.flags & sa_resethand)) {
         linux_sigaction after = taken.action;
         after.handler = sig_dfl;
         p.handlers->set(taken.signo, after);
     }
-    return taken;
+}
+
+// A tracer may take a signal away, or make it another one.
+void ask_tracer(thread& self, taken_signal& taken) {
+    const int signo = trace_signal(self, taken.signo, taken.info);
+    taken.forced = taken.forced && signo == taken.signo;
+    taken.signo = signo;
 }
 
 // The next signal to run a handler for. Does all the rest on the way; may not return.
@@ -138,9 +153,10 @@ taken_signal take_next(thread& self, const trap_frame& frame) {
             guard.unlock();
             process_exit_group(0); // with the status that it has already
         }
-        if (p.signals.stopping) {
+        if (const bool parks = signal_must_park(self);
+            parks || (self.signals.flags.load() & signal_flag_trap)) {
             guard.unlock();
-            park(self);
+            parks ? park(self) : trace_trap(self);
             guard.lock();
             continue;
         }
@@ -149,7 +165,15 @@ taken_signal take_next(thread& self, const trap_frame& frame) {
             signal_recompute_locked(self);
             return {};
         }
-        const taken_signal taken = take_first(self, ready);
+        taken_signal taken = take_first(self, ready);
+        if (self.signals.traced && taken.signo != sigkill) {
+            guard.unlock();
+            ask_tracer(self, taken);
+            guard.lock();
+            if (!taken.signo)
+                continue;
+        }
+        choose_action(p, taken);
         if (taken.has_handler()) {
             signal_recompute_locked(self);
             return taken;
@@ -177,6 +201,8 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
     process& p = *self.proc;
     thread_signals& own = self.signals;
     const sigset back = own.restore_mask ? own.saved_mask : own.own_mask();
+    const bool stepping = self.machine.stepping;
+    machine_set_stepping(self.machine, false); // the frame is the program's
     status pushed = signal_frame_push(
         self.machine, frame, {taken.signo, taken.info, taken.action, back, self.alt_stack});
     if (!pushed) {
@@ -196,6 +222,8 @@ void run_handler(thread& self, trap_frame& frame, const taken_signal& taken) {
     if (!(taken.action.flags & sa_nodefer))
         mask |= sig_bit(taken.signo);
     signal_set_mask(self, mask);
+    if (stepping)
+        trace_step(self);
 }
 
 } // namespace

@@ -39,6 +39,10 @@ int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) REQUIRE
 // was the last.
 void signal_stop_counted(thread& self) EXCLUDES(process_tree_lock);
 void signal_recompute_locked(thread& t) REQUIRES(signal_lock);
+// Whether `t` is to park with its process: a tracer may let one go on that has.
+bool signal_must_park(const thread& t) REQUIRES(signal_lock);
+// A tracee is to stop, or if it listens, to say so.
+void signal_want_trap(tracee& t) REQUIRES(process_tree_lock, signal_lock);
 // Sets `flags` in those of `t` and brings it to notice.
 void signal_notice(thread& t, uint32_t flags) REQUIRES(signal_lock);
 // The signals that `self` could take now.

@@ -13,6 +13,7 @@
 #include "kernel/observe/strace.h"
 #include "kernel/process/process.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/trace.h"
 #include "lib/string.h"
 #include "vm/phys/event.h"
 #include "vm/phys/pool.h"
@@ -182,9 +183,7 @@ void traced_call(thread& self, trap_frame& frame, const entry& e) {
 
 const char* syscall_name(uint64_t number) { return table.entries[index_of(number)].name; }
 
-void handle_syscall(trap_frame& frame) {
-    thread& self = current_thread();
-    self.modes.enter_kernel();
+[[gnu::always_inline]] static inline void make_call(thread& self, trap_frame& frame) {
     const uint64_t number = frame.syscall_number();
     const entry& e = table.entries[index_of(number)];
     EVENT(syscall_enter, .number = uint32_t(number), .name = e.name);
@@ -198,4 +197,20 @@ void handle_syscall(trap_frame& frame) {
         call_failed(self, frame, result.error());
     check_call_seam(self, e.name);
     EVENT(syscall_exit, .number = uint32_t(number), .result = frame.result());
+}
+
+// One that a tracer may look at, change, or take away.
+[[gnu::noinline, gnu::cold]] static void make_call_before_tracer(thread& self, trap_frame& frame) {
+    if (trace_call_begins(self, frame))
+        make_call(self, frame);
+    trace_call_ends(self, frame);
+}
+
+void handle_syscall(trap_frame& frame) {
+    thread& self = current_thread();
+    self.modes.enter_kernel();
+    if (self.signals.traced.load(std::memory_order_relaxed)) [[unlikely]]
+        make_call_before_tracer(self, frame);
+    else
+        make_call(self, frame);
 }

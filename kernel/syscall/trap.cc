@@ -8,6 +8,7 @@
 #include "kernel/process/thread.h"
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
+#include "kernel/signal/trace.h"
 #include "lib/long_work.h"
 #include "vm/vmspace.h"
 
@@ -101,7 +102,8 @@ void handle_user_exception(trap_frame& frame, unsigned vector, uint64_t) {
         signal_force(self, sigfpe, fpe_intdiv, at);
         break;
     case 1: // debug
-        signal_force(self, sigtrap, trap_trace, at);
+        if (trace_debug_exception(self))
+            signal_force(self, sigtrap, trap_trace, at);
         break;
     case 3: // breakpoint
         signal_force(self, sigtrap, si_kernel, 0);

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
@@ -418,6 +419,8 @@ static const struct call calls[] = {
     C(PROCESS, DONE, setpriority, PRIO_PROCESS, OBJ, 5),
     C(PROCESS, VALUE, process_vm_readv, OBJ, LOCAL, 1, LOCAL, 1, 0),
     C(PROCESS, VALUE, process_vm_writev, OBJ, LOCAL, 1, LOCAL, 1, 0),
+    C(PROCESS, DONE, ptrace, PTRACE_SEIZE, OBJ, 0, 0),
+    C(PROCESS, VALUE, ptrace, PTRACE_CONT, OBJ, 0, 0),
     C(PROCESS, DESCRIPTOR, pidfd_open, OBJ, 0),
     C(PROCESS, DONE, sched_getaffinity, OBJ, 128, BUF),
     C(PROCESS, VALUE, sched_setaffinity, OBJ, 8, MASK),
@@ -435,6 +438,7 @@ static const struct call calls[] = {
     C(K_THREAD, VALUE, tkill, OBJ, SIGUSR1),
     C(K_THREAD, VALUE, tgkill, OBJ2, OBJ, SIGUSR1),
     C(K_THREAD, VALUE, rt_tgsigqueueinfo, OBJ2, OBJ, SIGUSR1, SIGINFO),
+    C(K_THREAD, VALUE, ptrace, PTRACE_SEIZE, OBJ, 0, 0),
     C(K_THREAD, DONE, getpriority, PRIO_PROCESS, OBJ),
     C(K_THREAD, VALUE, setpriority, PRIO_PROCESS, OBJ, 3),
     C(K_THREAD, VALUE, sched_setaffinity, OBJ, 8, MASK),

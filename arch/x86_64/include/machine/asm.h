@@ -46,6 +46,7 @@
 
 // trap_frame::vector of a SYSCALL: no interrupt has this number.
 #define VECTOR_SYSCALL 0x100
+#define VECTOR_SYSCALL_CHANGED 0x101 // a debugger has changed its registers: no SYSRET
 
 // RFLAGS.
 #define RFLAGS_FIXED 0x2 // always 1

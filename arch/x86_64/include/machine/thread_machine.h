@@ -21,6 +21,8 @@ struct machine_thread {
     uint64_t fs_base = 0;     // likewise
     uint64_t gs_base = 0;
     user_selectors selectors; // likewise
+    // A debugger has set RFLAGS.TF in its frame: arch/registers.h.
+    bool stepping = false;
     // Interrupt state below the spin lock that is held over a switch (see cpu_data).
     bool interrupts_were_on = false;
     uint64_t stack_canary = 0; // while it is not running: machine/stack_protector.h

@@ -11,12 +11,12 @@
 
 struct trap_frame {
     uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
-    uint64_t vector;     // 0..255, or VECTOR_SYSCALL
+    uint64_t vector;     // 0..255, or VECTOR_SYSCALL, VECTOR_SYSCALL_CHANGED
     uint64_t error_code; // of the exceptions that have one; for a system call its number
     uint64_t rip, cs, rflags, rsp, ss;
 
     bool from_user() const { return (cs & 3) == 3; }
-    bool is_syscall() const { return vector == VECTOR_SYSCALL; }
+    bool is_syscall() const { return vector >= VECTOR_SYSCALL; }
     bool interrupts_enabled() const { return rflags & RFLAGS_IF; }
     vaddr_t user_pc() const { return vaddr_t(rip); }
     vaddr_t user_sp() const { return vaddr_t(rsp); }
@@ -42,6 +42,13 @@ struct trap_frame {
         vector = 0;
         error_code = 0;
     }
+    // It is a system call's, or is taken for one's, whose registers are no longer as SYSCALL has
+    // left them.
+    void changed_syscall(uint64_t number) {
+        vector = VECTOR_SYSCALL_CHANGED;
+        error_code = number;
+    }
+    void stop_stepping() { rflags &= ~uint64_t{RFLAGS_TF}; }
     // RFLAGS from a program: only the bits that are its own to set.
     void set_user_flags(uint64_t flags) {
         rflags = (flags & RFLAGS_USER) | RFLAGS_FIXED | RFLAGS_IF;
