@@ -416,6 +416,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
                       exec_strings& environment, uint64_t& budget) {
     thread& self = current_thread();
     process& p = *self.proc;
+    const pid_t tid = self.tid;
     ledger_call cost(ledger_kind::exec);
     if (arguments.empty()) // programs rely on having an argv[0]
         TRY(arguments.append("", budget));
@@ -436,7 +437,7 @@ static status execute(int at_fd, const char* path, int at_flags, exec_strings& a
         return loaded;
     }
     check_exec_seam(self);
-    trace_exec(self);
+    trace_exec(self, tid);
     return {};
 }
 

@@ -235,6 +235,7 @@ void thread_exit(int wait_status) {
     at_sync_point(sync_point::exit_begins);
     EVENT(exit_begin, .status = uint64_t(uint32_t(wait_status)));
 
+    trace_exit(self, wait_status);
     signal_thread_exiting(self);
     tracer_exiting(self);
     posix_timers_thread_exiting(self);

@@ -57,6 +57,7 @@
 #include "arch/cpu.h"
 #include "arch/thread.h"
 #include "arch/timer.h"
+#include "kernel/abi/ptrace.h"
 #include "kernel/abi/syscalls.h"
 #include "kernel/files/file.h"
 #include "kernel/files/fs_context.h"
@@ -74,6 +75,7 @@
 #include "kernel/sched/sched.h"
 #include "kernel/signal/signal.h"
 #include "kernel/signal/signal_internal.h"
+#include "kernel/signal/trace.h"
 #include "kernel/time/cpu_clock.h"
 #include "lib/string.h"
 #include "vm/phys/event.h"
@@ -123,6 +125,7 @@ public:
     status prepare(creation_observer& seen);
     status publish();
     void start();
+    void tell_tracer() { trace_event(self_, event_, uint64_t(made_.pid)); }
     nanos_t wait_for_release();
     created_process result() const { return made_; }
 
@@ -137,6 +140,8 @@ private:
     thread& self_ = current_thread();
     process& parent_ = *self_.proc;
     const uint32_t signals_to_many_ = parent_.signals_to_many;
+    const int event_ = trace_event_of(self_, args_.flags, args_.exit_signal);
+    ref_ptr<tracee> trace_; // if its tracer is to trace the child, too
     reserved_pid pid_;
     user_charge task_;
     ref_ptr<process> process_; // the parent's own for a thread
@@ -159,8 +164,11 @@ expected<created_process> create(const clone_args& args, memory_choice memory,
     TRY(child.prepare(seen));
     TRY(child.publish());
     child.start();
-    if (args.flags & clone_vfork)
+    child.tell_tracer();
+    if (args.flags & clone_vfork) {
         seen.blocked(child.wait_for_release());
+        trace_event(current_thread(), ptrace_event_vfork_done, uint64_t(child.result().pid));
+    }
     return child.result();
 }
 
@@ -205,10 +213,10 @@ status check_flags(const clone_args& args) {
         return fail(Errno::inval);
     if (all(clone_pidfd | clone_parent_settid) && args.pidfd.address() == args.parent_tid.address())
         return fail(Errno::inval);
-    // What there is not: name spaces, tracing, control groups.
+    // What there is not: name spaces, control groups.
     if (any(new_spaces))
         return fail(current_credentials().superuser() ? Errno::inval : Errno::perm);
-    if (any(clone_newuser | clone_ptrace | clone_untraced | clone_into_cgroup))
+    if (any(clone_newuser | clone_into_cgroup))
         return fail(Errno::inval);
     if (any(clone_settls) && args.tls >= user_max.value())
         return fail(Errno::perm);
@@ -317,6 +325,8 @@ status new_child::prepare(creation_observer& seen) {
     task_ = TRY(charge_task(parent_)); // so that of two at once one fails
     process_ = TRY(is_process() ? create_process(args_, parent_) : share(ref_ptr(&parent_)));
     thread_ = TRY(thread_create(*process_));
+    trace_ =
+        event_ || (set(clone_ptrace) && self_.signals.traced) ? TRY(tracee::create()) : nullptr;
     wait_ = set(clone_vfork) || args_.afork ? TRY(vfork_wait::create()) : nullptr;
     thread_->files = TRY(set(clone_files) ? share(self_.files) : self_.files->copy());
     thread_->fs = TRY(set(clone_fs) ? share(self_.fs) : self_.fs->copy());
@@ -380,6 +390,8 @@ status new_child::publish() {
     }
     if (wait_)
         thread_->borrowed_from = parent_.pid;
+    if (trace_)
+        trace_child(self_, *thread_, std::move(trace_));
     if (!is_process()) {
         thread_publish(thread_);
         return {};

@@ -30,7 +30,8 @@ using namespace linux_abi;
 
 namespace {
 
-constexpr uint32_t known_options = ptrace_o_tracesysgood | ptrace_o_exitkill;
+constexpr uint32_t event_options = 0x7e; // of PTRACE_EVENT_FORK to _EXIT
+constexpr uint32_t known_options = ptrace_o_tracesysgood | event_options | ptrace_o_exitkill;
 
 bool is_gone(const thread& t) { return t.signals.flags.load() & signal_flag_gone; }
 

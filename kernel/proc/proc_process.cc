@@ -4,8 +4,10 @@
 #include "kernel/files/lookup.h"
 #include "kernel/files/vfs.h"
 #include "kernel/proc/proc_facts.h"
+#include "kernel/process/call_memory.h"
 #include "kernel/process/thread.h"
 #include "lib/format.h"
+#include "lib/long_work.h"
 #include "lib/string.h"
 #include "vm/phys/pool.h"
 #include "vm/uvm_pages.h"
@@ -75,6 +77,64 @@ status show_memory(const proc_subject& of, text_buffer& out, vaddr_t image_facts
 
 status show_cmdline(const proc_subject& of, text_buffer& out) {
     return show_memory(of, out, &image_facts::arg_start, &image_facts::arg_end);
+}
+
+// The rest of what exec has put onto the stack, as it is now, behind arguments and environment.
+status show_auxv(const proc_subject& of, text_buffer& out) {
+    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
+    if (!vm)
+        return {};
+    vaddr_t at = image_facts(vm->image).stack_start;
+    constexpr unsigned most_words = 1024 * 1024 / 8, most_pairs = 64;
+    uint64_t word;
+    unsigned nulls = 0;
+    at += sizeof word; // argc
+    for (unsigned i = 0; i < most_words && nulls < 2; i++, at += sizeof word) {
+        if (!vm->read_memory(at, &word, sizeof word))
+            return {};
+        nulls += word == 0;
+        if (i % 512 == 511)
+            TRY(long_work::go_on());
+    }
+    char pair[2 * sizeof word];
+    for (unsigned i = 0; i < most_pairs && vm->read_memory(at, pair, sizeof pair); i++) {
+        out.append({pair, sizeof pair});
+        memcpy(&word, pair, sizeof word);
+        if (!word) // AT_NULL
+            break;
+        at += sizeof pair;
+    }
+    return {};
+}
+
+// Page by page through the kernel: neither side's locks are held while the other takes its faults.
+expected<int64_t> move_memory(const proc_subject& of, uio& io, uint64_t offset) {
+    if (of.gone())
+        return 0;
+    ref_ptr<vmspace> vm = TRY(vmspace_of(of));
+    if (!vm)
+        return 0;
+    call_array<char> page(page_size);
+    if (!page)
+        return fail(Errno::nomem);
+    const bool read = io.dir() == uio::direction::read;
+    status moved;
+    for (vaddr_t at(offset); io.remaining() && moved;) {
+        const uint64_t n = std::min<uint64_t>(io.remaining(), page_size - at.page_offset());
+        const uint64_t before = io.moved();
+        if (read && !vm->read_memory(at, page.data(), n, true))
+            return io.result(fail(Errno::io));
+        moved = io.move(page.data(), n);
+        const uint64_t now = io.moved() - before;
+        if (!read && !vm->write_memory(at, page.data(), now, true)) {
+            io.retract(now);
+            return io.result(fail(Errno::io));
+        }
+        at += now;
+        if (moved)
+            moved = long_work::go_on();
+    }
+    return io.result(moved);
 }
 
 status show_environ(const proc_subject& of, text_buffer& out) {
@@ -271,6 +331,8 @@ status show_mounts_of(const proc_subject& of, text_buffer& out) {
         {.name = "status", .mode = file_444, .show = show_process_status},                         \
         {.name = "cmdline", .mode = file_444, .show = show_cmdline},                               \
         {.name = "environ", .mode = s_ifreg | 0400, .show = show_environ, .of_memory = true},      \
+        {.name = "auxv", .mode = s_ifreg | 0400, .show = show_auxv, .of_memory = true},            \
+        {.name = "mem", .mode = s_ifreg | 0600, .move = move_memory, .of_memory = true},           \
         {.name = "comm", .mode = file_644, .show = show_comm, .store = store_comm},                \
         {.name = "maps", .mode = file_444, .show = show_maps, .of_memory = true},                  \
         {.name = "smaps", .mode = file_444, .show = show_smaps, .of_memory = true},                \

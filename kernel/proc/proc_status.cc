@@ -272,8 +272,8 @@ status show_process_status(const proc_subject& of, text_buffer& out) {
         if (t->fs)
             out.print("Umask:\t%04o\n", t->fs->umask());
     }
-    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", f.state,
-              state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent, f.tracer);
+    out.print("State:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
+              f.state, state_name(f.state), f.pid, of.tid ? f.tid : f.pid, f.parent, f.tracer);
     out.print("Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c.uid, c.euid, c.suid, c.fsuid, c.gid,
               c.egid, c.sgid, c.fsgid);
     out.print("Wchan:\t%s\n", f.wait_reason && f.may_look ? f.wait_reason : "0");

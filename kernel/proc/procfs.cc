@@ -308,6 +308,8 @@ void proc_file::closed() { proc_files.destroy(this); }
 
 expected<int64_t> proc_file::read_at(uio& io, uint64_t offset) {
     const proc_entry& entry = proc_.entry();
+    if (entry.move)
+        return entry.move(of_, io, offset);
     if (!entry.show)
         return fail(Errno::inval);
     lock_guard guard(lock_);
@@ -340,6 +342,11 @@ status proc_file::check_program() const {
 
 expected<int64_t> proc_file::write_from(uio& io, uint64_t offset, uint64_t& end) {
     const proc_entry& entry = proc_.entry();
+    if (entry.move) {
+        const int64_t moved = TRY(entry.move(of_, io, offset));
+        end = offset + uint64_t(moved);
+        return moved;
+    }
     char text[256];
     uint64_t size = io.remaining();
     if (!entry.store || size >= sizeof(text))
@@ -363,7 +370,7 @@ expected<int64_t> proc_file::write_at(uio& io, uint64_t offset) {
 expected<ref_ptr<file>> proc_node::open(uint32_t flags) {
     if (is_directory())
         return directory_open(*this, flags);
-    if ((flags & o_accmode) != o_rdonly && !entry_.store)
+    if ((flags & o_accmode) != o_rdonly && !entry_.store && !entry_.move)
         return fail(Errno::acces);
     proc_subject of = of_;
     if (of.pid) {

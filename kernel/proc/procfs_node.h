@@ -36,6 +36,7 @@ struct proc_subject {
 // A line of meminfo and smaps: "Name:      n kB".
 void print_kib(const char* name, uint64_t kib, text_buffer& out);
 
+class uio;
 struct proc_entry;
 
 // A directory whose further entries are numbers: processes, threads, descriptors.
@@ -57,6 +58,8 @@ struct proc_entry {
     status (*show)(const proc_subject& of, text_buffer& out) = nullptr;
     // Files: what is written, without a newline at its end.
     status (*store)(const proc_subject& of, std::string_view text) = nullptr;
+    // Files without a text: moves what is at `offset`, either way. Of memory.
+    expected<int64_t> (*move)(const proc_subject& of, uio& io, uint64_t offset) = nullptr;
     // Links that lead to a vnode whatever their text is.
     expected<ref_ptr<vnode>> (*jump)(const proc_subject& of) = nullptr;
     // Directories.

@@ -71,7 +71,8 @@ bool is_gone(const thread& t) {
 }
 
 bool wants(const thread& t, int signo) REQUIRES(signal_lock) {
-    if (is_gone(t) || (t.proc->signals.exiting && t.proc->signals.survivor != &t))
+    if (is_gone(t) || (t.proc->signals.exiting && t.proc->signals.survivor != &t &&
+                       !(t.signals.traced & traced_in_exit)))
         return false;
     if (signo == sigkill)
         return true;

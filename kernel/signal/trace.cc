@@ -1,6 +1,7 @@
 #include "kernel/signal/trace.h"
 
 #include "arch/registers.h"
+#include "kernel/abi/clone_flags.h"
 #include "kernel/abi/ptrace.h"
 #include "kernel/process/thread.h"
 #include "kernel/signal/child_signal.h"
@@ -42,6 +43,10 @@ linux_siginfo own_info(process& p, int signo, int code) {
     info.child.pid = p.pid;
     info.child.uid = process_uid(p);
     return info;
+}
+
+bool wants_event(const tracee& t, int event) REQUIRES(process_tree_lock) {
+    return t.options & 1u << event;
 }
 
 struct stop_request {
@@ -160,17 +165,66 @@ bool trace_debug_exception(thread& self) {
     return false;
 }
 
-void trace_exec(thread& self) {
-    bool tell;
+void trace_exec(thread& self, pid_t tid) {
+    trace_event(self, ptrace_event_exec, uint64_t(tid));
     {
         lock_guard tree(process_tree_lock);
-        const tracee* t = self.trace.get();
-        tell = t && !t->seized;
+        const tracee* const t = self.trace.get();
+        if (!t || t->seized || wants_event(*t, ptrace_event_exec))
+            return;
     }
-    if (!tell)
-        return;
     const linux_siginfo info = own_info(*self.proc, sigtrap, si_user);
     signal_send_thread(self, sigtrap, &info);
+}
+
+int trace_event_of(thread& self, uint64_t flags, int exit_signal) {
+    if (!self.signals.traced || (flags & clone_untraced))
+        return 0;
+    const int event = flags & clone_vfork      ? ptrace_event_vfork
+                      : exit_signal != sigchld ? ptrace_event_clone
+                                               : ptrace_event_fork;
+    lock_guard tree(process_tree_lock);
+    return self.trace && wants_event(*self.trace, event) ? event : 0;
+}
+
+void trace_event(thread& self, int event, uint64_t message) {
+    if (!self.signals.traced || !event)
+        return;
+    lock_guard tree(process_tree_lock);
+    if (self.trace && wants_event(*self.trace, event))
+        stop_for(self, trace_stop::event, sigtrap, sigtrap | event << 8, message);
+}
+
+void trace_exit(thread& self, int status) {
+    if (!self.signals.traced)
+        return;
+    {
+        lock_guard tree(process_tree_lock);
+        if (!self.trace || !wants_event(*self.trace, ptrace_event_exit))
+            return;
+        // What it dies of is no reason not to stop, but the next SIGKILL is.
+        signal_guard guard(*self.proc->handlers);
+        self.signals.flags.fetch_and(~uint32_t{signal_flag_kill});
+        self.signals.traced |= traced_in_exit;
+    }
+    trace_event(self, ptrace_event_exit, uint64_t(uint32_t(status)));
+}
+
+void trace_child(thread& self, thread& child, ref_ptr<tracee> how) {
+    const tracee* const like = self.trace.get();
+    if (!like)
+        return;
+    how->options = like->options;
+    how->seized = like->seized;
+    how->by_root = like->by_root;
+    trace_link(child, *like->tracer, std::move(how));
+    signal_guard guard(*child.proc->handlers);
+    if (like->seized) {
+        signal_want_trap(*child.trace);
+    } else {
+        child.signals.pending.set |= sig_bit(sigstop);
+        signal_recompute_locked(child);
+    }
 }
 
 void trace_let_go(tracee& t) {

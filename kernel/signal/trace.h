@@ -21,8 +21,16 @@ bool trace_call_begins(thread& self, trap_frame& frame);
 void trace_call_ends(thread& self, trap_frame& frame);
 // A debug exception; false: it is the tracer's affair, who has gone.
 bool trace_debug_exception(thread& self);
-// A new program runs.
-void trace_exec(thread& self);
+// A new program runs; the thread was `tid` before.
+void trace_exec(thread& self, pid_t tid);
+// The event of a call that makes a child, with clone's flags: PTRACE_EVENT_*; 0: none that its
+// tracer wants to hear of.
+int trace_event_of(thread& self, uint64_t flags, int exit_signal);
+// An event, if its tracer wants to hear of it.
+void trace_event(thread& self, int event, uint64_t message);
+// The thread ends with `status`. A tracer who wants to hear of it sees it as it was; SIGKILL ends
+// that stop, too.
+NO_ALLOC void trace_exit(thread& self, int status);
 
 // Of others.
 
@@ -30,6 +38,9 @@ void trace_exec(thread& self);
 void trace_let_go(tracee& t) REQUIRES(process_tree_lock);
 // It is to stop soon.
 void trace_want_stop(tracee& t) REQUIRES(process_tree_lock);
+// The tracer of the running thread traces `child`, which has not run yet, likewise, by `how`; it
+// stops before it does anything.
+void trace_child(thread& self, thread& child, ref_ptr<tracee> how) REQUIRES(process_tree_lock);
 // The thread leaves its process, with `status`. The first one leaves its end to that; another waits
 // here until its tracer has waited for it.
 void trace_thread_ends(thread& self, int status) REQUIRES(process_tree_lock);

@@ -677,6 +677,125 @@ static void threads(void) {
     is_exit(reap(child), 5, "then its process's");
 }
 
+// ---- Events
+
+static void forks(void) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(3);
+    _exit(child > 0 && exited_with(reap(child), 3) ? 0 : 97);
+}
+
+static void vforks(void) {
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(3);
+    _exit(child > 0 && exited_with(reap(child), 3) ? 0 : 97);
+}
+
+static pid_t message(pid_t pid) {
+    unsigned long m;
+    need(trace(PTRACE_GETEVENTMSG, pid, 0, (long)&m) == 0);
+    return (pid_t)m;
+}
+
+static pid_t with_options(void (*body)(void), long options) {
+    pid_t child = traced(body);
+    need(trace(PTRACE_SETOPTIONS, child, 0, options) == 0);
+    return child;
+}
+
+static void fork_events(void) {
+    pid_t child = with_options(forks, PTRACE_O_TRACEFORK | PTRACE_O_TRACEEXIT);
+    is(go(PTRACE_CONT, child, 0), SIGTRAP | PTRACE_EVENT_FORK << 8, "fork");
+    pid_t grandchild = message(child);
+    is(next_stop(grandchild), SIGSTOP, "its child is traced, too, and stops");
+    is(status_number(grandchild, "PPid:"), child, "but is not ours");
+    is(registers(grandchild).rax, 0, "before it has done anything");
+    is(go(PTRACE_CONT, grandchild, 0), SIGTRAP | PTRACE_EVENT_EXIT << 8,
+       "exit, an inherited option");
+    is(message(grandchild), 3 << 8, "with what");
+    is_exit(status_after(PTRACE_CONT, grandchild, 0), 3, "its end is told to us");
+    int next = go(PTRACE_CONT, child, 0);
+    if (next == SIGCHLD)
+        next = go(PTRACE_CONT, child, SIGCHLD);
+    is(next, SIGTRAP | PTRACE_EVENT_EXIT << 8, "and then to its parent");
+    is_exit(status_after(PTRACE_CONT, child, 0), 0, "who has waited for it");
+}
+
+static void vfork_events(void) {
+    pid_t child = with_options(vforks, PTRACE_O_TRACEVFORK | PTRACE_O_TRACEVFORKDONE);
+    is(go(PTRACE_CONT, child, 0), SIGTRAP | PTRACE_EVENT_VFORK << 8, "vfork");
+    pid_t grandchild = message(child);
+    is(next_stop(grandchild), SIGSTOP, "its child stops");
+    need(trace(PTRACE_POKEDATA, grandchild, (long)&word, 77) == 0);
+    is(peek(child, &word), 77, "in its parent's memory");
+    need(trace(PTRACE_CONT, child, 0, 0) == 0);
+    int status;
+    breathe();
+    is(waitpid(child, &status, WNOHANG | __WALL), 0, "the parent waits for it");
+    is_exit(status_after(PTRACE_CONT, grandchild, 0), 3, "until it ends");
+    int next = next_stop(child);
+    is(next, SIGTRAP | PTRACE_EVENT_VFORK_DONE << 8, "vfork done");
+    is(message(child), grandchild, "of that child");
+    need(trace(PTRACE_DETACH, child, 0, 0) == 0);
+    is_exit(reap(child), 0, "it goes on");
+}
+
+static void exec_and_exit_events(void) {
+    pid_t child = with_options(execs, PTRACE_O_TRACEEXEC);
+    is(go(PTRACE_CONT, child, 0), SIGTRAP | PTRACE_EVENT_EXEC << 8, "exec");
+    is(message(child), child, "by the thread that it was");
+    is_exit(status_after(PTRACE_CONT, child, 0), 42, "with no SIGTRAP");
+    child = with_options(nothing, PTRACE_O_TRACEEXIT);
+    is(go(PTRACE_CONT, child, SIGTERM), SIGTRAP | PTRACE_EVENT_EXIT << 8, "exit by a signal");
+    is(message(child), SIGTERM, "which it is");
+    is_killed(status_after(PTRACE_CONT, child, 0), SIGTERM, "and dies");
+}
+
+static void* thread_execs(void* unused) {
+    execs();
+    return unused;
+}
+static void execs_in_thread(void) {
+    pthread_t t;
+    need(pthread_create(&t, NULL, thread_execs, NULL) == 0);
+    sleeps();
+}
+
+static void exec_by_another_thread(void) {
+    pid_t child = with_options(execs_in_thread, PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC);
+    is(go(PTRACE_CONT, child, 0), SIGTRAP | PTRACE_EVENT_CLONE << 8, "a thread");
+    pid_t tid = message(child);
+    is(next_stop(tid), SIGSTOP, "is traced, too");
+    need(trace(PTRACE_CONT, child, 0, 0) == 0);
+    need(trace(PTRACE_CONT, tid, 0, 0) == 0);
+    is(next_stop(child), SIGTRAP | PTRACE_EVENT_EXEC << 8, "its exec is the process's");
+    is(message(child), tid, "it was the thread's");
+    is_exit(status_after(PTRACE_CONT, child, 0), 42, "the new program runs");
+}
+
+static void memory_by_proc(void) {
+    pid_t child = traced(exits_with_word);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/mem", child);
+    int fd = open(path, O_RDWR);
+    need(fd >= 0);
+    long value = 0;
+    is(pread(fd, &value, sizeof value, (off_t)(uintptr_t)&word), sizeof value, "read");
+    is(value, 17, "the child's word");
+    value = 31;
+    is(pwrite(fd, &value, sizeof value, (off_t)(uintptr_t)&word), sizeof value, "written");
+    is(pwrite(fd, nine_code, sizeof nine_code, (off_t)(uintptr_t)seven), sizeof nine_code,
+       "text, too");
+    is(seven(), 7, "ours is as it was");
+    is_errno(pread(fd, &value, sizeof value, 8), EIO, "nothing is mapped there");
+    is_exit(status_after(PTRACE_CONT, child, 0), 31, "the child finds it");
+    is(pread(fd, &value, sizeof value, (off_t)(uintptr_t)&word), 0,
+       "of one that has ended, nothing");
+    close(fd);
+}
+
 // ---- Permission
 
 static void permission(void) {
@@ -718,6 +837,11 @@ int main(int argc, char** argv) {
     subtest("SIGKILL", kills);
     subtest("exec", exec_stops);
     subtest("threads", threads);
+    subtest("fork", fork_events);
+    subtest("vfork", vfork_events);
+    subtest("exec and exit", exec_and_exit_events);
+    subtest("exec by another thread", exec_by_another_thread);
+    subtest("/proc/PID/mem", memory_by_proc);
     subtest("permission", permission);
     return done();
 }
