@@ -336,6 +336,7 @@ private:
     expected<vaddr_t> start_of_stack(vaddr_t start, vaddr_t end) const REQUIRES_SHARED(map_.lock());
     status limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const
         REQUIRES_SHARED(map_.lock());
+    status pay_for_store(vaddr_t page) EXCLUDES(map_.lock());
     status protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack)
         EXCLUDES(map_.lock());
     [[nodiscard]] uint64_t unmap_locked(vaddr_t start, vaddr_t end, entry_stock& stock,

@@ -332,6 +332,23 @@ status vmspace::limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const {
     return {};
 }
 
+// A page that is stored into from outside, where the program itself may not, becomes the mapping's
+// own; it is paid for as if the program had had the right for a moment.
+status vmspace::pay_for_store(vaddr_t page) {
+    lock_guard guard(map_.lock());
+    vm_map_entry* e = map_.lookup(page);
+    if (!e || !e->copy_on_write || e->charged || !promised(e->no_reserve))
+        return {};
+    auto change = [](vm_attributes& a, const vm_map_entry&) { a.charged = true; };
+    entry_stock stock;
+    TRY(map_.reserve_change(page, page + page_size, stock, change));
+    TRY(uvm_commit::charge(1));
+    e = map_.clip_range(page, page + page_size, stock);
+    map_.alter(*e, [](vm_map_entry& entry) { entry.charged = true; });
+    map_.merge_range(page, page + page_size);
+    return {};
+}
+
 // Rights are only ever taken from the pmap here. Those that are given are entered by faults, page
 // by page, because only they know which page has to be copied first.
 status vmspace::protect_locked(vaddr_t start, vaddr_t end, vm_prot prot, bool whole_stack) {

@@ -1,6 +1,8 @@
 // ptrace: a tracer stops another thread, looks at its registers and memory, changes them, and lets it
 // go on.
+#include "../lib/overcommit.h"
 #include "../lib/proc.h"
+#include "../lib/spork.h"
 
 #include <elf.h>
 #include <pthread.h>
@@ -134,7 +136,12 @@ static void text(void) {
     pid_t child = traced(exits_with_seven);
     long code;
     memcpy(&code, nine_code, sizeof code);
+    const long before = meminfo_kb("Committed_AS:");
     need(trace(PTRACE_POKETEXT, child, (long)seven, code) == 0);
+    if (on_spork())
+        is(meminfo_kb("Committed_AS:") - before, 4, "the page is paid for");
+    else
+        ok(1, "Linux promises it for nothing");
     is(seven(), 7, "our text is as it was");
     is_exit(status_after(PTRACE_CONT, child, 0), 9, "the child runs another");
 }
