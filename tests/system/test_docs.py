@@ -40,7 +40,7 @@ def expanded(path: str) -> list[str]:
 def enclosing(path: Path, line: int) -> str:
     """How the function begins that line is in: its lines up to the brace."""
     lines = path.read_text().splitlines()[:line] if path.exists() else []
-    while lines and not re.match(r"[A-Za-z~].*\(", lines[-1]):
+    while lines and not re.match(r"[A-Za-z~[].*\(", lines[-1]):
         lines.pop()
     return lines[-1] if lines else ""
 
