@@ -181,10 +181,10 @@ status vmspace::for_each_piece(vaddr_t va, size_t size, bool write, bool force, 
     while (size > 0) {
         size_t piece = std::min<size_t>(size, page_size - va.page_offset());
         auto use_piece = [&](char* data) { use(data, piece); };
+        if (write && force)
+            TRY(pay_for_store(va.page_down()));
         while (!with_resident_page(va, write, force, use_piece)) {
             vm_prot access = write ? vm_prot::write : vm_prot::read;
-            if (write && force)
-                TRY(pay_for_store(va.page_down()));
             fault_outcome outcome = fault_in(va.page_down(), access, force);
             if (outcome != fault_outcome::resolved)
                 return fail(outcome == fault_outcome::nomem ? Errno::nomem : Errno::fault);

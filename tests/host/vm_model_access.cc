@@ -143,11 +143,17 @@ void model::poke(range r) {
     unsigned sample = r.value % samples;
     auto byte = uint8_t(r.value >> 8);
     vaddr_t at = r.start() + offsets[sample];
+    page& x = r.p.at(r.first);
+    const bool pays = x.mapped && !x.shared && !x.charged && promised(x.no_reserve);
+    const bool refused = pays && would_refuse(1);
     status got = r.p.vm->write_memory(at, &byte, 1, true);
     if (injected_ && !got) {
         fail_nothing();
         got = r.p.vm->write_memory(at, &byte, 1, true);
     }
+    if (refused)
+        return expect(!got && got.error() == Errno::nomem, "write_memory without a promise");
+    x.charged |= pays;
     int want = expected_write(r.p, r.first, sample, byte, true);
     expect(got ? want == byte : want < 0 && got.error() == Errno::fault, "write_memory");
 }
