@@ -61,7 +61,8 @@ def tree() -> Archive:
 SUMS = "find . -type f -print0 | sort -z | xargs -0 md5sum"
 
 
-@pytest.mark.parametrize("block", [1 * KIB, *(pytest.param(size, marks=pytest.mark.long) for size in (2 * KIB, 4 * KIB))])
+@pytest.mark.parametrize("block", [1 * KIB, pytest.param(2 * KIB, marks=pytest.mark.long),
+                                   pytest.param(4 * KIB, marks=pytest.mark.long)])
 def test_files(tmp_path: Path, block: int) -> None:
     """What is on a disk is read; a program changes it at length; e2fsck and debugfs see the same."""
     disk = image(tmp_path / "a.raw", block, "96M", tree())
