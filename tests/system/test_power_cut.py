@@ -24,7 +24,8 @@ def check_all(folder: Path, block: int, *intervals: str) -> None:
     workload = power_cut.Workload(1, block, 0)
     for interval in intervals:
         for operation in interval.split("; "):
-            workload.model.do(*(int(word) if word.isdigit() else word for word in operation.split()))
+            words: list[str | int] = [int(word) if word.isdigit() else word for word in operation.split()]
+            workload.model.do(*words)
         workload.model.mark()
     recording = power_cut.record(folder, workload)
     for state in power_cut.states_with_one_lost(recording):
