@@ -283,8 +283,8 @@ private:
     friend struct uvm_faultinfo; // one fault; uvm_fault.cc
     using inherit_outcome = trace::inherit_outcome;
 
-    // uvm_fault.cc. `force`: as if the protection allowed it (a debugger's store into program
-    // text).
+    // uvm_fault.cc. A fault's steps from the map on, and the same for who wants a page there. `force`: as if
+    // the protection allowed it (a debugger's store into program text).
     fault_outcome fault_in(vaddr_t page, vm_prot access, bool force) EXCLUDES(map_.lock());
     [[gnu::always_inline]] fault_outcome fault_page(vaddr_t page, vm_prot access, bool force,
                                                     bool maybe_mapped) EXCLUDES(map_.lock());

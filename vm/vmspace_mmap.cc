@@ -333,7 +333,7 @@ status vmspace::limit_protect(vaddr_t start, vaddr_t& end, vm_prot prot) const {
 }
 
 // A page that is stored into from outside, where the program itself may not, becomes the mapping's
-// own; it is paid for as if the program had had the right for a moment.
+// own; it is paid for as if the program had had the right for a moment, also if the store then fails.
 status vmspace::pay_for_store(vaddr_t page) {
     lock_guard guard(map_.lock());
     vm_map_entry* e = map_.lookup(page);

@@ -333,6 +333,15 @@ sigset signal_ready(const thread& self) {
     return (self.signals.pending.set | self.proc->signals.pending.set) & ~blocked;
 }
 
+linux_siginfo siginfo_by(process& p, int signo, int32_t code) {
+    linux_siginfo info{};
+    info.signo = signo;
+    info.code = code;
+    info.child.pid = p.pid;
+    info.child.uid = process_uid(p);
+    return info;
+}
+
 bool signal_must_park(const thread& t) {
     return t.proc->signals.stopping && (!t.signals.traced || t.signals.to_park);
 }

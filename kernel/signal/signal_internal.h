@@ -39,6 +39,8 @@ int signal_take_one_of(thread& self, sigset wanted, linux_siginfo& info) REQUIRE
 // was the last.
 void signal_stop_counted(thread& self) EXCLUDES(process_tree_lock);
 void signal_recompute_locked(thread& t) REQUIRES(signal_lock);
+// As `p` would have sent it.
+linux_siginfo siginfo_by(process& p, int signo, int32_t code);
 // A bit of thread_signals::traced: it stops on its way out (trace_exit), and SIGKILL is still for it.
 inline constexpr uint8_t traced_in_exit = 4;
 // Whether `t` is to park with its process: a tracer may let one go on that has.

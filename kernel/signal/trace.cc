@@ -35,16 +35,6 @@ void tell_end(tracee& t, pid_t tid, int status) REQUIRES(process_tree_lock) {
     tell_tracer(t, tid, info.code, info.child.status);
 }
 
-// As Linux's kernel tells of stops that no signal has caused.
-linux_siginfo own_info(process& p, int signo, int code) {
-    linux_siginfo info{};
-    info.signo = signo;
-    info.code = code;
-    info.child.pid = p.pid;
-    info.child.uid = process_uid(p);
-    return info;
-}
-
 bool wants_event(const tracee& t, int event) REQUIRES(process_tree_lock) {
     return t.options & 1u << event;
 }
@@ -81,10 +71,10 @@ int stop(thread& self, const stop_request& request) REQUIRES(process_tree_lock) 
     return signal_kill_pending(self) ? 0 : t->resume_signal;
 }
 
-// For what is not caused by a signal: with a siginfo that says so.
+// For what is not caused by a signal: with the siginfo that Linux has for it, as if the tracee had sent it.
 int stop_for(thread& self, trace_stop kind, int signo, int code, uint64_t message = 0)
     REQUIRES(process_tree_lock) {
-    linux_siginfo info = own_info(*self.proc, signo, code);
+    linux_siginfo info = siginfo_by(*self.proc, signo, code);
     return stop(self, {kind, code, &info, message});
 }
 
@@ -108,7 +98,7 @@ int trace_signal(thread& self, int signo, linux_siginfo& info) {
     const int next = stop(self, {trace_stop::signal, signo, &info});
     if (next && next != info.signo) {
         const tracee* t = self.trace.get();
-        info = own_info(t ? *t->tracer->proc : p, next, si_user);
+        info = siginfo_by(t ? *t->tracer->proc : p, next, si_user);
     }
     if (next && next != sigkill && (self.signals.own_mask() & sig_bit(next))) {
         (void)signal_queue_info(p, &self, next, info); // its tracer has blocked it
@@ -173,7 +163,7 @@ void trace_exec(thread& self, pid_t tid) {
         if (!t || t->seized || wants_event(*t, ptrace_event_exec))
             return;
     }
-    const linux_siginfo info = own_info(*self.proc, sigtrap, si_user);
+    const linux_siginfo info = siginfo_by(*self.proc, sigtrap, si_user);
     signal_send_thread(self, sigtrap, &info);
 }
 

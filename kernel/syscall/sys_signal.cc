@@ -29,13 +29,7 @@ bool valid_signal(int signo) { return signo >= 1 && signo <= signal_max; }
 bool valid_signal_or_0(int signo) { return signo == 0 || valid_signal(signo); }
 
 linux_siginfo info_from_caller(int signo, int32_t code) {
-    process& self = current_process();
-    linux_siginfo info{};
-    info.signo = signo;
-    info.code = code;
-    info.child.pid = self.pid;
-    info.child.uid = process_uid(self);
-    return info;
+    return siginfo_by(current_process(), signo, code);
 }
 
 // Whether the caller, whose credentials are `mine`, may send `signo` to `target`.
