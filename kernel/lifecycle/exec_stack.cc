@@ -55,9 +55,9 @@ expected<vaddr_t> exec_build_stack(vmspace& vm, vaddr_t top, const first_stack& 
     } below_path;
     random_fill(below_path.random);
     const vaddr_t path = top - (strlen(c.path) + 1);
-    TRY(vm.write_memory(path, c.path, strlen(c.path) + 1, true));
+    TRY(vm.write_memory(path, c.path, strlen(c.path) + 1));
     const vaddr_t random = path - sizeof below_path, platform = random + sizeof below_path.random;
-    TRY(vm.write_memory(random, &below_path, sizeof below_path, true));
+    TRY(vm.write_memory(random, &below_path, sizeof below_path));
 
     vm.image.env_end = random;
     vm.image.env_start = vm.image.arg_end = vm.image.env_end - c.environment.bytes();

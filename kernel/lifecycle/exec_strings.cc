@@ -136,7 +136,7 @@ void exec_strings::take(exec_strings& other) {
 
 status word_run::flush() {
     const size_t size = std::exchange(count_, 0) * sizeof(uint64_t);
-    TRY(vm_.write_memory(to_, words_, size, true));
+    TRY(vm_.write_memory(to_, words_, size));
     to_ += size;
     return {};
 }
@@ -144,7 +144,7 @@ status word_run::flush() {
 status exec_strings::store(vmspace& vm, vaddr_t to, word_run& pointers) const {
     bool starts = true; // the next byte is the first of a string
     for (chunk& c : list_) {
-        TRY(vm.write_memory(to, c.data + c.first, c.used - c.first, true));
+        TRY(vm.write_memory(to, c.data + c.first, c.used - c.first));
         for (uint32_t i = c.first; i < c.used; i++) {
             if (starts) {
                 long_work::pause();

@@ -207,7 +207,9 @@ expected<news> wait_for_child(wait_for what, pid_t id, uint32_t options,
         std::optional<news> n;
         if (what == wait_for::pid) {
             process* const child = named_child(id, exactly, options);
-            tracee* const traced = named_tracee(id, exactly, options);
+            tracee* const traced = child && current_process().trace_news.empty()
+                                       ? nullptr // there is no news of it
+                                       : named_tracee(id, exactly, options);
             if (!child && !traced)
                 return fail(Errno::child);
             if (traced && traced->among_news.linked())

@@ -156,6 +156,8 @@ bool trace_debug_exception(thread& self) {
 }
 
 void trace_exec(thread& self, pid_t tid) {
+    if (!self.signals.traced)
+        return;
     trace_event(self, ptrace_event_exec, uint64_t(tid));
     {
         lock_guard tree(process_tree_lock);
