@@ -78,7 +78,8 @@ def test_swapoff_without_room() -> None:
 
 def test_memory_is_out_when_swap_is_full() -> None:
     """Who wants more than memory and swap is killed, and nobody else; and then all goes on. How soon is
-    counted: in pages that the daemon looks at, and in instructions, of which the machine makes 10^9 a second."""
+    counted in pages that the daemon looks at. The clock is that of instructions, 10^9 a second, but while all wait for
+    the disk it is the host's: what is long by it is only told from what hangs."""
     ended = script("""
         echo 1 >/proc/sys/vm/overcommit_memory
         sleep 1000 &
@@ -95,7 +96,7 @@ def test_memory_is_out_when_swap_is_full() -> None:
     assert counter(text, "pgswapout") > 1500, text
     assert counter(text, "pdscans") < 6 * 6144 * len(killed), text  # each page of memory some times
     times = [float(seconds) for seconds in re.findall(r"\[ *([\d.]+)\] out of memory", text)]
-    assert max(later - before for before, later in zip([0.0, *times], times)) < 0.2, times
+    assert max(later - before for before, later in zip([0.0, *times], times)) < 5, times
 
 
 @pytest.mark.long

@@ -560,7 +560,7 @@ test("what goes wrong on wrong kernels is seen: the other's store, and the paren
   assert.ok(await page.locator("#right-kernel").evaluate((link) => link.hash === "#wrong-wake~vfork-exec/1"));
 });
 
-test("it opens in two seconds and steps in 50 ms with 10,000 events", async () => {
+test("it opens in three seconds and steps in 50 ms with 10,000 events", async () => {
   // Processor time of the page's own thread, so that a busy machine does not matter.
   const page = await browser.newPage({ viewport: LAPTOP, reducedMotion: "reduce" });
   const cdp = await page.context().newCDPSession(page);
@@ -582,7 +582,7 @@ test("it opens in two seconds and steps in 50 ms with 10,000 events", async () =
   const end = await stepping(key("End"), 1);
   const back = await stepping(key("ArrowLeft"), 50);
   console.log(`# opens in ${opening.toFixed(0)} ms, a step takes ${forward.toFixed(1)} ms, back ${back.toFixed(1)} ms, to the end of ${length} steps ${end.toFixed(0)} ms (processor time)`);
-  assert.ok(opening < 2000, `opens in ${opening} ms`);
+  assert.ok(opening < 3000, `opens in ${opening} ms`);
   assert.ok(forward < 50 && back < 50, `steps in ${forward} and ${back} ms`);
 });
 
